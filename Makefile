@@ -1,0 +1,87 @@
+# `make setup` once, then `make run`. Everything happens in .venv; nothing is installed elsewhere.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.setup-done
+PYTHON  ?=
+WORKERS ?= auto
+ARGS    ?=
+UV      ?= $(BIN)/uv
+COMPILE  = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+           --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run demo test test-fast acceptance coverage lint format bench docs pins clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with the pinned packages and the program caducee
+
+$(BIN)/python:
+	@for candidate in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
+	  if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	    echo "creating $(VENV) with $$($$candidate --version)"; exec $$candidate -m venv --clear $(VENV); \
+	  fi; \
+	done; \
+	echo "Caducée needs Python 3.11 or newer. Install it, or name one: make setup PYTHON=/path/to/python3" >&2; exit 1
+
+# Every package is pinned and its hash checked; the pins are complete, so pip has nothing to resolve (--no-deps).
+$(STAMP): $(BIN)/python requirements/dev.txt pyproject.toml
+	@echo "installing the pinned packages (half a minute, more on a slow network)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check --disable-pip-version-check
+	@touch $@
+
+run: $(STAMP) ## start the service on http://127.0.0.1:8000 and show a first token
+	$(BIN)/caducee serve --welcome $(ARGS)
+
+demo: $(STAMP) ## the life of one file, from deposit to receipt, in a scratch folder
+	$(BIN)/python deploy/demo.py $(ARGS)
+
+test: $(STAMP) ## every test but the full-scale ones
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not acceptance" $(ARGS)
+
+test-fast: $(STAMP) ## unit and integration tests on SQLite
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not postgres and not acceptance and not slow" \
+	  tests/unit tests/integration $(ARGS)
+
+acceptance: $(STAMP) ## the full-scale tests, one after the other
+	$(BIN)/python -m pytest -m acceptance $(ARGS)
+
+coverage: $(STAMP) ## what `make test` reaches, by line and branch
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n $(WORKERS) -m "not acceptance" $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(STAMP) ## style, types, layers, dependencies, house rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/python -m pytest -q tests/unit/test_house_rules.py tests/unit/test_dockerfile.py
+
+format: $(STAMP) ## rewrite the code as `make lint` wants it
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure; see bench/
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(STAMP) ## check the documentation: links, and every claim that a test holds
+	$(BIN)/python -m pytest -k docs -m "not acceptance" $(ARGS)
+
+pins: $(BIN)/python ## rewrite requirements/*.txt from pyproject.toml (newer versions: make pins UPGRADE=--upgrade)
+	@test -x "$$(command -v $(UV))" || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(COMPILE) --extra server --extra postgres --output-file requirements/run.txt
+	$(COMPILE) --constraint requirements/run.txt --all-extras --group dev --output-file requirements/dev.txt
+	$(UV) pip compile --quiet --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make pins" --constraint requirements/dev.txt --output-file requirements/build.txt
+
+clean: ## remove caches and .venv; var/ (data) stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info .coverage .coverage.* htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

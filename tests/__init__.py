@@ -1,0 +1,1 @@
+"""Tests: unit, integration, acceptance, attacks, migrations, browser."""
