@@ -1,0 +1,15 @@
+"""Caducée: hands a file from one institution to another once, and then makes it lapse, provably.
+
+The life of a file, and where each step stands:
+
+    upload     app/web/send_routes.py, transfer_routes.py    a body streams in
+    encrypt    app/crypto/chunked/                           in memory, piece by piece
+    store      app/actions/deposit_file.py                   row, blob, row; the keys in app/storage/key_vault.py
+    share      app/actions/issue_share.py                    a link and a password for one recipient
+    claim      app/actions/claim_share.py                    once; one UPDATE decides who wins
+    decrypt    app/actions/fetch_file.py                     while it streams out, as long as the claim stands
+    delete     app/actions/delete_transfers.py               by the sweeper, each step observed (scheduler/timetable.py)
+    audit      app/db/audit_rows.py                          every step above is an entry, in the same transaction
+
+Calls go down only: web, scheduler and terminal call actions; actions call db, storage and crypto; all use domain.
+"""

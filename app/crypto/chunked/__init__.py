@@ -1,0 +1,37 @@
+"""Files as ciphertext: C2SP chunked encryption (c2sp.org/chunked-encryption), instantiation Cobblestone-256.
+
+Every blob is `salt(24) || commitment(32) || chunks`; a chunk is 16 KiB of plaintext and a 16-byte tag, the last one is
+always shorter. `Encryptor` writes blobs while a body arrives, `ChunkReader` opens any range of one, `Decryptor` opens
+a stream at the recipient's end, `seal` and `open_sealed` are for small things such as file names.
+"""
+
+from app.crypto.chunked.decryptor import Decryptor
+from app.crypto.chunked.encryptor import Encryptor
+from app.crypto.chunked.layout import (
+    CHUNK_BYTES,
+    HEADER_BYTES,
+    PIECE_CHUNKS,
+    SEALED_CHUNK_BYTES,
+    file_context,
+    meta_context,
+    plain_size,
+    sealed_size,
+)
+from app.crypto.chunked.reader import ChunkReader
+from app.crypto.chunked.whole import open_sealed, seal
+
+__all__ = [
+    "CHUNK_BYTES",
+    "HEADER_BYTES",
+    "PIECE_CHUNKS",
+    "SEALED_CHUNK_BYTES",
+    "ChunkReader",
+    "Decryptor",
+    "Encryptor",
+    "file_context",
+    "meta_context",
+    "open_sealed",
+    "plain_size",
+    "seal",
+    "sealed_size",
+]

@@ -1,0 +1,108 @@
+"""Cuts what is pushed in into blocks, converts them, and hands them on in pieces of about 1 MiB.
+
+What `Encryptor` and `Decryptor` have in common. Whole blocks are converted straight from the caller's bytes into the
+piece; only the beginning of an unfinished block is copied and kept. Memory never grows with the stream.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from app.crypto.chunked.layout import PIECE_CHUNKS
+
+Bytes = bytes | bytearray | memoryview
+
+
+class BlockStream(ABC):
+    """A push-style converter of blocks of `block_in` bytes into blocks of `block_out` bytes.
+
+    Every view it gives is valid only until the next step. Each `update` must be drained before the next call; after
+    `finish`, or after an error, nothing more is taken (RuntimeError).
+    """
+
+    def __init__(self, block_in: int, block_out: int, *, lead: bytes = b"", first_block: int = 0) -> None:
+        """Start with `lead` at the head of the first piece, and with block number `first_block`."""
+        self._block_in = block_in
+        self._block_out = block_out
+        self._next_block = first_block
+        self._ready = True
+        self._held = memoryview(bytearray(block_in))
+        self._held_bytes = 0
+        # Small at first: a file of 100 bytes should not pay for clearing 1 MiB.
+        self._piece = memoryview(bytearray(lead))
+        self._piece_limit = len(lead) + PIECE_CHUNKS * block_out
+        self._piece_bytes = len(lead)
+        self._piece_blocks = 0
+
+    @abstractmethod
+    def _convert(self, first: int, count: int, source: memoryview, target: memoryview) -> None:
+        """Convert `count` blocks from number `first`; `target` has exactly the room for the result."""
+
+    def _absorb(self, source: memoryview) -> Iterator[memoryview]:
+        """Take in all of `source` and yield the pieces that became full; after `_begin`.
+
+        A generator runs only when it is iterated, so `_begin` is left to the caller: an `update` whose result was
+        dropped would otherwise lose its bytes unnoticed.
+        """
+        position = 0
+        if self._held_bytes:
+            position = self._hold(source[: self._block_in - self._held_bytes])
+            if self._held_bytes == self._block_in:
+                self._append(1, self._held)
+                self._held_bytes = 0
+                if self._piece_blocks == PIECE_CHUNKS:
+                    yield self._take_piece()
+        while blocks := (len(source) - position) // self._block_in:
+            count = min(blocks, PIECE_CHUNKS - self._piece_blocks)
+            end = position + count * self._block_in
+            self._append(count, source[position:end])
+            position = end
+            if self._piece_blocks == PIECE_CHUNKS:
+                yield self._take_piece()
+        if position < len(source):
+            self._hold(source[position:])
+        self._ready = True
+
+    def _begin(self) -> None:
+        """Refuse a call out of order; not ready again until the step has ended well."""
+        if not self._ready:
+            raise RuntimeError("the stream is finished, failed, or its last update was not drained")
+        self._ready = False
+
+    def _hold(self, source: memoryview) -> int:
+        """Keep the beginning of a block; return how many bytes were kept."""
+        end = self._held_bytes + len(source)
+        self._held[self._held_bytes : end] = source
+        self._held_bytes = end
+        return len(source)
+
+    def _append(self, count: int, source: memoryview, out_bytes: int | None = None) -> None:
+        """Convert blocks from `source` to the end of the piece; `out_bytes` if they are not all whole."""
+        start = self._piece_bytes
+        end = start + (count * self._block_out if out_bytes is None else out_bytes)
+        self._make_room(end)
+        self._convert(self._next_block, count, source, self._piece[start:end])
+        self._piece_bytes = end
+        self._piece_blocks += count
+        self._next_block += count
+
+    def _make_room(self, needed: int) -> None:
+        if needed > len(self._piece):
+            larger = memoryview(bytearray(max(needed, min(2 * len(self._piece), self._piece_limit))))
+            larger[: self._piece_bytes] = self._piece[: self._piece_bytes]
+            self._piece = larger
+
+    def _take_piece(self) -> memoryview:
+        """Return what the piece holds and begin a new one in the same memory."""
+        taken = self._piece[: self._piece_bytes]
+        self._piece_bytes = self._piece_blocks = 0
+        return taken
+
+    def _wipe_held(self) -> None:
+        self._held[:] = bytes(len(self._held))
+        self._held_bytes = 0
+
+
+def as_bytes_view(data: Bytes) -> memoryview:
+    """Return a flat view of single bytes, without a copy."""
+    view = memoryview(data)
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")

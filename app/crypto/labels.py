@@ -1,0 +1,27 @@
+"""Labels: the ASCII strings that bind every key and ciphertext to what it is for.
+
+A label is `caducee/v1`, a purpose, then ids and numbers, with single spaces between. No id may contain a space, so no
+two different lists of fields can ever make the same label.
+"""
+
+_PREFIX = "caducee/v1"
+
+
+def label(purpose: str, *fields: str | int) -> str:
+    """Return the label of `purpose` for these ids and numbers. Raises ValueError for a field that is no id."""
+    return " ".join([_PREFIX, purpose, *(_written(field) for field in fields)])
+
+
+def salt_of(identifier: str) -> bytes:
+    """Return an id as the salt of an HKDF: its ASCII text. Raises ValueError if it is no id."""
+    return _written(identifier).encode("ascii")
+
+
+def _written(field: str | int) -> str:
+    if isinstance(field, int):
+        if field < 0:
+            raise ValueError("a number in a label cannot be negative")
+        return str(field)
+    if not field or not field.isascii() or not field.isprintable() or " " in field:
+        raise ValueError("an id in a label is printable ASCII without spaces")
+    return field

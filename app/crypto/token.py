@@ -1,0 +1,88 @@
+"""Random ids, secrets and access tokens, and the digests by which the database knows them.
+
+An access token reads `cad_`, 43 characters (256 random bits), 6 characters of checksum. The checksum lets a secret
+scanner recognise a leaked token, and lets a mistyped one be refused before any database is asked. It is no secret.
+"""
+
+import hmac
+import secrets
+from hashlib import sha256
+
+from app.crypto.encoding import decode, encode
+from app.crypto.errors import MalformedSecret
+
+ID_BYTES = 16
+ID_CHARS = 22
+SECRET_BYTES = 32
+ACCESS_TOKEN_PREFIX = "cad_"  # noqa: S105  (the public part of every token)
+_CHECKSUM_BYTES = 4
+_CHECKSUM_CHARS = 6
+_ACCESS_TOKEN_CHARS = len(ACCESS_TOKEN_PREFIX) + 43 + _CHECKSUM_CHARS
+
+
+def new_id() -> str:
+    """Return a fresh id: 16 random bytes as 22 characters base64url."""
+    return encode(secrets.token_bytes(ID_BYTES))
+
+
+def is_id(text: str) -> bool:
+    """Tell whether `text` could have come from `new_id`."""
+    if len(text) != ID_CHARS:
+        return False
+    try:
+        decode(text, length=ID_BYTES)
+    except MalformedSecret:
+        return False
+    return True
+
+
+def new_secret() -> bytes:
+    """Return 32 random bytes: a key, a link secret, a claim token."""
+    return secrets.token_bytes(SECRET_BYTES)
+
+
+def digest(secret: bytes | bytearray | str) -> bytes:
+    """Return the SHA-256 of a secret (text as UTF-8), which is what the database keeps in its place.
+
+    A bare hash is enough because every secret here has 256 random bits, or was stretched before.
+    Raises MalformedSecret for text that is not valid Unicode.
+    """
+    if isinstance(secret, str):
+        try:
+            secret = secret.encode("utf-8")
+        except UnicodeEncodeError:  # its message and attributes would carry the secret
+            raise MalformedSecret("text") from None
+    return sha256(secret).digest()
+
+
+def same(a: bytes, b: bytes) -> bool:
+    """Compare two byte strings in a time that tells nothing about where they differ."""
+    return hmac.compare_digest(a, b)
+
+
+def new_access_token() -> str:
+    """Return a fresh access token, as shown once to the person who will use it."""
+    body = ACCESS_TOKEN_PREFIX + encode(new_secret())
+    return body + _checksum(body)
+
+
+def check_access_token(text: str) -> None:
+    """Refuse what cannot be an access token. Raises MalformedSecret for a bad shape or checksum."""
+    body, checksum = text[:-_CHECKSUM_CHARS], text[-_CHECKSUM_CHARS:]
+    if len(text) != _ACCESS_TOKEN_CHARS or not text.isascii() or not body.startswith(ACCESS_TOKEN_PREFIX):
+        raise MalformedSecret("access token")
+    try:
+        decode(body.removeprefix(ACCESS_TOKEN_PREFIX), length=SECRET_BYTES)
+    except MalformedSecret:
+        raise MalformedSecret("access token") from None
+    if checksum != _checksum(body):
+        raise MalformedSecret("access token")
+
+
+def access_token_digest(text: str) -> bytes:
+    """Return the 32 bytes by which an access token is looked up: the SHA-256 of its whole text."""
+    return digest(text)
+
+
+def _checksum(body: str) -> str:
+    return encode(sha256(body.encode("ascii")).digest()[:_CHECKSUM_BYTES])

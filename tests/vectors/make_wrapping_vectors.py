@@ -1,0 +1,158 @@
+"""Writes wrapping.json: every key derivation and wrap of the design, computed a second time, independently.
+
+Imports nothing from `app`: HKDF is written out below from RFC 5869 with hmac, so that the vectors check the
+application rather than repeat it. Other implementations (the pages' JavaScript) can be held against the same file.
+
+Run `python tests/vectors/make_wrapping_vectors.py` from the repository; the result is the same every time.
+"""
+
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from hashlib import sha256, sha512
+from pathlib import Path
+
+from argon2.low_level import Type, hash_secret_raw
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+OUTPUT = Path(__file__).with_name("wrapping.json")
+
+PASSWORDS = [
+    # what a person or a mail program may make of it, and what is stretched (null: refused)
+    ("0123-4567-89AB-CDEF", "0123456789ABCDEF"),
+    ("ghjk-mnpq-rstv-wxyz", "GHJKMNPQRSTVWXYZ"),
+    ("OoIi-LlGH-JKMN-PQRS", "001111GHJKMNPQRS"),
+    ("  0123 4567\t89AB\r\nCDEF ", "0123456789ABCDEF"),
+    ("0123\u20114567\u201389AB\u2014CDEF", "0123456789ABCDEF"),  # non-breaking hyphen, en dash, em dash
+    ("0123\u22124567\ufe6389AB\uff0dCDEF", "0123456789ABCDEF"),  # minus sign, small and full-width hyphen
+    ("0123\u00a04567\u202f89AB\u3000CDEF", "0123456789ABCDEF"),  # no-break, narrow no-break, ideographic space
+    ("\ufeff0123-4567-89AB-\u200bCD\u00adEF", "0123456789ABCDEF"),  # byte order mark, zero width space, soft hyphen
+    ("0123-4567-89AB-CDEU", None),  # no U in the alphabet
+    ("0123-4567-89AB-CDE", None),
+    ("0123-4567-89AB-CDEF-0", None),
+    ("0123_4567_89AB_CDEF", None),
+    ("\u0131123-4567-89AB-CDEF", None),  # dotless i is not an I
+    ("0123-4567-89AB-CDE\u017f", None),  # long s is not an S
+    ("\uff10123-4567-89AB-CDEF", None),  # full-width zero
+    ("\u0660123-4567-89AB-CDEF", None),  # Arabic-Indic zero
+    ("", None),
+]
+
+
+def hkdf(material: bytes, salt: bytes, info: str) -> bytes:
+    """HKDF-SHA512, extract and expand, 32 bytes out (one block): RFC 5869 sections 2.2 and 2.3."""
+    pseudorandom_key = hmac.new(salt or bytes(64), material, sha512).digest()
+    return hmac.new(pseudorandom_key, info.encode("ascii") + b"\x01", sha512).digest()[:32]
+
+
+def wrap(key: bytes, nonce: bytes, secret: bytes, aad: str) -> bytes:
+    """`nonce || AES-256-GCM`."""
+    return nonce + AESGCM(key).encrypt(nonce, secret, aad.encode("ascii"))
+
+
+def made_up(name: str, length: int = 32) -> bytes:
+    """Bytes that are the same at every run."""
+    return sha256(f"caducee wrapping vector: {name}".encode("ascii")).digest()[:length]
+
+
+def made_up_id(name: str) -> str:
+    """An id as the service makes them."""
+    return urlsafe_b64encode(made_up(name, 16)).rstrip(b"=").decode("ascii")
+
+
+def stretching() -> list[dict[str, object]]:
+    """Argon2id with cheap parameters, and once with the default ones."""
+    cases: list[dict[str, object]] = []
+    for time, memory_kib, lanes in ((1, 8, 1), (2, 64, 2), (3, 65536, 4)):
+        salt = made_up(f"salt {time}", 16)
+        out = hash_secret_raw(b"0123456789ABCDEF", salt, time, memory_kib, lanes, 32, Type.ID, 0x13)
+        cases.append(
+            {
+                "password": "0123-4567-89ab-cdef",
+                "salt": salt.hex(),
+                "time": time,
+                "memory_kib": memory_kib,
+                "lanes": lanes,
+                "stretched": out.hex(),
+            }
+        )
+    return cases
+
+
+def one_life() -> dict[str, str | int]:
+    """All keys of one transfer, one share, one claim and one interrupted upload; bytes in hexadecimal."""
+    transfer_id, share_id = made_up_id("transfer"), made_up_id("share")
+    claim_id, upload_id = made_up_id("claim"), made_up_id("upload")
+    transfer_salt, share_salt, claim_salt = transfer_id.encode(), share_id.encode(), claim_id.encode()
+    names = (
+        "transfer_key client_key shred_key share_shred_key link_secret stretched claim_token"
+        " hour_key owner_nonce share_nonce claim_nonce shred_nonce share_shred_nonce tail_nonce"
+    )
+    given = {name: made_up(name, 12 if name.endswith("nonce") else 32) for name in names.split()}
+    shreds = given["shred_key"] + given["share_shred_key"]
+    expiry_unix, offset, tail = 1790000000, 81921, b"the beginning of a chunk"
+
+    owner_part = hkdf(given["shred_key"], transfer_salt, "caducee/v1 owner part")
+    owner_key = hkdf(given["client_key"] + owner_part, transfer_salt, "caducee/v1 owner key")
+    server_part = hkdf(given["stretched"] + shreds, share_salt, "caducee/v1 server part")
+    share_key = hkdf(given["link_secret"] + server_part, share_salt, "caducee/v1 share key")
+    claim_key = hkdf(given["claim_token"] + shreds, claim_salt, "caducee/v1 claim key")
+    tail_key = hkdf(given["transfer_key"], upload_id.encode(), "caducee/v1 tail")
+
+    labels = {
+        "owner_label": f"caducee/v1 owner {transfer_id}",
+        "share_label": f"caducee/v1 share {transfer_id} {share_id}",
+        "claim_label": f"caducee/v1 claim {transfer_id} {share_id} {claim_id}",
+        "shred_label": f"caducee/v1 shred {transfer_id} {expiry_unix}",
+        "share_shred_label": f"caducee/v1 share shred {transfer_id} {share_id} {expiry_unix}",
+        "tail_label": f"caducee/v1 tail {upload_id} {offset}",
+    }
+    wraps = {
+        "owner": (owner_key, given["transfer_key"]),
+        "share": (share_key, given["transfer_key"]),
+        "claim": (claim_key, given["transfer_key"]),
+        "shred": (given["hour_key"], given["shred_key"]),
+        "share_shred": (given["hour_key"], given["share_shred_key"]),
+        "tail": (tail_key, tail),
+    }
+    wrapped = {
+        f"wrapped_for_{name}": wrap(key, given[f"{name}_nonce"], secret, labels[f"{name}_label"])
+        for name, (key, secret) in wraps.items()
+    }
+    derived = {
+        "owner_part": owner_part,
+        "owner_key": owner_key,
+        "link_proof": hkdf(given["link_secret"], b"", "caducee/v1 link proof"),
+        "verifier": hkdf(given["stretched"], share_salt, "caducee/v1 verifier"),
+        "server_part": server_part,
+        "share_key": share_key,
+        "claim_key": claim_key,
+        "tail_key": tail_key,
+        "tail": tail,
+    }
+    ids: dict[str, str | int] = {
+        "transfer_id": transfer_id,
+        "share_id": share_id,
+        "claim_id": claim_id,
+        "upload_id": upload_id,
+        "expiry_unix": expiry_unix,
+        "offset": offset,
+    }
+    return ids | labels | {name: value.hex() for name, value in {**given, **derived, **wrapped}.items()}
+
+
+def document() -> str:
+    """The whole file."""
+    passwords = [{"typed": typed, "normalised": normalised} for typed, normalised in PASSWORDS]
+    content = {
+        "source": "tests/vectors/make_wrapping_vectors.py: independent of the application; bytes in hexadecimal",
+        "passwords": passwords,
+        "stretching": stretching(),
+        "life": one_life(),
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    OUTPUT.write_text(document(), encoding="utf-8")
+    print(f"wrote {OUTPUT.name}")
