@@ -1,0 +1,96 @@
+"""Where a local blob lies: the folders below the root, opened, proved to be the right store, and synced.
+
+`incoming/<id>` while a blob is being written, `<first two characters of the id>/<id>` once it is complete: at most
+4,096 folders, whatever is stored. An id's place is the same for ever, so deletion needs no index.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.crypto.token import is_id
+from app.storage import durable_files
+from app.storage.durable_files import opened_folder
+from app.storage.errors import BlobGone, BlobUnavailable, DiskNearlyFull
+
+INCOMING = "incoming"
+PREFIX_LENGTH = 2
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def folder_of(blob_id: str) -> str:
+    """Return the folder of a complete blob: the one place where a path is made. Raises ValueError for a bad id."""
+    if not is_id(blob_id):
+        raise ValueError("a blob is named by an id")
+    return blob_id[:PREFIX_LENGTH]
+
+
+@contextmanager
+def as_unavailable(doing: str) -> Iterator[None]:
+    """Turn an OSError into DiskNearlyFull or BlobUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        refusal = DiskNearlyFull if error.errno in _FULL else BlobUnavailable
+        raise refusal(f"blob store, {doing}: {error.strerror or error}") from error
+
+
+class BlobFolders:
+    """The folders of one store; with `installation_id`, of that installation and no other."""
+
+    def __init__(self, root: Path, installation_id: str | None) -> None:
+        """Take the place only; nothing is opened."""
+        self.path = root
+        self.installation_id = installation_id
+        self._durable: set[str] | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Open the root, without proof; anew each time, so that a volume that went away is noticed."""
+        with opened_folder(self.path) as root:
+            yield root
+
+    @contextmanager
+    def proved(self) -> Iterator[int]:
+        """Open the root and yield it only if this is the right store; BlobUnavailable otherwise."""
+        with self.opened() as root:
+            self.prove(root)
+            yield root
+
+    def prove(self, root: int) -> None:
+        """Raise BlobUnavailable unless the open root is the store that it should be."""
+        problem = durable_files.installation_problem(self.installation_id, within=root)
+        if problem is not None:
+            raise BlobUnavailable(f"this is not the blob store: {problem}")
+
+    def move_into_place(self, blob_id: str) -> None:
+        """Give a written and synced blob its final name, durably. Raises BlobGone when it was deleted."""
+        prefix = folder_of(blob_id)
+        with self.proved() as root:
+            new = self._make_prefix(prefix, root)
+            with opened_folder(INCOMING, within=root) as incoming, opened_folder(prefix, within=root) as final:
+                try:
+                    os.rename(blob_id, blob_id, src_dir_fd=incoming, dst_dir_fd=final)
+                except FileNotFoundError:
+                    raise BlobGone(f"the blob {blob_id} was deleted while it was written") from None
+                os.fsync(final)
+                os.fsync(incoming)
+            if new:
+                os.fsync(root)
+                self._known(root).add(prefix)
+
+    def _make_prefix(self, prefix: str, root: int) -> bool:
+        """Make a folder unless it is there; returns whether the root is still to be synced for it."""
+        made = durable_files.make_folder(prefix, within=root)
+        return made or prefix not in self._known(root)
+
+    def _known(self, root: int) -> set[str]:
+        # Another process may have made a folder and not yet synced the root: one sync vouches for all there is.
+        if self._durable is None:
+            found = set(os.listdir(root))
+            os.fsync(root)
+            self._durable = found
+        return self._durable

@@ -1,0 +1,129 @@
+"""One hour of the key vault: what its folder and files are called, and what is done inside an open folder.
+
+`<vault>/<YYYY-MM-DDTHH>/` holds `hour.key` (32 random bytes) and, wrapped with it, one entry per shred key that ends
+in that hour: `<expiry unix>.<transfer id>` or `<expiry unix>.<transfer id>.<share id>`. An expiry on the full hour
+belongs to the hour that it begins. Hour keys are read anew each time and never kept: ending the file ends the key.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from app.crypto.token import new_secret
+from app.domain.shred_key import ShredKeyName
+from app.storage.durable_files import make_folder, opened_folder, put_once, read_file, remove
+
+HOUR_KEY_FILE = "hour.key"
+HOUR_KEY_BYTES = 32
+ENTRY_MAX_BYTES = 256
+
+_HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}", re.ASCII)
+
+
+@dataclass(slots=True)
+class Removal:
+    """What a pass over one folder removed, and what resisted."""
+
+    removed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+def hour_of(instant: datetime) -> str:
+    """Return the name of the UTC hour that contains an instant; such names sort like the hours.
+
+    Raises ValueError for a time without a zone.
+    """
+    if instant.tzinfo is None:
+        raise ValueError("a time without its zone names no hour")
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H")
+
+
+def place_of(name: ShredKeyName) -> tuple[str, str]:
+    """Return folder and file of an entry: the one place where a path is made. The name has checked its ids."""
+    parts = [str(name.expiry_unix), name.transfer_id]
+    if name.share_id is not None:
+        parts.append(name.share_id)
+    return hour_of(name.expires_at), ".".join(parts)
+
+
+def name_at(hour: str, file_name: str) -> ShredKeyName | None:
+    """Return the name of the entry at this place; None for any other file, and for an entry moved to a wrong hour."""
+    expiry, *ids = file_name.split(".")
+    if len(ids) not in (1, 2):
+        return None
+    try:
+        name = ShredKeyName(ids[0], datetime.fromtimestamp(int(expiry), UTC), ids[1] if len(ids) > 1 else None)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return name if place_of(name) == (hour, file_name) else None
+
+
+def names_in(hour: str, *, within: int) -> Iterator[ShredKeyName]:
+    """Stream the names of the entries in the open folder of an hour."""
+    with os.scandir(within) as listing:
+        for found in listing:
+            name = name_at(hour, found.name)
+            if name is not None:
+                yield name
+
+
+def hours_in(root: int) -> Iterator[str]:
+    """List the hours of a vault; whatever else lies there (`lost+found`, say) is passed over."""
+    with os.scandir(root) as listing:
+        for found in listing:
+            if _HOUR.fullmatch(found.name):
+                yield found.name
+
+
+def read_hour_key(*, within: int) -> bytes:
+    """Return the hour key; FileNotFoundError when it is gone, OSError when it is not 32 bytes."""
+    key = read_file(HOUR_KEY_FILE, within=within, max_bytes=HOUR_KEY_BYTES)
+    if len(key) != HOUR_KEY_BYTES:
+        raise OSError("an hour key is cut short")
+    return key
+
+
+def make_hour(hour: str, *, within: int) -> None:
+    """Make the folder of an hour and its key, durably, unless another process does; exactly one key comes to be.
+
+    The root is synced before the key appears: whoever finds an hour key may rely on its folder surviving a crash.
+    """
+    make_folder(hour, within=within)
+    os.fsync(within)
+    with opened_folder(hour, within=within) as folder:
+        put_once(HOUR_KEY_FILE, new_secret(), within=folder)
+
+
+def due_in(*, within: int, ended: bool, now_unix: int) -> list[str]:
+    """List what must go from one hour: in an ended one everything, hour keys first, else entries whose second came.
+
+    Only names are read. A crashed writer's temporary file may be a second link to the hour key: it counts as one.
+    """
+    with os.scandir(within) as listing:
+        found = [each.name for each in listing]
+    if ended:
+        return sorted(found, key=lambda name: not name.startswith(HOUR_KEY_FILE))
+    return [name for name in found if _second_of(name) <= now_unix]
+
+
+def remove_all(names: Iterable[str], *, within: int, result: Removal) -> None:
+    """Remove files from an open folder, then sync it once; what resists is noted in `result` and stops no other.
+
+    The sync is due even when nothing was there: an earlier remover may have crashed before its own. Raises OSError
+    when the folder cannot be synced.
+    """
+    for name in names:
+        try:
+            if remove(name, within=within):
+                result.removed.append(name)
+        except OSError:
+            result.failed.append(name)
+    os.fsync(within)
+
+
+def _second_of(file_name: str) -> float:
+    """Return the second at which a file of the current hour must go; never, for the hour key and files being made."""
+    expiry = file_name.partition(".")[0]
+    return int(expiry) if expiry.isascii() and expiry.isdigit() else float("inf")

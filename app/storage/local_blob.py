@@ -1,0 +1,213 @@
+"""One blob on a local disk, while it is written and while it is read.
+
+Bytes go to and come from the page cache in the event loop, without a hop to a thread or a copy per piece (measured
+faster); what waits for the disk itself, fsync and unlink, runs in a thread. A writer holds flock(LOCK_EX) on its file
+and a reader LOCK_SH (man 2 flock) as long as it is open, so that a deletion on this node can tell that a stream runs.
+"""
+
+import asyncio
+import fcntl
+import os
+from contextlib import suppress
+
+from app.storage import durable_files
+from app.storage.blob_folders import INCOMING, BlobFolders, as_unavailable, folder_of
+from app.storage.durable_files import opened_folder
+from app.storage.errors import BlobGone, BlobUnavailable, DiskNearlyFull, StorageError
+
+SPACE_CHECK_BYTES = 64 * 1024 * 1024
+
+
+def begin(folders: BlobFolders, blob_id: str, *, min_free_bytes: int) -> "LocalBlobWriter":
+    """Make and lock `incoming/<id>`. Raises DiskNearlyFull, BlobUnavailable (also when the id is taken), ValueError."""
+    prefix = folder_of(blob_id)
+    with as_unavailable("create"), folders.proved() as root:
+        _refuse_nearly_full(root, min_free_bytes)
+        with opened_folder(INCOMING, within=root) as incoming:
+            descriptor = durable_files.create_file(blob_id, within=incoming)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Only now: an earlier writer of this id either still had the name above, or is met in its place here.
+                _refuse_taken(f"{prefix}/{blob_id}", root)
+            except BaseException:
+                os.close(descriptor)
+                durable_files.remove(blob_id, within=incoming)
+                raise
+    return LocalBlobWriter(folders, blob_id, descriptor, min_free_bytes=min_free_bytes)
+
+
+def open_blob(folders: BlobFolders, blob_id: str) -> "LocalBlobReader":
+    """Open and lock a committed blob. Raises BlobGone, BlobUnavailable, ValueError."""
+    prefix = folder_of(blob_id)
+    with as_unavailable("open"), folders.proved() as root:
+        try:
+            with opened_folder(prefix, within=root) as folder:
+                descriptor = durable_files.open_file(blob_id, within=folder)
+        except FileNotFoundError:
+            raise BlobGone(f"there is no blob {blob_id}") from None
+        try:
+            _share(descriptor, blob_id)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return LocalBlobReader(blob_id, descriptor)
+
+
+class LocalBlobWriter:
+    """A blob being written; made by `begin`, ends with `commit` or `abort`."""
+
+    def __init__(self, folders: BlobFolders, blob_id: str, descriptor: int, *, min_free_bytes: int) -> None:
+        """Take over an open and locked file."""
+        self._folders = folders
+        self._blob_id = blob_id
+        self._descriptor: int | None = descriptor
+        self._min_free_bytes = min_free_bytes
+        self._until_space_check = SPACE_CHECK_BYTES
+        self._committing: asyncio.Future[None] | None = None
+        self._aborting: asyncio.Future[None] | None = None
+        self._committed = False
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Append bytes to the page cache; every 64 MiB the free space is looked at again.
+
+        Raises DiskNearlyFull and BlobUnavailable after aborting, BlobGone after `abort`.
+        """
+        descriptor = self._still_open()
+        try:
+            with as_unavailable("write"):
+                durable_files.write_all(descriptor, data)
+            self._until_space_check -= len(data)
+            if self._until_space_check <= 0:
+                self._until_space_check = SPACE_CHECK_BYTES
+                with as_unavailable("write"):
+                    _refuse_nearly_full(descriptor, self._min_free_bytes)
+        except StorageError:
+            await self._abort_quietly()
+            raise
+
+    async def commit(self) -> None:
+        """Sync the bytes, move the blob into place, sync both folders; after a refusal it has aborted.
+
+        Raises BlobGone when the blob was deleted meanwhile, BlobUnavailable, DiskNearlyFull.
+        A cancelled commit may still go through in its thread; `abort` then waits for it and removes the blob.
+        """
+        self._still_open()
+        self._committing = asyncio.ensure_future(asyncio.to_thread(self._commit_in_thread))
+        try:
+            await asyncio.shield(self._committing)
+        except StorageError:
+            await self._abort_quietly()
+            raise
+        self._committed = True
+        self._close()
+
+    async def abort(self) -> None:
+        """Remove what was written; again, and after a `commit` that returned, it does nothing.
+
+        Raises BlobUnavailable when something may be left.
+        """
+        if self._committed:
+            return
+        if self._aborting is None:
+            self._aborting = asyncio.ensure_future(self._abort())
+        await asyncio.shield(self._aborting)
+
+    async def _abort(self) -> None:
+        if self._committing is not None:
+            await asyncio.gather(self._committing, return_exceptions=True)
+        try:
+            await asyncio.to_thread(self._remove_in_thread)
+        finally:
+            self._close()
+
+    async def _abort_quietly(self) -> None:
+        with suppress(StorageError):  # a refusal is on its way already; reconciliation finds what is left
+            await self.abort()
+
+    def _commit_in_thread(self) -> None:
+        with as_unavailable("commit"):
+            os.fsync(self._still_open(committing=True))
+            self._folders.move_into_place(self._blob_id)
+
+    def _remove_in_thread(self) -> None:
+        # In the order of its life: a name that moves from the first folder to the second is met in one of them.
+        with as_unavailable("abort"), self._folders.opened() as root:
+            for folder_name in (INCOMING, folder_of(self._blob_id)):
+                with suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder:
+                    durable_files.remove(self._blob_id, within=folder)
+
+    def _still_open(self, *, committing: bool = False) -> int:
+        ended = self._aborting is not None or (self._committing is not None and not committing)
+        if self._descriptor is None or ended:
+            raise BlobGone(f"the blob {self._blob_id} is no longer being written")
+        return self._descriptor
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        """Let go of the lock of a writer that nobody ended, or its blob could not be deleted as long as we run."""
+        self._close()
+
+
+class LocalBlobReader:
+    """A committed blob open for reading; made by `open_blob`."""
+
+    def __init__(self, blob_id: str, descriptor: int) -> None:
+        """Take over an open and locked file."""
+        self._blob_id = blob_id
+        self._descriptor: int | None = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    @property
+    def size(self) -> int:
+        """The blob's size in bytes."""
+        return self._size
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `offset` on. Raises BlobUnavailable when they are not all there."""
+        if self._descriptor is None:
+            raise BlobUnavailable(f"the blob {self._blob_id} was closed")
+        if offset < 0 or length < 0:
+            raise ValueError("offset and length are not negative")
+        with as_unavailable("read"):
+            data = os.pread(self._descriptor, length, offset)
+            while len(data) < length:
+                more = os.pread(self._descriptor, length - len(data), offset + len(data))
+                if not more:
+                    raise BlobUnavailable(f"the blob {self._blob_id} ends before byte {offset + length}")
+                data += more
+        return data
+
+    def close(self) -> None:
+        """Let go of the blob; closing twice is fine."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        """Let go of the lock of a reader that nobody closed."""
+        self.close()
+
+
+def _share(descriptor: int, blob_id: str) -> None:
+    """Take a reader's lock. A deletion takes its lock, then the name: one of the two is seen here."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BlobGone(f"the blob {blob_id} is being deleted") from None
+    if os.fstat(descriptor).st_nlink == 0:
+        raise BlobGone(f"the blob {blob_id} was deleted")
+
+
+def _refuse_taken(path: str, root: int) -> None:
+    with suppress(FileNotFoundError):
+        os.stat(path, dir_fd=root, follow_symlinks=False)
+        raise BlobUnavailable(f"the blob {path} exists already")
+
+
+def _refuse_nearly_full(descriptor: int, min_free_bytes: int) -> None:
+    if durable_files.free_bytes(within=descriptor) < min_free_bytes:
+        raise DiskNearlyFull("the blob store's volume is nearly full")

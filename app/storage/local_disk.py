@@ -1,0 +1,189 @@
+"""The blob store on a local disk: finding, deleting and listing blobs; one blob's life is in `local_blob.py`.
+
+As in the vault, "not there" counts only beside the installation file: the empty mount point that an unmounted volume
+leaves is no proof of deletion.
+"""
+
+import asyncio
+import errno
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.crypto.token import is_id
+from app.storage import durable_files, local_blob
+from app.storage.blob_folders import INCOMING, PREFIX_LENGTH, BlobFolders, as_unavailable, folder_of
+from app.storage.blob_store import StoredBlob
+from app.storage.durable_files import opened_folder
+from app.storage.errors import BlobBusy, BlobUnavailable, StorageError
+from app.storage.local_blob import LocalBlobReader, LocalBlobWriter
+
+
+class LocalDisk:
+    """A blob store below `root` that keeps `min_free_bytes` of its volume free."""
+
+    def __init__(self, root: Path, *, min_free_bytes: int, installation_id: str | None = None) -> None:
+        """Take the place only: nothing is made or opened before `adopt`."""
+        self._folders = BlobFolders(root, installation_id)
+        self._min_free_bytes = min_free_bytes
+
+    async def create(self, blob_id: str) -> LocalBlobWriter:
+        """Begin a new blob. Raises DiskNearlyFull, BlobUnavailable (also when the id is taken), ValueError."""
+        return local_blob.begin(self._folders, blob_id, min_free_bytes=self._min_free_bytes)
+
+    async def open(self, blob_id: str) -> LocalBlobReader:
+        """Open a committed blob. Raises BlobGone, BlobUnavailable, ValueError."""
+        return local_blob.open_blob(self._folders, blob_id)
+
+    async def delete(self, blob_ids: Sequence[str], *, force: bool = False) -> dict[str, StorageError]:
+        """Remove blobs, written or being written, in one thread with one sync per folder touched.
+
+        Returns BlobBusy or BlobUnavailable for each blob not known to be gone. Raises ValueError for a bad id, before
+        anything is touched. With `force`, open streams go on reading bytes without a name; a writer cannot commit.
+        """
+        deletion = _Deletion(self._folders, blob_ids, force=force)
+        return await asyncio.to_thread(deletion.run)
+
+    async def exists(self, blob_id: str) -> bool:
+        """Look for the blob, complete or not; BlobUnavailable when that cannot be told."""
+        prefix = folder_of(blob_id)
+        with as_unavailable("exists"), self._folders.proved() as root:
+            return any(_is_in(folder, blob_id, root) for folder in (INCOMING, prefix))
+
+    def listing(self) -> Iterator[StoredBlob]:
+        """Stream all blobs in constant memory; BlobUnavailable rather than an incomplete list.
+
+        Incoming ones come first, so that a blob committed meanwhile is met at least once. Files that are not named
+        by an id, or lie in another id's folder, are passed over.
+        """
+        with as_unavailable("listing"), self._folders.proved() as root:
+            yield from _blobs_in(INCOMING, root)
+            with os.scandir(root) as found:
+                prefixes = [each.name for each in found if len(each.name) == PREFIX_LENGTH]
+            for prefix in prefixes:
+                yield from _blobs_in(prefix, root)
+
+    def free_bytes(self) -> int:
+        """Return how many bytes an unprivileged writer can still put on the volume. Raises BlobUnavailable."""
+        with as_unavailable("free space"), self._folders.opened() as root:
+            return durable_files.free_bytes(within=root)
+
+    def installation(self) -> str | None:
+        """Return the id in `<blobs>/installation`; None when there is no store yet, unless one was expected."""
+        with as_unavailable("installation"):
+            try:
+                with self._folders.opened() as root:
+                    return durable_files.read_installation(within=root)
+            except FileNotFoundError:
+                if self._folders.installation_id is None:
+                    return None
+                raise
+
+    def adopt(self, installation_id: str) -> None:
+        """Make the store's folders and its installation file, each unless it is there.
+
+        Raises BlobUnavailable when the store belongs to another installation, ValueError for an unfit id.
+        """
+        with as_unavailable("adopt"):
+            durable_files.make_root(self._folders.path)
+            with self._folders.opened() as root:
+                if durable_files.adopt_installation(installation_id, within=root) != installation_id:
+                    raise BlobUnavailable("the blob store belongs to another installation")
+                durable_files.make_folder(INCOMING, within=root)
+                os.fsync(root)
+        self._folders.installation_id = installation_id
+
+
+class _Deletion:
+    """One batch of blobs on its way out."""
+
+    def __init__(self, folders: BlobFolders, blob_ids: Sequence[str], *, force: bool) -> None:
+        self._folders = folders
+        self._force = force
+        self._prefixes = {blob_id: folder_of(blob_id) for blob_id in blob_ids}
+        self._failures: dict[str, StorageError] = {}
+
+    def run(self) -> dict[str, StorageError]:
+        """Unlink all, then sync all: on a journalling file system the first sync carries the others."""
+        try:
+            with as_unavailable("delete"), self._folders.opened() as root:
+                for blob_id, prefix in self._prefixes.items():
+                    self._unlink(blob_id, prefix, root)
+                for folder_name in {INCOMING, *self._prefixes.values()}:
+                    self._sync(folder_name, root)
+                self._folders.prove(root)
+        except StorageError as refusal:
+            return dict.fromkeys(self._prefixes, refusal)
+        return self._failures
+
+    def _unlink(self, blob_id: str, prefix: str, root: int) -> None:
+        # In the order of its life: a name that moves from the first folder to the second is met in one of them.
+        try:
+            with as_unavailable("delete"):
+                for folder_name in (INCOMING, prefix):
+                    with suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder:
+                        _unlink_unless_open(blob_id, folder, force=self._force)
+        except StorageError as refusal:
+            self._failures[blob_id] = refusal
+
+    def _sync(self, folder_name: str, root: int) -> None:
+        try:
+            with as_unavailable("delete"):
+                _sync_folder(folder_name, root)
+        except StorageError as refusal:
+            for blob_id, prefix in self._prefixes.items():
+                if folder_name in (INCOMING, prefix):
+                    self._failures.setdefault(blob_id, refusal)
+
+
+def _unlink_unless_open(blob_id: str, folder: int, *, force: bool) -> None:
+    """Remove a file under its own lock; BlobBusy when a reader or writer on this node holds one."""
+    if force:
+        durable_files.remove(blob_id, within=folder)
+        return
+    try:
+        descriptor = os.open(blob_id, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        durable_files.remove(blob_id, within=folder)  # a planted link: only its name is removed
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        durable_files.remove(blob_id, within=folder)
+    except BlockingIOError:
+        raise BlobBusy(f"a stream still has the blob {blob_id} open") from None
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder_name: str, root: int) -> None:
+    with suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder:
+        os.fsync(folder)
+
+
+def _is_in(folder_name: str, blob_id: str, root: int) -> bool:
+    try:
+        with opened_folder(folder_name, within=root) as folder:
+            os.stat(blob_id, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _blobs_in(folder_name: str, root: int) -> Iterator[StoredBlob]:
+    """Stream the blobs of one folder; one that is deleted or committed meanwhile is passed over here."""
+    complete = folder_name != INCOMING
+    with suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder, os.scandir(folder) as found:
+        for each in found:
+            if not is_id(each.name) or (complete and folder_of(each.name) != folder_name):
+                continue
+            with suppress(FileNotFoundError):
+                status = each.stat(follow_symlinks=False)
+                last_write_at = datetime.fromtimestamp(status.st_mtime, UTC)
+                yield StoredBlob(each.name, status.st_size, last_write_at, complete)

@@ -1,0 +1,281 @@
+"""The key vault in folders: `<vault>/<YYYY-MM-DDTHH>/`, best on a volume of its own outside backups and snapshots.
+
+Layout and names of one hour are in `hour_folder.py`. Two rules shape the code. Nothing is cached, so that removing a
+file ends a key for every process at once. And absence proves nothing by itself: an unmounted volume looks like a vault
+in which everything was destroyed, so every answer "gone" needs the installation file beside it. What must be removed
+is removed first and proved afterwards, so that a lost installation file never holds up an expiry.
+"""
+
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from app.crypto.errors import CannotDecrypt
+from app.crypto.wrapping import unwrap, wrap
+from app.domain.shred_key import ShredKeyName
+from app.storage import durable_files, hour_folder
+from app.storage.durable_files import opened_folder
+from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
+from app.storage.hour_folder import Removal
+from app.storage.key_vault import PurgeReport, label_of
+
+MARK_FILE = "high-water"
+MARK_MAX_BYTES = 64 * 1024
+
+
+class VaultFolder:
+    """A key vault below `root`; with `installation_id`, one that belongs to that installation and no other."""
+
+    def __init__(self, root: Path, *, installation_id: str | None = None) -> None:
+        """Take the place only: nothing is made or opened before `adopt`."""
+        self._path = root
+        self._installation_id = installation_id
+
+    def create(self, name: ShredKeyName, shred_key: bytes) -> None:
+        """Store a shred key of 32 bytes; durable once this returns. Raises KeyExists, VaultUnavailable."""
+        hour, entry = hour_folder.place_of(name)
+        with _as_unavailable("create"), self._opened() as root:
+            self._prove(root)
+            with self._hour_for_writing(root, hour) as folder:
+                content = wrap(hour_folder.read_hour_key(within=folder), shred_key, label_of(name))
+                try:
+                    durable_files.write_new(entry, content, within=folder)
+                except FileExistsError:
+                    raise KeyExists(f"the vault already holds {hour}/{entry}") from None
+                os.fsync(folder)
+
+    def open(self, name: ShredKeyName, now: datetime) -> bytes:
+        """Return the shred key, read from disk each time.
+
+        Raises KeyExpired at or after the expiry without looking, KeyGone when the entry or its hour key is not there,
+        VaultUnavailable when the vault cannot be read or the entry does not open (altered, renamed, moved).
+        """
+        hour, entry = hour_folder.place_of(name)
+        if now >= name.expires_at:
+            raise KeyExpired(f"the shred key {hour}/{entry} has expired")
+        with _as_unavailable("open"), self._opened() as root:
+            self._prove(root)
+            try:
+                with opened_folder(hour, within=root) as folder:
+                    hour_key = hour_folder.read_hour_key(within=folder)
+                    wrapped = durable_files.read_file(entry, within=folder, max_bytes=hour_folder.ENTRY_MAX_BYTES)
+            except FileNotFoundError:
+                raise KeyGone(f"the vault holds no {hour}/{entry}") from None
+        try:
+            return unwrap(hour_key, wrapped, label_of(name))
+        except CannotDecrypt:
+            raise VaultUnavailable(f"the vault's entry {hour}/{entry} was altered") from None
+
+    def destroy(self, names: Iterable[ShredKeyName]) -> None:
+        """Remove entries with one sync per hour touched; absent ones are fine.
+
+        Raises VaultUnavailable, after trying all, when one stayed or the vault is not the right one.
+        """
+        by_hour: defaultdict[str, list[str]] = defaultdict(list)
+        for name in names:
+            hour, entry = hour_folder.place_of(name)
+            by_hour[hour].append(entry)
+        with _as_unavailable("destroy"), self._opened() as root:
+            failed = [place for hour in by_hour for place in _destroy_in_hour(root, hour, by_hour[hour])]
+            _refuse_leftovers(failed)
+            self._prove(root)
+
+    def holds(self, name: ShredKeyName) -> bool:
+        """Look whether the entry is on disk; VaultUnavailable when that cannot be told."""
+        hour, entry = hour_folder.place_of(name)
+        with _as_unavailable("holds"), self._opened() as root:
+            self._prove(root)
+            try:
+                with opened_folder(hour, within=root) as folder:
+                    os.stat(entry, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def purge(self, now: datetime) -> PurgeReport:
+        """Remove entries whose second has come, then whole hours that have ended, the hour key first.
+
+        Hours still to come are recognised by name and never listed, so this is cheap every second. Raises
+        VaultUnavailable when the vault cannot be listed, and, after the removals, when it is not the right one.
+        """
+        now_unix, current = math.floor(now.timestamp()), hour_folder.hour_of(now)
+        with _as_unavailable("purge"), self._opened() as root:
+            begun = sorted(hour for hour in hour_folder.hours_in(root) if hour <= current)
+            reports = [_purge_hour(root, hour, ended=hour < current, now_unix=now_unix) for hour in begun]
+            if any(report.hours for report in reports):
+                os.fsync(root)
+            self._prove(root)
+        return PurgeReport(
+            removed=sum(report.removed for report in reports),
+            hours=sum(report.hours for report in reports),
+            failed=tuple(place for report in reports for place in report.failed),
+            due_left=sum(report.due_left for report in reports),
+        )
+
+    def names(self) -> Iterator[ShredKeyName]:
+        """Stream all entries in constant memory; VaultUnavailable rather than an incomplete list."""
+        with _as_unavailable("names"), self._opened() as root:
+            self._prove(root)
+            for hour in hour_folder.hours_in(root):
+                with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
+                    yield from hour_folder.names_in(hour, within=folder)
+
+    def destroy_everything(self) -> int:
+        """Remove all hour keys, then all entries; the installation file and the mark stay.
+
+        Returns the number of entries seen to go. Raises VaultUnavailable, after trying all, when something stayed;
+        at once when the vault belongs to another installation.
+        """
+        removed, failed = 0, list[str]()
+        with _as_unavailable("destroy everything"), self._opened() as root:
+            self._refuse_foreign(root)
+            hours = sorted(hour_folder.hours_in(root))
+            for hour in hours:
+                failed += _destroy_hour_keys(root, hour)
+            for hour in hours:
+                report = _purge_hour(root, hour, ended=True, now_unix=0)
+                removed += report.removed
+                failed += report.failed
+            os.fsync(root)
+            _refuse_leftovers(failed)
+            self._prove(root)
+        return removed
+
+    def installation(self) -> str | None:
+        """Return the id in `<vault>/installation`; None when there is no vault yet, unless one was expected."""
+        with _as_unavailable("installation"):
+            try:
+                with self._opened() as root:
+                    return durable_files.read_installation(within=root)
+            except FileNotFoundError:
+                if self._installation_id is None:
+                    return None
+                raise
+
+    def adopt(self, installation_id: str) -> None:
+        """Make the vault's folder, its backup exclusion tag and its installation file, each unless it is there.
+
+        Raises VaultUnavailable when the vault belongs to another installation, ValueError for an unfit id.
+        """
+        with _as_unavailable("adopt"):
+            durable_files.make_root(self._path)
+            with self._opened() as root:
+                if durable_files.adopt_installation(installation_id, within=root) != installation_id:
+                    raise VaultUnavailable("the key vault belongs to another installation")
+                durable_files.put_once(durable_files.CACHE_TAG_FILE, durable_files.CACHE_TAG, within=root)
+        self._installation_id = installation_id
+
+    def write_mark(self, text: str) -> None:
+        """Replace `<vault>/high-water` atomically and durably; UTF-8, 64 KiB at most (ValueError)."""
+        content = text.encode()
+        if len(content) > MARK_MAX_BYTES:
+            raise ValueError("a high-water mark is at most 64 KiB")
+        with _as_unavailable("write the mark"), self._opened() as root:
+            self._prove(root)
+            durable_files.replace_file(MARK_FILE, content, within=root)
+
+    def read_mark(self) -> str | None:
+        """Return the content of `<vault>/high-water`, None when none was written yet."""
+        with _as_unavailable("read the mark"), self._opened() as root:
+            self._prove(root)
+            try:
+                content = durable_files.read_file(MARK_FILE, within=root, max_bytes=MARK_MAX_BYTES)
+            except FileNotFoundError:
+                return None
+        try:
+            return content.decode()
+        except UnicodeDecodeError:
+            raise VaultUnavailable("the vault's high-water mark was altered") from None
+
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        # Opened anew each time: a descriptor that is kept would hide that the volume went away.
+        with opened_folder(self._path) as root:
+            yield root
+
+    @contextmanager
+    def _hour_for_writing(self, root: int, hour: str) -> Iterator[int]:
+        try:
+            os.stat(f"{hour}/{hour_folder.HOUR_KEY_FILE}", dir_fd=root)
+        except FileNotFoundError:
+            hour_folder.make_hour(hour, within=root)
+        with opened_folder(hour, within=root) as folder:
+            yield folder
+
+    def _prove(self, root: int) -> None:
+        problem = durable_files.installation_problem(self._installation_id, within=root)
+        if problem is not None:
+            raise VaultUnavailable(f"this is not the key vault: {problem}")
+
+    def _refuse_foreign(self, root: int) -> None:
+        found = durable_files.read_installation(within=root)
+        if self._installation_id is not None and found not in (None, self._installation_id):
+            raise VaultUnavailable("the key vault belongs to another installation")
+
+
+@contextmanager
+def _as_unavailable(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise VaultUnavailable(f"key vault, {doing}: {error.strerror or error}") from error
+
+
+def _refuse_leftovers(failed: list[str]) -> None:
+    if failed:
+        shown = ", ".join(failed[:5])
+        raise VaultUnavailable(f"{len(failed)} entries of the key vault could not be removed: {shown}")
+
+
+def _destroy_in_hour(root: int, hour: str, entries: list[str]) -> list[str]:
+    """Remove entries of one hour; returns the places that resisted, the hour itself when it could not be opened."""
+    result = Removal()
+    try:
+        with opened_folder(hour, within=root) as folder:
+            hour_folder.remove_all(entries, within=folder, result=result)
+    except FileNotFoundError:
+        return []
+    except OSError:
+        result.failed.append("")
+    return [f"{hour}/{entry}" for entry in result.failed]
+
+
+def _destroy_hour_keys(root: int, hour: str) -> list[str]:
+    """Remove the hour key and its crash leftovers; returns the places that resisted."""
+    try:
+        with opened_folder(hour, within=root) as folder:
+            names = hour_folder.due_in(within=folder, ended=True, now_unix=0)
+    except FileNotFoundError:
+        return []
+    except OSError:
+        return [f"{hour}/"]
+    return _destroy_in_hour(root, hour, [name for name in names if name.startswith(hour_folder.HOUR_KEY_FILE)])
+
+
+def _purge_hour(root: int, hour: str, *, ended: bool, now_unix: int) -> PurgeReport:
+    """Purge one hour that has begun or ended, then look again; never raises for what is inside it."""
+    result, left, gone = Removal(), 0, False
+    try:
+        with opened_folder(hour, within=root) as folder:
+            due = hour_folder.due_in(within=folder, ended=ended, now_unix=now_unix)
+            if due or ended:
+                hour_folder.remove_all(due, within=folder, result=result)
+                left = len(hour_folder.due_in(within=folder, ended=ended, now_unix=now_unix))
+        if ended and not left:
+            os.rmdir(hour, dir_fd=root)
+            gone = True
+    except FileNotFoundError:  # another purge was quicker
+        pass
+    except OSError:
+        result.failed.append("")
+        left = max(left, 1)
+    return PurgeReport(
+        removed=sum(hour_folder.name_at(hour, name) is not None for name in result.removed),
+        hours=int(gone),
+        failed=tuple(f"{hour}/{name}" for name in result.failed),
+        due_left=left,
+    )
