@@ -1,0 +1,39 @@
+"""Say whether the service can do what it promises, and if not, why: for load balancers and operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.db import service_rows
+from app.db.errors import DatabaseUnavailable
+from app.domain.retention import deletion_is_assured
+from app.resources import Resources
+from app.storage.errors import StorageError
+
+
+def check_readiness(resources: Resources) -> list[str]:
+    """The codes of what is wrong; empty when the service is ready."""
+    reasons = []
+    try:
+        with resources.database.reading() as connection:
+            state = service_rows.get(connection)
+        resources.clock.observe(state.time_mark)
+        if not deletion_is_assured(state.last_sweep_at, resources.clock.now(), resources.settings.deadman):
+            reasons.append("retention_not_assured")
+        installation = state.installation_id
+    except DatabaseUnavailable:
+        return ["database_unavailable"]
+    if not _same(resources.vault.installation, installation):
+        reasons.append("vault_unavailable")
+    if not _same(resources.blobs.installation, installation):
+        reasons.append("blobs_unavailable")
+    elif resources.blobs.free_bytes() < resources.settings.min_free_bytes:
+        reasons.append("disk_nearly_full")
+    return reasons
+
+
+def _same(read: Callable[[], str | None], installation: str) -> bool:
+    try:
+        return read() == installation
+    except StorageError:
+        return False

@@ -1,0 +1,285 @@
+"""Step 5 of a file's life: redeem a share, once, with the link and the password.
+
+The steps, each before the next is paid for:
+1. the link proof, else 404 (unknown, wrong: the same); 2. the share's state, else 410; 3. the password's form, else
+400; 4. a turn in the hashing queue, else 503; 5. an attempt, reserved before hashing; 6. Argon2 and the verifier,
+else 401, and after the last attempt the end of the share; 7. the vault's keys and the unwrapping, which no patched
+check can replace; 8. one conditional UPDATE, which decides who wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app import key_ring
+from app.crypto import chunked, wrapping
+from app.crypto.errors import MalformedSecret
+from app.crypto.password import Argon2Parameters, normalise
+from app.crypto.token import digest, new_id, new_secret, same
+from app.db import endings, share_rows, transfer_rows
+from app.db.share_rows import ClaimRow, ShareRow
+from app.db.transfer_rows import FileRow
+from app.domain import share as share_rules
+from app.domain.audit_events import Entry, Event
+from app.domain.claim import allowance_bytes, window_end
+from app.domain.errors import (
+    Busy,
+    MalformedPassword,
+    ShareExpired,
+    ShareLocked,
+    ShareNotFound,
+    TransferIsSealed,
+    WrongPassword,
+)
+from app.domain.file_meta import FileMeta
+from app.domain.share import ShareState
+from app.resources import Resources
+
+_NO_DIGEST = bytes(32)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LinkAndPassword:
+    """What a recipient presents: the link's secret, or only its proof for a program that decrypts by itself; the
+    password; and a claim token of its own choosing, if it wants a lost answer to cost nothing. 32 bytes each.
+    """
+
+    link_proof: bytes
+    link_secret: bytes | None
+    password: str
+    token: bytes | None
+    address: str
+
+    @classmethod
+    def by_secret(cls, secret: bytes, password: str, token: bytes | None, address: str) -> LinkAndPassword:
+        """With the secret itself: the server decrypts."""
+        return cls(wrapping.link_proof(secret), secret, password, token, address)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClaimedFile:
+    """A file as the recipient sees it; by proof the name stays encrypted in `sealed_meta`."""
+
+    number: int
+    size: int
+    sealed_size: int
+    meta: FileMeta | None
+    sealed_meta: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Claimed:
+    """A claim that was won, or repeated by the one who won it."""
+
+    claim_id: str
+    token: bytes
+    transfer_id: str
+    expires_at: datetime
+    files: list[ClaimedFile]
+    server_part: bytes | None
+    wrapped_key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is stored about the share, read in one transaction."""
+
+    share: ShareRow
+    files: list[FileRow]
+    claim: ClaimRow | None
+    sealed: bool
+
+
+async def claim_share(resources: Resources, share_id: str, presented: LinkAndPassword) -> Claimed:
+    """Claim. Raises ShareNotFound, ShareUsed and the other ends, MalformedPassword, Busy, WrongPassword,
+    TransferIsSealed, VaultOutOfReach. Nothing is redeemed unless it returns.
+    """
+    found = await resources.in_thread(_find, resources, share_id, presented)
+    try:
+        password = normalise(presented.password)
+    except MalformedSecret:
+        raise MalformedPassword from None
+    async with resources.claiming.turn():
+        # Others may have won while this one waited: then it costs no hashing.
+        found = await resources.in_thread(_find, resources, share_id, presented)
+        await resources.in_thread(_reserve_attempt, resources, found.share)
+        stretched = await _stretch(resources, found.share, password)
+    return await resources.in_thread(_judge, resources, found, presented, stretched)
+
+
+def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _Found:
+    """Steps 1 and 2: what the link opens, if it still does."""
+    now = resources.clock.now()
+    with resources.database.reading() as connection:
+        share = share_rows.find(connection, share_id)
+        transfer_id = share.transfer_id if share else share_id
+        transfer = transfer_rows.find(connection, transfer_id)
+        files = transfer_rows.files_of(connection, [transfer_id])
+        claim = share_rows.claim_of_share(connection, share_id)
+    right = same(digest(presented.link_proof), share.link_proof_digest if share else _NO_DIGEST)
+    if share is None or transfer is None or not right:
+        raise ShareNotFound
+    found = _Found(share, files, claim, transfer.sealed)
+    state = share_rules.state_shown(share.state, share.expires_at, now)
+    if not (state == ShareState.CLAIMED and _is_repeated(found, presented, now)):
+        refusal = share_rules.refusal(state)
+        if refusal is not None:
+            raise refusal
+    if transfer.sealed and presented.link_secret is not None:
+        raise TransferIsSealed
+    return found
+
+
+def _is_repeated(found: _Found, presented: LinkAndPassword, now: datetime) -> bool:
+    """Whether the winner asks again: the same token, of its own choosing, within the window."""
+    claim, token = found.claim, presented.token
+    return (
+        claim is not None
+        and token is not None
+        and same(digest(token), claim.token_digest)
+        and now < claim.window_until
+        and claim.by_proof == (presented.link_secret is None)
+    )
+
+
+async def _stretch(resources: Resources, share: ShareRow, password: str) -> bytes:
+    """Step 6, the costly part, with the parameters the share was issued with."""
+    parameters = Argon2Parameters(time=share.argon2_time, memory_kib=share.argon2_memory_kib, lanes=share.argon2_lanes)
+    try:
+        return await resources.claiming.stretch(password, share.argon2_salt, parameters)
+    except Exception as error:  # out of memory, most likely: the service's failure costs the recipient nothing
+        await resources.in_thread(_return_attempt, resources, share)
+        raise Busy from error
+
+
+def _reserve_attempt(resources: Resources, share: ShareRow) -> None:
+    """Step 5. All attempts reserved but not all of them wrong yet: others are being judged, so Busy; one that was
+    reserved a minute ago died with its process and stays spent, and with the last one the share is locked.
+    """
+    now = resources.clock.now()
+    limit = resources.settings.password_attempts
+    with resources.database.writing() as transaction:
+        if share_rows.reserve_attempt(transaction.connection, share.id, limit, now):
+            return
+        current = share_rows.find(transaction.connection, share.id)
+        if current is None or current.state != ShareState.ISSUED:
+            raise (current and share_rules.refusal(current.state)) or ShareNotFound()
+        if current.attempted_at and now - current.attempted_at < share_rules.STALE_ATTEMPT:
+            raise Busy
+        keys = endings.end_share(transaction, current, ShareState.LOCKED, now=now, actor="system")
+    resources.destroy_keys(keys)
+    raise ShareLocked
+
+
+def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stretched: bytes) -> Claimed:
+    """Steps 6 to 8."""
+    share, now = found.share, resources.clock.now()
+    try:
+        if not same(digest(wrapping.verifier(stretched, share.id)), share.verifier_digest):
+            raise WrongPassword  # noqa: TRY301 - counted below, with what the unwrapping refuses
+        server_part = key_ring.server_part(resources.vault, share, stretched, now)
+        transfer_key = None
+        if presented.link_secret is not None:
+            transfer_key = key_ring.open_for_share(share, presented.link_secret, server_part)
+        claim_id, token = _win(resources, found, presented, transfer_key, now)
+    except WrongPassword:
+        raise _count_wrong(resources, share, presented.address, now) from None
+    except BaseException:
+        _return_attempt(resources, share)
+        raise
+    return Claimed(
+        claim_id=claim_id,
+        token=token,
+        transfer_id=share.transfer_id,
+        expires_at=share.expires_at,
+        files=[_opened(file, transfer_key) for file in found.files],
+        server_part=server_part if transfer_key is None else None,
+        wrapped_key=share.wrapped_key if transfer_key is None else None,
+    )
+
+
+def _win(
+    resources: Resources, found: _Found, presented: LinkAndPassword, transfer_key: bytes | None, now: datetime
+) -> tuple[str, bytes]:
+    """Step 8: the claim's id and token, won now or, if this is the winner asking again, won before."""
+    if found.claim is not None:
+        _return_attempt(resources, found.share)
+        return found.claim.id, presented.token or b""
+    share, claim_id, token = found.share, new_id(), presented.token or new_secret()
+    wrapped = None
+    if transfer_key is not None:
+        wrapped = key_ring.wrap_for_claim(
+            resources.vault, share, claim_id=claim_id, token=token, transfer_key=transfer_key, now=now
+        )
+    claim = ClaimRow(
+        id=claim_id,
+        share_id=share.id,
+        transfer_id=share.transfer_id,
+        token_digest=digest(token),
+        by_proof=transfer_key is None,
+        wrapped_key=wrapped,
+        claimed_at=now,
+        window_until=window_end(now, resources.settings.claim_window, share.expires_at),
+        allowance=allowance_bytes([file.sealed_size for file in found.files]),
+        bytes_served=0,
+        delivered_at=None,
+    )
+    with resources.database.writing() as transaction:
+        if not share_rows.claim(transaction.connection, claim, resources.clock.now()):
+            current = share_rows.find(transaction.connection, share.id)
+            raise (current and share_rules.refusal(current.state)) or ShareExpired()
+        share_rows.return_attempt(transaction.connection, share.id)
+        transfer_rows.bring_forward(transaction.connection, share.transfer_id, claim.window_until)
+        transaction.log(
+            Entry(
+                event=Event.SHARE_CLAIMED,
+                at=now,
+                actor="recipient",
+                transfer=share.transfer_id,
+                share=share.id,
+                claim=claim_id,
+                address=presented.address,
+            )
+        )
+    return claim_id, token
+
+
+def _count_wrong(resources: Resources, share: ShareRow, address: str, now: datetime) -> WrongPassword:
+    """A wrong password: counted, logged, and the last one ends the share. Answers the refusal."""
+    limit = resources.settings.password_attempts
+    keys = []
+    with resources.database.writing() as transaction:
+        failures = share_rows.count_failure(transaction.connection, share.id)
+        transaction.log(
+            Entry(
+                event=Event.PASSWORD_WRONG,
+                at=now,
+                actor="recipient",
+                transfer=share.transfer_id,
+                share=share.id,
+                address=address,
+                count=failures,
+            )
+        )
+        current = share_rows.find(transaction.connection, share.id)
+        if failures >= limit and current and current.state == ShareState.ISSUED:
+            keys = endings.end_share(transaction, share, ShareState.LOCKED, now=now, actor="recipient", address=address)
+    resources.destroy_keys(keys)
+    attempts = current.attempts if current else limit
+    return WrongPassword(attempts_left=max(0, limit - attempts))
+
+
+def _return_attempt(resources: Resources, share: ShareRow) -> None:
+    with resources.database.writing() as transaction:
+        share_rows.return_attempt(transaction.connection, share.id)
+
+
+def _opened(file: FileRow, transfer_key: bytes | None) -> ClaimedFile:
+    """A file with its name decrypted, where the server can."""
+    sealed_meta = file.sealed_meta or b""
+    meta = None
+    if transfer_key is not None:
+        context = chunked.meta_context(file.transfer_id, file.number)
+        meta = FileMeta.from_json(chunked.open_sealed(transfer_key, context, sealed_meta))
+    return ClaimedFile(file.number, file.size, file.sealed_size, meta, sealed_meta)

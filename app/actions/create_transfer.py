@@ -1,0 +1,126 @@
+"""Step 1 of a file's life, first half: open a transfer, with its keys, for files to come in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.crypto import wrapping
+from app.crypto.token import new_id, new_secret
+from app.db import endings, service_rows, transfer_rows
+from app.db.transfer_rows import TransferRow
+from app.domain.access_token import Caller
+from app.domain.audit_events import Entry, Event
+from app.domain.errors import InvalidRequest, RetentionNotAssured, VaultOutOfReach
+from app.domain.retention import deletion_is_assured
+from app.domain.shred_key import ShredKeyName
+from app.domain.transfer import MAX_RECORDS, Ending, TransferState, checked_free_text
+from app.resources import Resources
+from app.storage.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAsked:
+    """What a depositor asks for; None means the default."""
+
+    lifetime: timedelta | None = None
+    label: str | None = None
+    purpose: str | None = None
+    records: int | None = None
+    keep_until_expiry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTransfer:
+    """A transfer open for files. `client_key` (32 bytes) is nowhere else."""
+
+    id: str
+    client_key: bytes
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"CreatedTransfer({self.id})"
+
+
+def create_transfer(
+    resources: Resources, caller: Caller, asked: TransferAsked, *, client_key: bytes | None = None
+) -> CreatedTransfer:
+    """Open a transfer. Raises RetentionNotAssured, LifetimeOutOfRange, InvalidRequest, VaultOutOfReach.
+
+    Order: the row, then the vault. A crash in between leaves a transfer that nothing opens and that its expiry ends.
+    """
+    now = resources.clock.now()
+    transfer_id, transfer_key, shred_key = new_id(), new_secret(), new_secret()
+    client_key = client_key or new_secret()
+    owner_key = wrapping.owner_key(client_key, wrapping.owner_part(shred_key, transfer_id), transfer_id)
+    row = _row(
+        resources,
+        caller,
+        asked,
+        transfer_id=transfer_id,
+        owner_wrap=wrapping.wrap_for_owner(transfer_key, owner_key=owner_key, transfer_id=transfer_id),
+        now=now,
+    )
+    _insert(resources, row, caller)
+    try:
+        resources.vault.create(ShredKeyName(transfer_id, row.expires_at), shred_key)
+    except StorageError as error:
+        _deny(resources, row)
+        raise VaultOutOfReach from error
+    return CreatedTransfer(transfer_id, client_key, row.expires_at)
+
+
+def _row(
+    resources: Resources, caller: Caller, asked: TransferAsked, *, transfer_id: str, owner_wrap: bytes, now: datetime
+) -> TransferRow:
+    purposes = resources.settings.purposes
+    if asked.purpose is not None and asked.purpose not in purposes:
+        raise InvalidRequest(f"purpose: one of {', '.join(purposes)}." if purposes else "purpose: none is configured.")
+    if asked.records is not None and not 0 <= asked.records <= MAX_RECORDS:
+        raise InvalidRequest("records: a count of people, 0 or more.")
+    expires_at = resources.settings.lifetimes.expiry(asked.lifetime, now)
+    return TransferRow(
+        id=transfer_id,
+        token_id=caller.token_id,
+        state=TransferState.RECEIVING,
+        sealed=False,
+        created_at=now,
+        expires_at=expires_at,
+        closed_at=None,
+        keep_until_expiry=asked.keep_until_expiry,
+        label=checked_free_text(asked.label, field="label"),
+        purpose=asked.purpose,
+        records=asked.records,
+        owner_wrap=owner_wrap,
+        ending=None,
+        denied_at=None,
+        verified_at=None,
+        due_at=expires_at,
+        failures=0,
+    )
+
+
+def _insert(resources: Resources, row: TransferRow, caller: Caller) -> None:
+    with resources.database.writing() as transaction:
+        state = service_rows.get(transaction.connection)
+        if not deletion_is_assured(state.last_sweep_at, row.created_at, resources.settings.deadman):
+            raise RetentionNotAssured
+        transfer_rows.create(transaction.connection, row)
+        transaction.log(
+            Entry(
+                event=Event.TRANSFER_CREATED,
+                at=row.created_at,
+                actor=caller.actor,
+                transfer=row.id,
+                expires_at=row.expires_at,
+                purpose=row.purpose,
+                records=row.records,
+                sealed=row.sealed,
+            )
+        )
+
+
+def _deny(resources: Resources, row: TransferRow) -> None:
+    with resources.database.writing() as transaction:
+        endings.deny_transfer(transaction, row, Ending.FAILED, now=resources.clock.now(), actor="system")

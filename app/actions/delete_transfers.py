@@ -1,0 +1,349 @@
+"""Steps 7 and 8 of a file's life, by the sweeper: end what is due, and delete what has ended, observing each step.
+
+One sweep asks one indexed question; what is due it takes in batches, so that its cost is a few transactions per
+batch and its memory constant. Each transfer of a batch goes as far as it can:
+
+    live -> denied -> keys_destroyed -> bytes_deleted -> verified
+
+A step counts once its effect was seen: the vault is asked whether the keys are gone, SQLite whether its log was cut,
+the blob store whether the bytes are. A transfer that fails is noted and tried again within 5 minutes; it never holds
+up the others, and never reads "deleted" before it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.db import endings, service_rows, share_rows, transfer_rows
+from app.db.engine import Transaction
+from app.db.share_rows import ClaimRow, ShareRow
+from app.db.transfer_rows import FileRow, TransferRow
+from app.domain.audit_events import Entry, Event
+from app.domain.claim import end_at_window
+from app.domain.retention import FORGET_AFTER, RETRY_FIRST, retry_at
+from app.domain.share import OPEN_STATES as OPEN_SHARES
+from app.domain.share import ShareState
+from app.domain.shred_key import ShredKeyName
+from app.domain.transfer import OPEN_STATES, Ending, TransferState
+from app.resources import Resources
+from app.storage.errors import BlobBusy
+
+BATCH = 250
+TAKEN_FOR = timedelta(seconds=30)
+"""A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
+
+BYTES_COUNT_AFTER = timedelta(hours=1)
+"""Bytes that resist are alerted at once, and make sweeps count as failed after this long; keys do so at once."""
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """What one sweep did. `failed` transfers will be tried again. What failed in any sweep and is not done yet:
+    `keys_left` still have a key, `bytes_left` have kept bytes for over an hour.
+    """
+
+    ended: int = 0
+    deleted: int = 0
+    failed: int = 0
+    keys_left: int = 0
+    bytes_left: int = 0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether this sweep may keep the dead-man's switch at rest: no due key remains, no bytes resist for long."""
+        return self.keys_left == 0 and self.bytes_left == 0
+
+
+@dataclass(slots=True)
+class _Case:
+    """A transfer of the batch with all that belongs to it, and whether a step of its deletion failed."""
+
+    transfer: TransferRow
+    files: list[FileRow] = field(default_factory=list)
+    shares: list[ShareRow] = field(default_factory=list)
+    claims: list[ClaimRow] = field(default_factory=list)
+    failure: str | None = None
+    waiting: bool = False
+
+    @property
+    def key_names(self) -> list[ShredKeyName]:
+        """The keys to be gone: all of a transfer that has ended, those of ended shares of one that has not."""
+        names = [
+            ShredKeyName(self.transfer.id, share.expires_at, share.id)
+            for share in self.shares
+            if share.state not in OPEN_SHARES and share.keys_destroyed_at is None
+        ]
+        if self.transfer.state not in OPEN_STATES:
+            names.append(ShredKeyName(self.transfer.id, self.transfer.expires_at))
+        return names
+
+
+async def delete_transfers(resources: Resources) -> SweepReport:
+    """One sweep over everything due. Raises only what stops it altogether (the database out of reach)."""
+    report = SweepReport()
+    while batch := await resources.in_thread(_take_due, resources):
+        await _attend(resources, batch, report)
+    await resources.in_thread(_record, resources, report)
+    return report
+
+
+def _take_due(resources: Resources) -> list[TransferRow]:
+    now = resources.clock.now()
+    with resources.database.reading() as connection:
+        if not transfer_rows.anything_due(connection, now):
+            return []
+    with resources.database.writing() as transaction:
+        batch = transfer_rows.due(transaction.connection, now, BATCH)
+        transfer_rows.postpone(transaction.connection, [row.id for row in batch], now + TAKEN_FOR)
+    return batch
+
+
+async def _attend(resources: Resources, batch: list[TransferRow], report: SweepReport) -> None:
+    """Do what is due for a batch; if that fails as a whole, for each transfer alone, so that one cannot hold up 249."""
+    try:
+        await _advance(resources, [row.id for row in batch], report)
+    except Exception as error:
+        if len(batch) > 1:
+            for row in batch:
+                await _attend(resources, [row], report)
+            return
+        case = _Case(batch[0], failure=type(error).__name__)
+        log.exception("sweep_failed", transfer=batch[0].id, alert=True)
+        await resources.in_thread(_settle, resources, [case], report)
+
+
+async def _advance(resources: Resources, ids: list[str], report: SweepReport) -> None:
+    """The steps, in order."""
+    report.ended += await resources.in_thread(_end_what_is_due, resources, ids)
+    cases = await resources.in_thread(_load, resources, ids)
+    await _drop_abandoned_uploads(resources, cases)
+    await resources.in_thread(_destroy_keys, resources, cases)
+    await _delete_bytes(resources, cases)
+    report.deleted += await _verify(resources, cases)
+    await resources.in_thread(_settle, resources, cases, report)
+
+
+def _load(resources: Resources, ids: list[str]) -> list[_Case]:
+    with resources.database.reading() as connection:
+        cases = {row.id: _Case(row) for row in transfer_rows.find_all(connection, ids)}
+        for file in transfer_rows.files_of(connection, ids):
+            cases[file.transfer_id].files.append(file)
+        for share in share_rows.of_transfers(connection, ids):
+            cases[share.transfer_id].shares.append(share)
+        for claim in share_rows.claims_of(connection, ids):
+            cases[claim.transfer_id].claims.append(claim)
+    return list(cases.values())
+
+
+def _end_what_is_due(resources: Resources, ids: list[str]) -> int:
+    """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended."""
+    now, ended = resources.clock.now(), 0
+    cases = _load(resources, ids)
+    with resources.database.writing() as transaction:
+        for case in cases:
+            if case.transfer.state not in OPEN_STATES:
+                continue
+            if now >= case.transfer.expires_at:
+                ended += bool(
+                    endings.deny_transfer(transaction, case.transfer, Ending.EXPIRED, now=now, actor="scheduler")
+                )
+                continue
+            for share, claim in _lapsed(case, now):
+                endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
+    return ended
+
+
+def _lapsed(case: _Case, now: datetime) -> list[tuple[ShareRow, ClaimRow]]:
+    claims = {claim.share_id: claim for claim in case.claims}
+    claimed = [share for share in case.shares if share.state == ShareState.CLAIMED]
+    return [(share, claims[share.id]) for share in claimed if now >= claims[share.id].window_until]
+
+
+async def _drop_abandoned_uploads(resources: Resources, cases: list[_Case]) -> None:
+    """Uploads whose process died: the bytes, then the row. One that still lives holds its blob and is left alone."""
+    now = resources.clock.now()
+    for case in cases:
+        dead = [file for file in case.files if file.lease_until and file.lease_until <= now]
+        if case.transfer.state not in OPEN_STATES or not dead:
+            continue
+        failures = await resources.blobs.delete([file.blob_id for file in dead])
+        gone = [file for file in dead if file.blob_id not in failures]
+        case.waiting = bool(failures)
+        await resources.in_thread(_drop_rows, resources, gone, now)
+        case.files = [file for file in case.files if file not in gone]
+
+
+def _drop_rows(resources: Resources, files: list[FileRow], now: datetime) -> None:
+    with resources.database.writing() as transaction:
+        for file in files:
+            transfer_rows.drop_file(transaction.connection, file.blob_id)
+            transaction.log(
+                Entry(
+                    event=Event.UPLOAD_ABANDONED,
+                    at=now,
+                    actor="scheduler",
+                    transfer=file.transfer_id,
+                    file=file.number,
+                )
+            )
+
+
+def _destroy_keys(resources: Resources, cases: list[_Case]) -> None:
+    """Destroy the keys of what has ended; look that the vault holds none of them and SQLite's log no wrap."""
+    cases = [case for case in cases if case.key_names and case.transfer.state != TransferState.VERIFIED]
+    if not cases:
+        return
+    resources.destroy_keys(name for case in cases for name in case.key_names)
+    for case in cases:
+        if any(resources.vault.holds(name) for name in case.key_names):
+            case.failure = "key_left"
+    if not resources.database.forget_deleted():
+        for case in cases:
+            case.failure = case.failure or "key_in_wal"
+    _note_keys_destroyed(resources, [case for case in cases if case.failure is None])
+
+
+def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
+    now = resources.clock.now()
+    with resources.database.writing() as transaction:
+        for case in cases:
+            share_ids = [name.share_id for name in case.key_names if name.share_id]
+            share_rows.mark_keys_destroyed(transaction.connection, share_ids, now)
+            if case.transfer.state in OPEN_STATES:
+                transaction.log(
+                    *(
+                        Entry(
+                            event=Event.SHARE_KEYS_DESTROYED,
+                            at=now,
+                            actor="scheduler",
+                            transfer=case.transfer.id,
+                            share=share_id,
+                        )
+                        for share_id in share_ids
+                    )
+                )
+        denied = [case for case in cases if case.transfer.state == TransferState.DENIED]
+        _step(resources, transaction, denied, TransferState.KEYS_DESTROYED, Event.KEYS_DESTROYED)
+
+
+async def _delete_bytes(resources: Resources, cases: list[_Case]) -> None:
+    """Delete the blobs. One that a stream still reads makes its transfer wait: streams are cut within a second."""
+    cases = [case for case in cases if case.transfer.state == TransferState.KEYS_DESTROYED and not case.failure]
+    failures = await resources.blobs.delete([file.blob_id for case in cases for file in case.files])
+    for case in cases:
+        own = [failures[file.blob_id] for file in case.files if file.blob_id in failures]
+        case.waiting = bool(own) and all(isinstance(failure, BlobBusy) for failure in own)
+        if own:
+            case.failure = "bytes_left"
+    deleted = [case for case in cases if not case.failure]
+    await resources.in_thread(_note_step, resources, deleted, TransferState.BYTES_DELETED, Event.BYTES_DELETED)
+
+
+async def _verify(resources: Resources, cases: list[_Case]) -> int:
+    """Look once more, at vault and blobs, before a transfer may read "deleted"."""
+    cases = [case for case in cases if case.transfer.state == TransferState.BYTES_DELETED and not case.failure]
+    for case in cases:
+        if any([await resources.blobs.exists(file.blob_id) for file in case.files]):
+            case.failure = "bytes_left"
+        if any(resources.vault.holds(name) for name in case.key_names):
+            case.failure = "key_left"
+    verified = [case for case in cases if not case.failure]
+    await resources.in_thread(_note_step, resources, verified, TransferState.VERIFIED, Event.TRANSFER_DELETED)
+    return len(verified)
+
+
+def _note_step(resources: Resources, cases: list[_Case], state: TransferState, event: Event) -> None:
+    if cases:
+        with resources.database.writing() as transaction:
+            _step(resources, transaction, cases, state, event)
+
+
+def _step(
+    resources: Resources, transaction: Transaction, cases: list[_Case], state: TransferState, event: Event
+) -> None:
+    """A step of deletion that was observed, for all these transfers: the rows and the log, in one transaction."""
+    now = resources.clock.now()
+    verified_at = now if state == TransferState.VERIFIED else None
+    transfer_rows.advance(transaction.connection, [case.transfer.id for case in cases], state, verified_at)
+    for case in cases:
+        case.transfer = replace(case.transfer, state=state, verified_at=verified_at)
+        entry = Entry(event=event, at=now, actor="scheduler", transfer=case.transfer.id, outcome=case.transfer.ending)
+        transaction.log(_with_accounts(entry, case, now) if verified_at else entry)
+
+
+def _with_accounts(entry: Entry, case: _Case, now: datetime) -> Entry:
+    """What the log keeps of a transfer that is gone: how much it was, and how late its end was observed."""
+    due_at = min(case.transfer.expires_at, case.transfer.denied_at or now)
+    lateness = max(timedelta(0), now - due_at)
+    return replace(
+        entry,
+        files=len(case.files),
+        size=sum(file.size for file in case.files),
+        lateness_ms=int(lateness / timedelta(milliseconds=1)),
+    )
+
+
+def _settle(resources: Resources, cases: list[_Case], report: SweepReport) -> None:
+    """Say of every transfer of the batch when to look at it next."""
+    now = resources.clock.now()
+    with resources.database.writing() as transaction:
+        for case in cases:
+            if case.failure:
+                _note_failure(transaction, case, now)
+                report.failed += not case.waiting
+            elif case.transfer.state == TransferState.VERIFIED:
+                _settle_verified(transaction, case.transfer, now)
+            else:
+                transfer_rows.note_success(transaction.connection, case.transfer.id, _next_due(case, now))
+
+
+def _note_failure(transaction: Transaction, case: _Case, now: datetime) -> None:
+    """Loud in the service's log each time, in the audit log once; a stream still being cut is no failure yet."""
+    transfer = case.transfer
+    overdue = now - (transfer.denied_at or now) > timedelta(seconds=10)
+    if case.waiting and not overdue:
+        transfer_rows.set_due(transaction.connection, transfer.id, now + RETRY_FIRST)
+        return
+    if transfer.failures == 0:
+        transaction.log(
+            Entry(event=Event.DELETION_FAILED, at=now, actor="scheduler", transfer=transfer.id, outcome=case.failure)
+        )
+    log.error("deletion_failed", transfer=transfer.id, what=case.failure, failures=transfer.failures + 1, alert=True)
+    failures = transfer.failures + 1
+    transfer_rows.note_failure(transaction.connection, transfer.id, failures, retry_at(now, failures))
+
+
+def _settle_verified(transaction: Transaction, transfer: TransferRow, now: datetime) -> None:
+    forget_at = (transfer.verified_at or now) + FORGET_AFTER
+    if now < forget_at:
+        transfer_rows.set_due(transaction.connection, transfer.id, forget_at)
+        return
+    transfer_rows.forget_people(transaction.connection, [transfer.id])
+    share_rows.forget_people(transaction.connection, [transfer.id])
+
+
+def _next_due(case: _Case, now: datetime) -> datetime:
+    """When an open transfer needs attention again: its expiry, a window's end, a lease's; soon if it was cut short."""
+    if case.transfer.state not in OPEN_STATES or case.waiting:
+        return now + RETRY_FIRST
+    claimed = {share.id for share in case.shares if share.state == ShareState.CLAIMED}
+    windows = [claim.window_until for claim in case.claims if claim.share_id in claimed]
+    leases = [file.lease_until for file in case.files if file.lease_until]
+    return min([case.transfer.expires_at, *windows, *leases])
+
+
+def _record(resources: Resources, report: SweepReport) -> None:
+    """The sweep reached its end: raise the time mark, and if nothing due kept a key, put off the dead-man's switch.
+
+    Transfers that failed earlier and wait for their next try count too.
+    """
+    now = resources.clock.now()
+    with resources.database.writing() as transaction:
+        report.keys_left = transfer_rows.count_keys_left(transaction.connection)
+        report.bytes_left = transfer_rows.count_bytes_left(transaction.connection, now - BYTES_COUNT_AFTER)
+        service_rows.record_sweep(transaction.connection, now, succeeded=report.succeeded)

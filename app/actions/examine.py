@@ -1,0 +1,100 @@
+"""Examine an installation: stores, modes, volumes, clock, sweeper. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from app.db import service_rows
+from app.domain.clock import system_time
+from app.domain.retention import deletion_is_assured
+from app.resources import Resources
+from app.settings import Settings
+
+CLOCK_SLACK = timedelta(seconds=60)
+
+
+class Level(StrEnum):
+    """How a finding weighs."""
+
+    GOOD = "ok"
+    WEAK = "advice"
+    WRONG = "WRONG"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    level: Level
+    check: str
+    said: str
+
+
+def examine(resources: Resources) -> list[Finding]:
+    """All findings, in a fixed order."""
+    checks: tuple[Callable[[Resources], Iterator[Finding]], ...] = (_modes, _vault_place, _space, _sweeper, _clock)
+    return [finding for check in checks for finding in check(resources)]
+
+
+def _folders(settings: Settings) -> dict[str, Path]:
+    return {"vault": settings.vault_dir, "keys": settings.signing_dir, "blobs": settings.blobs_dir}
+
+
+def _modes(resources: Resources) -> Iterator[Finding]:
+    """Nobody but the service's user may look into the stores."""
+    for name, folder in _folders(resources.settings).items():
+        if not folder.exists():
+            continue
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & 0o077:
+            yield Finding(Level.WRONG, f"{name} folder", f"mode {mode:04o}: others can look in; chmod 700")
+        else:
+            yield Finding(Level.GOOD, f"{name} folder", f"mode {mode:04o}")
+
+
+def _vault_place(resources: Resources) -> Iterator[Finding]:
+    """The vault should lie on a volume of its own, which no backup or snapshot reads (design, section 4)."""
+    settings = resources.settings
+    database = resources.database.file
+    beside = [settings.blobs_dir, *([database.parent] if database else [])]
+    device = settings.vault_dir.stat().st_dev
+    if any(place.stat().st_dev == device for place in beside):
+        yield Finding(
+            Level.WEAK,
+            "vault volume",
+            "the key vault shares a volume with data; a backup or snapshot of that volume would hold keys. "
+            "Give it its own: CADUCEE_VAULT",
+        )
+    else:
+        yield Finding(Level.GOOD, "vault volume", "apart from database and blobs")
+
+
+def _space(resources: Resources) -> Iterator[Finding]:
+    free = resources.blobs.free_bytes()
+    enough = free >= resources.settings.min_free_bytes
+    level = Level.GOOD if enough else Level.WRONG
+    yield Finding(level, "free space", f"{free / 1024**3:.1f} GiB" + ("" if enough else ": deposits are refused"))
+
+
+def _sweeper(resources: Resources) -> Iterator[Finding]:
+    with resources.database.reading() as connection:
+        last = service_rows.get(connection).last_sweep_at
+    assured = deletion_is_assured(last, resources.clock.now(), resources.settings.deadman)
+    said = f"last successful sweep {last:%Y-%m-%dT%H:%M:%SZ}" if last else "no sweep has succeeded yet"
+    yield Finding(Level.GOOD if assured else Level.WRONG, "sweeper", said)
+
+
+def _clock(resources: Resources) -> Iterator[Finding]:
+    ahead = resources.clock.now() - system_time()
+    if ahead > CLOCK_SLACK:
+        yield Finding(Level.WRONG, "clock", f"the host's clock is {ahead} behind a time accepted earlier: set it right")
+    else:
+        yield Finding(Level.GOOD, "clock", "not behind any time accepted earlier")
+    if os.geteuid() == 0:
+        yield Finding(Level.WEAK, "user", "running as root; give the service a user of its own")

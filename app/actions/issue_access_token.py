@@ -1,0 +1,56 @@
+"""Make an access token for a member of staff, an auditor or an administrator. It is shown once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.crypto.token import access_token_digest, new_access_token, new_id
+from app.db import access_token_rows
+from app.domain.access_token import Role
+from app.domain.audit_events import Entry, Event
+from app.domain.errors import InvalidRequest
+from app.domain.transfer import checked_free_text
+from app.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token's row, and the token itself, which is nowhere else."""
+
+    row: access_token_rows.TokenRow
+    token: str
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return f"IssuedToken({self.row.id})"
+
+
+def issue_access_token(resources: Resources, *, name: str, role: Role, lifetime: timedelta | None) -> IssuedToken:
+    """Make a token. `lifetime` None: it does not expire. Raises InvalidRequest for an unusable name."""
+    checked = checked_free_text(name, field="name")
+    if checked is None:
+        raise InvalidRequest("A token needs a name.")
+    now = resources.clock.now()
+    token = new_access_token()
+    row = access_token_rows.TokenRow(
+        id=new_id(),
+        name=checked,
+        role=role,
+        created_at=now,
+        expires_at=now + lifetime if lifetime else None,
+        revoked_at=None,
+    )
+    with resources.database.writing() as transaction:
+        access_token_rows.create(transaction.connection, row, access_token_digest(token))
+        transaction.log(
+            Entry(
+                event=Event.TOKEN_CREATED,
+                at=now,
+                actor="operator",
+                token=row.id,
+                role=role.value,
+                expires_at=row.expires_at,
+            )
+        )
+    return IssuedToken(row, token)

@@ -1,0 +1,49 @@
+"""Sign what the log says now. Only the scheduler does: the processes that face the network hold no signing key.
+
+The last checkpoint is kept beside the key too, outside the database. A log that is shorter than it, or that does not
+contain it, was restored or altered: nothing is signed then (`LogRolledBack`), loudly.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from app.crypto.signed_note import Checkpoint, Verifier
+from app.db import audit_rows, service_rows
+from app.db.audit_rows import StoredCheckpoint
+from app.resources import Resources
+from app.storage.signing_folder import SigningFolder
+
+IDLE_INTERVAL = timedelta(hours=1)
+"""An idle log is signed anew this often, so that a checkpoint also says "and nothing since"."""
+
+
+class LogRolledBack(Exception):
+    """The log in the database does not contain what was signed before: a restored database, or an altered one."""
+
+
+def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheckpoint | None:
+    """Sign the log as it is now; None when it was signed as it is less than an hour ago.
+
+    Raises LogRolledBack; SigningUnavailable when the key cannot be used. The note is kept outside the database first:
+    a crash in between leaves a checkpoint of a log that exists.
+    """
+    now = resources.clock.now()
+    with resources.database.reading() as connection:
+        origin = service_rows.get(connection).log_origin
+        size = audit_rows.size(connection)
+        last = audit_rows.last_checkpoint(connection)
+        if last and last.size == size and now - last.at < IDLE_INTERVAL:
+            return None
+        root = audit_rows.root(connection, size)
+        signer = signing.signer(origin)
+        kept = signing.last_checkpoint()
+        if kept:
+            earlier = Checkpoint.parse(Verifier.parse(signer.verifier_key).verify(kept))
+            if earlier.size > size or audit_rows.root(connection, earlier.size) != earlier.root:
+                raise LogRolledBack(f"the log has {size} entries and does not contain the {earlier.size} signed before")
+    checkpoint = StoredCheckpoint(size, now, signer.sign(Checkpoint(origin, size, root).body()))
+    signing.keep(checkpoint.note)
+    with resources.database.writing() as transaction:
+        audit_rows.add_checkpoint(transaction.connection, checkpoint)
+    return checkpoint

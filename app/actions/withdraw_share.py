@@ -1,0 +1,22 @@
+"""Take a share back: the depositor, or an operator on the machine, ends it before its recipient uses it (or while)."""
+
+from __future__ import annotations
+
+from app.db import endings, share_rows, transfer_rows
+from app.domain.access_token import Caller
+from app.domain.errors import ShareNotFound
+from app.domain.share import ShareState
+from app.resources import Resources
+
+
+def withdraw_share(resources: Resources, share_id: str, *, caller: Caller | None) -> None:
+    """Withdraw a share. Idempotent. `caller` None is the operator. Raises ShareNotFound, also for others' shares."""
+    now = resources.clock.now()
+    with resources.database.writing() as transaction:
+        share = share_rows.find(transaction.connection, share_id)
+        transfer = transfer_rows.find(transaction.connection, share.transfer_id) if share else None
+        if share is None or transfer is None or (caller is not None and transfer.token_id != caller.token_id):
+            raise ShareNotFound
+        actor = caller.actor if caller else "operator"
+        keys = endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor=actor)
+    resources.destroy_keys(keys)

@@ -1,0 +1,1 @@
+"""What a depositor's or recipient's program needs. Imports nothing of the service."""

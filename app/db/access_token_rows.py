@@ -1,0 +1,59 @@
+"""Rows of access tokens. Only the digest of a token is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from app.db.tables import access_tokens
+from app.domain.access_token import Role
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """An access token without the token."""
+
+    id: str
+    name: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+_COLUMNS = [access_tokens.c[name] for name in TokenRow.__dataclass_fields__]
+
+
+def create(connection: Connection, row: TokenRow, digest: bytes) -> None:
+    """Store a new token's digest."""
+    values = {name: getattr(row, name) for name in TokenRow.__dataclass_fields__}
+    connection.execute(insert(access_tokens).values(digest=digest, **values))
+
+
+def find_by_digest(connection: Connection, digest: bytes) -> TokenRow | None:
+    """The token with this digest."""
+    row = connection.execute(select(*_COLUMNS).where(access_tokens.c.digest == digest)).first()
+    return _row(row) if row else None
+
+
+def every(connection: Connection) -> list[TokenRow]:
+    """All tokens, oldest first."""
+    query = select(*_COLUMNS).order_by(access_tokens.c.created_at, access_tokens.c.id)
+    return [_row(row) for row in connection.execute(query)]
+
+
+def revoke(connection: Connection, token_id: str, now: datetime) -> bool:
+    """Revoke a token; False when there is none of that id, or it was revoked before."""
+    changed = connection.execute(
+        update(access_tokens)
+        .where(access_tokens.c.id == token_id, access_tokens.c.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    return changed.rowcount == 1
+
+
+def _row(row: tuple) -> TokenRow:  # type: ignore[type-arg]
+    found = TokenRow(*row)
+    return TokenRow(found.id, found.name, Role(found.role), found.created_at, found.expires_at, found.revoked_at)

@@ -1,0 +1,149 @@
+"""Rows of the audit log: appending entries, and reading the Merkle tree (RFC 6962) they are the leaves of.
+
+`Database.writing` appends at the end of each transaction; nobody else does. Complete interior nodes are stored when
+their last leaf arrives, so that an append and a root cost O(log n).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import rfc8785
+from sqlalchemy import Connection, func, insert, select, text
+
+from app.crypto import merkle
+from app.crypto.encoding import encode
+from app.db.tables import audit_checkpoints, audit_entries, audit_nodes
+from app.domain.audit_events import Entry
+
+SALT_BYTES = 16
+_APPEND_LOCK = 0x43414455  # any number that nothing else locks; "CADU"
+
+
+def append(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Append entries in their order, inside the caller's transaction."""
+    if not entries:
+        return
+    if connection.dialect.name == "postgresql":
+        # One sequence without gaps needs one writer at a time; released at the commit.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPEND_LOCK})
+    first = size(connection)
+    stored = node_reader(connection)
+    fresh: dict[tuple[int, int], bytes] = {}
+
+    def node(level: int, position: int) -> bytes:
+        known = fresh.get((level, position))
+        return known if known is not None else stored(level, position)
+
+    rows = []
+    for sequence, entry in enumerate(entries, first):
+        content = rfc8785.dumps(entry.content(sequence, encode(secrets.token_bytes(SALT_BYTES))))
+        leaf = merkle.leaf_hash(content)
+        rows.append({"sequence": sequence, "at": entry.at, "content": content.decode(), "leaf_hash": leaf})
+        fresh[0, sequence] = leaf
+        for level, position, value in merkle.nodes_completed_by(sequence, leaf, node):
+            fresh[level, position] = value
+    connection.execute(insert(audit_entries), rows)
+    nodes = [{"level": lv, "position": p, "hash": h} for (lv, p), h in fresh.items() if lv > 0]
+    if nodes:
+        connection.execute(insert(audit_nodes), nodes)
+
+
+def size(connection: Connection) -> int:
+    """How many entries the log has."""
+    last = connection.execute(select(func.max(audit_entries.c.sequence))).scalar()
+    return 0 if last is None else last + 1
+
+
+def node_reader(connection: Connection) -> Callable[[int, int], bytes]:
+    """A function that reads the stored hash at (level, position); level 0 are the leaves. KeyError when absent."""
+
+    def node(level: int, position: int) -> bytes:
+        if level == 0:
+            query = select(audit_entries.c.leaf_hash).where(audit_entries.c.sequence == position)
+        else:
+            query = select(audit_nodes.c.hash).where(audit_nodes.c.level == level, audit_nodes.c.position == position)
+        value: bytes | None = connection.execute(query).scalar()
+        if value is None:
+            raise KeyError((level, position))
+        return value
+
+    return node
+
+
+def root(connection: Connection, of_size: int) -> bytes:
+    """The root of the tree of the first `of_size` entries."""
+    return merkle.root_of(of_size, node_reader(connection))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry as it is stored: its content is None once pruned."""
+
+    sequence: int
+    content: str | None
+    leaf_hash: bytes
+
+    def fields(self) -> dict[str, object]:
+        """The content as an object, empty once pruned."""
+        fields: dict[str, object] = json.loads(self.content) if self.content else {}
+        return fields
+
+
+def page(connection: Connection, start: int, limit: int) -> list[StoredEntry]:
+    """Up to `limit` entries from sequence `start` on. Long reads go page by page, each in a transaction of its own:
+    an open reader would keep destroyed keys in SQLite's write-ahead log.
+    """
+    query = (
+        select(audit_entries.c.sequence, audit_entries.c.content, audit_entries.c.leaf_hash)
+        .where(audit_entries.c.sequence >= start)
+        .order_by(audit_entries.c.sequence)
+        .limit(limit)
+    )
+    return [StoredEntry(*row) for row in connection.execute(query)]
+
+
+def stored_nodes(connection: Connection, level: int, start: int, limit: int) -> list[tuple[int, bytes]]:
+    """Up to `limit` interior nodes of a level from position `start` on: (position, hash)."""
+    query = (
+        select(audit_nodes.c.position, audit_nodes.c.hash)
+        .where(audit_nodes.c.level == level, audit_nodes.c.position >= start)
+        .order_by(audit_nodes.c.position)
+        .limit(limit)
+    )
+    return [(position, value) for position, value in connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A signed note over the log's first `size` entries."""
+
+    size: int
+    at: datetime
+    note: str
+
+
+def last_checkpoint(connection: Connection) -> StoredCheckpoint | None:
+    """The newest checkpoint."""
+    query = select(audit_checkpoints).order_by(audit_checkpoints.c.size.desc()).limit(1)
+    row = connection.execute(query).first()
+    return StoredCheckpoint(*row) if row else None
+
+
+def checkpoints(connection: Connection) -> Iterator[StoredCheckpoint]:
+    """All checkpoints, oldest first."""
+    for row in connection.execute(select(audit_checkpoints).order_by(audit_checkpoints.c.size)):
+        yield StoredCheckpoint(*row)
+
+
+def add_checkpoint(connection: Connection, checkpoint: StoredCheckpoint) -> None:
+    """Store a checkpoint; one of the same size is replaced (the hourly one of an idle log)."""
+    table = audit_checkpoints
+    values = {"at": checkpoint.at, "note": checkpoint.note}
+    changed = connection.execute(table.update().where(table.c.size == checkpoint.size).values(values)).rowcount
+    if not changed:
+        connection.execute(insert(table).values(size=checkpoint.size, **values))

@@ -1,0 +1,80 @@
+"""The ends of shares and transfers, each with its log entry, inside the caller's transaction.
+
+Requests and sweeps end things the same way: the rows are marked and their wrapped keys dropped here; the caller
+destroys the vault's keys named in the answer once the transaction is committed. If it dies in between, the sweeper
+finds them: `keys_destroyed_at` is empty until the end of the keys was observed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from app.db import share_rows, transfer_rows
+from app.db.engine import Transaction
+from app.db.share_rows import ShareRow
+from app.db.transfer_rows import TransferRow
+from app.domain import share as share_rules
+from app.domain.audit_events import Entry, Event
+from app.domain.share import ShareState
+from app.domain.shred_key import ShredKeyName
+from app.domain.transfer import Ending
+
+_SHARE_EVENTS = {
+    ShareState.COMPLETED: Event.SHARE_COMPLETED,
+    ShareState.LAPSED: Event.SHARE_LAPSED,
+    ShareState.WITHDRAWN: Event.SHARE_WITHDRAWN,
+    ShareState.LOCKED: Event.SHARE_LOCKED,
+    ShareState.EXPIRED: Event.SHARE_EXPIRED,
+}
+
+
+def end_share(
+    transaction: Transaction,
+    share: ShareRow,
+    state: ShareState,
+    *,
+    now: datetime,
+    actor: str,
+    address: str | None = None,
+) -> list[ShredKeyName]:
+    """End a share, and its transfer with it when nobody else waits for that. Answers the keys to destroy now; empty
+    when the share had ended before.
+    """
+    connection = transaction.connection
+    transfer = transfer_rows.find(connection, share.transfer_id, for_update=True)
+    if transfer is None or not share_rows.end(connection, share.id, state, now):
+        return []
+    transaction.log(
+        Entry(
+            event=_SHARE_EVENTS[state], at=now, actor=actor, transfer=share.transfer_id, share=share.id, address=address
+        )
+    )
+    transfer_rows.bring_forward(connection, share.transfer_id, now)
+    keys = [ShredKeyName(share.transfer_id, share.expires_at, share.id)]
+    states = [row.state for row in share_rows.of_transfers(connection, [share.transfer_id])]
+    if share_rules.ends_transfer_early(states, keep_until_expiry=transfer.keep_until_expiry):
+        keys += deny_transfer(transaction, transfer, Ending.COMPLETED, now=now, actor=actor)
+    return keys
+
+
+_SHARES_END_AS = {Ending.EXPIRED: ShareState.EXPIRED}
+
+
+def deny_transfer(
+    transaction: Transaction, transfer: TransferRow, ending: Ending, *, now: datetime, actor: str
+) -> list[ShredKeyName]:
+    """End a transfer and its open shares. Answers the keys to destroy now; empty when it had ended before."""
+    connection = transaction.connection
+    if not transfer_rows.deny(connection, transfer.id, ending, now):
+        return []
+    transfer_rows.strip_files(connection, [transfer.id])
+    keys = [ShredKeyName(transfer.id, transfer.expires_at)]
+    state = _SHARES_END_AS.get(ending, ShareState.WITHDRAWN)
+    for share in share_rows.of_transfers(connection, [transfer.id]):
+        if share_rows.end(connection, share.id, state, now):
+            transaction.log(
+                Entry(event=_SHARE_EVENTS[state], at=now, actor=actor, transfer=transfer.id, share=share.id)
+            )
+            keys.append(ShredKeyName(transfer.id, share.expires_at, share.id))
+    transaction.log(Entry(event=Event.TRANSFER_DENIED, at=now, actor=actor, transfer=transfer.id, outcome=ending.value))
+    return keys

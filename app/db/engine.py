@@ -1,0 +1,150 @@
+"""The database as actions see it: short transactions to read, to write, and the entries each act leaves in the log.
+
+SQLite runs with WAL, `synchronous=FULL` and `secure_delete=ON`; whoever will write begins with `BEGIN IMMEDIATE`,
+since a deferred transaction that turns into a writer fails with "database is locked" however long it may wait.
+Calls are synchronous: the web's actions make them in worker threads. No transaction stays open while bytes stream.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db import audit_rows
+from app.db.errors import DatabaseUnavailable
+from app.domain.audit_events import Entry
+
+BUSY_TIMEOUT_SECONDS = 30
+TRUNCATE_TRIES = 20
+TRUNCATE_PAUSE_SECONDS = 0.01
+
+
+class Transaction:
+    """A transaction that writes: its connection, and the log entries that are committed with it."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Start with no entry."""
+        self.connection = connection
+        self.entries: list[Entry] = []
+
+    def log(self, *entries: Entry) -> None:
+        """Have these entries appended just before the commit. Last, so that the log's lock is held shortly and no
+        transaction waits for a row while holding it.
+        """
+        self.entries.extend(entries)
+
+
+class Database:
+    """One database, SQLite or PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        """Connect lazily. A SQLite file's folder is made when it is missing."""
+        parsed = make_url(url)
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self.file: Path | None = Path(parsed.database) if self.is_sqlite and parsed.database else None
+        if self.file:
+            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS} if self.is_sqlite else {}
+        self.engine = create_engine(
+            parsed,
+            hide_parameters=True,  # statements' values must not reach an exception's text
+            pool_size=10,
+            max_overflow=20,
+            pool_pre_ping=not self.is_sqlite,
+            connect_args=arguments,
+        )
+        # Writers of one process queue here, fairly and at once; SQLite's own waiting sleeps up to 100 ms a turn.
+        self._turn: threading.Lock | None = threading.Lock() if self.is_sqlite else None
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads, on one consistent state. Raises DatabaseUnavailable."""
+        with _wrapped(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction that writes: committed with its log entries, or nothing of it. Raises DatabaseUnavailable."""
+        with _wrapped(), _held(self._turn), self.engine.connect() as plain:
+            connection = plain.execution_options(caducee_writes=True)
+            with connection.begin():
+                transaction = Transaction(connection)
+                yield transaction
+                audit_rows.append(connection, transaction.entries)
+
+    def forget_deleted(self) -> bool:
+        """Remove from SQLite's write-ahead log what was deleted or overwritten; True once it is observed.
+
+        `wal_checkpoint(TRUNCATE)` raises nothing when a reader keeps the log open: it answers `busy=1`, and the old
+        pages, wrapped keys included, stay. PostgreSQL: nothing to do here, shred keys never enter it.
+        """
+        if not self.is_sqlite:
+            return True
+        with _wrapped(), _held(self._turn), self.engine.connect() as connection:
+            raw = connection.connection.cursor()
+            for _ in range(TRUNCATE_TRIES):
+                busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    return True
+                time.sleep(TRUNCATE_PAUSE_SECONDS)
+        return False
+
+    def check(self) -> None:
+        """Raise DatabaseUnavailable unless the database answers."""
+        with self.reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _wrapped() -> Iterator[None]:
+    """Library errors are wrapped, never leaked: they hold SQL."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise DatabaseUnavailable(f"the database failed: {type(error).__name__}") from error
+
+
+@contextmanager
+def _held(lock: threading.Lock | None) -> Iterator[None]:
+    if lock is None:
+        yield
+        return
+    if not lock.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+        raise DatabaseUnavailable("the database stayed busy")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions of its own
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        "foreign_keys=ON",
+        "trusted_schema=OFF",
+        "temp_store=MEMORY",  # sorting must not write pieces of rows to a temporary file
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("caducee_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

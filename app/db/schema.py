@@ -1,0 +1,48 @@
+"""The schema's version: building it, and refusing to run on another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import migrations
+from app.db.engine import Database
+from app.db.errors import SchemaOutdated
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    return config
+
+
+def newest_revision() -> str | None:
+    """The revision that this program was written for."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def current_revision(database: Database) -> str | None:
+    """The revision of the database; None when it is empty."""
+    with database.reading() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(database: Database) -> None:
+    """Bring the schema up to this program's version, in one transaction."""
+    with database.writing() as transaction:
+        config = _config()
+        config.attributes["connection"] = transaction.connection
+        command.upgrade(config, "head")
+
+
+def require_current(database: Database) -> None:
+    """Raise SchemaOutdated unless the schema is this program's; an empty database is built first."""
+    current, newest = current_revision(database), newest_revision()
+    if current is None:
+        upgrade(database)
+    elif current != newest:
+        raise SchemaOutdated(f"the database is at {current}, this program needs {newest}: run `caducee db upgrade`")

@@ -1,0 +1,193 @@
+"""Rows of shares and claims. The conditional UPDATE in `claim` is what makes a share work once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from app.db.tables import claims, shares
+from app.domain.share import OPEN_STATES, ShareState
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRow:
+    """A share as it is stored."""
+
+    id: str
+    transfer_id: str
+    recipient: str | None
+    state: ShareState
+    issued_at: datetime
+    expires_at: datetime
+    link_proof_digest: bytes
+    verifier_digest: bytes
+    argon2_salt: bytes
+    argon2_time: int
+    argon2_memory_kib: int
+    argon2_lanes: int
+    wrapped_key: bytes | None
+    attempts: int
+    failures: int
+    attempted_at: datetime | None
+    used_at: datetime | None
+    ended_at: datetime | None
+    keys_destroyed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRow:
+    """A claim as it is stored."""
+
+    id: str
+    share_id: str
+    transfer_id: str
+    token_digest: bytes
+    by_proof: bool
+    wrapped_key: bytes | None
+    claimed_at: datetime
+    window_until: datetime
+    allowance: int
+    bytes_served: int
+    delivered_at: datetime | None
+
+
+_SHARE = [shares.c[name] for name in ShareRow.__dataclass_fields__]
+_CLAIM = [claims.c[name] for name in ClaimRow.__dataclass_fields__]
+
+
+def create(connection: Connection, row: ShareRow) -> None:
+    """Insert a new share."""
+    connection.execute(insert(shares).values({name: getattr(row, name) for name in row.__dataclass_fields__}))
+
+
+def find(connection: Connection, share_id: str) -> ShareRow | None:
+    """The share of this id."""
+    row = connection.execute(select(*_SHARE).where(shares.c.id == share_id)).first()
+    return _share(row) if row else None
+
+
+def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[ShareRow]:
+    """All shares of these transfers, oldest first."""
+    query = select(*_SHARE).where(shares.c.transfer_id.in_(list(transfer_ids)))
+    return [_share(row) for row in connection.execute(query.order_by(shares.c.transfer_id, shares.c.issued_at))]
+
+
+def reserve_attempt(connection: Connection, share_id: str, limit: int, now: datetime) -> bool:
+    """Spend an attempt before the password is hashed. False when none is left to spend."""
+    reserved = connection.execute(
+        update(shares)
+        .where(shares.c.id == share_id, shares.c.state.in_(OPEN_STATES), shares.c.attempts < limit)
+        .values(attempts=shares.c.attempts + 1, attempted_at=now)
+    )
+    return reserved.rowcount == 1
+
+
+def return_attempt(connection: Connection, share_id: str) -> None:
+    """Give back an attempt that turned out right, or that the service could not judge."""
+    connection.execute(
+        update(shares).where(shares.c.id == share_id, shares.c.attempts > 0).values(attempts=shares.c.attempts - 1)
+    )
+
+
+def count_failure(connection: Connection, share_id: str) -> int:
+    """A reserved attempt was wrong. Answers how many were, this one included."""
+    counted = update(shares).where(shares.c.id == share_id).values(failures=shares.c.failures + 1)
+    failures: int = connection.execute(counted.returning(shares.c.failures)).scalar_one()
+    return failures
+
+
+def claim(connection: Connection, row: ClaimRow, now: datetime) -> bool:
+    """Claim the share, if nobody has: of any number of concurrent claims, on any node, one gets True.
+
+    The condition is judged by the database while it holds the row; the claim is inserted in the same transaction.
+    """
+    won = connection.execute(
+        update(shares)
+        .where(shares.c.id == row.share_id, shares.c.state == ShareState.ISSUED, shares.c.expires_at > now)
+        .values(state=ShareState.CLAIMED, used_at=now)
+    )
+    if won.rowcount != 1:
+        return False
+    connection.execute(insert(claims).values({name: getattr(row, name) for name in row.__dataclass_fields__}))
+    return True
+
+
+def end(connection: Connection, share_id: str, state: ShareState, now: datetime) -> bool:
+    """End an open share: its wrapped keys go in the same statement's transaction. False when it had ended before."""
+    ended = connection.execute(
+        update(shares)
+        .where(shares.c.id == share_id, shares.c.state.in_(OPEN_STATES))
+        .values(state=state, ended_at=now, wrapped_key=None)
+    )
+    if ended.rowcount != 1:
+        return False
+    connection.execute(update(claims).where(claims.c.share_id == share_id).values(wrapped_key=None))
+    return True
+
+
+def mark_keys_destroyed(connection: Connection, share_ids: Sequence[str], now: datetime) -> None:
+    """Note that the end of these shares' keys was observed."""
+    connection.execute(update(shares).where(shares.c.id.in_(share_ids)).values(keys_destroyed_at=now))
+
+
+def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:
+    """Drop the recipients of long-ended transfers."""
+    connection.execute(update(shares).where(shares.c.transfer_id.in_(transfer_ids)).values(recipient=None))
+
+
+def find_claim(connection: Connection, claim_id: str) -> ClaimRow | None:
+    """The claim of this id."""
+    row = connection.execute(select(*_CLAIM).where(claims.c.id == claim_id)).first()
+    return _claim(row) if row else None
+
+
+def claim_of_share(connection: Connection, share_id: str) -> ClaimRow | None:
+    """The claim of a share, once there is one."""
+    row = connection.execute(select(*_CLAIM).where(claims.c.share_id == share_id)).first()
+    return _claim(row) if row else None
+
+
+def claims_of(connection: Connection, transfer_ids: Iterable[str]) -> list[ClaimRow]:
+    """All claims of these transfers."""
+    return [
+        _claim(row) for row in connection.execute(select(*_CLAIM).where(claims.c.transfer_id.in_(list(transfer_ids))))
+    ]
+
+
+def count_served(connection: Connection, claim_id: str, added: int, window_until: datetime | None) -> int:
+    """Add bytes that were sent, and move the window if a new end is given. Answers the bytes sent in all.
+
+    A window that the one-line route has shortened stays short.
+    """
+    moved = update(claims).where(claims.c.id == claim_id).values(bytes_served=claims.c.bytes_served + added)
+    if window_until is not None:
+        connection.execute(
+            update(claims)
+            .where(claims.c.id == claim_id, claims.c.delivered_at.is_(None))
+            .values(window_until=window_until)
+        )
+    served: int = connection.execute(moved.returning(claims.c.bytes_served)).scalar_one()
+    return served
+
+
+def mark_delivered(connection: Connection, claim_id: str, now: datetime, left: timedelta) -> None:
+    """The one-line route has sent everything: the window ends soon, and then counts as completed."""
+    connection.execute(
+        update(claims)
+        .where(claims.c.id == claim_id, claims.c.delivered_at.is_(None))
+        .values(delivered_at=now, window_until=now + left)
+    )
+
+
+def _share(row: Row[Any]) -> ShareRow:
+    values = dict(zip(ShareRow.__dataclass_fields__, row, strict=True))
+    values["state"] = ShareState(values["state"])
+    return ShareRow(**values)
+
+
+def _claim(row: Row[Any]) -> ClaimRow:
+    return ClaimRow(**dict(zip(ClaimRow.__dataclass_fields__, row, strict=True)))

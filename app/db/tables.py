@@ -1,0 +1,190 @@
+"""The tables. `migrations/` builds exactly these; a test compares.
+
+Times are microseconds since 1970 UTC, read and written as aware datetimes. No column holds a file name, a password, a
+link secret, a client key, a token or a transfer key.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime, stored as whole microseconds: the same on every database, and indexable."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Refuses naive datetimes: subtracting the epoch from one raises TypeError."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Back to an aware datetime."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+Id = String(22)
+Digest = LargeBinary(32)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+service_state = Table(
+    "service_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("installation_id", Id, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("log_origin", String(200), nullable=False),
+    Column("time_mark", UtcTime, nullable=False, comment="the highest time ever accepted"),
+    Column("last_sweep_at", UtcTime, comment="the end of the last sweep that succeeded"),
+    CheckConstraint("id = 1", name="single_row"),
+)
+
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("role", String(20), nullable=False),
+    Column("digest", Digest, nullable=False, unique=True),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),
+    Column("revoked_at", UtcTime),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("token_id", Id, ForeignKey("access_tokens.id"), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("sealed", Boolean, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("closed_at", UtcTime, comment="when the first share was issued"),
+    Column("keep_until_expiry", Boolean, nullable=False),
+    Column("label", String(200)),
+    Column("purpose", String(200)),
+    Column("records", Integer),
+    Column("owner_wrap", LargeBinary, comment="the transfer key under the depositor's key"),
+    Column("ending", String(20), comment="why it was denied"),
+    Column("denied_at", UtcTime),
+    Column("verified_at", UtcTime),
+    Column("due_at", UtcTime, comment="when the sweeper must look at this transfer next"),
+    Column("failures", Integer, nullable=False, default=0, comment="deletion attempts that failed in a row"),
+    Index("ix_transfers_due_at", "due_at"),
+    Index("ix_transfers_failing", "state", sqlite_where=text("failures > 0"), postgresql_where=text("failures > 0")),
+    Index("ix_transfers_token_id_created_at", "token_id", "created_at"),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("transfer_id", Id, ForeignKey("transfers.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("blob_id", Id, nullable=False, unique=True),
+    Column("state", String(20), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sealed_size", BigInteger, nullable=False),
+    Column("sealed_meta", LargeBinary, comment="name and type, encrypted"),
+    Column("created_at", UtcTime, nullable=False),
+    Column("lease_until", UtcTime, comment="while it is received: an upload that outlives this is dead"),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("transfer_id", Id, ForeignKey("transfers.id"), nullable=False, index=True),
+    Column("recipient", String(200)),
+    Column("state", String(20), nullable=False),
+    Column("issued_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("link_proof_digest", Digest, nullable=False),
+    Column("verifier_digest", Digest, nullable=False),
+    Column("argon2_salt", LargeBinary, nullable=False),
+    Column("argon2_time", Integer, nullable=False),
+    Column("argon2_memory_kib", Integer, nullable=False),
+    Column("argon2_lanes", Integer, nullable=False),
+    Column("wrapped_key", LargeBinary),
+    Column("attempts", Integer, nullable=False, default=0, comment="wrong passwords and those being checked"),
+    Column("failures", Integer, nullable=False, default=0, comment="wrong passwords"),
+    Column("attempted_at", UtcTime),
+    Column("used_at", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("keys_destroyed_at", UtcTime, comment="when the end of its keys was observed"),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("share_id", Id, ForeignKey("shares.id"), nullable=False),
+    Column("transfer_id", Id, ForeignKey("transfers.id"), nullable=False, index=True),
+    Column("token_digest", Digest, nullable=False),
+    Column("by_proof", Boolean, nullable=False),
+    Column("wrapped_key", LargeBinary),
+    Column("claimed_at", UtcTime, nullable=False),
+    Column("window_until", UtcTime, nullable=False),
+    Column("allowance", BigInteger, nullable=False, comment="bytes this claim may fetch in all"),
+    Column("bytes_served", BigInteger, nullable=False, default=0),
+    Column("delivered_at", UtcTime, comment="when the one-line route sent its last byte"),
+    UniqueConstraint("share_id"),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("content", Text, comment="canonical JSON; absent once pruned"),
+    Column("leaf_hash", Digest, nullable=False),
+)
+
+audit_nodes = Table(
+    "audit_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", Digest, nullable=False),
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", UtcTime, nullable=False),
+    Column("note", Text, nullable=False),
+)

@@ -1,0 +1,266 @@
+"""Rows of transfers and their files.
+
+`due_at` is when the sweeper must look at a transfer next: at its expiry, at the end of a claim's window or an upload's
+lease, at a retry. One index over it answers, each second, whether anything at all is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, case, func, insert, literal, select, update
+
+from app.db.tables import UtcTime, files, transfers
+from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, FileState, TransferState
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRow:
+    """A transfer as it is stored."""
+
+    id: str
+    token_id: str
+    state: TransferState
+    sealed: bool
+    created_at: datetime
+    expires_at: datetime
+    closed_at: datetime | None
+    keep_until_expiry: bool
+    label: str | None
+    purpose: str | None
+    records: int | None
+    owner_wrap: bytes | None
+    ending: Ending | None
+    denied_at: datetime | None
+    verified_at: datetime | None
+    due_at: datetime | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A file as it is stored: sizes in bytes, its name and type encrypted."""
+
+    transfer_id: str
+    number: int
+    blob_id: str
+    state: FileState
+    size: int
+    sealed_size: int
+    sealed_meta: bytes | None
+    created_at: datetime
+    lease_until: datetime | None
+
+
+_TRANSFER = [transfers.c[name] for name in TransferRow.__dataclass_fields__]
+_FILE = [files.c[name] for name in FileRow.__dataclass_fields__]
+
+
+def create(connection: Connection, row: TransferRow) -> None:
+    """Insert a new transfer."""
+    connection.execute(insert(transfers).values({name: getattr(row, name) for name in row.__dataclass_fields__}))
+
+
+def find(connection: Connection, transfer_id: str, *, for_update: bool = False) -> TransferRow | None:
+    """The transfer of this id. `for_update` locks the row until the transaction ends (PostgreSQL)."""
+    query = select(*_TRANSFER).where(transfers.c.id == transfer_id)
+    row = connection.execute(query.with_for_update() if for_update else query).first()
+    return _transfer(row) if row else None
+
+
+def owned_by(connection: Connection, token_id: str, limit: int) -> list[TransferRow]:
+    """The newest transfers of a depositor."""
+    query = select(*_TRANSFER).where(transfers.c.token_id == token_id)
+    newest = query.order_by(transfers.c.created_at.desc(), transfers.c.id).limit(limit)
+    return [_transfer(row) for row in connection.execute(newest)]
+
+
+def newest(connection: Connection, limit: int) -> list[TransferRow]:
+    """The newest transfers of all depositors: for operators, on the machine itself."""
+    query = select(*_TRANSFER).order_by(transfers.c.created_at.desc(), transfers.c.id).limit(limit)
+    return [_transfer(row) for row in connection.execute(query)]
+
+
+def due(connection: Connection, now: datetime, limit: int) -> list[TransferRow]:
+    """Transfers the sweeper must look at, longest due first. Rows that another sweeper works on are passed over."""
+    query = select(*_TRANSFER).where(transfers.c.due_at <= now).order_by(transfers.c.due_at).limit(limit)
+    return [_transfer(row) for row in connection.execute(query.with_for_update(skip_locked=True))]
+
+
+def anything_due(connection: Connection, now: datetime) -> bool:
+    """Whether `due` would answer anything: the one indexed question of every second."""
+    return connection.execute(select(transfers.c.id).where(transfers.c.due_at <= now).limit(1)).first() is not None
+
+
+def set_due(connection: Connection, transfer_id: str, due_at: datetime | None) -> None:
+    """Set when to look next (None: never again)."""
+    connection.execute(update(transfers).where(transfers.c.id == transfer_id).values(due_at=due_at))
+
+
+def postpone(connection: Connection, transfer_ids: Sequence[str], due_at: datetime) -> None:
+    """Keep other sweepers off these transfers until then."""
+    connection.execute(update(transfers).where(transfers.c.id.in_(transfer_ids)).values(due_at=due_at))
+
+
+def bring_forward(connection: Connection, transfer_id: str, moment: datetime) -> None:
+    """Have the sweeper look at `moment` at the latest."""
+    due_at = transfers.c.due_at
+    wanted = literal(moment, UtcTime)
+    sooner = case((due_at.is_(None), wanted), (due_at > wanted, wanted), else_=due_at)
+    connection.execute(update(transfers).where(transfers.c.id == transfer_id).values(due_at=sooner))
+
+
+def mark_live(connection: Connection, transfer_id: str) -> None:
+    """The first file is durable."""
+    connection.execute(
+        update(transfers)
+        .where(transfers.c.id == transfer_id, transfers.c.state == TransferState.RECEIVING)
+        .values(state=TransferState.LIVE)
+    )
+
+
+def close(connection: Connection, transfer_id: str, now: datetime) -> None:
+    """Take no more files; keeps the first time."""
+    connection.execute(
+        update(transfers).where(transfers.c.id == transfer_id, transfers.c.closed_at.is_(None)).values(closed_at=now)
+    )
+
+
+def deny(connection: Connection, transfer_id: str, ending: Ending, now: datetime) -> bool:
+    """The one step that ends a transfer: no request opens it from here on, its wrapped key is gone, the sweeper
+    takes over. False when it had ended before.
+    """
+    denied = connection.execute(
+        update(transfers)
+        .where(transfers.c.id == transfer_id, transfers.c.state.in_(OPEN_STATES))
+        .values(state=TransferState.DENIED, ending=ending, denied_at=now, owner_wrap=None, due_at=now, failures=0)
+    )
+    return denied.rowcount == 1
+
+
+def find_all(connection: Connection, transfer_ids: Sequence[str]) -> list[TransferRow]:
+    """The transfers of these ids."""
+    query = select(*_TRANSFER).where(transfers.c.id.in_(transfer_ids))
+    return [_transfer(row) for row in connection.execute(query)]
+
+
+def advance(
+    connection: Connection, transfer_ids: Sequence[str], state: TransferState, verified_at: datetime | None
+) -> None:
+    """Note the next state of deletions that were observed."""
+    connection.execute(
+        update(transfers).where(transfers.c.id.in_(transfer_ids)).values(state=state, verified_at=verified_at)
+    )
+
+
+def note_failure(connection: Connection, transfer_id: str, failures: int, retry_at: datetime) -> None:
+    """Note a deletion attempt that failed, and when to try again."""
+    connection.execute(
+        update(transfers).where(transfers.c.id == transfer_id).values(failures=failures, due_at=retry_at)
+    )
+
+
+def note_success(connection: Connection, transfer_id: str, due_at: datetime) -> None:
+    """Note that all that was due has been done, and when to look again."""
+    connection.execute(update(transfers).where(transfers.c.id == transfer_id).values(failures=0, due_at=due_at))
+
+
+def count_keys_left(connection: Connection) -> int:
+    """How many transfers have a key that was due and could not be destroyed yet."""
+    keyed = transfers.c.state.in_([*OPEN_STATES, TransferState.DENIED])
+    return connection.execute(select(func.count()).where(transfers.c.failures > 0, keyed)).scalar_one()
+
+
+def count_bytes_left(connection: Connection, denied_before: datetime) -> int:
+    """How many transfers, denied before then, have bytes that could not be deleted yet."""
+    late = transfers.c.denied_at < denied_before
+    resisting = transfers.c.state.in_([TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED])
+    return connection.execute(select(func.count()).where(transfers.c.failures > 0, resisting, late)).scalar_one()
+
+
+def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:
+    """Drop the free text of long-ended transfers."""
+    connection.execute(update(transfers).where(transfers.c.id.in_(transfer_ids)).values(label=None, due_at=None))
+
+
+def count_by_state(connection: Connection) -> dict[str, int]:
+    """How many transfers are in each state."""
+    query = select(transfers.c.state, func.count()).group_by(transfers.c.state)
+    return {str(state): int(count) for state, count in connection.execute(query)}
+
+
+def overdue(connection: Connection, now: datetime) -> tuple[int, datetime | None]:
+    """How many transfers should be gone and are not, and since when the worst of them is due.
+
+    Due is: past the expiry, or denied before it. Verified ones are gone.
+    """
+    left = transfers.c.state.in_([*OPEN_STATES, *ENDING_STATES])
+    since = case((transfers.c.denied_at < transfers.c.expires_at, transfers.c.denied_at), else_=transfers.c.expires_at)
+    query = select(func.count(), func.min(since)).where(left, since <= now)
+    count, oldest = connection.execute(query).one()
+    return count, oldest
+
+
+def failing(connection: Connection, limit: int) -> list[TransferRow]:
+    """Deletions that failed at least once and are not done, worst first."""
+    query = select(*_TRANSFER).where(transfers.c.failures > 0, transfers.c.state.in_(ENDING_STATES))
+    return [_transfer(row) for row in connection.execute(query.order_by(transfers.c.failures.desc()).limit(limit))]
+
+
+# --- files
+
+
+def add_file(connection: Connection, row: FileRow) -> None:
+    """Insert a file that is being received."""
+    connection.execute(insert(files).values({name: getattr(row, name) for name in row.__dataclass_fields__}))
+
+
+def files_of(connection: Connection, transfer_ids: Iterable[str]) -> list[FileRow]:
+    """The files of these transfers, in order."""
+    query = select(*_FILE).where(files.c.transfer_id.in_(list(transfer_ids)))
+    return [_file(row) for row in connection.execute(query.order_by(files.c.transfer_id, files.c.number))]
+
+
+def finish_file(connection: Connection, row: FileRow) -> bool:
+    """The blob is durable: the file counts. False when its row was taken away meanwhile."""
+    finished = connection.execute(
+        update(files)
+        .where(files.c.blob_id == row.blob_id, files.c.state == FileState.RECEIVING)
+        .values(state=FileState.LIVE, size=row.size, sealed_size=row.sealed_size, sealed_meta=row.sealed_meta)
+        .values(lease_until=None)
+    )
+    return finished.rowcount == 1
+
+
+def renew_lease(connection: Connection, blob_id: str, until: datetime) -> bool:
+    """Keep an upload alive. False when its row is gone: the upload must stop."""
+    renewed = connection.execute(
+        update(files).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING).values(lease_until=until)
+    )
+    return renewed.rowcount == 1
+
+
+def drop_file(connection: Connection, blob_id: str) -> None:
+    """Remove the row of a file that was never finished. Its blob is gone already."""
+    connection.execute(files.delete().where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING))
+
+
+def strip_files(connection: Connection, transfer_ids: Sequence[str]) -> None:
+    """Drop the encrypted names of ended transfers; their sizes stay for the depositor's list."""
+    connection.execute(update(files).where(files.c.transfer_id.in_(transfer_ids)).values(sealed_meta=None))
+
+
+def _transfer(row: Row[Any]) -> TransferRow:
+    values = dict(zip(TransferRow.__dataclass_fields__, row, strict=True))
+    values["state"] = TransferState(values["state"])
+    values["ending"] = Ending(values["ending"]) if values["ending"] else None
+    return TransferRow(**values)
+
+
+def _file(row: Row[Any]) -> FileRow:
+    values = dict(zip(FileRow.__dataclass_fields__, row, strict=True))
+    values["state"] = FileState(values["state"])
+    return FileRow(**values)

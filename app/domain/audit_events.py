@@ -1,0 +1,84 @@
+"""What is written to the log: the events, and the only fields an entry can have.
+
+An entry holds no file name, label, recipient, free text, patient data or secret (CNIL 2021-122): there is no field
+for them. `docs/audit-log.md` lists events and fields; a test compares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """Everything the log can tell, as `subject.action`."""
+
+    LOG_STARTED = "log.started"
+    TOKEN_CREATED = "token.created"
+    TOKEN_REVOKED = "token.revoked"
+    TRANSFER_CREATED = "transfer.created"
+    FILE_DEPOSITED = "file.deposited"
+    UPLOAD_ABANDONED = "upload.abandoned"
+    SHARE_ISSUED = "share.issued"
+    SHARE_CLAIMED = "share.claimed"
+    PASSWORD_WRONG = "password.wrong"
+    FILE_FETCHED = "file.fetched"
+    SHARE_COMPLETED = "share.completed"
+    SHARE_LAPSED = "share.lapsed"
+    SHARE_WITHDRAWN = "share.withdrawn"
+    SHARE_LOCKED = "share.locked"
+    SHARE_EXPIRED = "share.expired"
+    SHARE_KEYS_DESTROYED = "share.keys_destroyed"
+    TRANSFER_DENIED = "transfer.denied"
+    KEYS_DESTROYED = "keys.destroyed"
+    BYTES_DELETED = "bytes.deleted"
+    TRANSFER_DELETED = "transfer.deleted"
+    DELETION_FAILED = "deletion.failed"
+    ORPHAN_DESTROYED = "orphan.destroyed"
+    LINKS_REFUSED = "links.refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing that happened. Absent fields are left out of the JSON. Sizes in bytes, lateness in milliseconds."""
+
+    event: Event
+    at: datetime
+    actor: str
+    transfer: str | None = None
+    share: str | None = None
+    claim: str | None = None
+    token: str | None = None
+    role: str | None = None
+    file: int | None = None
+    files: int | None = None
+    size: int | None = None
+    address: str | None = None
+    expires_at: datetime | None = None
+    purpose: str | None = None
+    records: int | None = None
+    sealed: bool | None = None
+    outcome: str | None = None
+    lateness_ms: int | None = None
+    count: int | None = None
+
+    def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
+        """The object that is written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds."""
+        content: dict[str, str | int | bool] = {
+            "sequence": sequence,
+            "salt": salt,
+            "event": self.event.value,
+            "time": log_time(self.at),
+        }
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in {"event", "at"} or value is None:
+                continue
+            content[field.name] = log_time(value) if isinstance(value, datetime) else value
+        return content
+
+
+def log_time(moment: datetime) -> str:
+    """A time as the log writes it: `2026-01-31T08:15:00.000000Z`."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,28 @@
+"""Rules of a claim: the window in which its files can be fetched, how much of them, and how it ends."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from app.domain.share import ShareState
+
+ALLOWANCE_FACTOR = 3
+"""A claim may fetch its files at most three times over (design, section 3.3)."""
+
+DELIVERED_WINDOW = timedelta(minutes=5)
+"""What is left of the window after the one-line `content` route has sent its last byte (design, section 7)."""
+
+
+def window_end(now: datetime, window: timedelta, expires_at: datetime) -> datetime:
+    """When the window closes if nothing more is fetched: never past the expiry."""
+    return min(now + window, expires_at)
+
+
+def allowance_bytes(sealed_sizes: list[int]) -> int:
+    """How many bytes the claim may fetch in all."""
+    return ALLOWANCE_FACTOR * sum(sealed_sizes)
+
+
+def end_at_window(delivered_at: datetime | None) -> ShareState:
+    """How a share ends when its window closes: completed if everything was sent in one go, else lapsed."""
+    return ShareState.COMPLETED if delivered_at else ShareState.LAPSED

@@ -1,0 +1,23 @@
+"""Rules of retention: when the sweeper must look again, how it retries, when the service stops taking data in."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+RETRY_FIRST = timedelta(seconds=1)
+RETRY_CEILING = timedelta(minutes=4)
+"""A failing step is retried within 5 minutes (design, section 3.6); a minute is left for the sweep itself."""
+
+FORGET_AFTER = timedelta(days=30)
+"""How long an ended transfer keeps its recipients and label, and a dead link its 410 (design, section 7)."""
+
+
+def retry_at(now: datetime, failures: int) -> datetime:
+    """When to try a failing transfer again: 1 s, 2 s, 4 s ... at most 4 min."""
+    doublings = min(failures, 10)
+    return now + min(RETRY_FIRST * (1 << doublings), RETRY_CEILING)
+
+
+def deletion_is_assured(last_sweep_at: datetime | None, now: datetime, deadman: timedelta) -> bool:
+    """The dead-man's switch: whether a sweep succeeded recently enough to take new data in (G1)."""
+    return last_sweep_at is not None and now - last_sweep_at <= deadman

@@ -1,0 +1,118 @@
+"""The three ways to a transfer key: the depositor's, a share's and a claim's. None without the key vault.
+
+Each takes what the caller holds (client key; link secret and password; claim token), joins it with what the vault
+holds, and unwraps. Patch every check above to "yes" and these still refuse (G3): they are mathematics, not a gate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.crypto import wrapping
+from app.crypto.errors import CannotDecrypt
+from app.db.share_rows import ClaimRow, ShareRow
+from app.db.transfer_rows import TransferRow
+from app.domain.errors import (
+    ClaimEnded,
+    ClaimNotFound,
+    Refusal,
+    ShareExpired,
+    TransferEnded,
+    VaultOutOfReach,
+    WrongClientKey,
+    WrongPassword,
+)
+from app.domain.shred_key import ShredKeyName
+from app.storage.errors import KeyGone, StorageError
+from app.storage.key_vault import KeyVault
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OwnerKeys:
+    """What a client key opens: the transfer key, and the transfer's shred key to issue shares with."""
+
+    transfer_key: bytes
+    shred_key: bytes
+
+
+def open_for_owner(vault: KeyVault, transfer: TransferRow, client_key: bytes, now: datetime) -> OwnerKeys:
+    """The depositor's way. Raises WrongClientKey, TransferEnded, VaultOutOfReach."""
+    shred_key = _held(vault, ShredKeyName(transfer.id, transfer.expires_at), now, gone=TransferEnded)
+    owner_key = wrapping.owner_key(client_key, wrapping.owner_part(shred_key, transfer.id), transfer.id)
+    try:
+        wrapped = transfer.owner_wrap or b""
+        transfer_key = wrapping.unwrap_for_owner(wrapped, owner_key=owner_key, transfer_id=transfer.id)
+    except CannotDecrypt:
+        raise WrongClientKey from None
+    return OwnerKeys(transfer_key, shred_key)
+
+
+def server_part(vault: KeyVault, share: ShareRow, stretched: bytes, now: datetime) -> bytes:
+    """What the server adds to a link secret once the password was right. Raises ShareExpired, VaultOutOfReach."""
+    shreds = _shreds_of(vault, share, now, gone=ShareExpired)
+    return wrapping.server_part(stretched, shreds.of_transfer, shreds.of_share, share.id)
+
+
+def open_for_share(share: ShareRow, link_secret: bytes, server_part_: bytes) -> bytes:
+    """The recipient's way: the transfer key. Raises WrongPassword, also when some check above was wrong to pass."""
+    share_key = wrapping.share_key(link_secret, server_part_, share.id)
+    try:
+        return wrapping.unwrap_for_share(
+            share.wrapped_key or b"", share_key=share_key, transfer_id=share.transfer_id, share_id=share.id
+        )
+    except CannotDecrypt:
+        raise WrongPassword from None
+
+
+def wrap_for_claim(
+    vault: KeyVault, share: ShareRow, *, claim_id: str, token: bytes, transfer_key: bytes, now: datetime
+) -> bytes:
+    """The transfer key under a claim's token, so that resuming needs no second password."""
+    shreds = _shreds_of(vault, share, now, gone=ShareExpired)
+    return wrapping.wrap_for_claim(
+        transfer_key,
+        claim_key=wrapping.claim_key(token, shreds.of_transfer, shreds.of_share, claim_id),
+        transfer_id=share.transfer_id,
+        share_id=share.id,
+        claim_id=claim_id,
+    )
+
+
+def open_for_claim(vault: KeyVault, share: ShareRow, claim: ClaimRow, token: bytes, now: datetime) -> bytes:
+    """The claim's way: the transfer key. Raises ClaimNotFound, ClaimEnded, VaultOutOfReach."""
+    shreds = _shreds_of(vault, share, now, gone=ClaimEnded)
+    try:
+        return wrapping.unwrap_for_claim(
+            claim.wrapped_key or b"",
+            claim_key=wrapping.claim_key(token, shreds.of_transfer, shreds.of_share, claim.id),
+            transfer_id=claim.transfer_id,
+            share_id=claim.share_id,
+            claim_id=claim.id,
+        )
+    except CannotDecrypt:
+        raise ClaimNotFound from None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Shreds:
+    """The vault's part of a share: the shred key of its transfer and its own."""
+
+    of_transfer: bytes
+    of_share: bytes
+
+
+def _shreds_of(vault: KeyVault, share: ShareRow, now: datetime, *, gone: type[Refusal]) -> _Shreds:
+    return _Shreds(
+        of_transfer=_held(vault, ShredKeyName(share.transfer_id, share.expires_at), now, gone=gone),
+        of_share=_held(vault, ShredKeyName(share.transfer_id, share.expires_at, share.id), now, gone=gone),
+    )
+
+
+def _held(vault: KeyVault, name: ShredKeyName, now: datetime, *, gone: type[Refusal]) -> bytes:
+    try:
+        return vault.open(name, now)
+    except KeyGone:
+        raise gone from None
+    except StorageError as error:
+        raise VaultOutOfReach from error

@@ -1,0 +1,67 @@
+"""The application: routes for an audience, the layers around them, and the resources they work with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from fastapi import FastAPI
+
+from app.harden import harden_process
+from app.logs import set_up_logs
+from app.resources import Resources, open_resources
+from app.settings import Settings
+from app.web import claim_routes, operator_routes, page_routes, problems, send_routes, share_routes, transfer_routes
+from app.web.edge import KnownHosts, RequestLog, SafeHeaders
+
+Audience = Literal["all", "recipient", "staff"]
+
+RECIPIENT_ROUTERS = (page_routes.router, share_routes.router, claim_routes.router)
+STAFF_ROUTERS = (send_routes.router, transfer_routes.router, transfer_routes.upload_router)
+
+
+def create_app(audience: Audience = "all", *, settings: Settings, resources: Resources | None = None) -> FastAPI:
+    """Build the application. Without `resources` it opens its own when it starts, in the process that serves."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.resources = resources or open_resources(settings)
+        yield
+        if resources is None:
+            app.state.resources.close()
+
+    app = FastAPI(
+        title="Caducée",
+        lifespan=lifespan,
+        # Spans and metrics would carry the path, and a path may hold a patient's name.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    if audience in {"all", "recipient"}:
+        for router in RECIPIENT_ROUTERS:
+            app.include_router(router)
+    if audience in {"all", "staff"}:
+        for router in STAFF_ROUTERS:
+            app.include_router(router)
+    app.include_router(operator_routes.router)
+    problems.install(app)
+    app.add_middleware(KnownHosts, settings=settings)
+    app.add_middleware(SafeHeaders, settings=settings)
+    app.add_middleware(RequestLog)
+    return app
+
+
+def serve_app() -> FastAPI:
+    """What each worker of `caducee serve` builds (uvicorn's factory); the audience comes by the environment."""
+    settings = Settings()
+    set_up_logs(settings.log_format)
+    harden_process()
+    audience = os.environ.get("CADUCEE_SERVE_AUDIENCE", "all")
+    if audience not in {"all", "recipient", "staff"}:
+        raise ValueError("CADUCEE_SERVE_AUDIENCE: all, recipient or staff")
+    return create_app(audience, settings=settings)  # type: ignore[arg-type]

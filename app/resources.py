@@ -1,0 +1,149 @@
+"""What actions work with, built once per process: database, blob store, key vault, clock, queues.
+
+Also the check that the three stores belong together: each carries the installation's id, and a missing or foreign one
+stops the start (an unmounted vault or a mistyped database URL must not look like a fresh install).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from app.crypto.encoding import encode
+from app.crypto.token import new_id
+from app.db import service_rows
+from app.db.engine import Database
+from app.db.schema import require_current
+from app.domain.audit_events import Entry, Event
+from app.domain.clock import Clock
+from app.domain.shred_key import ShredKeyName
+from app.hashing_queue import HashingQueue
+from app.settings import Settings
+from app.storage.blob_store import BlobStore
+from app.storage.errors import StorageError
+from app.storage.key_vault import KeyVault
+from app.storage.local_disk import LocalDisk
+from app.storage.vault_folder import VaultFolder
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+THREADS = 8
+CLAIMS_WAITING = 16
+ISSUES_WAITING = 64
+
+log = structlog.get_logger()
+
+
+class InstallationMismatch(Exception):
+    """Database, blobs and vault do not carry the same installation id."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The stores and queues of one process. `claiming` and `issuing` are separate queues for Argon2: guessing at
+    passwords must not keep depositors waiting.
+    """
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    vault: KeyVault
+    clock: Clock
+    claiming: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=CLAIMS_WAITING))
+    issuing: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=ISSUES_WAITING))
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "caducee"))
+
+    async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run blocking work (database, vault) beside the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
+
+    def destroy_keys(self, names: Iterable[ShredKeyName]) -> None:
+        """Destroy keys whose end is committed. A failure is loud but does not fail the request: the rows say that
+        the end was not observed yet, and the sweeper goes on trying.
+        """
+        names = list(names)
+        try:
+            self.vault.destroy(names)
+        except StorageError as error:
+            log.error("keys_not_destroyed_yet", keys=len(names), error=type(error).__name__, alert=True)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.database.close()
+
+
+def connect(settings: Settings) -> Resources:
+    """Build the resources without touching any store."""
+    os.umask(0o077)
+    return Resources(
+        settings=settings,
+        database=Database(settings.database_location),
+        blobs=LocalDisk(settings.blobs_dir, min_free_bytes=settings.min_free_bytes),
+        vault=VaultFolder(settings.vault_dir),
+        clock=Clock(),
+    )
+
+
+def open_resources(settings: Settings) -> Resources:
+    """Build the resources of a service in use. Raises SchemaOutdated, InstallationMismatch or a store's error."""
+    resources = connect(settings)
+    require_current(resources.database)
+    with resources.database.reading() as connection:
+        state = service_rows.find(connection)
+    if state is None:
+        state = _take_into_use(resources)
+    _require_same_installation(resources, state.installation_id)
+    resources.clock.observe(state.time_mark)
+    return resources
+
+
+def _require_same_installation(resources: Resources, installation_id: str) -> None:
+    found = {"blobs": resources.blobs.installation(), "vault": resources.vault.installation()}
+    for store, carried in found.items():
+        if carried != installation_id:
+            what = "carries no installation id" if carried is None else "belongs to another installation"
+            raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?")
+
+
+def _in_use(resources: Resources) -> bool:
+    """Whether a store holds anything; one that carries no id yet cannot."""
+    blobs, vault = resources.blobs, resources.vault
+    return (vault.installation() is not None and any(True for _ in vault.names())) or (
+        blobs.installation() is not None and any(True for _ in blobs.listing())
+    )
+
+
+def _take_into_use(resources: Resources) -> service_rows.ServiceState:
+    """Give a fresh installation its id: blobs and vault first, so that a crash in between can be finished, and only
+    if they are empty: a fresh database beside a used vault is a mistake, not a fresh install.
+    """
+    carried = {carried for store in (resources.blobs, resources.vault) if (carried := store.installation())}
+    if len(carried) > 1 or _in_use(resources):
+        raise InstallationMismatch("the database is new, but blobs or vault are in use: is this the right database?")
+    installation_id = carried.pop() if carried else new_id()
+    resources.blobs.adopt(installation_id)
+    resources.vault.adopt(installation_id)
+    now = resources.clock.now()
+    state = service_rows.ServiceState(
+        installation_id=installation_id,
+        created_at=now,
+        log_origin=f"caducee.log/{encode(os.urandom(16))}",
+        time_mark=now,
+        last_sweep_at=None,
+    )
+    with resources.database.writing() as transaction:
+        existing = service_rows.find(transaction.connection)
+        if existing is not None:  # another process was quicker
+            return existing
+        service_rows.create(transaction.connection, state)
+        transaction.log(Entry(event=Event.LOG_STARTED, at=now, actor="system"))
+    return state

@@ -1,0 +1,167 @@
+"""Every setting, read once from `CADUCEE_` variables or secret files, and frozen.
+
+`docs/settings.md` documents each; a test compares the two. Nothing secret has a default: what a fresh install needs,
+it makes itself.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.crypto.password import Argon2Parameters
+from app.domain.duration import parse_duration
+from app.domain.errors import InvalidDuration
+from app.domain.transfer import LIFETIME_CEILING, Lifetimes
+
+
+def _duration(value: object) -> timedelta:
+    """Durations in settings are written as everywhere else; pydantic's own parsing would take ISO 8601 and floats."""
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return parse_duration(value)
+    except InvalidDuration as error:
+        raise ValueError(error.title) from None
+
+
+def _listed(value: object) -> object:
+    """A list in an environment variable is separated by commas."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+
+
+class Settings(BaseSettings):
+    """The service's settings. Field names are the variables' names without `CADUCEE_`, in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CADUCEE_", frozen=True, extra="ignore", secrets_dir=os.environ.get("CADUCEE_SECRETS_DIR") or None
+    )
+
+    data_dir: Path = Path("./var")
+    database_url: SecretStr | None = None
+    blobs: str | None = None
+    vault: str | None = None
+    keys_dir: Path | None = None
+
+    public_url: str = "http://127.0.0.1:8000"
+    staff_url: str | None = None
+    trusted_proxies: Listed = ()
+
+    min_lifetime: Duration = timedelta(minutes=5)
+    max_lifetime: Duration = timedelta(days=7)
+    claim_window: Duration = timedelta(minutes=60)
+    password_attempts: int = Field(default=5, ge=1, le=100)
+    deadman: Duration = timedelta(minutes=15)
+    orphan_grace: Duration = timedelta(hours=1)
+    audit_retention: Duration = timedelta(days=365)
+    idle_timeout: Duration = timedelta(seconds=60)
+
+    max_transfer_bytes: int = Field(default=50 * 1024**3, ge=1)
+    min_free_bytes: int = Field(default=1024**3, ge=0)
+
+    organisation: str = ""
+    contact: str = ""
+    purposes: Listed = ()
+
+    argon2_time: int = 3
+    argon2_memory_kib: int = 65_536
+    argon2_lanes: int = 4
+
+    log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
+
+    @field_validator("max_lifetime")
+    @classmethod
+    def _below_ceiling(cls, value: timedelta) -> timedelta:
+        if value > LIFETIME_CEILING:
+            raise ValueError(f"never above {LIFETIME_CEILING.days} days")
+        return value
+
+    @field_validator("public_url", "staff_url")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.path.strip("/") or url.query or url.fragment:
+            raise ValueError("an origin is needed, like https://files.example.org")
+        return f"{url.scheme}://{url.netloc}"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.min_lifetime > self.max_lifetime:
+            raise ValueError("CADUCEE_MIN_LIFETIME is above CADUCEE_MAX_LIFETIME")
+        self.argon2  # noqa: B018 - checks the three parameters together
+        return self
+
+    @property
+    def lifetimes(self) -> Lifetimes:
+        """What depositors may ask for."""
+        return Lifetimes(self.min_lifetime, self.max_lifetime)
+
+    @property
+    def argon2(self) -> Argon2Parameters:
+        """The stretching of new shares; each share keeps its own."""
+        return Argon2Parameters(time=self.argon2_time, memory_kib=self.argon2_memory_kib, lanes=self.argon2_lanes)
+
+    @property
+    def database_location(self) -> str:
+        """The database's URL: SQLite in the data folder unless set. May hold a password."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data_dir / 'db' / 'caducee.sqlite').resolve()}"
+
+    @property
+    def blobs_dir(self) -> Path:
+        """Where blobs lie when they lie in a folder."""
+        return Path(self.blobs) if self.blobs else self.data_dir / "blobs"
+
+    @property
+    def vault_dir(self) -> Path:
+        """Where the key vault lies when it lies in a folder."""
+        return Path(self.vault) if self.vault else self.data_dir / "vault"
+
+    @property
+    def signing_dir(self) -> Path:
+        """Where the log's signing key lies."""
+        return self.keys_dir or self.data_dir / "keys"
+
+    @property
+    def recipients_origin(self) -> str:
+        """The origin of links."""
+        return self.public_url
+
+    @property
+    def staff_origin(self) -> str:
+        """The origin of staff pages and API; the recipients' unless set."""
+        return self.staff_url or self.public_url
+
+    def shown(self) -> dict[str, Any]:
+        """All settings as their variables, secrets masked: what `caducee config show` prints."""
+        return {f"CADUCEE_{name.upper()}": _shown(getattr(self, name)) for name in type(self).model_fields}
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return _without_password(value.get_secret_value())
+    if isinstance(value, timedelta):
+        return f"{int(value.total_seconds())}s"
+    return str(value) if isinstance(value, Path) else value
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")).geturl()

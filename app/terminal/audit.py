@@ -1,0 +1,115 @@
+"""`caducee audit`: what administrators, the DPO and auditors ask of the log and of retention."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from app.actions.read_log import read_log
+from app.actions.report_retention import RetentionReport, report_retention
+from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
+from app.actions.verify_log import verify_log
+from app.domain.duration import format_duration
+from app.storage.signing_folder import SigningFolder
+from app.terminal.console import REFUSED, AsJson, put, put_json, put_table, say
+from app.terminal.opened import opened
+
+tree = typer.Typer(help="The audit log and the proof of deletion.", no_args_is_help=True)
+
+
+@tree.command("log")
+def log(
+    *,
+    last: Annotated[int | None, typer.Option(min=1, help="Only so many, from the end.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The log's entries, oldest first."""
+    with opened() as resources:
+        if as_json:
+            put("[" + ",\n".join(entry.content or "{}" for entry in read_log(resources, last=last)) + "]")
+            return
+        columns = ("NO", "TIME", "EVENT", "ACTOR", "TRANSFER", "SHARE", "WHAT")
+        put_table(columns, (_row(entry.sequence, entry.fields()) for entry in read_log(resources, last=last)))
+
+
+_SHOWN = {"sequence", "time", "event", "actor", "transfer", "share", "salt"}
+
+
+def _row(sequence: int, fields: dict[str, object]) -> tuple[object, ...]:
+    rest = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _SHOWN)
+    known = (fields.get(name) for name in ("time", "event", "actor", "transfer", "share"))
+    return (sequence, *known, rest)
+
+
+@tree.command("verify")
+def verify(*, as_json: AsJson = False) -> None:
+    """Recompute the whole log and compare. Exit 1 names the first entry that fails."""
+    with opened() as resources, Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+        task = bar.add_task("verifying", total=None)
+        signing = SigningFolder(resources.settings.signing_dir)
+        verdict = verify_log(resources, signing, progress=lambda done, of: bar.update(task, completed=done, total=of))
+    if as_json:
+        put_json({**asdict(verdict), "verified": verdict.problem is None})
+    elif verdict.problem is None:
+        put(f"verified: {verdict.entries} entries, {verdict.checkpoints} checkpoints")
+    else:
+        place = "" if verdict.sequence is None else f" (entry {verdict.sequence})"
+        put(f"NOT verified: {verdict.problem}{place}")
+    if verdict.problem is not None:
+        raise typer.Exit(REFUSED)
+
+
+@tree.command("checkpoint")
+def checkpoint(*, as_json: AsJson = False) -> None:
+    """Sign the log as it is, and print the checkpoint: keep it somewhere else."""
+    with opened() as resources:
+        signing = SigningFolder(resources.settings.signing_dir)
+        try:
+            sign_checkpoint(resources, signing)
+        except LogRolledBack as error:
+            say(str(error))
+            raise typer.Exit(REFUSED) from None
+        note, key = signing.last_checkpoint(), signing.verifier_key()
+    if as_json:
+        put_json({"note": note, "public_key": key})
+        return
+    say(f"public key: {key}")
+    put((note or "").rstrip("\n"))
+
+
+@tree.command("retention")
+def retention(*, as_json: AsJson = False) -> None:
+    """What is held and what is overdue. Exit 0 clean, 1 something is overdue, 2 it cannot be proved."""
+    with opened() as resources:
+        report = report_retention(resources)
+        deadman = format_duration(resources.settings.deadman)
+    if as_json:
+        put_json({**asdict(report), "exit_code": report.exit_code})
+    else:
+        _print_retention(report, deadman)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def _print_retention(report: RetentionReport, deadman: str) -> None:
+    rows: list[tuple[str, object]] = [
+        (f"transfers {state}", count) for state, count in sorted(report.transfers.items())
+    ]
+    rows += [
+        ("overdue", report.overdue),
+        ("worst lateness", f"{report.worst_lateness_s} s"),
+        ("failing deletions", len(report.failing)),
+        ("keys past due in the vault", "unknown" if report.keys_past_due is None else report.keys_past_due),
+        ("last successful sweep", report.last_sweep_at or "never"),
+        ("sweeping", "yes" if report.sweeping else f"NO: none succeeded within {deadman}"),
+    ]
+    put_table(("WHAT", "VALUE"), rows)
+    verdicts = ("clean: nothing is overdue", "OVERDUE: something should be gone and is not", "CANNOT PROVE it")
+    put(verdicts[report.exit_code])
+    for problem in (report.vault_problem, *(f"failing: {transfer}" for transfer in report.failing)):
+        if problem:
+            put(problem)

@@ -1,0 +1,25 @@
+"""`caducee config`: the settings as they are read."""
+
+from __future__ import annotations
+
+import typer
+
+from app.settings import Settings
+from app.terminal.console import AsJson, put_json, put_table
+
+tree = typer.Typer(help="Settings.", no_args_is_help=True)
+
+
+@tree.callback()
+def config() -> None:
+    """Settings."""
+
+
+@tree.command("show")
+def show(*, as_json: AsJson = False) -> None:
+    """Every setting and its value, secrets masked."""
+    shown = Settings().shown()
+    if as_json:
+        put_json(shown)
+    else:
+        put_table(("SETTING", "VALUE"), shown.items())

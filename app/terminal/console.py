@@ -1,0 +1,84 @@
+"""How commands talk: tables for people on a terminal, one JSON document for programs; failures in one line.
+
+Exit codes: 0 done, 1 refused or found wanting, 2 could not be done (or the command line was wrong).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.domain.errors import Refusal
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+
+REFUSED = 1
+CANNOT = 2
+
+_err = Console(stderr=True, highlight=False)
+
+
+def run(tree: Callable[[], Any]) -> int:
+    """Run the tree. Answers the exit code."""
+    try:
+        tree()
+    except Refusal as refusal:
+        say(f"refused: {refusal.detail} ({refusal.code})")
+        return REFUSED
+    except Exception as error:
+        if not _is_known(error):
+            raise
+        say(f"cannot: {_told(error)}")
+        return CANNOT
+    return 0
+
+
+def _is_known(error: Exception) -> bool:
+    """Failures of ours, and of what we stand on, that one line explains; anything else is a defect."""
+    return type(error).__module__.startswith(("app.", "pydantic")) or isinstance(error, OSError)
+
+
+def _told(error: Exception) -> str:
+    """The failure in one line; of wrong settings the variables and what is wrong, never their values."""
+    errors = getattr(error, "errors", None)
+    if callable(errors):
+        return "; ".join(f"CADUCEE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in errors())
+    return str(error)
+
+
+def say(text: str) -> None:
+    """Talk to whoever runs this: to stderr."""
+    _err.print(text, markup=False, soft_wrap=True)
+
+
+def put(text: str) -> None:
+    """A line of data: to stdout, as it is."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def put_json(document: object) -> None:
+    """One JSON document to stdout. Times as RFC 3339, UTC."""
+    put(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
+
+
+def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table; plain columns when stdout is no terminal."""
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*("" if cell is None else _plain(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 500
+    Console(highlight=False, width=width, markup=False).print(table)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(value)

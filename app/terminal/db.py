@@ -1,0 +1,38 @@
+"""`caducee db`: the schema, and whether the database is sound."""
+
+from __future__ import annotations
+
+import typer
+from sqlalchemy import text
+
+from app.db.engine import Database
+from app.db.schema import current_revision, newest_revision, upgrade
+from app.settings import Settings
+from app.terminal.console import REFUSED, put, say
+
+tree = typer.Typer(help="The database.", no_args_is_help=True)
+
+
+@tree.command("upgrade")
+def upgrade_() -> None:
+    """Bring the schema up to this program's version."""
+    database = Database(Settings().database_location)
+    before = current_revision(database)
+    upgrade(database)
+    say(f"schema: {before or 'empty'} -> {current_revision(database)}")
+
+
+@tree.command("check")
+def check() -> None:
+    """Whether the schema is this program's and the database is sound. Exit 1 when not."""
+    database = Database(Settings().database_location)
+    current, newest = current_revision(database), newest_revision()
+    put(f"schema {current or 'empty'}, this program needs {newest}")
+    sound = True
+    if database.is_sqlite:
+        with database.reading() as connection:
+            answer = connection.execute(text("PRAGMA integrity_check")).scalar()
+        put(f"integrity {answer}")
+        sound = answer == "ok"
+    if current != newest or not sound:
+        raise typer.Exit(REFUSED)

@@ -1,0 +1,115 @@
+"""`caducee serve`: the web workers, and the scheduler as one supervised child. `caducee scheduler`: that one alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import structlog
+import typer
+import uvicorn
+
+from app.actions.delete_transfers import delete_transfers
+from app.settings import Settings
+from app.terminal.opened import opened
+from app.terminal.welcome import welcome_when_ready
+from app.web.server import PromptProtocol
+
+RESTART_SECONDS = 1.0
+STOP_SECONDS = 20
+CONNECTIONS = 1_000
+
+log = structlog.get_logger()
+
+
+class Audience(StrEnum):
+    """Whom a process serves."""
+
+    ALL = "all"
+    RECIPIENT = "recipient"
+    STAFF = "staff"
+
+
+class NotSafeToServe(Exception):
+    """The settings would serve secrets in the clear."""
+
+
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Web processes.")] = 1,
+    audience: Annotated[Audience, typer.Option(help="Serve only recipients, or only staff.")] = Audience.ALL,
+    no_scheduler: Annotated[bool, typer.Option("--no-scheduler", help="Deletion runs elsewhere.")] = False,
+    welcome: Annotated[
+        bool, typer.Option("--welcome", help="Make a staff token for a day; print a line to try.")
+    ] = False,
+) -> None:
+    """Serve. Sets up a fresh data folder, and keeps the scheduler running unless told otherwise."""
+    if "CADUCEE_PUBLIC_URL" not in os.environ and port != urlsplit(Settings().public_url).port:
+        os.environ["CADUCEE_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+    os.environ["CADUCEE_SERVE_AUDIENCE"] = audience.value
+    _require_tls_or_loopback(Settings().recipients_origin)
+    with opened() as resources:
+        if not no_scheduler:  # deposits wait for a first sweep; and what fell due while we were down ends now
+            asyncio.run(delete_transfers(resources))
+    stop = threading.Event()
+    if welcome:
+        threading.Thread(target=welcome_when_ready, args=(stop,), daemon=True).start()
+    supervisor = threading.Thread(target=_keep_scheduler, args=(stop,))
+    if not no_scheduler:
+        supervisor.start()
+    try:
+        uvicorn.run(
+            "app.main:serve_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            loop="asyncio",
+            http=PromptProtocol,
+            ws="none",
+            lifespan="on",
+            access_log=False,  # it would log paths, and a path may hold a file name
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,  # client addresses are read from listed proxies only (app/web/caller.py)
+            limit_concurrency=CONNECTIONS,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+    finally:
+        stop.set()
+        if not no_scheduler:
+            supervisor.join(STOP_SECONDS)
+
+
+def scheduler() -> None:
+    """Run the scheduler alone: it ends what is due, deletes, and signs the log."""
+    os.execv(sys.executable, [sys.executable, "-m", "scheduler"])  # noqa: S606 - this program's own module
+
+
+def _require_tls_or_loopback(origin: str) -> None:
+    url = urlsplit(origin)
+    if url.scheme == "http" and url.hostname not in {"127.0.0.1", "localhost", "::1"}:
+        raise NotSafeToServe("CADUCEE_PUBLIC_URL is http:// and not loopback: passwords would travel in the clear")
+
+
+def _keep_scheduler(stop: threading.Event) -> None:
+    """Start the scheduler, and again whenever it ends, until told to stop."""
+    while not stop.is_set():
+        child = subprocess.Popen([sys.executable, "-m", "scheduler", str(os.getpid())])  # noqa: S603 - our own module
+        while child.poll() is None and not stop.wait(0.2):
+            pass
+        if stop.is_set():
+            child.terminate()
+            child.wait()
+            return
+        log.error("scheduler_ended", code=child.returncode, alert=True)
+        stop.wait(RESTART_SECONDS)

@@ -1,0 +1,27 @@
+"""The service's commands, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from app.terminal import audit, config, db, doctor, keys, serve, sweep, tokens, transfers
+from app.terminal.shares import tree as share_tree
+from app.terminal.shares_here import revoke
+
+
+def add_to(tree: typer.Typer) -> None:
+    """Add every command that opens the data folder."""
+    tree.command("serve")(serve.serve)
+    tree.command("scheduler")(serve.scheduler)
+    tree.command("sweep")(sweep.sweep)
+    tree.command("doctor")(doctor.doctor)
+    share_tree.command("revoke")(revoke)
+    for name, branch in {
+        "keys": keys.tree,
+        "token": tokens.tree,
+        "transfer": transfers.tree,
+        "audit": audit.tree,
+        "db": db.tree,
+        "config": config.tree,
+    }.items():
+        tree.add_typer(branch, name=name)

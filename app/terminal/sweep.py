@@ -1,0 +1,29 @@
+"""`caducee sweep`: one sweep, now, with the service up or down."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import typer
+
+from app.actions.delete_transfers import delete_transfers
+from app.actions.sign_checkpoint import sign_checkpoint
+from app.storage.signing_folder import SigningFolder
+from app.terminal.console import REFUSED, AsJson, put, put_json
+from app.terminal.opened import opened
+
+
+def sweep(*, as_json: AsJson = False) -> None:
+    """End and delete everything that is due. Exit 1 when something could not be deleted."""
+    with opened() as resources:
+        report = asyncio.run(delete_transfers(resources))
+        sign_checkpoint(resources, SigningFolder(resources.settings.signing_dir))
+    if as_json:
+        put_json({**asdict(report), "succeeded": report.succeeded})
+    else:
+        put(f"ended {report.ended}, deleted {report.deleted}, failed {report.failed}")
+        if not report.succeeded:
+            put(f"still there: {report.keys_left} with keys, {report.bytes_left} with bytes for over an hour")
+    if report.failed or not report.succeeded:
+        raise typer.Exit(REFUSED)

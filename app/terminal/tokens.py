@@ -1,0 +1,68 @@
+"""`caducee token`: access tokens for staff, auditors and administrators."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from app.actions.issue_access_token import issue_access_token
+from app.actions.list_access_tokens import list_access_tokens
+from app.actions.revoke_access_token import revoke_access_token
+from app.domain.access_token import Role
+from app.domain.duration import parse_duration
+from app.terminal.console import REFUSED, AsJson, put, put_json, put_table, say
+from app.terminal.opened import opened
+
+tree = typer.Typer(help="Access tokens.", no_args_is_help=True)
+
+
+@tree.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Whom or what the token is for.")],
+    *,
+    role: Annotated[Role, typer.Option(help="What it may do.")] = Role.STAFF,
+    expires: Annotated[str | None, typer.Option(help="90d, 12h ...; without it the token does not expire.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token. It is shown once: only its digest is kept."""
+    lifetime = parse_duration(expires) if expires is not None else None
+    with opened() as resources:
+        issued = issue_access_token(resources, name=name, role=role, lifetime=lifetime)
+    if as_json:
+        put_json(
+            {
+                "id": issued.row.id,
+                "token": issued.token,
+                "name": issued.row.name,
+                "role": issued.row.role.value,
+                "expires_at": issued.row.expires_at,
+            }
+        )
+        return
+    say(f"{issued.row.role} token {issued.row.id} for {issued.row.name}; it is shown this once:")
+    put(issued.token)
+
+
+@tree.command("list")
+def list_(*, as_json: AsJson = False) -> None:
+    """All tokens, with what became of them."""
+    with opened() as resources:
+        rows = list_access_tokens(resources)
+    if as_json:
+        put_json([asdict(row) for row in rows])
+        return
+    columns = ("ID", "NAME", "ROLE", "CREATED", "EXPIRES", "REVOKED")
+    put_table(columns, ((r.id, r.name, r.role, r.created_at, r.expires_at, r.revoked_at) for r in rows))
+
+
+@tree.command("revoke")
+def revoke(token_id: Annotated[str, typer.Argument(help="The token's id, from `token list`.")]) -> None:
+    """Revoke a token, at once and for good."""
+    with opened() as resources:
+        revoked = revoke_access_token(resources, token_id)
+    if not revoked:
+        say("there is no such token, or it was revoked before")
+        raise typer.Exit(REFUSED)
+    say(f"revoked {token_id}")

@@ -1,0 +1,49 @@
+"""What `caducee serve --welcome` (`make run`) shows once the service is ready: a token for a day, and a line to try."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import httpx
+
+from app.actions.issue_access_token import issue_access_token
+from app.domain.access_token import Role
+from app.resources import open_resources
+from app.settings import Settings
+from app.terminal.console import put
+
+LIFETIME = timedelta(days=1)
+POLL_SECONDS = 0.2
+
+_TEXT = """
+Caducée is ready at {origin}
+
+A staff token for today:
+
+  {token}
+
+Deposit a file; the answer shows the link and the password, once:
+
+  curl -T README.md -H 'Authorization: Bearer {token}' -H 'Accept: text/plain' \\
+    '{origin}/api/v1/send/README.md?expires_in=1h&recipient=me'
+
+Then open the link in a browser and type the password. Ctrl+C stops the service.
+"""
+
+
+def welcome_when_ready(stop: threading.Event) -> None:
+    """Wait until the service takes deposits, then print."""
+    settings = Settings()
+    while not stop.wait(POLL_SECONDS):
+        try:
+            ready = httpx.get(f"{settings.staff_origin}/readyz", timeout=5).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            continue
+        if ready:
+            break
+    if not stop.is_set():
+        resources = open_resources(settings)
+        issued = issue_access_token(resources, name="make run", role=Role.STAFF, lifetime=LIFETIME)
+        resources.close()
+        put(_TEXT.format(origin=settings.staff_origin, token=issued.token))

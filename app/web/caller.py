@@ -1,0 +1,142 @@
+"""Who calls: one function guards every route. What is not on the list of open routes needs an access token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
+
+from app.actions.authenticate import authenticate
+from app.crypto.encoding import decode
+from app.crypto.errors import MalformedSecret
+from app.domain.access_token import Caller, Role, require_role
+from app.domain.errors import ClaimNotFound, ClientKeyRequired, NotAuthenticated
+from app.resources import Resources
+
+OPEN_ROUTES = frozenset(
+    {
+        "recipient_page",
+        "recipient_asset",
+        "look",
+        "claim",
+        "content",
+        "fetch_file",
+        "fetch_blob",
+        "complete",
+        "livez",
+        "readyz",
+    }
+)
+"""Routes without an access token. Recipients prove themselves by link, password or claim token in the route."""
+
+ANY_ROLE_ROUTES = frozenset({"me"})
+"""Routes for every valid token; all others are for depositors."""
+
+DEPOSITORS = (Role.STAFF, Role.ADMIN)
+CLAIM_COOKIE = "caducee_claim"
+
+
+class GuardedRoute(APIRoute):
+    """A route that is entered only by whom `admit` lets in; asked before the body is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Put the guard before the route's own handler."""
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            await admit(request, self.name)
+            return await handle(request)
+
+        return guarded
+
+
+async def admit(request: Request, route: str) -> None:
+    """Let a request into a route, or raise NotAuthenticated or NotAllowed. A failure in here denies."""
+    if route in OPEN_ROUTES:
+        return
+    token = bearer(request)
+    if token is None:
+        raise NotAuthenticated
+    resources = resources_of(request)
+    caller = await resources.in_thread(authenticate, resources, token)
+    if route not in ANY_ROLE_ROUTES:
+        require_role(caller, *DEPOSITORS)
+    request.state.caller = caller
+
+
+def resources_of(request: Request) -> Resources:
+    """The process's resources."""
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller that `admit` let in. A route that nobody was let into has none: that denies."""
+    caller = getattr(request.state, "caller", None)
+    if not isinstance(caller, Caller):
+        raise NotAuthenticated
+    return caller
+
+
+def bearer(request: Request) -> str | None:
+    """The token of `Authorization: Bearer`."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token else None
+
+
+def client_key_given(request: Request) -> bytes | None:
+    """The 32 bytes of `Caducee-Client-Key`, None without the header. Raises ClientKeyRequired when malformed."""
+    text = request.headers.get("caducee-client-key")
+    if text is None:
+        return None
+    try:
+        return decode(text, length=32)
+    except MalformedSecret:
+        raise ClientKeyRequired from None
+
+
+def client_key(request: Request) -> bytes:
+    """The client key, where a route needs it. Raises ClientKeyRequired."""
+    key = client_key_given(request)
+    if key is None:
+        raise ClientKeyRequired
+    return key
+
+
+def claim_token(request: Request) -> bytes:
+    """The claim token: `Authorization: Bearer`, or the claim's cookie if the page itself asks. Raises ClaimNotFound."""
+    text = bearer(request)
+    if text is None and _same_origin(request):
+        text = request.cookies.get(CLAIM_COOKIE)
+    try:
+        return decode(text or "", length=32)
+    except MalformedSecret:
+        raise ClaimNotFound from None
+
+
+def _same_origin(request: Request) -> bool:
+    """Whether a cookie may count: the browser itself says that our own page asks (Fetch Metadata), or the Origin."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return request.headers.get("origin") == resources_of(request).settings.recipients_origin
+
+
+def client_address(request: Request) -> str:
+    """The client's address: the peer's, or what listed proxies say of it, read from the right."""
+    trusted = resources_of(request).settings.trusted_proxies
+    address = request.client.host if request.client else "unknown"
+    forwarded = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    while address in trusted and forwarded:
+        address = forwarded.pop()
+    return address[:64]
+
+
+CurrentCaller = Annotated[Caller, Depends(caller_of)]
+CurrentResources = Annotated[Resources, Depends(resources_of)]
+ClientKey = Annotated[bytes, Depends(client_key)]
+GivenClientKey = Annotated[bytes | None, Depends(client_key_given)]
+ClaimToken = Annotated[bytes, Depends(claim_token)]
+ClientAddress = Annotated[str, Depends(client_address)]

@@ -1,0 +1,67 @@
+"""Claims: fetch the files of a share that was redeemed, resume, and say that everything has arrived."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.actions.complete_claim import complete_claim
+from app.actions.fetch_file import open_download
+from app.web.caller import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
+from app.web.limits import MAX_JSON_BYTES
+from app.web.streaming import StreamedDownload, asked_range, attachment
+
+router = APIRouter(
+    prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute, tags=["receive"], max_body_size=MAX_JSON_BYTES
+)
+
+
+@router.api_route("/files/{number}", methods=["GET", "HEAD"])
+async def fetch_file(
+    request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
+) -> Response:
+    """A file, decrypted; whole or a range of it."""
+    download = await open_download(
+        resources, claim_id=claim_id, token=token, numbers=[number], decrypted=True, address=address
+    )
+    file = download.files[0]
+    etag = f'"{file.blob_id}"'
+    part = asked_range(_range_header(request, etag), file.size)
+    headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(download.meta(file).name)}
+    return StreamedDownload(
+        download,
+        lambda: download.plaintext(file, part.start, part.stop),
+        headers=headers,
+        status=206 if part.partial else 200,
+    )
+
+
+@router.api_route("/blobs/{number}", methods=["GET", "HEAD"])
+async def fetch_blob(
+    request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
+) -> Response:
+    """A file as it is stored, encrypted; whole or a range of it."""
+    download = await open_download(
+        resources, claim_id=claim_id, token=token, numbers=[number], decrypted=False, address=address
+    )
+    file = download.files[0]
+    etag = f'"{file.blob_id}.sealed"'
+    part = asked_range(_range_header(request, etag), file.sealed_size)
+    headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(f"{file.number}.sealed")}
+    return StreamedDownload(
+        download,
+        lambda: download.ciphertext(file, part.start, part.stop),
+        headers=headers,
+        status=206 if part.partial else 200,
+    )
+
+
+@router.post("/complete", status_code=204)
+async def complete(claim_id: str, token: ClaimToken, resources: CurrentResources, address: ClientAddress) -> None:
+    """Everything has arrived: destroy. Idempotent."""
+    await resources.in_thread(complete_claim, resources, claim_id=claim_id, token=token, address=address)
+
+
+def _range_header(request: Request, etag: str) -> str | None:
+    """The Range header, unless If-Range names another version (RFC 9110, 13.1.5)."""
+    condition = request.headers.get("if-range")
+    return request.headers.get("range") if condition is None or condition == etag else None

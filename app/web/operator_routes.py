@@ -1,0 +1,27 @@
+"""Probes for operators: is the process alive, is the service ready. Exempt from the host check."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from app.actions.check_readiness import check_readiness
+from app.web.caller import CurrentResources, GuardedRoute
+from app.web.schemas import Readiness
+
+router = APIRouter(route_class=GuardedRoute, tags=["operate"])
+
+PROBES = frozenset({"/livez", "/readyz"})
+
+
+@router.get("/livez")
+async def livez() -> dict[str, bool]:
+    """The process answers."""
+    return {"alive": True}
+
+
+@router.get("/readyz")
+async def readyz(response: Response, resources: CurrentResources) -> Readiness:
+    """The service takes deposits; or 503 with the reasons."""
+    reasons = await resources.in_thread(check_readiness, resources)
+    response.status_code = 503 if reasons else 200
+    return Readiness(ready=not reasons, reasons=reasons)

@@ -1,0 +1,144 @@
+"""Refusals as RFC 9457 problem documents: the one place that picks a status. `docs/problems.md` lists them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.db.errors import DatabaseUnavailable
+from app.domain import errors
+from app.domain.errors import Refusal
+from app.storage.errors import StorageError
+
+log = structlog.get_logger()
+
+STATUS: dict[type[Refusal], int] = {
+    errors.InvalidRequest: 400,
+    errors.InvalidDuration: 400,
+    errors.LifetimeOutOfRange: 400,
+    errors.InvalidFileName: 400,
+    errors.MalformedPassword: 400,
+    errors.ClientKeyRequired: 400,
+    errors.BodyIncomplete: 400,
+    errors.ClientTooSlow: 408,
+    errors.RangeNotSatisfiable: 416,
+    errors.TooLarge: 413,
+    errors.NotAuthenticated: 401,
+    errors.NotAllowed: 403,
+    errors.WrongClientKey: 403,
+    errors.WrongPassword: 401,
+    errors.HostNotAllowed: 400,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.TransferNotFound: 404,
+    errors.ShareNotFound: 404,
+    errors.ClaimNotFound: 404,
+    errors.FileNotFound: 404,
+    errors.ShareUsed: 410,
+    errors.ShareWithdrawn: 410,
+    errors.ShareExpired: 410,
+    errors.ShareLocked: 410,
+    errors.ClaimEnded: 410,
+    errors.ClaimExhausted: 410,
+    errors.TransferEnded: 410,
+    errors.TransferClosed: 409,
+    errors.TransferEmpty: 409,
+    errors.UploadUnfinished: 409,
+    errors.TransferIsSealed: 409,
+    errors.ClaimedByProof: 409,
+    errors.RetentionNotAssured: 503,
+    errors.VaultOutOfReach: 503,
+    errors.BlobsOutOfReach: 503,
+    errors.DatabaseOutOfReach: 503,
+    errors.DiskNearlyFull: 507,
+    errors.Busy: 503,
+    errors.InternalError: 500,
+}
+
+_HEADERS: dict[type[Refusal], dict[str, str]] = {
+    errors.NotAuthenticated: {"WWW-Authenticate": 'Bearer realm="caducee"'},
+    errors.WrongPassword: {"WWW-Authenticate": 'Basic realm="caducee link", charset="UTF-8"'},
+    errors.Busy: {"Retry-After": "2"},
+    errors.RetentionNotAssured: {"Retry-After": "60"},
+    errors.VaultOutOfReach: {"Retry-After": "10"},
+    errors.BlobsOutOfReach: {"Retry-After": "10"},
+    errors.DatabaseOutOfReach: {"Retry-After": "10"},
+    # What is left of a refused body is not read: the connection cannot be used again.
+    errors.TooLarge: {"Connection": "close"},
+    errors.ClientTooSlow: {"Connection": "close"},
+}
+
+
+def problem(refusal: Refusal, *, headers: dict[str, str] | None = None) -> Response:
+    """The refusal as `application/problem+json`."""
+    status = STATUS[type(refusal)]
+    content: dict[str, Any] = {
+        "type": "about:blank",
+        "title": refusal.title,
+        "status": status,
+        "code": refusal.code,
+        "detail": refusal.detail,
+        **refusal.members,
+    }
+    return JSONResponse(
+        content,
+        status,
+        headers={**_HEADERS.get(type(refusal), {}), **(headers or {})},
+        media_type="application/problem+json",
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Have every refusal answered as a problem; nothing a client sent is echoed. Faults of ours: `app.web.edge`."""
+    app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(DatabaseUnavailable, _database)
+    app.add_exception_handler(StorageError, _storage)
+    app.add_exception_handler(ClientDisconnect, _gone)
+
+
+async def _refused(_request: Request, refusal: Exception) -> Response:
+    if not isinstance(refusal, Refusal):
+        raise TypeError
+    return problem(refusal)
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    """Where the input is wrong and how, never what it was: it may be a password."""
+    if not isinstance(error, RequestValidationError):
+        raise TypeError
+    said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors()[:5])
+    return problem(errors.InvalidRequest(said))
+
+
+_HTTP: dict[int, type[Refusal]] = {404: errors.NotFound, 405: errors.MethodNotAllowed, 413: errors.TooLarge}
+
+
+async def _http(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError
+    kind = _HTTP.get(error.status_code, errors.InvalidRequest)
+    allow = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    return problem(kind(), headers=allow)
+
+
+async def _database(_request: Request, error: Exception) -> Response:
+    log.error("database_unavailable", detail=str(error), alert=True)
+    return problem(errors.DatabaseOutOfReach())
+
+
+async def _storage(_request: Request, error: Exception) -> Response:
+    log.error("storage_unavailable", error=type(error).__name__, alert=True)
+    return problem(errors.BlobsOutOfReach())
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """The client is gone: nobody reads this."""
+    return problem(errors.BodyIncomplete())

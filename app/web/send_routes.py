@@ -1,0 +1,88 @@
+"""`PUT /send`: one `curl -T` deposits a file and issues one share. The safe way is the easy way (G7)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from app.actions.create_transfer import TransferAsked, create_transfer
+from app.actions.delete_transfer import delete_transfer
+from app.actions.deposit_file import deposit_file
+from app.actions.issue_share import issue_share
+from app.crypto.encoding import encode
+from app.domain.duration import parse_duration
+from app.domain.errors import InvalidRequest
+from app.domain.transfer import Ending, checked_free_text
+from app.web.bodies import arriving
+from app.web.caller import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
+from app.web.schemas import SendAnswer
+from app.web.share_answer import link_of, share_answer
+
+router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
+
+
+class SendOptions:
+    """What can be said of a deposit in the query, checked before the body is sent."""
+
+    def __init__(
+        self,
+        *,
+        recipient: Annotated[str | None, Query(description="who this is for; no patient data")] = None,
+        expires_in: Annotated[str | None, Query(description="30m, 12h, 7d or seconds")] = None,
+        label: Annotated[str | None, Query(description="what this is; no patient data")] = None,
+        purpose: Annotated[str | None, Query(description="one of the configured purposes")] = None,
+        records: Annotated[int | None, Query(description="how many people the file tells of")] = None,
+        keep_until_expiry: Annotated[bool, Query(description="do not delete once everybody has fetched")] = False,
+    ) -> None:
+        """Raises InvalidRequest or InvalidDuration."""
+        self.recipient = checked_free_text(recipient, field="recipient")
+        if self.recipient is None:
+            raise InvalidRequest("recipient: who is this for?")
+        self.asked = TransferAsked(
+            lifetime=parse_duration(expires_in) if expires_in is not None else None,
+            label=label,
+            purpose=purpose,
+            records=records,
+            keep_until_expiry=keep_until_expiry,
+        )
+
+
+@router.put("/send", status_code=201, response_model=SendAnswer)
+@router.put("/send/{filename:path}", status_code=201, response_model=SendAnswer)
+async def send(
+    request: Request,
+    caller: CurrentCaller,
+    resources: CurrentResources,
+    given_key: GivenClientKey,
+    options: Annotated[SendOptions, Depends()],
+    filename: str | None = None,
+) -> Response:
+    """Deposit the body as a transfer of one file, and issue one share of it.
+
+    Whatever fails on the way ends the transfer: nothing half-sent is left.
+    """
+    file = arriving(request, filename)
+    created = await resources.in_thread(create_transfer, resources, caller, options.asked, client_key=given_key)
+    try:
+        deposited = await deposit_file(
+            resources, caller, transfer_id=created.id, client_key=created.client_key, arriving=file
+        )
+        share = await issue_share(
+            resources, caller, transfer_id=created.id, client_key=created.client_key, recipient=options.recipient or ""
+        )
+    except BaseException:
+        ended = resources.in_thread(delete_transfer, resources, created.id, caller=caller, ending=Ending.FAILED)
+        await asyncio.shield(ended)
+        raise
+    answer = SendAnswer(
+        transfer_id=created.id,
+        client_key=None if given_key else encode(created.client_key),
+        share_id=share.id,
+        link=link_of(resources.settings, share),
+        password=share.password,
+        expires_at=created.expires_at,
+        size=deposited.size,
+    )
+    return share_answer(request, answer)

@@ -1,0 +1,123 @@
+"""Shares, for recipients: look, claim, and the one-line `content` route. Nobody here has an account."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from fastapi import APIRouter, Request, Response
+
+from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
+from app.actions.fetch_file import open_download
+from app.actions.look_at_share import look_at_share
+from app.crypto.encoding import decode, encode
+from app.crypto.errors import MalformedSecret
+from app.domain.errors import InvalidRequest, ShareNotFound
+from app.web.caller import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute
+from app.web.content import content_response
+from app.web.limits import MAX_JSON_BYTES
+from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, Looked, LookRequest
+
+router = APIRouter(
+    prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute, tags=["receive"], max_body_size=MAX_JSON_BYTES
+)
+
+
+@router.post("/look", response_model_exclude_none=True)
+async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -> Looked:
+    """What the link is and whether it still works. Redeems nothing."""
+    seen = await resources.in_thread(look_at_share, resources, share_id, _secret(asked.link_proof))
+    return Looked(
+        state=seen.state.value,
+        label=seen.label,
+        expires_at=seen.expires_at,
+        sealed=seen.sealed,
+        attempts_left=seen.attempts_left,
+        used_at=seen.used_at,
+    )
+
+
+@router.post("/claim", response_model_exclude_none=True)
+async def claim(
+    share_id: str, asked: ClaimRequest, response: Response, resources: CurrentResources, address: ClientAddress
+) -> ClaimAnswer:
+    """Redeem the share. The same call with the same token of one's own answers the same again."""
+    claimed = await claim_share(resources, share_id, _presented(asked, address))
+    if asked.link_secret is not None:
+        response.set_cookie(
+            CLAIM_COOKIE,
+            encode(claimed.token),
+            path=f"/api/v1/claims/{claimed.claim_id}",
+            expires=claimed.expires_at,
+            secure=resources.settings.recipients_origin.startswith("https://"),
+            httponly=True,
+            samesite="strict",
+        )
+    return _answer(claimed)
+
+
+@router.post("/content")
+async def content(share_id: str, request: Request, resources: CurrentResources, address: ClientAddress) -> Response:
+    """Claim and stream in one call: one file as it is, several as a ZIP."""
+    secret, password = _basic(request)
+    presented = LinkAndPassword.by_secret(_secret(secret), password, None, address)
+    claimed = await claim_share(resources, share_id, presented)
+    download = await open_download(
+        resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=address
+    )
+    return content_response(download, claimed)
+
+
+def _secret(text: str) -> bytes:
+    """A link secret or proof. A malformed one opens nothing, like any wrong one."""
+    try:
+        return decode(text, length=32)
+    except MalformedSecret:
+        raise ShareNotFound from None
+
+
+def _presented(asked: ClaimRequest, address: str) -> LinkAndPassword:
+    try:
+        token = decode(asked.claim_token, length=32) if asked.claim_token is not None else None
+    except MalformedSecret:
+        raise InvalidRequest("claim_token: 32 bytes, base64url without padding.") from None
+    if asked.link_secret is not None and asked.link_proof is None:
+        return LinkAndPassword.by_secret(_secret(asked.link_secret), asked.password, token, address)
+    if asked.link_proof is not None and asked.link_secret is None:
+        return LinkAndPassword(_secret(asked.link_proof), None, asked.password, token, address)
+    raise InvalidRequest("Give either link_secret or link_proof.")
+
+
+def _basic(request: Request) -> tuple[str, str]:
+    """Link secret and password from `Authorization: Basic` (RFC 7617). Raises ShareNotFound."""
+    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+    try:
+        secret, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise ShareNotFound from None
+    if scheme.lower() != "basic" or not colon:
+        raise ShareNotFound
+    return secret, password
+
+
+def _answer(claimed: Claimed) -> ClaimAnswer:
+    files = [
+        ClaimedFileShown(
+            number=file.number,
+            size=file.size,
+            sealed_size=file.sealed_size,
+            name=file.meta.name if file.meta else None,
+            type=file.meta.media_type if file.meta else None,
+            sealed_meta=None if file.meta else encode(file.sealed_meta),
+        )
+        for file in claimed.files
+    ]
+    return ClaimAnswer(
+        claim_id=claimed.claim_id,
+        claim_token=encode(claimed.token),
+        transfer_id=claimed.transfer_id,
+        expires_at=claimed.expires_at,
+        files=files,
+        server_part=encode(claimed.server_part) if claimed.server_part else None,
+        wrapped_key=encode(claimed.wrapped_key) if claimed.wrapped_key else None,
+    )

@@ -1,0 +1,126 @@
+"""A download as an ASGI response: pieces go out as they are decrypted, and stop the moment the claim ends.
+
+Starlette's own streaming response does not come back while a client stalls; this one is watched. A stream that is cut
+ends without its last byte, so the client sees that it was cut and can resume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import structlog
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.actions.fetch_file import Download
+from app.domain.errors import RangeNotSatisfiable, Refusal
+from app.stream_watch import watched
+
+log = structlog.get_logger()
+
+Pieces = AsyncIterator[bytes | memoryview]
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes `start` to `stop` (exclusive) of `size`; `partial` when the client asked for a part."""
+
+    start: int
+    stop: int
+    size: int
+    partial: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Content-Length, and for a part Content-Range (RFC 9110, 14.4)."""
+        headers = {"Content-Length": str(self.stop - self.start), "Accept-Ranges": "bytes"}
+        if self.partial:
+            headers["Content-Range"] = f"bytes {self.start}-{self.stop - 1}/{self.size}"
+        return headers
+
+
+def asked_range(header: str | None, size: int) -> ByteRange:
+    """The part that a Range header asks for (RFC 9110, 14.1.2); everything for none, a malformed one, or several.
+
+    Raises RangeNotSatisfiable when it lies outside.
+    """
+    whole = ByteRange(0, size, size)
+    match = _RANGE.fullmatch(header or "")
+    if match is None or match[0] == "bytes=-":
+        return whole
+    first, last = match.groups()
+    if not first:
+        length = min(int(last), size)
+        if length == 0:
+            raise RangeNotSatisfiable
+        return ByteRange(size - length, size, size, partial=True)
+    start, stop = int(first), min(int(last) + 1, size) if last else size
+    if last and int(last) < start:
+        return whole
+    if start >= size:
+        raise RangeNotSatisfiable
+    return ByteRange(start, stop, size, partial=True)
+
+
+def attachment(name: str) -> str:
+    """Content-Disposition for a file name (RFC 6266): never displayed, whatever it is."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+class StreamedDownload(Response):
+    """Sends the pieces of a download under its watch."""
+
+    def __init__(
+        self,
+        download: Download,
+        pieces: Callable[[], Pieces],
+        *,
+        headers: dict[str, str],
+        status: int = 200,
+        delivers: bool = False,
+    ) -> None:
+        """`delivers`: the last byte means that the one-line route has sent everything."""
+        super().__init__(status_code=status, headers=headers, media_type="application/octet-stream")
+        self._download = download
+        self._pieces = pieces
+        self._delivers = delivers
+        self._whole = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send. However it ends, what went out is reported."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await self._stream(send, gone)
+        except Refusal as refusal:
+            log.info("download_cut", code=refusal.code, share=self._download.standing.share.id)
+        finally:
+            gone.cancel()
+            await asyncio.shield(self._download.close(delivered=self._delivers and self._whole))
+
+    async def _stream(self, send: Send, gone: asyncio.Future[None]) -> None:
+        idle = self._download.resources.settings.idle_timeout.total_seconds()
+        async with watched(self._download.check, idle_seconds=idle) as progress:
+            async for piece in self._pieces():
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if gone.done():
+                    return
+                self._download.sent(len(piece))
+                progress.moved()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            self._whole = True
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Come back once the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,121 @@
+"""Transfers and their shares, for depositors: open, add files, share, list, show, delete, withdraw."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.actions.create_transfer import TransferAsked, create_transfer
+from app.actions.delete_transfer import delete_transfer
+from app.actions.deposit_file import deposit_file
+from app.actions.issue_share import issue_share
+from app.actions.list_transfers import list_transfers, show_transfer
+from app.actions.withdraw_share import withdraw_share
+from app.crypto.encoding import encode
+from app.domain.duration import parse_duration
+from app.domain.errors import InvalidRequest
+from app.web.bodies import arriving
+from app.web.caller import ClientKey, CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
+from app.web.limits import MAX_JSON_BYTES
+from app.web.listing import listed
+from app.web.schemas import (
+    FileCreated,
+    Me,
+    ShareCreated,
+    ShareRequest,
+    TransferCreated,
+    TransferList,
+    TransferListed,
+    TransferRequest,
+)
+from app.web.share_answer import link_of, share_answer
+
+router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"], max_body_size=MAX_JSON_BYTES)
+upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
+
+
+@router.get("/me")
+async def me(caller: CurrentCaller) -> Me:
+    """Who the access token stands for, and until when."""
+    return Me(id=caller.token_id, name=caller.name, role=caller.role.value, expires_at=caller.expires_at)
+
+
+@router.post("/transfers", status_code=201, response_model_exclude_none=True)
+async def open_transfer(
+    asked: TransferRequest, caller: CurrentCaller, resources: CurrentResources, given_key: GivenClientKey
+) -> TransferCreated:
+    """Open a transfer for files."""
+    if asked.sealed:
+        raise InvalidRequest("sealed: not offered yet.")
+    terms = TransferAsked(
+        lifetime=None if asked.expires_in is None else parse_duration(asked.expires_in),
+        label=asked.label,
+        purpose=asked.purpose,
+        records=asked.records,
+        keep_until_expiry=asked.keep_until_expiry,
+    )
+    created = await resources.in_thread(create_transfer, resources, caller, terms, client_key=given_key)
+    client_key = None if given_key else encode(created.client_key)
+    return TransferCreated(id=created.id, client_key=client_key, expires_at=created.expires_at)
+
+
+@upload_router.put("/transfers/{transfer_id}/files", status_code=201)
+@upload_router.put("/transfers/{transfer_id}/files/{filename:path}", status_code=201)
+async def add_file(
+    request: Request,
+    transfer_id: str,
+    caller: CurrentCaller,
+    resources: CurrentResources,
+    client_key: ClientKey,
+    filename: str | None = None,
+) -> FileCreated:
+    """Stream one file into a transfer."""
+    file = arriving(request, filename)
+    deposited = await deposit_file(resources, caller, transfer_id=transfer_id, client_key=client_key, arriving=file)
+    return FileCreated(number=deposited.number, size=deposited.size)
+
+
+@router.post("/transfers/{transfer_id}/shares", status_code=201, response_model=ShareCreated)
+async def share(
+    request: Request,
+    transfer_id: str,
+    asked: ShareRequest,
+    caller: CurrentCaller,
+    resources: CurrentResources,
+    client_key: ClientKey,
+) -> Response:
+    """Issue a share; the first one closes the transfer for new files."""
+    issued = await issue_share(
+        resources, caller, transfer_id=transfer_id, client_key=client_key, recipient=asked.recipient
+    )
+    answer = ShareCreated(
+        share_id=issued.id,
+        link=link_of(resources.settings, issued),
+        password=issued.password,
+        expires_at=issued.expires_at,
+    )
+    return share_answer(request, answer)
+
+
+@router.get("/transfers")
+async def own_transfers(caller: CurrentCaller, resources: CurrentResources) -> TransferList:
+    """One's own transfers, newest first."""
+    shown = await resources.in_thread(list_transfers, resources, caller)
+    return TransferList(transfers=[listed(one, resources.settings) for one in shown])
+
+
+@router.get("/transfers/{transfer_id}")
+async def own_transfer(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> TransferListed:
+    """One's own transfer, with the state of each share."""
+    return listed(await resources.in_thread(show_transfer, resources, caller, transfer_id), resources.settings)
+
+
+@router.delete("/transfers/{transfer_id}", status_code=204)
+async def delete(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
+    """Delete a transfer now."""
+    await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller)
+
+
+@router.delete("/shares/{share_id}", status_code=204)
+async def withdraw(share_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
+    """Withdraw a share."""
+    await resources.in_thread(withdraw_share, resources, share_id, caller=caller)

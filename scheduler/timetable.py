@@ -1,0 +1,78 @@
+"""What runs when: the sweep, the vault's own purge, the signing of checkpoints. Three jobs, each on its own.
+
+The sweep and the purge share no code and no data (G1): either alone keeps what is promised. Jobs never overlap with
+themselves; one that is late runs once, not as often as it was missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from app.actions.delete_transfers import delete_transfers
+from app.actions.expire_keys import expire_keys
+from app.actions.sign_checkpoint import sign_checkpoint
+from app.resources import Resources
+from app.storage.signing_folder import SigningFolder
+
+SWEEP_SECONDS = 1
+PURGE_SECONDS = 1
+CHECKPOINT_SECONDS = 300
+
+log = structlog.get_logger()
+
+
+class Timetable:
+    """The jobs of one scheduler process."""
+
+    def __init__(self, resources: Resources) -> None:
+        """Plan the jobs; `run` starts them."""
+        self._resources = resources
+        self._signing = SigningFolder(resources.settings.signing_dir)
+        self._deleted = threading.Event()
+        defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC", executors={"default": ThreadPoolExecutor(4)}, job_defaults=defaults
+        )
+        for job, seconds in ((self.sweep, SWEEP_SECONDS), (self.purge, PURGE_SECONDS), (self.sign, CHECKPOINT_SECONDS)):
+            self._scheduler.add_job(_loud(job), "interval", seconds=seconds)
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until `stop` is set; a job under way is finished."""
+        self._scheduler.start()
+        _loud(self.sign)()
+        stop.wait()
+        self._scheduler.shutdown(wait=True)
+
+    def sweep(self) -> None:
+        """End and delete what is due; have a deletion signed at once."""
+        report = asyncio.run(delete_transfers(self._resources))
+        if report.ended or report.deleted or report.failed:
+            log.info("sweep", ended=report.ended, deleted=report.deleted, failed=report.failed)
+        if report.deleted:
+            self.sign()
+
+    def purge(self) -> None:
+        """The vault's own end of every key."""
+        expire_keys(self._resources.vault, self._resources.clock.now())
+
+    def sign(self) -> None:
+        """Sign the log as it is."""
+        sign_checkpoint(self._resources, self._signing)
+
+
+def _loud(job: Callable[[], None]) -> Callable[[], None]:
+    """A job that fails is logged and runs again at its next time; it never takes the others with it."""
+
+    def run() -> None:
+        try:
+            job()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the timetable goes on
+            log.error("job_failed", job=job.__name__, error=type(error).__name__, detail=str(error), alert=True)
+
+    return run
