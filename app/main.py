@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
+import structlog
 from fastapi import FastAPI
 
+from app.actions.log_refused_links import log_refused_links
+from app.db.errors import DatabaseUnavailable
 from app.harden import harden_process
 from app.logs import set_up_logs
 from app.resources import Resources, open_resources
@@ -17,6 +22,10 @@ from app.web import claim_routes, operator_routes, page_routes, problems, send_r
 from app.web.edge import KnownHosts, RequestLog, SafeHeaders
 
 Audience = Literal["all", "recipient", "staff"]
+
+REFUSALS_SECONDS = 60
+
+log = structlog.get_logger()
 
 RECIPIENT_ROUTERS = (page_routes.router, share_routes.router, claim_routes.router)
 STAFF_ROUTERS = (send_routes.router, transfer_routes.router, transfer_routes.upload_router)
@@ -27,10 +36,14 @@ def create_app(audience: Audience = "all", *, settings: Settings, resources: Res
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.resources = resources or open_resources(settings)
+        opened = app.state.resources = resources or open_resources(settings)
+        tasks = [asyncio.create_task(_log_refused_links(opened)), asyncio.create_task(_stop_without_parent())]
         yield
+        for task in tasks:
+            task.cancel()
+        await opened.in_thread(log_refused_links, opened)
         if resources is None:
-            app.state.resources.close()
+            opened.close()
 
     app = FastAPI(
         title="Caducée",
@@ -54,6 +67,25 @@ def create_app(audience: Audience = "all", *, settings: Settings, resources: Res
     app.add_middleware(SafeHeaders, settings=settings)
     app.add_middleware(RequestLog)
     return app
+
+
+async def _log_refused_links(resources: Resources) -> None:
+    while True:
+        await asyncio.sleep(REFUSALS_SECONDS)
+        try:
+            await resources.in_thread(log_refused_links, resources)
+        except DatabaseUnavailable as error:  # the next minute counts on
+            log.error("refusals_not_logged", detail=str(error), alert=True)
+
+
+async def _stop_without_parent() -> None:
+    """One of several workers must not outlive a `serve` that was killed: it would hold the port with old code."""
+    parent = int(os.environ.get("CADUCEE_SERVE_PID", "0"))
+    while parent and os.getpid() != parent:
+        await asyncio.sleep(1)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
 
 
 def serve_app() -> FastAPI:

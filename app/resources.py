@@ -45,6 +45,23 @@ class InstallationMismatch(Exception):
     """Database, blobs and vault do not carry the same installation id."""
 
 
+class Tally:
+    """A count that many add to and one takes."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self._count = 0
+
+    def add(self) -> None:
+        """One more."""
+        self._count += 1
+
+    def take(self) -> int:
+        """The count so far, starting anew."""
+        count, self._count = self._count, 0
+        return count
+
+
 @dataclass(frozen=True)
 class Resources:
     """The stores and queues of one process. `claiming` and `issuing` are separate queues for Argon2: guessing at
@@ -58,6 +75,7 @@ class Resources:
     clock: Clock
     claiming: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=CLAIMS_WAITING))
     issuing: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=ISSUES_WAITING))
+    refused_links: Tally = field(default_factory=Tally)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "caducee"))
 
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -9,7 +9,6 @@ import threading
 
 from app.harden import harden_process
 from app.logs import set_up_logs
-from app.resources import open_resources
 from app.settings import Settings
 from scheduler.timetable import Timetable
 
@@ -17,7 +16,7 @@ PARENT_POLL_SECONDS = 1.0
 
 
 def main() -> None:
-    """Open the stores and run. As a child of `serve` (its pid in the first argument), stop when that is gone."""
+    """Run. As a child of `serve` (its pid in the first argument), stop when that is gone."""
     settings = Settings()
     set_up_logs(settings.log_format)
     harden_process()
@@ -26,11 +25,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     if len(sys.argv) > 1:
         threading.Thread(target=_stop_without_parent, args=(int(sys.argv[1]), stop), daemon=True).start()
-    resources = open_resources(settings)
-    try:
-        Timetable(resources).run(stop)
-    finally:
-        resources.close()
+    Timetable(settings).run(stop)
 
 
 def _stop_without_parent(parent: int, stop: threading.Event) -> None:

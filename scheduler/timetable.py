@@ -17,8 +17,11 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from app.actions.delete_transfers import delete_transfers
 from app.actions.expire_keys import expire_keys
 from app.actions.sign_checkpoint import sign_checkpoint
-from app.resources import Resources
+from app.domain.clock import Clock
+from app.resources import Resources, open_resources
+from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
+from app.storage.vault_folder import VaultFolder
 
 SWEEP_SECONDS = 1
 PURGE_SECONDS = 1
@@ -30,11 +33,14 @@ log = structlog.get_logger()
 class Timetable:
     """The jobs of one scheduler process."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Plan the jobs; `run` starts them."""
-        self._resources = resources
-        self._signing = SigningFolder(resources.settings.signing_dir)
-        self._deleted = threading.Event()
+        self._settings = settings
+        self._vault = VaultFolder(settings.vault_dir)
+        self._clock = Clock()
+        self._signing = SigningFolder(settings.signing_dir)
+        self._opened: Resources | None = None
+        self._opening = threading.Lock()
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         self._scheduler = BackgroundScheduler(
             timezone="UTC", executors={"default": ThreadPoolExecutor(4)}, job_defaults=defaults
@@ -48,22 +54,31 @@ class Timetable:
         _loud(self.sign)()
         stop.wait()
         self._scheduler.shutdown(wait=True)
+        if self._opened is not None:
+            self._opened.close()
 
     def sweep(self) -> None:
         """End and delete what is due; have a deletion signed at once."""
-        report = asyncio.run(delete_transfers(self._resources))
+        report = asyncio.run(delete_transfers(self._resources()))
         if report.ended or report.deleted or report.failed:
             log.info("sweep", ended=report.ended, deleted=report.deleted, failed=report.failed)
         if report.deleted:
             self.sign()
 
     def purge(self) -> None:
-        """The vault's own end of every key."""
-        expire_keys(self._resources.vault, self._resources.clock.now())
+        """The vault's own end of every key: neither database nor blobs need to be there."""
+        expire_keys(self._vault, self._clock.now())
 
     def sign(self) -> None:
         """Sign the log as it is."""
-        sign_checkpoint(self._resources, self._signing)
+        sign_checkpoint(self._resources(), self._signing)
+
+    def _resources(self) -> Resources:
+        """The stores, opened by the first job that needs them and finds them; until then only the purge works."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = open_resources(self._settings)
+            return self._opened
 
 
 def _loud(job: Callable[[], None]) -> Callable[[], None]:

@@ -27,9 +27,16 @@ def check_readiness(resources: Resources) -> list[str]:
         reasons.append("vault_unavailable")
     if not _same(resources.blobs.installation, installation):
         reasons.append("blobs_unavailable")
-    elif resources.blobs.free_bytes() < resources.settings.min_free_bytes:
+    elif _nearly_full(resources):
         reasons.append("disk_nearly_full")
     return reasons
+
+
+def _nearly_full(resources: Resources) -> bool:
+    try:
+        return resources.blobs.free_bytes() < resources.settings.min_free_bytes
+    except StorageError:
+        return True
 
 
 def _same(read: Callable[[], str | None], installation: str) -> bool:

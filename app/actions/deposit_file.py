@@ -40,7 +40,7 @@ from app.storage.blob_store import BlobWriter
 from app.stream_watch import watched
 
 LEASE = timedelta(seconds=20)
-"""How long an upload counts as alive without a sign of life; renewed each second while it runs."""
+"""How long an upload counts as alive without a sign of life; renewed while it runs."""
 
 log = structlog.get_logger()
 
@@ -192,15 +192,18 @@ async def _encrypt(
 
 
 def _check_running(resources: Resources, transfer: TransferRow, row: FileRow) -> None:
-    """Each second: the upload shows that it lives, and stops when the transfer has ended."""
+    """Each second: the upload stops when its transfer has ended, and renews its lease once that is half over."""
     now = resources.clock.now()
-    with resources.database.writing() as transaction:
-        current = transfer_rows.find(transaction.connection, transfer.id)
-        if current is None:
-            raise TransferEnded
-        require_open(current.state, current.expires_at, now)
-        if not transfer_rows.renew_lease(transaction.connection, row.blob_id, now + LEASE):
-            raise TransferEnded
+    with resources.database.reading() as connection:
+        current = transfer_rows.find(connection, transfer.id)
+        lease_until = transfer_rows.lease_of(connection, row.blob_id)
+    if current is None or lease_until is None:
+        raise TransferEnded
+    require_open(current.state, current.expires_at, now)
+    if lease_until - now < LEASE / 2:
+        with resources.database.writing() as transaction:
+            if not transfer_rows.renew_lease(transaction.connection, row.blob_id, now + LEASE):
+                raise TransferEnded
 
 
 def _finish(resources: Resources, caller: Caller, transfer: TransferRow, row: FileRow) -> None:

@@ -243,6 +243,13 @@ def renew_lease(connection: Connection, blob_id: str, until: datetime) -> bool:
     return renewed.rowcount == 1
 
 
+def lease_of(connection: Connection, blob_id: str) -> datetime | None:
+    """Until when an upload counts as alive; None when its row is gone or finished."""
+    query = select(files.c.lease_until).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
+    lease: datetime | None = connection.execute(query).scalar()
+    return lease
+
+
 def drop_file(connection: Connection, blob_id: str) -> None:
     """Remove the row of a file that was never finished. Its blob is gone already."""
     connection.execute(files.delete().where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING))

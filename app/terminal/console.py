@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 refused or found wanting, 2 could not be done (or the comm
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -27,6 +28,7 @@ _err = Console(stderr=True, highlight=False)
 
 def run(tree: Callable[[], Any]) -> int:
     """Run the tree. Answers the exit code."""
+    os.umask(0o077)  # whatever a command makes is its user's alone
     try:
         tree()
     except Refusal as refusal:

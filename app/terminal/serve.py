@@ -55,6 +55,7 @@ def serve(
     if "CADUCEE_PUBLIC_URL" not in os.environ and port != urlsplit(Settings().public_url).port:
         os.environ["CADUCEE_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     os.environ["CADUCEE_SERVE_AUDIENCE"] = audience.value
+    os.environ["CADUCEE_SERVE_PID"] = str(os.getpid())
     _require_tls_or_loopback(Settings().recipients_origin)
     with opened() as resources:
         if not no_scheduler:  # deposits wait for a first sweep; and what fell due while we were down ends now

@@ -15,7 +15,8 @@ router = APIRouter(
 )
 
 
-@router.api_route("/files/{number}", methods=["GET", "HEAD"])
+@router.head("/files/{number}", include_in_schema=False)
+@router.get("/files/{number}")
 async def fetch_file(
     request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
 ) -> Response:
@@ -35,7 +36,8 @@ async def fetch_file(
     )
 
 
-@router.api_route("/blobs/{number}", methods=["GET", "HEAD"])
+@router.head("/blobs/{number}", include_in_schema=False)
+@router.get("/blobs/{number}")
 async def fetch_blob(
     request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
 ) -> Response:

@@ -16,7 +16,7 @@ from app.web.streaming import Pieces, StreamedDownload, attachment
 
 def content_response(download: Download, claimed: Claimed) -> StreamedDownload:
     """Everything of a claim in one body. `Caducee-Claim` lets a download that was cut resume by `files/{n}`."""
-    headers = {"Caducee-Claim": f"{claimed.claim_id}.{encode(claimed.token)}"}
+    headers = claim_header(claimed)
     if len(download.files) == 1:
         file = download.files[0]
         headers |= {
@@ -32,6 +32,11 @@ def content_response(download: Download, claimed: Claimed) -> StreamedDownload:
         "Content-Disposition": attachment(f"{claimed.transfer_id}.zip"),
     }
     return StreamedDownload(download, archive.pieces, headers=headers, delivers=True)
+
+
+def claim_header(claimed: Claimed) -> dict[str, str]:
+    """What a program needs to go on by `files/{n}`."""
+    return {"Caducee-Claim": f"{claimed.claim_id}.{encode(claimed.token)}"}
 
 
 class _Archive:

@@ -104,9 +104,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _gone)
 
 
-async def _refused(_request: Request, refusal: Exception) -> Response:
+async def _refused(request: Request, refusal: Exception) -> Response:
     if not isinstance(refusal, Refusal):
         raise TypeError
+    if isinstance(refusal, errors.ShareNotFound) and not hasattr(request.state, "caller"):
+        request.app.state.resources.refused_links.add()
     return problem(refusal)
 
 

@@ -1,8 +1,9 @@
-"""Uvicorn's HTTP/1.1 protocol with what it lacks: a client that connects and stays silent is let go."""
+"""Uvicorn's HTTP/1.1 protocol with what it lacks: silent clients are let go, and a stream can be cut for good."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -11,10 +12,25 @@ HEAD_SECONDS = 30
 body or an answer, `app.stream_watch`."""
 
 
+ABORT = "caducee.abort"
+"""In the scope: a function that drops the connection with whatever still waits to be sent."""
+
+
 class PromptProtocol(H11Protocol):
-    """Closes a connection on which no request has begun in time (slowloris)."""
+    """Closes a connection on which no request has begun in time (slowloris); offers `ABORT` to the application."""
 
     _head_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Put the application behind a layer that adds `ABORT`."""
+        super().__init__(*args, **kwargs)
+        application = self.app
+
+        async def with_abort(scope: Any, receive: Any, send: Any) -> None:
+            scope[ABORT] = self.transport.abort
+            await application(scope, receive, send)
+
+        self.app = with_abort
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to count."""

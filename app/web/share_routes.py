@@ -12,10 +12,11 @@ from app.actions.fetch_file import open_download
 from app.actions.look_at_share import look_at_share
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
-from app.domain.errors import InvalidRequest, ShareNotFound
+from app.domain.errors import InvalidRequest, Refusal, ShareNotFound
 from app.web.caller import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute
-from app.web.content import content_response
+from app.web.content import claim_header, content_response
 from app.web.limits import MAX_JSON_BYTES
+from app.web.problems import problem
 from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, Looked, LookRequest
 
 router = APIRouter(
@@ -62,9 +63,12 @@ async def content(share_id: str, request: Request, resources: CurrentResources, 
     secret, password = _basic(request)
     presented = LinkAndPassword.by_secret(_secret(secret), password, None, address)
     claimed = await claim_share(resources, share_id, presented)
-    download = await open_download(
-        resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=address
-    )
+    try:
+        download = await open_download(
+            resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=address
+        )
+    except Refusal as refusal:  # the share is used: what is needed to go on by files/{n} must not be lost
+        return problem(refusal, headers=claim_header(claimed))
     return content_response(download, claimed)
 
 

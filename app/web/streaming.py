@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from app.actions.fetch_file import Download
 from app.domain.errors import RangeNotSatisfiable, Refusal
 from app.stream_watch import watched
+from app.web.server import ABORT
 
 log = structlog.get_logger()
 
@@ -103,6 +104,7 @@ class StreamedDownload(Response):
             await self._stream(send, gone)
         except Refusal as refusal:
             log.info("download_cut", code=refusal.code, share=self._download.standing.share.id)
+            await _abort(scope)
         finally:
             gone.cancel()
             await asyncio.shield(self._download.close(delivered=self._delivers and self._whole))
@@ -118,6 +120,14 @@ class StreamedDownload(Response):
                 progress.moved()
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             self._whole = True
+
+
+async def _abort(scope: Scope) -> None:
+    """Drop the connection with what it still holds: a stalled client must not find it there after the end."""
+    abort = scope.get(ABORT)
+    if abort is not None:
+        abort()
+        await asyncio.sleep(0)  # let the server see it
 
 
 async def _disconnected(receive: Receive) -> None:

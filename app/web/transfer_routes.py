@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 
 from app.actions.create_transfer import TransferAsked, create_transfer
 from app.actions.delete_transfer import delete_transfer
@@ -37,6 +38,13 @@ upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["dep
 async def me(caller: CurrentCaller) -> Me:
     """Who the access token stands for, and until when."""
     return Me(id=caller.token_id, name=caller.name, role=caller.role.value, expires_at=caller.expires_at)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request, caller: CurrentCaller) -> JSONResponse:  # noqa: ARG001 - for callers only
+    """The API's description, for staff only."""
+    application: FastAPI = request.app
+    return JSONResponse(application.openapi())
 
 
 @router.post("/transfers", status_code=201, response_model_exclude_none=True)

@@ -1,0 +1,18 @@
+"""Write down, once a minute, how many requests came without the right link: counted, never logged one by one.
+
+A flood of guesses must neither fill the log nor slow the service down.
+"""
+
+from __future__ import annotations
+
+from app.domain.audit_events import Entry, Event
+from app.resources import Resources
+
+
+def log_refused_links(resources: Resources) -> int:
+    """Log the count since the last call, if there were any. Answers it."""
+    count = resources.refused_links.take()
+    if count:
+        with resources.database.writing() as transaction:
+            transaction.log(Entry(event=Event.LINKS_REFUSED, at=resources.clock.now(), actor="recipient", count=count))
+    return count
