@@ -46,7 +46,11 @@ class Settings(BaseSettings):
     """The service's settings. Field names are the variables' names without `CADUCEE_`, in lower case."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CADUCEE_", frozen=True, extra="ignore", secrets_dir=os.environ.get("CADUCEE_SECRETS_DIR") or None
+        env_prefix="CADUCEE_",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        secrets_dir=os.environ.get("CADUCEE_SECRETS_DIR") or None,
     )
 
     data_dir: Path = Path("./var")
@@ -86,6 +90,13 @@ class Settings(BaseSettings):
     def _below_ceiling(cls, value: timedelta) -> timedelta:
         if value > LIFETIME_CEILING:
             raise ValueError(f"never above {LIFETIME_CEILING.days} days")
+        return value
+
+    @field_validator("blobs", "vault")
+    @classmethod
+    def _folder(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value:
+            raise ValueError("only folders are offered yet")
         return value
 
     @field_validator("public_url", "staff_url")

@@ -41,6 +41,7 @@ class Timetable:
         self._signing = SigningFolder(settings.signing_dir)
         self._opened: Resources | None = None
         self._opening = threading.Lock()
+        self._signing_now = threading.Lock()
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         self._scheduler = BackgroundScheduler(
             timezone="UTC", executors={"default": ThreadPoolExecutor(4)}, job_defaults=defaults
@@ -70,8 +71,9 @@ class Timetable:
         expire_keys(self._vault, self._clock.now())
 
     def sign(self) -> None:
-        """Sign the log as it is."""
-        sign_checkpoint(self._resources(), self._signing)
+        """Sign the log as it is; one at a time, so that the checkpoint kept is never an older one."""
+        with self._signing_now:
+            sign_checkpoint(self._resources(), self._signing)
 
     def _resources(self) -> Resources:
         """The stores, opened by the first job that needs them and finds them; until then only the purge works."""

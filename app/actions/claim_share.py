@@ -113,10 +113,9 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
     now = resources.clock.now()
     with resources.database.reading() as connection:
         share = share_rows.find(connection, share_id)
-        transfer_id = share.transfer_id if share else share_id
-        transfer = transfer_rows.find(connection, transfer_id)
-        files = transfer_rows.files_of(connection, [transfer_id])
-        claim = share_rows.claim_of_share(connection, share_id)
+        transfer = transfer_rows.find(connection, share.transfer_id) if share else None
+        files = transfer_rows.files_of(connection, [transfer.id]) if transfer else []
+        claim = share_rows.claim_of_share(connection, share.id) if share else None
     right = same(digest(presented.link_proof), share.link_proof_digest if share else _NO_DIGEST)
     if share is None or transfer is None or not right:
         raise ShareNotFound

@@ -141,9 +141,11 @@ class Download:
         """Each second: refuse once the claim has ended, whoever ended it; report what went out."""
         await self.resources.in_thread(self._report)
 
-    async def close(self, *, delivered: bool) -> None:
-        """Report the rest and write the log entry. `delivered`: the one-line route sent its last byte."""
-        await self.resources.in_thread(self._conclude, delivered)
+    async def close(self, *, whole: bool, delivers: bool) -> None:
+        """Report the rest and write the log entry. `whole`: everything asked for went out; `delivers`: by the one-line
+        route, which shortens the window then.
+        """
+        await self.resources.in_thread(self._conclude, whole=whole, delivered=whole and delivers)
 
     def _key(self) -> bytes:
         if self.transfer_key is None:
@@ -171,7 +173,7 @@ class Download:
         if now >= (share.expires_at if count else min(current.window_until, share.expires_at)):
             raise ClaimEnded
 
-    def _conclude(self, delivered: bool) -> None:  # noqa: FBT001 - called by `close` alone
+    def _conclude(self, *, whole: bool, delivered: bool) -> None:
         now, claim = self.resources.clock.now(), self.standing.claim
         window = window_end(now, self.resources.settings.claim_window, self.standing.share.expires_at)
         with self.resources.database.writing() as transaction:
@@ -192,6 +194,7 @@ class Download:
                     files=len(self.files),
                     size=self._sent,
                     address=self.address,
+                    outcome="sent" if whole else "cut",
                 )
             )
         self._unreported = 0

@@ -96,7 +96,7 @@ def _open(
     now = resources.clock.now()
     with resources.database.reading() as connection:
         found = transfer_rows.find(connection, transfer_id)
-        files = transfer_rows.files_of(connection, [transfer_id])
+        files = transfer_rows.files_of(connection, [found.id]) if found else []
     transfer = _require_shareable(found, files, caller, now)
     return transfer, key_ring.open_for_owner(resources.vault, transfer, client_key, now)
 

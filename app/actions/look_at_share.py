@@ -30,7 +30,7 @@ def look_at_share(resources: Resources, share_id: str, link_proof: bytes) -> Sha
     """Look. Raises ShareNotFound, one and the same at the same cost, for an unknown share and for a wrong proof."""
     with resources.database.reading() as connection:
         share = share_rows.find(connection, share_id)
-        transfer = transfer_rows.find(connection, share.transfer_id if share else share_id)
+        transfer = transfer_rows.find(connection, share.transfer_id) if share else None
     right = same(digest(link_proof), share.link_proof_digest if share else _NO_DIGEST)
     if share is None or transfer is None or not right:
         raise ShareNotFound

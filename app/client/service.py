@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -37,7 +38,10 @@ class Service:
     def issue_share(self, transfer_id: str, *, recipient: str, client_key: str) -> dict[str, Any]:
         """Issue a share: `{share_id, link, password, expires_at}`. Raises ServiceRefused."""
         return self._call(
-            "POST", f"/api/v1/transfers/{transfer_id}/shares", json={"recipient": recipient}, client_key=client_key
+            "POST",
+            f"/api/v1/transfers/{quote(transfer_id, safe='')}/shares",
+            json={"recipient": recipient},
+            client_key=client_key,
         )
 
     def _call(self, method: str, path: str, *, json: object, client_key: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from app.crypto.token import is_id
 from app.db.tables import claims, shares
 from app.domain.share import OPEN_STATES, ShareState
 
@@ -66,6 +67,8 @@ def create(connection: Connection, row: ShareRow) -> None:
 
 def find(connection: Connection, share_id: str) -> ShareRow | None:
     """The share of this id."""
+    if not is_id(share_id):
+        return None
     row = connection.execute(select(*_SHARE).where(shares.c.id == share_id)).first()
     return _share(row) if row else None
 
@@ -141,6 +144,8 @@ def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:
 
 def find_claim(connection: Connection, claim_id: str) -> ClaimRow | None:
     """The claim of this id."""
+    if not is_id(claim_id):
+        return None
     row = connection.execute(select(*_CLAIM).where(claims.c.id == claim_id)).first()
     return _claim(row) if row else None
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, insert, literal, select, update
 
+from app.crypto.token import is_id
 from app.db.tables import UtcTime, files, transfers
 from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, FileState, TransferState
 
@@ -66,6 +67,8 @@ def create(connection: Connection, row: TransferRow) -> None:
 
 def find(connection: Connection, transfer_id: str, *, for_update: bool = False) -> TransferRow | None:
     """The transfer of this id. `for_update` locks the row until the transaction ends (PostgreSQL)."""
+    if not is_id(transfer_id):  # what a client sends may hold anything, NUL included, which PostgreSQL refuses
+        return None
     query = select(*_TRANSFER).where(transfers.c.id == transfer_id)
     row = connection.execute(query.with_for_update() if for_update else query).first()
     return _transfer(row) if row else None

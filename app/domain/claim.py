@@ -18,9 +18,13 @@ def window_end(now: datetime, window: timedelta, expires_at: datetime) -> dateti
     return min(now + window, expires_at)
 
 
+ARCHIVE_BYTES = 2048
+"""What an archive of several files adds for each of them at the most: headers, and twice a name of 255 bytes."""
+
+
 def allowance_bytes(sealed_sizes: list[int]) -> int:
     """How many bytes the claim may fetch in all."""
-    return ALLOWANCE_FACTOR * sum(sealed_sizes)
+    return ALLOWANCE_FACTOR * sum(size + ARCHIVE_BYTES for size in sealed_sizes)
 
 
 def end_at_window(delivered_at: datetime | None) -> ShareState:

@@ -94,20 +94,26 @@ def require_taking_files(closed_at: datetime | None) -> None:
         raise TransferClosed
 
 
-# Directional marks can make `exe.fdp` read as `pdf.exe`; no file needs them (CVE-2021-42574).
-_FORBIDDEN = frozenset(
-    "/\\\N{REPLACEMENT CHARACTER}\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
-)
+_SEPARATORS = frozenset("/\\")
+_ALTERED = "\N{REPLACEMENT CHARACTER}"  # what is left of bytes that were no UTF-8: the name would not be the sender's
+# Directional marks can make `exe.fdp` read as `fdp.exe` (CVE-2021-42574); neither a name nor a label needs them.
+_DIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def _is_plain(text: str) -> bool:
+    """One line that reads the way it is written."""
+    return not any(c in _DIRECTIONAL or unicodedata.category(c) in _CONTROL for c in text)
 
 
 def checked_file_name(name: str) -> str:
-    """The name in NFC. Raises InvalidFileName for control characters, separators, directional marks, `.`, `..`, and
-    names beyond 255 bytes of UTF-8. The name never becomes a path here; it must be safe to become one elsewhere.
+    """The name as it was given. Raises InvalidFileName for control characters, separators, directional marks, `.`,
+    `..`, and names beyond 255 bytes of UTF-8. The name never becomes a path here; it must be safe to become one
+    elsewhere.
     """
-    name = unicodedata.normalize("NFC", name)
-    if name.strip(" .") == "" or len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+    if not _is_plain(name) or _ALTERED in name or not _SEPARATORS.isdisjoint(name) or name.strip(" .") == "":
         raise InvalidFileName
-    if any(c in _FORBIDDEN or unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in name):
+    if len(name.encode()) > MAX_NAME_BYTES:
         raise InvalidFileName
     return name
 
@@ -126,7 +132,7 @@ def checked_free_text(value: str | None, *, field: str) -> str | None:
     """A label or recipient: one line of at most 200 characters. Raises InvalidRequest naming the field."""
     if value is None:
         return None
-    text = unicodedata.normalize("NFC", value).strip()
-    if len(text) > MAX_FREE_TEXT or any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} for c in text):
+    text = value.strip()
+    if len(text) > MAX_FREE_TEXT or not _is_plain(text):
         raise InvalidRequest(f"{field}: one line of at most {MAX_FREE_TEXT} characters.")
     return text or None

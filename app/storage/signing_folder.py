@@ -39,7 +39,8 @@ class SigningFolder:
                 durable_files.put_once(PRIVATE_KEY, f"{encode(new_signing_key())}\n".encode(), within=folder)
                 text = durable_files.read_file(PRIVATE_KEY, within=folder, max_bytes=_MAX_BYTES)
                 signer = Signer(origin, decode(text.decode("ascii").strip(), length=32))
-                durable_files.replace_file(PUBLIC_KEY, f"{signer.verifier_key}\n".encode(), within=folder)
+                if self._read(PUBLIC_KEY) != signer.verifier_key:
+                    durable_files.replace_file(PUBLIC_KEY, f"{signer.verifier_key}\n".encode(), within=folder)
         except (OSError, UnicodeDecodeError, MalformedSecret) as error:
             raise SigningUnavailable(f"the signing key in {self._root} cannot be used") from error
         return signer

@@ -51,7 +51,7 @@ def _told(error: Exception) -> str:
     """The failure in one line; of wrong settings the variables and what is wrong, never their values."""
     errors = getattr(error, "errors", None)
     if callable(errors):
-        return "; ".join(f"CADUCEE_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in errors())
+        return "; ".join(": ".join([*(f"CADUCEE_{name}".upper() for name in e["loc"]), e["msg"]]) for e in errors())
     return str(error)
 
 

@@ -107,7 +107,7 @@ class StreamedDownload(Response):
             await _abort(scope)
         finally:
             gone.cancel()
-            await asyncio.shield(self._download.close(delivered=self._delivers and self._whole))
+            await asyncio.shield(self._download.close(whole=self._whole, delivers=self._delivers))
 
     async def _stream(self, send: Send, gone: asyncio.Future[None]) -> None:
         idle = self._download.resources.settings.idle_timeout.total_seconds()
