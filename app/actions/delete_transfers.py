@@ -12,15 +12,16 @@ up the others, and never reads "deleted" before it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
-from app.db import endings, service_rows, share_rows, transfer_rows
+from app.db import endings, service_rows, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.share_rows import ClaimRow, ShareRow
 from app.db.transfer_rows import FileRow, TransferRow
+from app.db.whole_transfers import WholeTransfer
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import end_at_window
 from app.domain.retention import FORGET_AFTER, RETRY_FIRST, retry_at
@@ -60,13 +61,9 @@ class SweepReport:
 
 
 @dataclass(slots=True)
-class _Case:
-    """A transfer of the batch with all that belongs to it, and whether a step of its deletion failed."""
+class _Case(WholeTransfer):
+    """A transfer of the batch with all that belongs to it, and what went wrong with it, if anything did."""
 
-    transfer: TransferRow
-    files: list[FileRow] = field(default_factory=list)
-    shares: list[ShareRow] = field(default_factory=list)
-    claims: list[ClaimRow] = field(default_factory=list)
     failure: str | None = None
     waiting: bool = False
 
@@ -130,14 +127,8 @@ async def _advance(resources: Resources, ids: list[str], report: SweepReport) ->
 
 def _load(resources: Resources, ids: list[str]) -> list[_Case]:
     with resources.database.reading() as connection:
-        cases = {row.id: _Case(row) for row in transfer_rows.find_all(connection, ids)}
-        for file in transfer_rows.files_of(connection, ids):
-            cases[file.transfer_id].files.append(file)
-        for share in share_rows.of_transfers(connection, ids):
-            cases[share.transfer_id].shares.append(share)
-        for claim in share_rows.claims_of(connection, ids):
-            cases[claim.transfer_id].claims.append(claim)
-    return list(cases.values())
+        wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, ids))
+    return [_Case(whole.transfer, whole.files, whole.shares, whole.claims) for whole in wholes]
 
 
 def _end_what_is_due(resources: Resources, ids: list[str]) -> int:

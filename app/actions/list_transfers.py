@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
-from app.db import share_rows, transfer_rows
-from app.db.share_rows import ClaimRow, ShareRow
-from app.db.transfer_rows import FileRow, TransferRow
+from app.db import transfer_rows, whole_transfers
+from app.db.whole_transfers import WholeTransfer
 from app.domain.access_token import Caller
 from app.domain.errors import TransferNotFound
 from app.resources import Resources
@@ -16,52 +12,20 @@ MOST = 500
 """A list shows the newest so many; whoever needs more asks by id."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransferShown:
-    """A transfer with its files, shares and claims, as of one moment."""
-
-    transfer: TransferRow
-    files: list[FileRow]
-    shares: list[ShareRow]
-    claims: list[ClaimRow]
-    now: datetime
-
-
-def list_transfers(resources: Resources, caller: Caller | None) -> list[TransferShown]:
+def list_transfers(resources: Resources, caller: Caller | None) -> list[WholeTransfer]:
     """The newest transfers of the caller; of everybody for an operator on the machine (None)."""
-    now = resources.clock.now()
     with resources.database.reading() as connection:
         if caller is None:
             rows = transfer_rows.newest(connection, MOST)
         else:
             rows = transfer_rows.owned_by(connection, caller.token_id, MOST)
-        ids = [row.id for row in rows]
-        files = transfer_rows.files_of(connection, ids)
-        shares = share_rows.of_transfers(connection, ids)
-        claims = share_rows.claims_of(connection, ids)
-    return [
-        TransferShown(
-            row,
-            [file for file in files if file.transfer_id == row.id],
-            [share for share in shares if share.transfer_id == row.id],
-            [claim for claim in claims if claim.transfer_id == row.id],
-            now,
-        )
-        for row in rows
-    ]
+        return whole_transfers.load(connection, rows)
 
 
-def show_transfer(resources: Resources, caller: Caller | None, transfer_id: str) -> TransferShown:
+def show_transfer(resources: Resources, caller: Caller | None, transfer_id: str) -> WholeTransfer:
     """One transfer. Raises TransferNotFound, also for others' transfers."""
-    now = resources.clock.now()
     with resources.database.reading() as connection:
         row = transfer_rows.find(connection, transfer_id)
         if row is None or (caller is not None and row.token_id != caller.token_id):
             raise TransferNotFound
-        return TransferShown(
-            row,
-            transfer_rows.files_of(connection, [transfer_id]),
-            share_rows.of_transfers(connection, [transfer_id]),
-            share_rows.claims_of(connection, [transfer_id]),
-            now,
-        )
+        return whole_transfers.load(connection, [row])[0]

@@ -20,7 +20,7 @@ TransferId = Annotated[str, typer.Argument(help="The transfer's id.")]
 def list_(*, as_json: AsJson = False) -> None:
     """The newest transfers of all depositors."""
     with opened() as resources:
-        rows = [listed(one, resources.settings) for one in list_transfers(resources, None)]
+        rows = [listed(resources, one) for one in list_transfers(resources, None)]
     if as_json:
         put_json({"transfers": [row.model_dump(mode="json") for row in rows]})
         return
@@ -38,7 +38,7 @@ def list_(*, as_json: AsJson = False) -> None:
 def show(transfer_id: TransferId, *, as_json: AsJson = False) -> None:
     """One transfer, with its files and shares."""
     with opened() as resources:
-        row = listed(show_transfer(resources, None, transfer_id), resources.settings)
+        row = listed(resources, show_transfer(resources, None, transfer_id))
     if as_json:
         put_json(row.model_dump(mode="json"))
         return

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from app.actions.list_transfers import TransferShown
 from app.db.share_rows import ShareRow
+from app.db.whole_transfers import WholeTransfer
 from app.domain.share import state_shown
-from app.settings import Settings
+from app.resources import Resources
 from app.web.schemas import FileListed, ShareListed, TransferListed
 
 
-def listed(shown: TransferShown, settings: Settings) -> TransferListed:
-    """The transfer with its files and shares, states as of the moment it was read."""
+def listed(resources: Resources, shown: WholeTransfer) -> TransferListed:
+    """The transfer with its files and shares, states as of now."""
     row = shown.transfer
     return TransferListed(
         id=row.id,
@@ -26,19 +26,19 @@ def listed(shown: TransferShown, settings: Settings) -> TransferListed:
         deleted_at=row.verified_at,
         size=sum(file.size for file in shown.files),
         files=[FileListed(number=file.number, size=file.size, state=file.state.value) for file in shown.files],
-        shares=[_share(share, shown, settings) for share in shown.shares],
+        shares=[_share(resources, share, shown) for share in shown.shares],
     )
 
 
-def _share(share: ShareRow, shown: TransferShown, settings: Settings) -> ShareListed:
+def _share(resources: Resources, share: ShareRow, shown: WholeTransfer) -> ShareListed:
     return ShareListed(
         id=share.id,
         recipient=share.recipient,
-        state=state_shown(share.state, share.expires_at, shown.now).value,
+        state=state_shown(share.state, share.expires_at, resources.clock.now()).value,
         issued_at=share.issued_at,
         expires_at=share.expires_at,
         used_at=share.used_at,
         ended_at=share.ended_at,
-        attempts_left=max(0, settings.password_attempts - share.attempts),
+        attempts_left=max(0, resources.settings.password_attempts - share.attempts),
         bytes_served=sum(claim.bytes_served for claim in shown.claims if claim.share_id == share.id),
     )

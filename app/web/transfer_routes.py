@@ -108,13 +108,13 @@ async def share(
 async def own_transfers(caller: CurrentCaller, resources: CurrentResources) -> TransferList:
     """One's own transfers, newest first."""
     shown = await resources.in_thread(list_transfers, resources, caller)
-    return TransferList(transfers=[listed(one, resources.settings) for one in shown])
+    return TransferList(transfers=[listed(resources, one) for one in shown])
 
 
 @router.get("/transfers/{transfer_id}")
 async def own_transfer(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> TransferListed:
     """One's own transfer, with the state of each share."""
-    return listed(await resources.in_thread(show_transfer, resources, caller, transfer_id), resources.settings)
+    return listed(resources, await resources.in_thread(show_transfer, resources, caller, transfer_id))
 
 
 @router.delete("/transfers/{transfer_id}", status_code=204)

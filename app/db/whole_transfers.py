@@ -1,0 +1,34 @@
+"""Transfers with all that belongs to them, read together: for lists, and for the sweeper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from app.db import share_rows, transfer_rows
+from app.db.share_rows import ClaimRow, ShareRow
+from app.db.transfer_rows import FileRow, TransferRow
+
+
+@dataclass(slots=True)
+class WholeTransfer:
+    """A transfer with its files, shares and claims, as of one moment."""
+
+    transfer: TransferRow
+    files: list[FileRow] = field(default_factory=list)
+    shares: list[ShareRow] = field(default_factory=list)
+    claims: list[ClaimRow] = field(default_factory=list)
+
+
+def load(connection: Connection, rows: Iterable[TransferRow]) -> list[WholeTransfer]:
+    """These transfers, in their order, in three more queries however many they are."""
+    wholes = {row.id: WholeTransfer(row) for row in rows}
+    for file in transfer_rows.files_of(connection, wholes):
+        wholes[file.transfer_id].files.append(file)
+    for share in share_rows.of_transfers(connection, wholes):
+        wholes[share.transfer_id].shares.append(share)
+    for claim in share_rows.claims_of(connection, wholes):
+        wholes[claim.transfer_id].claims.append(claim)
+    return list(wholes.values())
