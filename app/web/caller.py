@@ -130,10 +130,13 @@ def claim_token(request: Request) -> bytes:
 
 
 def _same_origin(request: Request) -> bool:
-    """Whether a cookie may count: the browser itself says that our own page asks (Fetch Metadata), or the Origin."""
+    """Whether a cookie may count: the browser says that our own page asks (Fetch Metadata), or the Origin does.
+
+    A browser that resumes a download by itself says `none`: no page asks, so no other site does either. That may read.
+    """
     site = request.headers.get("sec-fetch-site")
     if site is not None:
-        return site == "same-origin"
+        return site == "same-origin" or (site == "none" and request.method in {"GET", "HEAD"})
     return request.headers.get("origin") == resources_of(request).settings.recipients_origin
 
 

@@ -57,7 +57,7 @@ async def fetch_blob(
     )
 
 
-@router.post("/complete", status_code=204)
+@router.post("/complete", status_code=204, response_class=Response)
 async def complete(claim_id: str, token: ClaimToken, resources: CurrentResources, address: ClientAddress) -> None:
     """Everything has arrived: destroy. Idempotent."""
     await resources.in_thread(complete_claim, resources, claim_id=claim_id, token=token, address=address)

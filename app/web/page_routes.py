@@ -18,7 +18,11 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-ASSETS = {"receive.js": "text/javascript; charset=utf-8", "receive.css": "text/css; charset=utf-8"}
+ASSETS = {
+    "receive.js": "text/javascript; charset=utf-8",
+    "receive.css": "text/css; charset=utf-8",
+    "mark.svg": "image/svg+xml",
+}
 
 
 @router.get("/s/assets/{name}")

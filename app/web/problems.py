@@ -63,7 +63,8 @@ STATUS: dict[type[Refusal], int] = {
 
 _HEADERS: dict[type[Refusal], dict[str, str]] = {
     errors.NotAuthenticated: {"WWW-Authenticate": 'Bearer realm="caducee"'},
-    errors.WrongPassword: {"WWW-Authenticate": 'Basic realm="caducee link", charset="UTF-8"'},
+    # Not Basic, though `content` takes that: browsers would open their own dialog over the recipient's page.
+    errors.WrongPassword: {"WWW-Authenticate": 'Caducee realm="link and password"'},
     errors.Busy: {"Retry-After": "2"},
     errors.RetentionNotAssured: {"Retry-After": "60"},
     errors.VaultOutOfReach: {"Retry-After": "10"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import unicodedata
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -70,7 +71,8 @@ def asked_range(header: str | None, size: int) -> ByteRange:
 
 def attachment(name: str) -> str:
     """Content-Disposition for a file name (RFC 6266): never displayed, whatever it is."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in name)
+    bare = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))  # é as e, for old clients
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in bare)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 

@@ -117,13 +117,13 @@ async def own_transfer(transfer_id: str, caller: CurrentCaller, resources: Curre
     return listed(resources, await resources.in_thread(show_transfer, resources, caller, transfer_id))
 
 
-@router.delete("/transfers/{transfer_id}", status_code=204)
+@router.delete("/transfers/{transfer_id}", status_code=204, response_class=Response)
 async def delete(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
     """Delete a transfer now."""
     await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller)
 
 
-@router.delete("/shares/{share_id}", status_code=204)
+@router.delete("/shares/{share_id}", status_code=204, response_class=Response)
 async def withdraw(share_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
     """Withdraw a share."""
     await resources.in_thread(withdraw_share, resources, share_id, caller=caller)
