@@ -38,7 +38,7 @@ $(STAMP): $(BIN)/python requirements/dev.txt pyproject.toml
 run: $(STAMP) ## start the service on http://127.0.0.1:8000 and show a first token
 	$(BIN)/caducee serve --welcome $(ARGS)
 
-demo: $(STAMP) ## the life of one file, from deposit to receipt, in a scratch folder
+demo: $(STAMP) ## the life of one file, from deposit to proven deletion, in a scratch folder
 	$(BIN)/python deploy/demo.py $(ARGS)
 
 test: $(STAMP) ## every test but the full-scale ones

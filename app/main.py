@@ -64,8 +64,8 @@ def create_app(audience: Audience = "all", *, settings: Settings, resources: Res
     app.include_router(operator_routes.router)
     problems.install(app)
     app.add_middleware(KnownHosts, settings=settings)
-    app.add_middleware(SafeHeaders, settings=settings)
     app.add_middleware(RequestLog)
+    app.add_middleware(SafeHeaders, settings=settings)  # outermost: what RequestLog answers has them too
     return app
 
 

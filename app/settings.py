@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.password import Argon2Parameters
-from app.domain.duration import parse_duration
+from app.domain.duration import format_duration, parse_duration
 from app.domain.errors import InvalidDuration
 from app.domain.transfer import LIFETIME_CEILING, Lifetimes
 
@@ -167,7 +167,9 @@ def _shown(value: object) -> object:
     if isinstance(value, SecretStr):
         return _without_password(value.get_secret_value())
     if isinstance(value, timedelta):
-        return f"{int(value.total_seconds())}s"
+        return format_duration(value)
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value) if isinstance(value, Path) else value
 
 

@@ -9,7 +9,7 @@ check can replace; 8. one conditional UPDATE, which decides who wins.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app import key_ring
@@ -125,6 +125,7 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
         refusal = share_rules.refusal(state)
         if refusal is not None:
             raise refusal
+        found = replace(found, claim=None)  # nobody is handed a claim that somebody else won
     if transfer.sealed and presented.link_secret is not None:
         raise TransferIsSealed
     return found

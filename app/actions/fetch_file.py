@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from app import key_ring
 from app.crypto import chunked
+from app.crypto.errors import CannotDecrypt
 from app.crypto.token import digest, same
 from app.db import share_rows, transfer_rows
 from app.db.share_rows import ClaimRow, ShareRow
@@ -101,9 +102,7 @@ class Download:
     async def plaintext(self, file: FileRow, start: int, stop: int) -> AsyncIterator[memoryview]:
         """Bytes `start` to `stop` (exclusive) of a file, in pieces of about 1 MiB, decrypted one at a time."""
         with closing(await self._reader(file)) as reader:
-            header = await _read(reader, 0, chunked.HEADER_BYTES)
-            context = chunked.file_context(file.transfer_id, file.number)
-            chunks = chunked.ChunkReader(self._key(), context, bytes(header), file.sealed_size)
+            chunks = await self._whole(reader, file)
             position = start
             while position < stop:
                 first = position // chunked.CHUNK_BYTES
@@ -114,6 +113,20 @@ class Download:
                 piece = plain[position - base : stop - base]
                 yield piece
                 position += len(piece)
+
+    async def _whole(self, reader: BlobReader, file: FileRow) -> chunked.ChunkReader:
+        """The chunks of a blob that was not cut: its last one proves it, whatever the sizes in the rows say.
+
+        Raises CannotDecrypt.
+        """
+        header = await _read(reader, 0, chunked.HEADER_BYTES)
+        context = chunked.file_context(file.transfer_id, file.number)
+        chunks = chunked.ChunkReader(self._key(), context, bytes(header), file.sealed_size)
+        last = chunks.size // chunked.CHUNK_BYTES
+        chunks.open_chunks(last, await _read(reader, *chunks.sealed_range(last, 1)))
+        if chunks.size != file.size or reader.size != file.sealed_size:
+            raise CannotDecrypt
+        return chunks
 
     async def ciphertext(self, file: FileRow, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
         """Bytes `start` to `stop` (exclusive) of a blob as it is stored."""

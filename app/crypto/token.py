@@ -21,8 +21,12 @@ _ACCESS_TOKEN_CHARS = len(ACCESS_TOKEN_PREFIX) + 43 + _CHECKSUM_CHARS
 
 
 def new_id() -> str:
-    """Return a fresh id: 16 random bytes as 22 characters base64url."""
-    return encode(secrets.token_bytes(ID_BYTES))
+    """Return a fresh id: 16 random bytes as 22 characters base64url, the first not a dash, which commands would take
+    for an option.
+    """
+    while (text := encode(secrets.token_bytes(ID_BYTES))).startswith("-"):
+        pass
+    return text
 
 
 def is_id(text: str) -> bool:

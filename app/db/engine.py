@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from app.db import audit_rows
 from app.db.errors import DatabaseUnavailable
@@ -47,7 +47,10 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Connect lazily. A SQLite file's folder is made when it is missing."""
-        parsed = make_url(url)
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise DatabaseUnavailable("CADUCEE_DATABASE_URL is not a database's URL") from None
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.file: Path | None = Path(parsed.database) if self.is_sqlite and parsed.database else None
         if self.file:
@@ -63,6 +66,9 @@ class Database:
         )
         # Writers of one process queue here, fairly and at once; SQLite's own waiting sleeps up to 100 ms a turn.
         self._turn: threading.Lock | None = threading.Lock() if self.is_sqlite else None
+        # PostgreSQL would show each statement another state, and a claim without the share it was made of.
+        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._reading: dict[str, Any] = {} if self.is_sqlite else snapshot
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -70,8 +76,10 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads, on one consistent state. Raises DatabaseUnavailable."""
-        with _wrapped(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        with _wrapped(), self.engine.connect() as plain:
+            connection = plain.execution_options(**self._reading)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
@@ -93,12 +101,12 @@ class Database:
             return True
         with _wrapped(), _held(self._turn), self.engine.connect() as connection:
             raw = connection.connection.cursor()
-            for _ in range(TRUNCATE_TRIES):
-                busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                if not busy:
-                    return True
-                time.sleep(TRUNCATE_PAUSE_SECONDS)
-        return False
+            # A checkpoint would wait out the busy timeout for a reader, at each try, while every writer waits for it.
+            raw.execute("PRAGMA busy_timeout=0")
+            try:
+                return _cut_log(raw)
+            finally:
+                raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
 
     def check(self) -> None:
         """Raise DatabaseUnavailable unless the database answers."""
@@ -116,7 +124,13 @@ def _wrapped() -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise DatabaseUnavailable(f"the database failed: {type(error).__name__}") from error
+        raise DatabaseUnavailable(f"the database failed: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why, as far as it can hold no value of a row: for failures to connect and the like, the driver's first line."""
+    said = str(getattr(error, "orig", None) or "").partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if isinstance(error, OperationalError) and said else type(error).__name__
 
 
 @contextmanager
@@ -143,6 +157,16 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "temp_store=MEMORY",  # sorting must not write pieces of rows to a temporary file
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _cut_log(raw: Any) -> bool:
+    """Cut SQLite's write-ahead log; False when a reader outlasted all tries."""
+    for _ in range(TRUNCATE_TRIES):
+        busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            return True
+        time.sleep(TRUNCATE_PAUSE_SECONDS)
+    return False
 
 
 def _begin_sqlite(connection: Connection) -> None:

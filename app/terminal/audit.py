@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -48,7 +49,8 @@ def _row(sequence: int, fields: dict[str, object]) -> tuple[object, ...]:
 @tree.command("verify")
 def verify(*, as_json: AsJson = False) -> None:
     """Recompute the whole log and compare. Exit 1 names the first entry that fails."""
-    with opened() as resources, Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+    progress = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with opened() as resources, progress as bar:
         task = bar.add_task("verifying", total=None)
         signing = SigningFolder(resources.settings.signing_dir)
         verdict = verify_log(resources, signing, progress=lambda done, of: bar.update(task, completed=done, total=of))

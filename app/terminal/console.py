@@ -51,8 +51,13 @@ def _told(error: Exception) -> str:
     """The failure in one line; of wrong settings the variables and what is wrong, never their values."""
     errors = getattr(error, "errors", None)
     if callable(errors):
-        return "; ".join(": ".join([*(f"CADUCEE_{name}".upper() for name in e["loc"]), e["msg"]]) for e in errors())
+        return "; ".join(_setting_told(e) for e in errors())
     return str(error)
+
+
+def _setting_told(error: dict[str, Any]) -> str:
+    names = [f"CADUCEE_{name}".upper() for name in error["loc"]]
+    return ": ".join([*names, error["msg"].removeprefix("Value error, ")])
 
 
 def say(text: str) -> None:

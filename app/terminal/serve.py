@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -56,13 +57,16 @@ def serve(
         os.environ["CADUCEE_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     os.environ["CADUCEE_SERVE_AUDIENCE"] = audience.value
     os.environ["CADUCEE_SERVE_PID"] = str(os.getpid())
-    _require_tls_or_loopback(Settings().recipients_origin)
+    for origin in (Settings().recipients_origin, Settings().staff_origin):
+        _require_tls_or_loopback(origin)
     with opened() as resources:
         if not no_scheduler:  # deposits wait for a first sweep; and what fell due while we were down ends now
             asyncio.run(delete_transfers(resources))
     stop = threading.Event()
     if welcome:
         threading.Thread(target=welcome_when_ready, args=(stop,), daemon=True).start()
+    # Uvicorn raises the signal again once it has shut down; as an exception it lets the scheduler be stopped too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     supervisor = threading.Thread(target=_keep_scheduler, args=(stop,))
     if not no_scheduler:
         supervisor.start()
@@ -99,7 +103,7 @@ def scheduler() -> None:
 def _require_tls_or_loopback(origin: str) -> None:
     url = urlsplit(origin)
     if url.scheme == "http" and url.hostname not in {"127.0.0.1", "localhost", "::1"}:
-        raise NotSafeToServe("CADUCEE_PUBLIC_URL is http:// and not loopback: passwords would travel in the clear")
+        raise NotSafeToServe(f"{origin} is http:// and not loopback: passwords and tokens would travel in the clear")
 
 
 def _keep_scheduler(stop: threading.Event) -> None:

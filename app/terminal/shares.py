@@ -26,8 +26,9 @@ def issue(
     as_json: AsJson = False,
 ) -> None:
     """Issue a share. CADUCEE_SERVER, CADUCEE_TOKEN and CADUCEE_CLIENT_KEY say where and as whom (or it asks)."""
+    service = Service.from_environment()
     client_key = os.environ.get("CADUCEE_CLIENT_KEY") or typer.prompt("Client key", hide_input=True, err=True)
-    answer = Service.from_environment().issue_share(transfer_id, recipient=to, client_key=client_key)
+    answer = service.issue_share(transfer_id, recipient=to, client_key=client_key)
     if as_json:
         put_json(answer)
         return

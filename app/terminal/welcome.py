@@ -37,7 +37,7 @@ def welcome_when_ready(stop: threading.Event) -> None:
     settings = Settings()
     while not stop.wait(POLL_SECONDS):
         try:
-            ready = httpx.get(f"{settings.staff_origin}/readyz", timeout=5).status_code == httpx.codes.OK
+            ready = httpx.get(f"{settings.staff_origin}/readyz", timeout=5, trust_env=False).is_success
         except httpx.HTTPError:
             continue
         if ready:

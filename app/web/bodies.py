@@ -31,7 +31,7 @@ def arriving(request: Request, filename: str | None) -> Arriving:
 def _named_in_header(request: Request) -> str:
     """The percent-encoded UTF-8 name of `Caducee-File-Name`."""
     header = request.headers.get("caducee-file-name")
-    if header is None:
+    if header is None or not header.isascii():
         raise InvalidFileName("Name the file in the path, or percent-encoded in the header Caducee-File-Name.")
     try:
         return unquote_to_bytes(header).decode("utf-8")

@@ -8,13 +8,15 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
+from starlette.types import Message, Receive
 
 from app.actions.authenticate import authenticate
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
 from app.domain.access_token import Caller, Role, require_role
-from app.domain.errors import ClaimNotFound, ClientKeyRequired, ClientTooSlow, NotAuthenticated
+from app.domain.errors import ClaimNotFound, ClientKeyRequired, ClientTooSlow, NotAuthenticated, TooLarge
 from app.resources import Resources
+from app.web.limits import MAX_JSON_BYTES
 
 OPEN_ROUTES = frozenset(
     {
@@ -50,14 +52,37 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             await admit(request, self.name)
             if takes_json:
+                request = Request(request.scope, _limited(request.receive))
                 await _read_body(request)
             return await handle(request)
 
         return guarded
 
 
+def _limited(receive: Receive) -> Receive:
+    """Receive a JSON body and no more than the longest one: whatever length was announced. Raises TooLarge."""
+    received = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_JSON_BYTES:
+            raise _too_large()
+        return message
+
+    return receive_limited
+
+
+def _too_large() -> TooLarge:
+    return TooLarge("The body is larger than this address takes.", max_bytes=MAX_JSON_BYTES)
+
+
 async def _read_body(request: Request) -> None:
-    """Read a JSON body, which FastAPI then finds read, without waiting for ever. Raises ClientTooSlow."""
+    """Read a JSON body, which FastAPI then finds read, without waiting for ever. Raises ClientTooSlow, TooLarge."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > MAX_JSON_BYTES:
+        raise _too_large()
     try:
         async with asyncio.timeout(resources_of(request).settings.idle_timeout.total_seconds()):
             await request.body()

@@ -7,12 +7,9 @@ from fastapi import APIRouter, Request, Response
 from app.actions.complete_claim import complete_claim
 from app.actions.fetch_file import open_download
 from app.web.caller import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
-from app.web.limits import MAX_JSON_BYTES
 from app.web.streaming import StreamedDownload, asked_range, attachment
 
-router = APIRouter(
-    prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute, tags=["receive"], max_body_size=MAX_JSON_BYTES
-)
+router = APIRouter(prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute, tags=["receive"])
 
 
 @router.head("/files/{number}", include_in_schema=False)

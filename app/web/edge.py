@@ -44,7 +44,8 @@ class KnownHosts:
         if scope["type"] == "http" and scope["path"] not in PROBES:
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if len(hosts) != 1 or hosts[0].decode("latin-1").lower() not in self._hosts:
-                await problem(HostNotAllowed())(scope, receive, send)
+                known = " or ".join(sorted(self._hosts))
+                await problem(HostNotAllowed(f"This service answers as {known} only."))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

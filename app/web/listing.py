@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from app.db.share_rows import ShareRow
+from app.db.transfer_rows import FileRow, TransferRow
 from app.db.whole_transfers import WholeTransfer
 from app.domain.share import state_shown
+from app.domain.transfer import OPEN_STATES
 from app.resources import Resources
 from app.web.schemas import FileListed, ShareListed, TransferListed
 
@@ -25,9 +27,14 @@ def listed(resources: Resources, shown: WholeTransfer) -> TransferListed:
         expires_at=row.expires_at,
         deleted_at=row.verified_at,
         size=sum(file.size for file in shown.files),
-        files=[FileListed(number=file.number, size=file.size, state=file.state.value) for file in shown.files],
+        files=[FileListed(number=file.number, size=file.size, state=_file_state(row, file)) for file in shown.files],
         shares=[_share(resources, share, shown) for share in shown.shares],
     )
+
+
+def _file_state(row: TransferRow, file: FileRow) -> str:
+    """A file of a transfer that has ended is as far gone as that."""
+    return file.state.value if row.state in OPEN_STATES else row.state.value
 
 
 def _share(resources: Resources, share: ShareRow, shown: WholeTransfer) -> ShareListed:

@@ -22,12 +22,15 @@ from app.web.share_answer import link_of, share_answer
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 
+QUERY = frozenset({"recipient", "expires_in", "label", "purpose", "records", "keep_until_expiry"})
+
 
 class SendOptions:
     """What can be said of a deposit in the query, checked before the body is sent."""
 
     def __init__(
         self,
+        request: Request,
         *,
         recipient: Annotated[str | None, Query(description="who this is for; no patient data")] = None,
         expires_in: Annotated[str | None, Query(description="30m, 12h, 7d or seconds")] = None,
@@ -36,7 +39,11 @@ class SendOptions:
         records: Annotated[int | None, Query(description="how many people the file tells of")] = None,
         keep_until_expiry: Annotated[bool, Query(description="do not delete once everybody has fetched")] = False,
     ) -> None:
-        """Raises InvalidRequest or InvalidDuration."""
+        """Raises InvalidRequest or InvalidDuration; also for what is misspelt or said twice, as in a JSON body."""
+        if not QUERY.issuperset(request.query_params):
+            raise InvalidRequest(f"The query takes {', '.join(sorted(QUERY))}; one name in it is none of these.")
+        if len(request.query_params.multi_items()) != len(request.query_params):
+            raise InvalidRequest("Say each part of the query once.")
         self.recipient = checked_free_text(recipient, field="recipient")
         if self.recipient is None:
             raise InvalidRequest("recipient: who is this for?")

@@ -1,15 +1,23 @@
-"""Uvicorn's HTTP/1.1 protocol with what it lacks: silent clients are let go, and a stream can be cut for good."""
+"""Uvicorn's HTTP/1.1 protocol with what it lacks: silent clients are let go, a stream can be cut for good, and what is
+no HTTP is refused like everything else.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from app.domain.errors import InvalidRequest
+from app.web.edge import HEADERS
+from app.web.problems import problem
 
 HEAD_SECONDS = 30
-"""How long a client may take over its first request's head. Between requests, keep-alive's own timeout counts; in a
-body or an answer, `app.stream_watch`."""
+"""How long a client may take over a request's head, the first or a later one. Where nothing has come after an answer,
+keep-alive's own timeout counts; in a body or an answer, `app.stream_watch`."""
 
 
 ABORT = "caducee.abort"
@@ -17,7 +25,7 @@ ABORT = "caducee.abort"
 
 
 class PromptProtocol(H11Protocol):
-    """Closes a connection on which no request has begun in time (slowloris); offers `ABORT` to the application."""
+    """Closes a connection on which no request begins in time (slowloris); offers `ABORT` to the application."""
 
     _head_timer: asyncio.TimerHandle | None = None
 
@@ -35,14 +43,40 @@ class PromptProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to count."""
         super().connection_made(transport)
-        self._head_timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self._close_if_silent)
+        self._time_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Count anew for a head that has come in part; also for what is sent on and on where no route reads it."""
+        super().data_received(data)
+        self._time_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting."""
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        self._stop_head_timer()
         super().connection_lost(exc)
 
-    def _close_if_silent(self) -> None:
-        if getattr(self, "cycle", None) is None:  # no request has begun on this connection
-            self.transport.close()
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what a library says of the request is not passed on
+        """Refuse what is no HTTP; in the middle of an answer, only hang up."""
+        answer = problem(InvalidRequest("This is not a request in HTTP/1.1."))
+        headers = {**HEADERS, **answer.headers, "Connection": "close"}
+        events = (
+            h11.Response(status_code=400, reason=b"Bad Request", headers=list(headers.items())),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        )
+        with suppress(h11.LocalProtocolError):
+            for event in events:
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _time_head(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle and not cycle.response_complete:
+            self._stop_head_timer()
+        elif self._head_timer is None:
+            self._head_timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

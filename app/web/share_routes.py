@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from fastapi import APIRouter, Request, Response
 
@@ -15,13 +14,10 @@ from app.crypto.errors import MalformedSecret
 from app.domain.errors import InvalidRequest, Refusal, ShareNotFound
 from app.web.caller import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute
 from app.web.content import claim_header, content_response
-from app.web.limits import MAX_JSON_BYTES
 from app.web.problems import problem
 from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, Looked, LookRequest
 
-router = APIRouter(
-    prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute, tags=["receive"], max_body_size=MAX_JSON_BYTES
-)
+router = APIRouter(prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute, tags=["receive"])
 
 
 @router.post("/look", response_model_exclude_none=True)
@@ -97,7 +93,7 @@ def _basic(request: Request) -> tuple[str, str]:
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     try:
         secret, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not UTF-8, or not even ASCII
         raise ShareNotFound from None
     if scheme.lower() != "basic" or not colon:
         raise ShareNotFound

@@ -16,7 +16,6 @@ from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest
 from app.web.bodies import arriving
 from app.web.caller import ClientKey, CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
-from app.web.limits import MAX_JSON_BYTES
 from app.web.listing import listed
 from app.web.schemas import (
     FileCreated,
@@ -30,7 +29,7 @@ from app.web.schemas import (
 )
 from app.web.share_answer import link_of, share_answer
 
-router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"], max_body_size=MAX_JSON_BYTES)
+router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 
 

@@ -1,0 +1,307 @@
+"""`make demo`: the life of one file, from deposit to verified deletion, against a service that it starts for itself.
+
+Nothing is faked: `caducee serve` runs on a free port with a data folder of its own and its real settings, except that
+a transfer may be as short as a second. Each step is shown as the request a person would type, and then checked. The
+last line is `verified`, or says what went otherwise than promised (exit 1). Nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from app.crypto.encoding import decode, encode
+from app.crypto.wrapping import link_proof
+
+CADUCEE = Path(sys.executable).with_name("caducee")
+PATIENTS = 4_000
+PATIENCE_SECONDS = 20
+FILE_NAME = "dépistage région sud.csv"
+
+# Weather and plants, so that nobody real can be meant.
+FIRST_NAMES = ("Ondée", "Rosée", "Zéphyr", "Éclaircie", "Bourrasque", "Giboulée", "Accalmie", "Grêlon")
+LAST_NAMES = ("Aubépine", "Châtaigne", "Genévrier", "Séquoïa", "Nénuphar", "Églantier", "Mûrier", "Réséda")
+
+
+class Deviation(Exception):
+    """The service did something else than what it promises."""
+
+
+@dataclass
+class Demo:
+    """One run: the service's address and data folder, a depositor's token, and every secret that was shown."""
+
+    http: httpx.Client
+    data: Path
+    environment: dict[str, str]
+    token: str = field(default="", repr=False)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def as_depositor(self) -> dict[str, str]:
+        """The header of whoever deposits."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def command(self, *words: str) -> str:
+        """What `caducee <words>` prints, run on the machine by an operator."""
+        done = subprocess.run([CADUCEE, *words], env=self.environment, capture_output=True, text=True, check=False)
+        expect(done.returncode == 0, f"caducee {' '.join(words)}: exit {done.returncode}\n{done.stderr}")
+        return done.stdout
+
+
+def expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads like an assertion
+    """Go on only if what was promised holds."""
+    if not holds:
+        raise Deviation(otherwise)
+
+
+def step(title: str) -> None:
+    """Open a step of the story."""
+    print(f"\n== {title}")
+
+
+def tell(text: str) -> None:
+    """One line of the story."""
+    print(f"   {text}", flush=True)
+
+
+def wait_for(what: str, holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until it holds, for so long at the most."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        expect(time.monotonic() < deadline, f"waited {seconds:.0f} s in vain until {what}")
+        time.sleep(0.1)
+
+
+# --- the service of our own
+
+
+@contextmanager
+def own_service(scratch: Path) -> Iterator[Demo]:
+    """Start `caducee serve` on a free port with an empty data folder; stop it, and nothing else, at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CADUCEE_")}
+    environment = inherited | {"CADUCEE_DATA_DIR": str(scratch / "var"), "CADUCEE_MIN_LIFETIME": "1s"}
+    with (scratch / "service.log").open("wb") as log:
+        process = subprocess.Popen([CADUCEE, "serve", "--port", str(port)], env=environment, stderr=log)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        with httpx.Client(base_url=address, timeout=PATIENCE_SECONDS, trust_env=False) as http:
+            demo = Demo(http, scratch / "var", environment)
+            wait_for("the service takes deposits", lambda: is_ready(demo, process))
+            yield demo
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def is_ready(demo: Demo, process: subprocess.Popen[bytes]) -> bool:
+    """Ask `/readyz`: deposits are taken only once a first sweep has shown that deletion works."""
+    expect(process.poll() is None, "the service did not start")
+    try:
+        return demo.http.get("/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+# --- the steps
+
+
+def make_export() -> bytes:
+    """A laboratory's export of made-up patients: the same at each run."""
+    dice = random.Random(2020)  # noqa: S311 - made-up patients, not keys
+    rows = [
+        f"{dice.choice(FIRST_NAMES)};{dice.choice(LAST_NAMES)};{dice.randrange(10**12, 10**13)};"
+        f"2020-09-{dice.randint(1, 30):02};{dice.choice(('positif', 'négatif', 'indéterminé'))}"
+        for _ in range(PATIENTS)
+    ]
+    return "\n".join(["prénom;nom;numéro;prélèvement;résultat", *rows, ""]).encode()
+
+
+def deposit(demo: Demo, export: bytes, *, recipient: str, expires_in: str) -> dict[str, Any]:
+    """One request stores the file encrypted and answers with a link and a password, shown this once."""
+    path = f"/api/v1/send/{quote(FILE_NAME)}?recipient={recipient}&expires_in={expires_in}"
+    tell(f"$ curl -T '{FILE_NAME}' -H 'Authorization: Bearer cad_...' '{demo.http.base_url}{path}'")
+    answer = demo.http.put(path, content=export, headers=demo.as_depositor)
+    expect(answer.status_code == httpx.codes.CREATED, f"the deposit was refused: {answer.text}")
+    given: dict[str, Any] = answer.json()
+    demo.secrets |= {
+        f"link secret of {recipient}": given["link"].partition("#")[2],
+        f"password of {recipient}": given["password"],
+        f"client key of {recipient}": given["client_key"],
+    }
+    tell(f"link      {given['link']}   (by mail)")
+    tell(f"password  {given['password']}   (by telephone)")
+    tell(f"expires   {given['expires_at']}")
+    return given
+
+
+def look_at_the_disk(demo: Demo, export: bytes) -> None:
+    """Ciphertext only: no line, no name of a patient, no file name, no secret lies in any file of the service."""
+    blob = next(path for path in stored(demo, "blobs") if path.name != "installation")
+    tell(f"{blob.relative_to(demo.data)}: {blob.stat().st_size:,} bytes for {len(export):,}, beginning with")
+    tell(blob.read_bytes()[:32].hex(" "))
+    for path in stored(demo, "vault"):
+        tell(f"{path.relative_to(demo.data)}: {path.stat().st_size} bytes")
+    sought = {name: name for name in (*FIRST_NAMES, *LAST_NAMES, "prélèvement", FILE_NAME)} | demo.secrets
+    for path in stored(demo):
+        content = path.read_bytes() if path.exists() else b""
+        found = [what for what, text in sought.items() if text.encode() in content]
+        expect(not found, f"{path} holds in clear: {', '.join(found)}")
+    tell(f"grep finds none of {len(sought)} names and secrets in {len(stored(demo))} files")
+
+
+def claim_body(given: dict[str, Any], password: str | None = None) -> dict[str, str]:
+    """What a recipient presents."""
+    return {"link_secret": given["link"].partition("#")[2], "password": password or given["password"]}
+
+
+def look_and_fail(demo: Demo, given: dict[str, Any]) -> None:
+    """Looking redeems nothing; a wrong password costs one attempt; a wrong link is told nothing."""
+    share = f"/api/v1/shares/{given['share_id']}"
+    proof = encode(link_proof(decode(claim_body(given)["link_secret"])))
+    seen = demo.http.post(f"{share}/look", json={"link_proof": proof}).json()
+    expect(seen["state"] == "issued", f"the share should be issued: {seen}")
+    tell(f"look: {seen['state']}, {seen['attempts_left']} attempts left")
+    refused(demo.http.post(f"{share}/claim", json=claim_body(given, "0000-0000-0000-0000")), 401, "wrong_password")
+    stranger = {"link_secret": encode(bytes(32)), "password": given["password"]}
+    refused(demo.http.post(f"{share}/claim", json=stranger), 404, "share_not_found")
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> None:
+    """Expect this refusal, and tell it."""
+    said = answer.json()
+    expect((answer.status_code, said.get("code")) == (status, code), f"{status} {code} was promised, not {said}")
+    tell(f"{status} {code}: {said['title']}")
+
+
+def claim_and_fetch(demo: Demo, given: dict[str, Any], export: bytes) -> None:
+    """The one claim; half of the file, then the rest, as after a cut line; and the bytes compared."""
+    url = f"/api/v1/shares/{given['share_id']}/claim"
+    claim = demo.http.post(url, json=claim_body(given)).json()
+    expect("claim_id" in claim, f"the claim was refused: {claim}")
+    held = claim["files"][0]
+    tell(f"claimed: {held['name']}, {held['size']:,} bytes, until {claim['expires_at']}")
+    bearer = {"Authorization": f"Bearer {claim['claim_token']}"}
+    file, half = f"/api/v1/claims/{claim['claim_id']}/files/0", len(export) // 2
+    first = demo.http.get(file, headers=bearer | {"Range": f"bytes=0-{half - 1}"})
+    rest = demo.http.get(file, headers=bearer | {"Range": f"bytes={half}-"})
+    expect(first.content + rest.content == export, "what was fetched is not what was deposited")
+    tell(f"fetched in two ranges ({first.status_code}, {rest.status_code}): the same {len(export):,} bytes")
+    refused(demo.http.post(url, json=claim_body(given)), 410, "share_used")
+    done = demo.http.post(f"/api/v1/claims/{claim['claim_id']}/complete", headers=bearer)
+    expect(done.status_code == httpx.codes.NO_CONTENT, f"complete was refused: {done.text}")
+    tell("complete: the recipient has everything")
+    refused(demo.http.get(file, headers=bearer), 410, "claim_ended")
+
+
+def see_it_gone(demo: Demo, given: dict[str, Any]) -> None:
+    """Deletion as the service reports it, and as the disk shows it."""
+    own = f"/api/v1/transfers/{given['transfer_id']}"
+
+    def shown() -> dict[str, Any]:
+        document: dict[str, Any] = demo.http.get(own, headers=demo.as_depositor).json()
+        return document
+
+    wait_for("the transfer is verified as deleted", lambda: shown()["state"] == "verified")
+    ended = shown()
+    tell(f"state {ended['state']} ({ended['ending']}), share {ended['shares'][0]['state']}, at {ended['deleted_at']}")
+    keys = [path for path in stored(demo, "vault") if given["transfer_id"] in path.name]
+    blobs = [path for path in stored(demo, "blobs") if path.name != "installation"]
+    expect(not keys and not blobs, f"still on disk: {[*keys, *blobs]}")
+    tell("on disk: no key of it in the vault, no blob")
+
+
+def let_expire(demo: Demo, export: bytes) -> None:
+    """A transfer that nobody fetches lapses at its second, with the right link and password too."""
+    given = deposit(demo, export, recipient="agency", expires_in="3s")
+    expires_at = datetime.fromisoformat(given["expires_at"])
+    tell("nobody comes; waiting for the expiry ...")
+    time.sleep(max(0.0, (expires_at - datetime.now(UTC)).total_seconds()) + 0.01)
+    refused(demo.http.post(f"/api/v1/shares/{given['share_id']}/claim", json=claim_body(given)), 410, "share_expired")
+    see_it_gone(demo, given)
+
+
+def review(demo: Demo) -> None:
+    """What an administrator or auditor sees, offline, on the machine."""
+    step("The retention report: caducee audit retention")
+    print(demo.command("audit", "retention"), end="")
+    step("The audit log: caducee audit log (shortened); no name, no label, no secret has a place in it")
+    log = demo.command("audit", "log", "--json")
+    leaked = [what for what, text in demo.secrets.items() if text in log]
+    expect(not leaked and FILE_NAME not in log, f"the audit log holds {leaked or 'the file name'}")
+    for entry in json.loads(log):
+        who, whom = entry["actor"].partition(":")[0], entry.get("transfer", "")[:6]
+        rest = " ".join(f"{name}={entry[name]}" for name in ("size", "outcome", "lateness_ms") if name in entry)
+        print(f"{entry['sequence']:>3} {entry['time'][11:23]} {entry['event']:<18} {who:<9} {whom:<6} {rest}")
+    step("The log is whole: caducee audit verify")
+    print(demo.command("audit", "verify"), end="")
+
+
+def stored(demo: Demo, part: str = "") -> list[Path]:
+    """The files under the data folder, or under a part of it."""
+    return sorted(path for path in (demo.data / part).rglob("*") if path.is_file())
+
+
+def play(demo: Demo) -> None:
+    """The story, in order."""
+    export = make_export()
+    step("A laboratory's token: caducee token create laboratory --role staff")
+    demo.token = json.loads(demo.command("token", "create", "laboratory", "--role", "staff", "--json"))["token"]
+    demo.secrets["access token"] = demo.token
+    step(f"Deposit an export of {PATIENTS:,} people, for the insurer, for an hour")
+    given = deposit(demo, export, recipient="insurer", expires_in="1h")
+    step("What lies on the server's disk")
+    look_at_the_disk(demo, export)
+    step("Looking and guessing redeem nothing")
+    look_and_fail(demo, given)
+    step("The recipient claims, fetches, and is done: once")
+    claim_and_fetch(demo, given, export)
+    step("Deletion, observed")
+    see_it_gone(demo, given)
+    step("Another transfer, for an agency that never comes, for three seconds")
+    let_expire(demo, export)
+    review(demo)
+
+
+def main() -> int:
+    """Play in a scratch folder that is removed. Exit 1 with what deviated."""
+    if not CADUCEE.exists():
+        print(f"{CADUCEE} is missing: run `make setup`, then `make demo`")
+        return 1
+    with tempfile.TemporaryDirectory(prefix="caducee-demo-") as folder:
+        try:
+            with own_service(Path(folder)) as demo:
+                play(demo)
+        except (Deviation, httpx.HTTPError) as deviation:
+            print((Path(folder) / "service.log").read_text(encoding="utf-8")[-2_000:])
+            print(f"\nNOT as promised: {deviation}")
+            return 1
+    print("\nverified")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Every table of the documentation says what the code says: nothing is missing, nothing is invented."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+import typer
+
+from app.domain.access_token import Role
+from app.domain.audit_events import Entry, Event
+from app.domain.errors import every_refusal
+from app.domain.share import ShareState
+from app.domain.transfer import TransferState
+from app.main import create_app
+from app.settings import Settings
+from app.web.caller import OPEN_ROUTES
+from app.web.problems import STATUS
+from cli import build
+from tests.unit.docs_tables import ROOT, bare, page, rows
+
+# --- the reader itself
+
+
+def test_reader_finds_rows_of_the_right_tables(monkeypatch: pytest.MonkeyPatch):
+    text = "| a | b |\n|---|---|\n| `x` | y \\| z |\n\n| c |\n|---|\n| no |\n"
+    monkeypatch.setattr("tests.unit.docs_tables.page", lambda _name: text)
+    assert rows("any.md", "a") == [["x", "y \\| z"]]
+
+
+def test_reader_takes_marks_off_whole_cells_only():
+    assert [bare("`x`"), bare("`x` and `y`"), bare("x")] == ["x", "`x` and `y`", "x"]
+
+
+# --- refusals
+
+
+def test_every_refusal_is_listed_once():
+    assert sorted(row[0] for row in rows("docs/problems.md", "code")) == sorted(kind.code for kind in every_refusal())
+
+
+def test_refusals_have_the_status_that_is_documented():
+    documented = {row[0]: int(row[1]) for row in rows("docs/problems.md", "code")}
+    assert documented == {kind.code: status for kind, status in STATUS.items()}
+
+
+def test_refusals_say_what_they_mean():
+    assert [row[0] for row in rows("docs/problems.md", "code") if len(row) != 4 or not row[2]] == []
+
+
+# --- settings
+
+
+def documented_defaults() -> dict[str, str]:
+    return {row[0]: row[1] for row in rows("docs/settings.md", "variable")}
+
+
+def test_every_setting_is_listed_and_no_other():
+    assert sorted(documented_defaults()) == sorted(f"CADUCEE_{name.upper()}" for name in Settings.model_fields)
+
+
+def test_documented_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch):
+    """Given as variables, they change nothing; and none that has a default is called unset."""
+    for variable in documented_defaults():
+        monkeypatch.delenv(variable, raising=False)
+    plain = Settings()
+    for variable, default in documented_defaults().items():
+        if default == "*unset*":
+            assert not getattr(plain, variable.removeprefix("CADUCEE_").lower()), variable
+        else:
+            monkeypatch.setenv(variable, default)
+    assert Settings() == plain
+
+
+def test_documented_defaults_would_be_noticed_if_wrong(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CADUCEE_DEADMAN", "16m")
+    assert Settings() != Settings(deadman=documented_defaults()["CADUCEE_DEADMAN"])  # type: ignore[arg-type]
+
+
+# --- the audit log
+
+
+def test_every_event_is_listed_in_order():
+    assert [row[0] for row in rows("docs/audit-log.md", "event")] == [event.value for event in Event]
+
+
+def test_every_field_of_an_entry_is_listed_in_order():
+    """`at` is written as `time`, which the text explains with `sequence` and `salt`."""
+    listed = [row[0] for row in rows("docs/audit-log.md", "field")]
+    assert listed == [field.name for field in fields(Entry) if field.name != "at"]
+    assert all(f"`{name}`" in page("docs/audit-log.md") for name in ("sequence", "time", "salt"))
+
+
+# --- states
+
+
+def test_states_of_a_transfer_are_listed_in_order():
+    assert [row[0] for row in rows("docs/deletion.md", "state")] == [state.value for state in TransferState]
+
+
+@pytest.mark.parametrize("name", ["docs/http-api.md"])
+def test_states_of_a_share_are_named(name: str):
+    assert [state for state in ShareState if f"`{state}`" not in page(name)] == []
+
+
+# --- routes
+
+
+def routes() -> set[tuple[str, str, str]]:
+    """Method, path and name of every route, of both audiences."""
+    contexts = [
+        context
+        for router in create_app("all", settings=Settings()).routes
+        for context in router.effective_route_contexts()  # type: ignore[attr-defined]
+    ]
+    return {
+        (method, context.path.replace(":path}", "}"), context.name)
+        for context in contexts
+        for method in context.methods
+    }
+
+
+def test_every_route_is_listed_and_no_other():
+    listed = [row[0] for row in rows("docs/http-api.md", "route")]
+    assert sorted(listed) == sorted(f"{method} {path}" for method, path, _ in routes())
+
+
+def test_routes_say_who_may_call_them():
+    who = {row[0]: row[1] for row in rows("docs/http-api.md", "route")}
+    takes_token = {f"{method} {path}": name not in OPEN_ROUTES for method, path, name in routes()}
+    assert {route: listed.startswith(("staff", "any token")) for route, listed in who.items()} == takes_token
+
+
+# --- commands
+
+
+def commands() -> dict[str, str]:
+    """Every command's name and summary, as `--help` shows it."""
+
+    def walk(group: typer.core.TyperGroup, path: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, command in group.commands.items():
+            full = f"{path} {name}"
+            if isinstance(command, typer.core.TyperGroup):
+                found |= walk(command, full)
+            else:
+                found[full] = " ".join((command.help or "").split())
+        return found
+
+    tree = typer.main.get_command(build())
+    assert isinstance(tree, typer.core.TyperGroup)
+    return walk(tree, "caducee")
+
+
+def test_every_command_is_listed_with_its_own_summary():
+    listed = {row[0]: row[1] for row in rows("docs/cli.md", "command")}
+    assert listed == commands()
+
+
+def test_every_role_is_explained():
+    assert [role for role in Role if f"`{role}`" not in page("docs/cli.md")] == []
+
+
+# --- decisions
+
+
+def test_every_decision_is_in_the_index_and_has_its_parts():
+    pages = sorted(path for path in (ROOT / "docs/adr").glob("0*.md"))
+    index = page("docs/adr/README.md")
+    assert [path.name for path in pages if f"]({path.name})" not in index] == []
+    parts = ["## Context", "## Decision", "## Consequences", "## Alternatives"]
+    lacking = {path.name: [part for part in parts if part not in path.read_text(encoding="utf-8")] for path in pages}
+    assert {name: missing for name, missing in lacking.items() if missing} == {}
+    assert [int(path.name[:4]) for path in pages] == list(range(1, len(pages) + 1))
