@@ -7,6 +7,7 @@ import stat
 import time
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -319,7 +320,7 @@ def test_processes_that_race_for_an_hour_agree_on_its_key(vault):
     names = [some_name(EXPIRY + i // 4 * HOUR) for i in range(48)]
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(time.sleep, [0.3] * 4))  # until all four are up
-        keys = list(pool.map(lambda name: put(vault, name), names))
+        keys = list(pool.map(partial(put, vault), names))
     assert [vault.open(name, BEFORE) for name in names] == keys
 
 

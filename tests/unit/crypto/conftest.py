@@ -1,14 +1,10 @@
-"""The shared test vectors, read once, and no deadlines: a busy machine is no failure."""
+"""The shared test vectors, read once."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 

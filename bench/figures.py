@@ -1,0 +1,222 @@
+"""The figures and their goals. Each one is a comparison within one run: baseline and candidate take turns, round by
+round, so that a busy or slow machine is equally so for both.
+
+Of CPU the least of all rounds counts (whatever disturbs a round only adds to it); of rates the median.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import load, servers
+from bench.servers import Server, Service
+from bench.wire import Connection
+
+MIB, GIB = 1 << 20, 1 << 30
+SETTLE_SECONDS = 0.15
+"""After an answer's last byte the service writes its log entry; that belongs to the request."""
+
+CLIENT_KEY = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo"
+DEPOSIT_GOAL, FETCH_GOAL = 1.5, 1.8
+MEMORY_GOAL_MB = 150
+SMALL_GOAL = 150
+SYNCS_PER_SMALL_DEPOSIT = 8
+"""Three commits, the vault's entry and its folder, the blob and the two folders it is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int
+    bytes_each: int
+    memory_bytes: tuple[int, ...]
+    small_rounds: int
+    small_seconds: float
+    connections: int
+
+
+FULL = Plan(rounds=6, bytes_each=256 * MIB, memory_bytes=(64 * MIB, GIB), small_rounds=5, small_seconds=4, connections=8)
+QUICK = Plan(rounds=2, bytes_each=64 * MIB, memory_bytes=(16 * MIB, 128 * MIB), small_rounds=1, small_seconds=2, connections=8)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table. `goal` is None where a figure only explains another one."""
+
+    name: str
+    measured: float
+    unit: str
+    goal: float | None = None
+    at_most: bool = True
+    service: str = ""
+    baseline: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is met; True without one."""
+        if self.goal is None:
+            return True
+        return self.measured <= self.goal if self.at_most else self.measured >= self.goal
+
+
+def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Figure]:
+    """All figures, one after the other, as they come."""
+    with servers.bare(folder / "bare") as bare, servers.service(folder / "service") as service:
+        say("deposits: CPU")
+        yield _cpu("deposit, CPU per byte", DEPOSIT_GOAL, *_deposits(plan, bare, service))
+        say("fetches: CPU")
+        yield _cpu("fetch, CPU per byte", FETCH_GOAL, *_fetches(plan, bare, service))
+        say("memory")
+        yield from _memory(plan, service)
+        say("small deposits")
+        with servers.service(folder / "two", workers=2) as two:
+            yield from _small(plan, folder, {"bare": bare, "one": service, "two": two})
+
+
+def _deposits(plan: Plan, bare: Server, service: Service) -> tuple[list[float], list[float]]:
+    """CPU seconds per GiB taken in: the service's, the bare handler's."""
+    ours, theirs = list[float](), list[float]()
+    for _ in range(plan.rounds):
+        theirs.append(_deposit_to(bare, "/file", {}, plan.bytes_each))
+        with _transfer(service) as (path, headers):
+            ours.append(_deposit_to(service, f"{path}/files/x", headers, plan.bytes_each))
+    return ours, theirs
+
+
+def _deposit_to(server: Server, path: str, headers: dict[str, str], size: int) -> float:
+    with _metered(server, size) as cost:
+        load.run({"job": "send", "port": server.port, "path": path, "headers": headers, "bytes": size})
+    return cost[0]
+
+
+def _fetches(plan: Plan, bare: Server, service: Service) -> tuple[list[float], list[float]]:
+    """CPU seconds per GiB sent: the service's, the bare handler's."""
+    ours, theirs = list[float](), list[float]()
+    _deposit_to(bare, "/file", {}, plan.bytes_each)
+    for _ in range(plan.rounds):
+        theirs.append(_fetch_from(bare, "/file", {}, plan.bytes_each))
+        with _claim(service, plan.bytes_each) as (path, headers):
+            ours.append(_fetch_from(service, path, headers, plan.bytes_each))
+    return ours, theirs
+
+
+def _fetch_from(server: Server, path: str, headers: dict[str, str], size: int) -> float:
+    with _metered(server, size) as cost:
+        load.run({"job": "fetch", "port": server.port, "path": path, "headers": headers, "bytes": size})
+    return cost[0]
+
+
+def _memory(plan: Plan, service: Service) -> Iterator[Figure]:
+    """Peak memory of the process that serves, during a deposit and a fetch of each size."""
+    for size in plan.memory_bytes:
+        service.forget_peak()
+        with _claim(service, size) as (path, headers):
+            deposit = service.peak_bytes() / 1e6
+            service.forget_peak()
+            _fetch_from(service, path, headers, size)
+            fetch = service.peak_bytes() / 1e6
+        for name, peak in (("deposit", deposit), ("fetch", fetch)):
+            yield Figure(f"{name} of {size // MIB} MiB, peak memory", peak, "MB", MEMORY_GOAL_MB)
+
+
+def _small(plan: Plan, folder: Path, ports: dict[str, Server]) -> Iterator[Figure]:
+    """Deposits of 64 KiB per second, with one worker and with two, and what the disk allows."""
+    rates: dict[str, list[float]] = {name: [] for name in (*ports, "syncs")}
+    cpu = list[float]()
+    for _ in range(plan.small_rounds):
+        rates["syncs"].append(_syncs_per_second(folder / "syncs", min(1.0, plan.small_seconds)))
+        for name, server in ports.items():
+            before = server.cpu_seconds()
+            rate, count = _deposit_small(server, plan)
+            rates[name].append(rate)
+            if name == "one":
+                cpu.append((server.cpu_seconds() - before) / count * 1000)
+    bare, one, two, syncs = (statistics.median(rates[name]) for name in ("bare", "one", "two", "syncs"))
+    compared = {"baseline": f"{bare:.0f}/s with the same syncs"}
+    yield Figure("deposits of 64 KiB, 1 worker", one, "/s", SMALL_GOAL, at_most=False, **compared)
+    yield Figure("deposits of 64 KiB, 2 workers", two, "/s", **compared)
+    yield Figure("small deposit, 1 worker: rate against bare", one / bare, "times")
+    yield Figure("small deposit, CPU", min(cpu), "ms")
+    share = one * SYNCS_PER_SMALL_DEPOSIT / syncs
+    yield Figure("syncs of small deposits, of the disk's alone", share, "times", baseline=f"{syncs:.0f} fsync/s")
+
+
+def _deposit_small(server: Server, plan: Plan) -> tuple[float, int]:
+    headers = _depositor(server) if isinstance(server, Service) else {}
+    job = {"job": "deposit_small", "port": server.port, "headers": headers}
+    found = load.run({**job, "connections": plan.connections, "seconds": plan.small_seconds})
+    return found["deposits"] / found["seconds"], found["deposits"]
+
+
+def _syncs_per_second(path: Path, seconds: float) -> float:
+    """How often one thread alone can append 4 KiB and fsync."""
+    descriptor, count = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 0
+    try:
+        started = time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < seconds:
+            os.write(descriptor, b"\xa5" * 4096)
+            os.fsync(descriptor)
+            count += 1
+    finally:
+        os.close(descriptor)
+    return count / elapsed
+
+
+def _depositor(service: Service) -> dict[str, str]:
+    return {"Authorization": f"Bearer {service.token}", "Caducee-Client-Key": CLIENT_KEY}
+
+
+@contextmanager
+def _transfer(service: Service) -> Iterator[tuple[str, dict[str, str]]]:
+    """A transfer open for files, deleted afterwards: its path, and the headers that go with it."""
+    headers = _depositor(service)
+    connection = Connection(service.port, headers)
+    opened = connection.ask("POST", "/api/v1/transfers", b"{}", Content_Type="application/json").json()
+    path = f"/api/v1/transfers/{opened['id']}"
+    yield path, headers
+    connection = Connection(service.port, headers)
+    assert connection.ask("DELETE", path).status == 204
+    connection.close()
+
+
+@contextmanager
+def _claim(service: Service, size: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """A claimed file of that size: its path, and the headers that go with it."""
+    with _transfer(service) as (path, headers):
+        _deposit_to(service, f"{path}/files/x", headers, size)
+        connection = Connection(service.port)
+        asked = b'{"recipient": "bench"}'
+        share = connection.ask("POST", f"{path}/shares", asked, Content_Type="application/json", **headers).json()
+        secret = share["link"].partition("#")[2]
+        asked = f'{{"link_secret": "{secret}", "password": "{share["password"]}"}}'.encode()
+        path = f"/api/v1/shares/{share['share_id']}/claim"
+        claim = connection.ask("POST", path, asked, Content_Type="application/json").json()
+        connection.close()
+        yield f"/api/v1/claims/{claim['claim_id']}/files/0", {"Authorization": f"Bearer {claim['claim_token']}"}
+
+
+@contextmanager
+def _metered(server: Server, size: int) -> Iterator[list[float]]:
+    """CPU seconds per GiB that the server uses inside the block."""
+    cost, before = list[float](), server.cpu_seconds()
+    yield cost
+    time.sleep(SETTLE_SECONDS)
+    cost.append((server.cpu_seconds() - before) * GIB / size)
+
+
+def _cpu(name: str, goal: float, ours: list[float], theirs: list[float]) -> Figure:
+    return Figure(
+        name, min(ours) / min(theirs), "times", goal, service=_seconds(ours), baseline=_seconds(theirs)
+    )
+
+
+def _seconds(values: Iterable[float]) -> str:
+    ordered = sorted(values)
+    return f"{ordered[0]:.2f} s/GiB (median {statistics.median(ordered):.2f})"

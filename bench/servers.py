@@ -1,0 +1,118 @@
+"""The servers under measurement: started on a free port with a folder of their own, looked at through /proc, stopped."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+CHEAP_ARGON2 = {"CADUCEE_ARGON2_TIME": "1", "CADUCEE_ARGON2_MEMORY_KIB": "64", "CADUCEE_ARGON2_LANES": "1"}
+"""Shares are issued and claimed between the measurements, never during one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server: its port, and the process that serves (with one worker; its children are not counted)."""
+
+    port: int
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """What the process has used: utime + stime of /proc/<pid>/stat, read from its CPU clock since the former
+        counts in steps of 10 ms (man 3 clock_getcpuclockid).
+        """
+        clock = ctypes.c_int()
+        assert ctypes.CDLL(None).clock_getcpuclockid(self.pid, ctypes.byref(clock)) == 0
+        return time.clock_gettime(clock.value)
+
+    def forget_peak(self) -> None:
+        """Begin a new peak (man 5 proc_pid_clear_refs)."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
+
+    def peak_bytes(self) -> int:
+        """The most memory the process held since `forget_peak` (VmHWM)."""
+        lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Server):
+    """Caducée, and an access token for it."""
+
+    token: str
+
+
+@contextmanager
+def bare(folder: Path) -> Iterator[Server]:
+    """The handler to compare with."""
+    folder.mkdir()
+    port = _free_port()
+    with _running([sys.executable, "-m", "bench.bare", str(port), str(folder)], folder, dict(os.environ)) as process:
+        _wait_for(port, process)
+        yield Server(port, process.pid)
+
+
+@contextmanager
+def service(folder: Path, *, workers: int = 1) -> Iterator[Service]:
+    """Caducée on a fresh data folder: SQLite, everything on this disk, its scheduler beside it."""
+    folder.mkdir()
+    port = _free_port()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CADUCEE_")}
+    settings = {
+        "CADUCEE_DATA_DIR": str(folder / "data"),
+        "CADUCEE_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "CADUCEE_LOG_FORMAT": "json",
+    }
+    environment = {**inherited, **settings, **CHEAP_ARGON2}
+    caducee = str(Path(sys.executable).parent / "caducee")
+    made = subprocess.run(
+        [caducee, "token", "create", "bench", "--json"], env=environment, capture_output=True, check=True
+    )
+    command = [caducee, "serve", "--port", str(port), "--workers", str(workers)]
+    with _running(command, folder, environment) as process:
+        _wait_for(port, process)
+        yield Service(port, process.pid, json.loads(made.stdout)["token"])
+
+
+@contextmanager
+def _running(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as child:
+        try:
+            yield child
+        finally:
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        assert process.poll() is None, "the server ended; its log is in the bench folder (--keep)"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError("the server did not start")

@@ -1,0 +1,252 @@
+"""Caducée as an operator starts it: a data folder, commands run on it, and `caducee serve` on a free loopback port.
+
+Everything in here goes through the installed program; nothing of the service is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PROGRAM = Path(sys.executable).with_name("caducee")
+START_SECONDS = 30
+PATIENCE_SECONDS = 15
+
+QUICK = {
+    "CADUCEE_ARGON2_TIME": "1",
+    "CADUCEE_ARGON2_MEMORY_KIB": "64",
+    "CADUCEE_ARGON2_LANES": "1",
+    "CADUCEE_MIN_LIFETIME": "1s",
+    "CADUCEE_MIN_FREE_BYTES": "1000000",
+}
+"""Settings that make the whole life of a file fit into a second or two."""
+
+
+def until(condition: Callable[[], object], *, seconds: float = PATIENCE_SECONDS, what: str = "it") -> Any:
+    """Wait for a condition, and answer what it came to. Fails the test when it does not come in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        outcome = condition()
+        if outcome:
+            return outcome
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {seconds:g} s")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one JSON document that stdout is; anything else beside it fails here."""
+        return json.loads(self.out)
+
+
+class Installation:
+    """A data folder with its settings. It outlives the servers that are started on it."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        """Take the place; the first command or server makes what it needs. Settings by name, like `DEADMAN="2s"`."""
+        self.folder = folder
+        self.data = folder / "data"
+        self._settings = QUICK | {"CADUCEE_DATA_DIR": str(self.data)} | _variables(settings)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """The environment a program gets: ours without any setting of the service, then this installation's."""
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("CADUCEE_")}
+        return outside | self._settings | _variables(settings)
+
+    def run(self, *arguments: str, code: int | None = 0, typed: str | None = None, **settings: str) -> Ran:
+        """Run a command to its end; another exit code than `code` fails the test (None: any)."""
+        done = subprocess.run(
+            [PROGRAM, *arguments],
+            cwd=self.folder,
+            env=self.environment(**settings),
+            input=typed,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def token(self, role: str = "staff", *, name: str = "test") -> str:
+        """A new access token."""
+        token: str = self.run("token", "create", name, "--role", role, "--json").json["token"]
+        return token
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Ask the database itself, reading only."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def alter(self, statement: str, *values: object) -> int:
+        """Change the database itself, as somebody with full rights over it. Answers how many rows changed."""
+        with closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:
+            return connection.execute(statement, values).rowcount
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.data / "db" / "caducee.sqlite"
+
+    def files(self, store: str) -> list[Path]:
+        """What lies in a store, without what only marks it as one (`installation`, the backup tag, the time mark)."""
+        marks = {"installation", "CACHEDIR.TAG", "high-water"}
+        return sorted(p for p in (self.data / store).rglob("*") if p.is_file() and p.name not in marks)
+
+    def key_files(self) -> list[Path]:
+        """The entries of the key vault, without the hours' own keys."""
+        return [path for path in self.files("vault") if path.name != "hour.key"]
+
+    def bytes_at_rest(self) -> dict[Path, bytes]:
+        """Every byte below the data folder: database, its write-ahead log, vault, blobs, keys."""
+        return {path: path.read_bytes() for path in self.data.rglob("*") if path.is_file()}
+
+    @contextmanager
+    def serving(self, *options: str, **settings: str) -> Iterator[Server]:
+        """A server, ready, and gone afterwards with all its processes, whatever the test did to it."""
+        server = Server.start(self, *options, **settings)
+        try:
+            server.wait_until_ready()
+            yield server
+        finally:
+            server.end()
+
+
+class Server:
+    """One running `caducee serve`, the leader of a process group of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        """Take over a process that was just started."""
+        self.process = process
+        self.port = port
+        self.origin = f"http://127.0.0.1:{port}"
+        self._log = log
+
+    @classmethod
+    def start(cls, installation: Installation, *options: str, **settings: str) -> Server:
+        """Start without waiting. What it says goes to a file, stdout and stderr alike."""
+        port = free_port()
+        log = installation.folder / f"serve-{port}.log"
+        with log.open("ab") as said:
+            process = subprocess.Popen(
+                [PROGRAM, "serve", "--port", str(port), *options],
+                cwd=installation.folder,
+                env=installation.environment(**settings),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        return cls(process, port, log)
+
+    @property
+    def log(self) -> str:
+        """Everything that was said so far."""
+        return self._log.read_text("utf-8", "replace")
+
+    def http(self, token: str | None = None, *, host: str | None = None) -> httpx.Client:
+        """A client of this server, under another `Host` if one is given. Variables of proxies do not count."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if host:
+            headers["Host"] = host
+        return httpx.Client(base_url=self.origin, headers=headers, timeout=30, trust_env=False)
+
+    def wait_until_ready(self) -> None:
+        """Wait for `/readyz`."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, f"serve ended: {self.process.returncode}\n{self.log}"
+            try:
+                return httpx.get(f"{self.origin}/readyz", timeout=5, trust_env=False).status_code == httpx.codes.OK
+            except httpx.TransportError:
+                return False
+
+        until(ready, seconds=START_SECONDS, what="readiness")
+
+    def processes(self) -> dict[int, str]:
+        """All processes of the group by pid, each with its command line. From /proc, so that nothing is missed."""
+        found = {}
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and _group_of(int(folder.name)) == self.process.pid:
+                found[int(folder.name)] = _read(folder / "cmdline").replace("\0", " ").strip()
+        return found
+
+    def scheduler(self) -> int | None:
+        """The pid of the scheduler child."""
+        return next((pid for pid, command in self.processes().items() if "-m scheduler" in command), None)
+
+    def workers(self) -> list[int]:
+        """The pids of the processes that answer: the children that uvicorn spawned, or the one process itself."""
+        spawned = [pid for pid, command in self.processes().items() if "spawn_main" in command]
+        return spawned or [self.process.pid]
+
+    def stop(self) -> int:
+        """Ask it to end, as a service manager would, and wait. Answers the exit code."""
+        self.process.terminate()
+        return self.process.wait(PATIENCE_SECONDS)
+
+    def kill(self) -> None:
+        """Kill the whole group at once, as a power cut would."""
+        if self.processes():
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(PATIENCE_SECONDS)
+        until(lambda: not self.processes(), what="the end of the group")
+
+    def end(self) -> None:
+        """Leave nothing running, whatever state it is in."""
+        if self.process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                self.stop()
+        self.kill()
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def resident_bytes(pid: int) -> int:
+    """How much memory a process has in RAM now (VmRSS)."""
+    return int(_read(Path(f"/proc/{pid}/status")).partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def _variables(settings: dict[str, str]) -> dict[str, str]:
+    return {f"CADUCEE_{name.upper()}": value for name, value in settings.items()}
+
+
+def _group_of(pid: int) -> int | None:
+    """The process group of a living process; a zombie has ended."""
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return int(fields[2]) if fields and fields[0] != "Z" else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""

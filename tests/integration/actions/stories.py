@@ -1,0 +1,250 @@
+"""The steps of a file's life as tests walk them: each calls one action, and answers what that action answers.
+
+Tests are plain functions; `run` runs the few actions that are coroutines.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Table, func, select, update
+
+from app.actions.authenticate import authenticate
+from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
+from app.actions.create_transfer import CreatedTransfer, TransferAsked, create_transfer
+from app.actions.delete_transfers import SweepReport, delete_transfers
+from app.actions.deposit_file import Arriving, DepositedFile, deposit_file
+from app.actions.fetch_file import open_download
+from app.actions.issue_access_token import issue_access_token
+from app.actions.issue_share import IssuedShare, issue_share
+from app.db import audit_rows, share_rows, transfer_rows
+from app.db.share_rows import ClaimRow, ShareRow
+from app.db.tables import files
+from app.db.transfer_rows import FileRow, TransferRow
+from app.domain.access_token import Caller, Role
+from app.domain.file_meta import FileMeta
+from app.domain.shred_key import ShredKeyName
+from app.resources import Resources
+from app.storage.hour_folder import place_of
+
+T = TypeVar("T")
+
+CONTENT = b"sample;result\nA1;negative\n" * 40
+NAME = "r\u00e9sultats.csv"
+ADDRESS = "203.0.113.7"
+WRONG_PASSWORD = "0000-0000-0000-0000"
+
+
+def run(story: Coroutine[Any, Any, T]) -> T:
+    """Run an async step to its end."""
+    return asyncio.run(story)
+
+
+# --- the steps
+
+
+def a_caller(resources: Resources, *, role: Role = Role.STAFF, name: str = "lab") -> Caller:
+    """Somebody with an access token."""
+    return authenticate(resources, issue_access_token(resources, name=name, role=role, lifetime=None).token)
+
+
+def a_transfer(resources: Resources, caller: Caller, *, lifetime: timedelta | None = None, **asked) -> CreatedTransfer:
+    """A transfer open for files."""
+    return create_transfer(resources, caller, TransferAsked(lifetime=lifetime, **asked))
+
+
+async def body(*pieces: bytes) -> AsyncIterator[bytes]:
+    """A body that arrives in these pieces."""
+    for piece in pieces:
+        yield piece
+
+
+async def deposit(
+    resources: Resources,
+    caller: Caller,
+    transfer: CreatedTransfer,
+    content: bytes | AsyncIterator[bytes] = CONTENT,
+    *,
+    name: str = NAME,
+    media_type: str | None = "text/csv",
+    announced_size: int | None = None,
+) -> DepositedFile:
+    """One file into a transfer."""
+    arriving = Arriving(
+        meta=FileMeta.checked(name, media_type),
+        body=body(content) if isinstance(content, bytes) else content,
+        announced_size=announced_size,
+    )
+    return await deposit_file(
+        resources, caller, transfer_id=transfer.id, client_key=transfer.client_key, arriving=arriving
+    )
+
+
+async def issue(
+    resources: Resources, caller: Caller, transfer: CreatedTransfer, recipient: str = "Agency, Ms Durand"
+) -> IssuedShare:
+    """A link and a password for one recipient."""
+    return await issue_share(
+        resources, caller, transfer_id=transfer.id, client_key=transfer.client_key, recipient=recipient
+    )
+
+
+async def claim(
+    resources: Resources, share: IssuedShare, *, password: str | None = None, token: bytes | None = None
+) -> Claimed:
+    """Redeem a share with its link; with its password, unless another is given."""
+    presented = LinkAndPassword.by_secret(share.link_secret, password or share.password, token, ADDRESS)
+    return await claim_share(resources, share.id, presented)
+
+
+async def fetch(
+    resources: Resources,
+    claimed: Claimed,
+    number: int = 0,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    decrypted: bool = True,
+) -> bytes:
+    """A file of a claim, or the bytes from `start` to `stop` of it, as the web sends it."""
+    download = await open_download(
+        resources,
+        claim_id=claimed.claim_id,
+        token=claimed.token,
+        numbers=[number],
+        decrypted=decrypted,
+        address=ADDRESS,
+    )
+    file = download.files[0]
+    size = file.size if decrypted else file.sealed_size
+    pieces = (download.plaintext if decrypted else download.ciphertext)(file, start, size if stop is None else stop)
+    received, whole = bytearray(), False
+    try:
+        async for piece in pieces:
+            received += piece
+            download.sent(len(piece))
+        whole = True
+    finally:
+        await download.close(whole=whole, delivers=False)
+    return bytes(received)
+
+
+def sweep(resources: Resources) -> SweepReport:
+    """One sweep."""
+    return run(delete_transfers(resources))
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A transfer of one file with one share, ready to be claimed."""
+
+    caller: Caller
+    transfer: CreatedTransfer
+    share: IssuedShare
+
+    @property
+    def id(self) -> str:
+        return self.transfer.id
+
+
+def send(resources: Resources, caller: Caller, *, content: bytes = CONTENT, **asked) -> Sent:
+    """Deposit one file and issue one share."""
+    transfer = a_transfer(resources, caller, **asked)
+
+    async def steps() -> IssuedShare:
+        await deposit(resources, caller, transfer, content)
+        return await issue(resources, caller, transfer)
+
+    return Sent(caller, transfer, run(steps()))
+
+
+@contextmanager
+def out_of_reach(folder: Path) -> Iterator[None]:
+    """A volume that is unmounted for a while."""
+    elsewhere = folder.with_name(f"{folder.name}.unmounted")
+    folder.rename(elsewhere)
+    try:
+        yield
+    finally:
+        elsewhere.rename(folder)
+
+
+# --- looking at what is stored
+
+
+def transfer_row(resources: Resources, transfer_id: str) -> TransferRow:
+    with resources.database.reading() as connection:
+        row = transfer_rows.find(connection, transfer_id)
+    assert row is not None
+    return row
+
+
+def file_rows(resources: Resources, transfer_id: str) -> list[FileRow]:
+    with resources.database.reading() as connection:
+        return transfer_rows.files_of(connection, [transfer_id])
+
+
+def share_row(resources: Resources, share_id: str) -> ShareRow:
+    with resources.database.reading() as connection:
+        row = share_rows.find(connection, share_id)
+    assert row is not None
+    return row
+
+
+def claim_row(resources: Resources, share_id: str) -> ClaimRow:
+    with resources.database.reading() as connection:
+        row = share_rows.claim_of_share(connection, share_id)
+    assert row is not None
+    return row
+
+
+def count_rows(resources: Resources, table: Table) -> int:
+    with resources.database.reading() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def change(resources: Resources, table: Table, row_id: str, **values) -> None:
+    """Change a row by hand, as no action would."""
+    key = table.c.transfer_id if table is files else table.c.id
+    with resources.database.writing() as transaction:
+        changed = transaction.connection.execute(update(table).where(key == row_id).values(**values))
+    assert changed.rowcount == 1
+
+
+def keys_held(resources: Resources) -> set[ShredKeyName]:
+    return set(resources.vault.names())
+
+
+def blobs_held(resources: Resources) -> set[str]:
+    """Everything in the blob store, complete or not."""
+    return {blob.blob_id for blob in resources.blobs.listing()}
+
+
+def log_of(resources: Resources, **wanted) -> list[dict[str, Any]]:
+    """The log's entries that have these fields."""
+    with resources.database.reading() as connection:
+        entries = [entry.fields() for entry in audit_rows.page(connection, 0, 10_000)]
+    return [entry for entry in entries if all(entry.get(name) == value for name, value in wanted.items())]
+
+
+def blob_path(resources: Resources, blob_id: str) -> Path:
+    return resources.settings.blobs_dir / blob_id[:2] / blob_id
+
+
+def key_path(resources: Resources, name: ShredKeyName) -> Path:
+    return resources.settings.vault_dir.joinpath(*place_of(name))
+
+
+def everything_stored(resources: Resources) -> bytes:
+    """Every byte in the data folder: blobs, vault, keys, and the database where it is SQLite."""
+    files_there = [path for path in resources.settings.data_dir.rglob("*") if path.is_file()]
+    return b"".join(path.read_bytes() for path in sorted(files_there))
+
+
+def events_of(resources: Resources, **wanted) -> list[str]:
+    """What happened, in order."""
+    return [entry["event"] for entry in log_of(resources, **wanted)]

@@ -1,0 +1,90 @@
+"""A whole installation of a test's own: real database, blobs and vault on disk, and a clock that the test moves."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app import resources as resources_module
+from app.db import service_rows
+from app.domain.access_token import Caller
+from app.domain.clock import Clock
+from app.resources import Resources, open_resources
+from app.settings import Settings
+from app.storage.signing_folder import SigningFolder
+from tests.integration.actions.stories import a_caller
+
+START = datetime(2026, 3, 2, 10, 15, 30, tzinfo=UTC)
+
+
+class MovableTime:
+    """The host's clock as the service reads it; it stands still until a test moves it, either way."""
+
+    def __init__(self, moment: datetime = START) -> None:
+        self.moment = moment
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def pass_by(self, duration: timedelta | float) -> None:
+        """Let time pass, in seconds or as a timedelta; negative: somebody sets the clock back."""
+        self.moment += duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
+
+    def pass_until(self, moment: datetime) -> None:
+        self.moment = moment
+
+
+@pytest.fixture
+def time() -> MovableTime:
+    return MovableTime()
+
+
+@pytest.fixture
+def start_service(database_url, time, tmp_path, monkeypatch) -> Iterator[Callable[..., Resources]]:
+    """Opens the installation as one process of the service does; again for a further process. Settings by name."""
+    monkeypatch.setattr(resources_module, "Clock", lambda: Clock(time))
+    opened: list[Resources] = []
+
+    def start(**changes) -> Resources:
+        given = {
+            "data_dir": tmp_path,
+            "database_url": database_url,
+            "min_lifetime": "1s",
+            "min_free_bytes": 0,
+            "purposes": "biology,imaging",
+            "argon2_time": 1,
+            "argon2_memory_kib": 64,
+            "argon2_lanes": 1,
+        }
+        opened.append(open_resources(Settings(**(given | changes))))
+        return opened[-1]
+
+    yield start
+    for resources in opened:
+        resources.close()
+
+
+@pytest.fixture
+def unswept_resources(start_service) -> Resources:
+    """A fresh installation that no sweep has passed over yet."""
+    resources: Resources = start_service()
+    return resources
+
+
+@pytest.fixture
+def resources(unswept_resources) -> Resources:
+    """An installation that takes deposits in: a sweep has just succeeded."""
+    with unswept_resources.database.writing() as transaction:
+        now = unswept_resources.clock.now()
+        service_rows.record_sweep(transaction.connection, now, succeeded=True)
+    return unswept_resources
+
+
+@pytest.fixture
+def caller(resources) -> Caller:
+    return a_caller(resources)
+
+
+@pytest.fixture
+def signing(resources) -> SigningFolder:
+    return SigningFolder(resources.settings.signing_dir)

@@ -1,0 +1,109 @@
+"""The migrations, on both databases: they end where the models stand, go up and down, and guard the door."""
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+import migrations
+from app.db import schema
+from app.db.engine import Database
+from app.db.errors import SchemaOutdated
+from app.db.tables import metadata
+
+
+@pytest.fixture
+def empty(empty_database_url):
+    database = Database(empty_database_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def built(empty):
+    schema.upgrade(empty)
+    return empty
+
+
+def alembic_config(connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", migrations.__path__[0])
+    config.attributes["connection"] = connection
+    return config
+
+
+def differences(database):
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return compare_metadata(context, metadata)
+
+
+def tables(database) -> set[str]:
+    with database.reading() as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def test_the_migrations_end_where_the_models_stand(built):
+    assert differences(built) == []
+    assert tables(built) == {*metadata.tables, "alembic_version"}
+
+
+def test_the_comparison_sees_a_column_that_the_migrations_forgot(built):
+    """Lest the test above compare nothing."""
+    with built.writing() as transaction:
+        transaction.connection.execute(text("ALTER TABLE shares DROP COLUMN recipient"))
+    assert [difference[0] for difference in differences(built)] == ["add_column"]
+
+
+def test_an_empty_database_is_built(empty):
+    assert schema.current_revision(empty) is None
+    schema.require_current(empty)
+    assert schema.current_revision(empty) == schema.newest_revision()
+    assert differences(empty) == []
+
+
+def test_every_step_down_undoes_its_step_up(built):
+    revisions = list(ScriptDirectory.from_config(alembic_config(None)).walk_revisions())
+    for revision in revisions:  # newest first
+        before = revision.down_revision
+        with built.writing() as transaction:
+            command.downgrade(alembic_config(transaction.connection), str(before or "base"))
+        assert schema.current_revision(built) == before
+    assert tables(built) == {"alembic_version"}
+    schema.upgrade(built)
+    assert differences(built) == []
+
+
+def test_building_again_changes_nothing(built):
+    schema.upgrade(built)
+    schema.require_current(built)
+    assert differences(built) == []
+
+
+@pytest.mark.parametrize("found", ["0000", "9999", "someone else's"])
+def test_an_old_or_unknown_schema_is_refused_naming_the_command(built, found):
+    """An old program on a new database, or the other way round, must not guess."""
+    with built.writing() as transaction:
+        transaction.connection.execute(text("UPDATE alembic_version SET version_num = :found"), {"found": found})
+    with pytest.raises(SchemaOutdated, match="run `caducee db upgrade`"):
+        schema.require_current(built)
+    assert schema.current_revision(built) == found
+
+
+def test_there_is_one_line_of_versions():
+    assert len(ScriptDirectory.from_config(alembic_config(None)).get_heads()) == 1
+
+
+def test_a_migration_that_fails_leaves_nothing_of_itself(empty, monkeypatch):
+    """In one transaction, on SQLite too."""
+
+    def stop(*args, **kwargs):
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr("app.db.audit_rows.append", stop)  # the last thing before the commit
+    with pytest.raises(RuntimeError, match="power cut"):
+        schema.upgrade(empty)
+    assert tables(empty) == set()
