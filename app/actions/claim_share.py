@@ -18,6 +18,7 @@ from app.crypto.errors import MalformedSecret
 from app.crypto.password import Argon2Parameters, normalise
 from app.crypto.token import digest, new_id, new_secret, same
 from app.db import endings, share_rows, transfer_rows
+from app.db.engine import Transaction
 from app.db.share_rows import ClaimRow, ShareRow
 from app.db.transfer_rows import FileRow
 from app.domain import share as share_rules
@@ -226,6 +227,7 @@ def _win(
         delivered_at=None,
     )
     with resources.database.writing() as transaction:
+        _lock(transaction, share)
         if not share_rows.claim(transaction.connection, claim, resources.clock.now()):
             current = share_rows.find(transaction.connection, share.id)
             raise (current and share_rules.refusal(current.state)) or ShareExpired()
@@ -250,6 +252,7 @@ def _count_wrong(resources: Resources, share: ShareRow, address: str, now: datet
     limit = resources.settings.password_attempts
     keys = []
     with resources.database.writing() as transaction:
+        _lock(transaction, share)
         failures = share_rows.count_failure(transaction.connection, share.id)
         transaction.log(
             Entry(
@@ -268,6 +271,11 @@ def _count_wrong(resources: Resources, share: ShareRow, address: str, now: datet
     resources.destroy_keys(keys)
     attempts = current.attempts if current else limit
     return WrongPassword(attempts_left=max(0, limit - attempts))
+
+
+def _lock(transaction: Transaction, share: ShareRow) -> None:
+    """First the transfer, then the share, as everybody who ends one: in another order they would stop each other."""
+    transfer_rows.find(transaction.connection, share.transfer_id, for_update=True)
 
 
 def _return_attempt(resources: Resources, share: ShareRow) -> None:

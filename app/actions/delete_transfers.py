@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from app.db import endings, service_rows, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
@@ -131,6 +132,12 @@ def _load(resources: Resources, ids: list[str]) -> list[_Case]:
     return [_Case(whole.transfer, whole.files, whole.shares, whole.claims) for whole in wholes]
 
 
+def _load_again(connection: Connection, cases: list[_Case]) -> dict[str, WholeTransfer]:
+    """The same transfers as they are now, with what requests did meanwhile; locked until the transaction ends."""
+    rows = transfer_rows.find_all(connection, [case.transfer.id for case in cases], for_update=True)
+    return {whole.transfer.id: whole for whole in whole_transfers.load(connection, rows)}
+
+
 def _end_what_is_due(resources: Resources, ids: list[str]) -> int:
     """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended."""
     now, ended = resources.clock.now(), 0
@@ -146,6 +153,8 @@ def _end_what_is_due(resources: Resources, ids: list[str]) -> int:
                 continue
             for share, claim in _lapsed(case, now):
                 endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
+        # Ends have the sweeper look at once: that is this one, and no other need.
+        transfer_rows.postpone(transaction.connection, ids, now + TAKEN_FOR)
     return ended
 
 
@@ -172,16 +181,16 @@ async def _drop_abandoned_uploads(resources: Resources, cases: list[_Case]) -> N
 def _drop_rows(resources: Resources, files: list[FileRow], now: datetime) -> None:
     with resources.database.writing() as transaction:
         for file in files:
-            transfer_rows.drop_file(transaction.connection, file.blob_id)
-            transaction.log(
-                Entry(
-                    event=Event.UPLOAD_ABANDONED,
-                    at=now,
-                    actor="scheduler",
-                    transfer=file.transfer_id,
-                    file=file.number,
+            if transfer_rows.drop_file(transaction.connection, file.blob_id):
+                transaction.log(
+                    Entry(
+                        event=Event.UPLOAD_ABANDONED,
+                        at=now,
+                        actor="scheduler",
+                        transfer=file.transfer_id,
+                        file=file.number,
+                    )
                 )
-            )
 
 
 def _destroy_keys(resources: Resources, cases: list[_Case]) -> None:
@@ -204,7 +213,7 @@ def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
     with resources.database.writing() as transaction:
         for case in cases:
             share_ids = [name.share_id for name in case.key_names if name.share_id]
-            share_rows.mark_keys_destroyed(transaction.connection, share_ids, now)
+            noted = share_rows.mark_keys_destroyed(transaction.connection, share_ids, now)
             if case.transfer.state in OPEN_STATES:
                 transaction.log(
                     *(
@@ -216,6 +225,7 @@ def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
                             share=share_id,
                         )
                         for share_id in share_ids
+                        if share_id in noted
                     )
                 )
         denied = [case for case in cases if case.transfer.state == TransferState.DENIED]
@@ -224,14 +234,15 @@ def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
 
 async def _delete_bytes(resources: Resources, cases: list[_Case]) -> None:
     """Delete the blobs. One that a stream still reads makes its transfer wait: streams are cut within a second."""
-    cases = [case for case in cases if case.transfer.state == TransferState.KEYS_DESTROYED and not case.failure]
+    bytes_left = (TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED)  # the second: found again when verified
+    cases = [case for case in cases if case.transfer.state in bytes_left and not case.failure]
     failures = await resources.blobs.delete([file.blob_id for case in cases for file in case.files])
     for case in cases:
         own = [failures[file.blob_id] for file in case.files if file.blob_id in failures]
         case.waiting = bool(own) and all(isinstance(failure, BlobBusy) for failure in own)
         if own:
             case.failure = "bytes_left"
-    deleted = [case for case in cases if not case.failure]
+    deleted = [case for case in cases if not case.failure and case.transfer.state == TransferState.KEYS_DESTROYED]
     await resources.in_thread(_note_step, resources, deleted, TransferState.BYTES_DELETED, Event.BYTES_DELETED)
 
 
@@ -244,27 +255,31 @@ async def _verify(resources: Resources, cases: list[_Case]) -> int:
         if any(resources.vault.holds(name) for name in case.key_names):
             case.failure = "key_left"
     verified = [case for case in cases if not case.failure]
-    await resources.in_thread(_note_step, resources, verified, TransferState.VERIFIED, Event.TRANSFER_DELETED)
-    return len(verified)
+    return await resources.in_thread(_note_step, resources, verified, TransferState.VERIFIED, Event.TRANSFER_DELETED)
 
 
-def _note_step(resources: Resources, cases: list[_Case], state: TransferState, event: Event) -> None:
-    if cases:
-        with resources.database.writing() as transaction:
-            _step(resources, transaction, cases, state, event)
+def _note_step(resources: Resources, cases: list[_Case], state: TransferState, event: Event) -> int:
+    if not cases:
+        return 0
+    with resources.database.writing() as transaction:
+        return _step(resources, transaction, cases, state, event)
 
 
 def _step(
     resources: Resources, transaction: Transaction, cases: list[_Case], state: TransferState, event: Event
-) -> None:
-    """A step of deletion that was observed, for all these transfers: the rows and the log, in one transaction."""
+) -> int:
+    """A step of deletion that was observed, for all these transfers: the rows and the log, in one transaction. Answers
+    how many took it now; of the others another sweeper has told.
+    """
     now = resources.clock.now()
     verified_at = now if state == TransferState.VERIFIED else None
-    transfer_rows.advance(transaction.connection, [case.transfer.id for case in cases], state, verified_at)
+    taken = transfer_rows.advance(transaction.connection, [case.transfer.id for case in cases], state, verified_at)
     for case in cases:
         case.transfer = replace(case.transfer, state=state, verified_at=verified_at)
         entry = Entry(event=event, at=now, actor="scheduler", transfer=case.transfer.id, outcome=case.transfer.ending)
-        transaction.log(_with_accounts(entry, case, now) if verified_at else entry)
+        if case.transfer.id in taken:
+            transaction.log(_with_accounts(entry, case, now) if verified_at else entry)
+    return len(taken)
 
 
 def _with_accounts(entry: Entry, case: _Case, now: datetime) -> Entry:
@@ -283,6 +298,7 @@ def _settle(resources: Resources, cases: list[_Case], report: SweepReport) -> No
     """Say of every transfer of the batch when to look at it next."""
     now = resources.clock.now()
     with resources.database.writing() as transaction:
+        current = _load_again(transaction.connection, cases)
         for case in cases:
             if case.failure:
                 _note_failure(transaction, case, now)
@@ -290,7 +306,8 @@ def _settle(resources: Resources, cases: list[_Case], report: SweepReport) -> No
             elif case.transfer.state == TransferState.VERIFIED:
                 _settle_verified(transaction, case.transfer, now)
             else:
-                transfer_rows.note_success(transaction.connection, case.transfer.id, _next_due(case, now))
+                next_due = now + RETRY_FIRST if case.waiting else _next_due(current[case.transfer.id], now)
+                transfer_rows.note_success(transaction.connection, case.transfer.id, next_due)
 
 
 def _note_failure(transaction: Transaction, case: _Case, now: datetime) -> None:
@@ -312,20 +329,23 @@ def _note_failure(transaction: Transaction, case: _Case, now: datetime) -> None:
 def _settle_verified(transaction: Transaction, transfer: TransferRow, now: datetime) -> None:
     forget_at = (transfer.verified_at or now) + FORGET_AFTER
     if now < forget_at:
-        transfer_rows.set_due(transaction.connection, transfer.id, forget_at)
+        transfer_rows.note_success(transaction.connection, transfer.id, forget_at)
         return
     transfer_rows.forget_people(transaction.connection, [transfer.id])
     share_rows.forget_people(transaction.connection, [transfer.id])
 
 
-def _next_due(case: _Case, now: datetime) -> datetime:
-    """When an open transfer needs attention again: its expiry, a window's end, a lease's; soon if it was cut short."""
-    if case.transfer.state not in OPEN_STATES or case.waiting:
+def _next_due(whole: WholeTransfer, now: datetime) -> datetime:
+    """When an open transfer needs attention again: its expiry, a window's end, a lease's; soon if a request ended it or
+    one of its shares meanwhile.
+    """
+    ended = any(share.state not in OPEN_SHARES and share.keys_destroyed_at is None for share in whole.shares)
+    if whole.transfer.state not in OPEN_STATES or ended:
         return now + RETRY_FIRST
-    claimed = {share.id for share in case.shares if share.state == ShareState.CLAIMED}
-    windows = [claim.window_until for claim in case.claims if claim.share_id in claimed]
-    leases = [file.lease_until for file in case.files if file.lease_until]
-    return min([case.transfer.expires_at, *windows, *leases])
+    claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
+    windows = [claim.window_until for claim in whole.claims if claim.share_id in claimed]
+    leases = [file.lease_until for file in whole.files if file.lease_until]
+    return min([whole.transfer.expires_at, *windows, *leases])
 
 
 def _record(resources: Resources, report: SweepReport) -> None:

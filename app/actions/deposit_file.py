@@ -13,18 +13,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from app import key_ring
 from app.crypto import chunked
 from app.crypto.token import new_id
-from app.db import service_rows, transfer_rows
+from app.db import access_token_rows, service_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.transfer_rows import FileRow, TransferRow
-from app.domain.access_token import Caller
+from app.domain.access_token import Caller, require_valid
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import (
     BlobsOutOfReach,
     DiskNearlyFull,
+    NotAuthenticated,
     RetentionNotAssured,
     TooLarge,
     TransferEnded,
@@ -122,6 +124,14 @@ def _require_admissible(transfer: TransferRow | None, caller: Caller, now: datet
     return transfer
 
 
+def _require_token(connection: Connection, transfer: TransferRow, now: datetime) -> None:
+    """Whoever loses the right to deposit loses it for what is under way, too. Raises NotAuthenticated."""
+    token = access_token_rows.find(connection, transfer.token_id)
+    if token is None:
+        raise NotAuthenticated
+    require_valid(revoked_at=token.revoked_at, expires_at=token.expires_at, now=now)
+
+
 def _insert_row(transaction: Transaction, transfer: TransferRow, taken: set[int], now: datetime) -> FileRow:
     """The row, under the lowest free number: a broken upload's number is taken again, with another salt and blob."""
     row = FileRow(
@@ -197,6 +207,7 @@ def _check_running(resources: Resources, transfer: TransferRow, row: FileRow) ->
     with resources.database.reading() as connection:
         current = transfer_rows.find(connection, transfer.id)
         lease_until = transfer_rows.lease_of(connection, row.blob_id)
+        _require_token(connection, transfer, now)
     if current is None or lease_until is None:
         raise TransferEnded
     require_open(current.state, current.expires_at, now)
@@ -212,6 +223,7 @@ def _finish(resources: Resources, caller: Caller, transfer: TransferRow, row: Fi
     with resources.database.writing() as transaction:
         connection = transaction.connection
         current = _require_admissible(transfer_rows.find(connection, transfer.id, for_update=True), caller, now)
+        _require_token(connection, transfer, now)
         held = transfer_rows.files_of(connection, [current.id])
         if sum(file.size for file in held) + row.size > resources.settings.max_transfer_bytes:
             raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)

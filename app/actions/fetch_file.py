@@ -190,11 +190,12 @@ class Download:
         now, claim = self.resources.clock.now(), self.standing.claim
         window = window_end(now, self.resources.settings.claim_window, self.standing.share.expires_at)
         with self.resources.database.writing() as transaction:
+            if delivered:  # the transfer's row before the claim's, as everybody who ends one
+                transfer_rows.bring_forward(transaction.connection, claim.transfer_id, now + DELIVERED_WINDOW)
             if self._unreported:
                 share_rows.count_served(transaction.connection, claim.id, self._unreported, window)
             if delivered:
                 share_rows.mark_delivered(transaction.connection, claim.id, now, DELIVERED_WINDOW)
-                transfer_rows.bring_forward(transaction.connection, claim.transfer_id, now + DELIVERED_WINDOW)
             transaction.log(
                 Entry(
                     event=Event.FILE_FETCHED,

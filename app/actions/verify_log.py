@@ -122,8 +122,17 @@ def _check_content(entry: StoredEntry) -> None:
         raise _Found("an entry's content was removed without being pruned", entry.sequence)
     if merkle.leaf_hash(entry.content.encode()) != entry.leaf_hash:
         raise _Found("an entry was changed", entry.sequence)
-    if json.loads(entry.content).get("sequence") != entry.sequence:
+    if _sequence_of(entry.content) != entry.sequence:
         raise _Found("entries were reordered", entry.sequence)
+
+
+def _sequence_of(content: str) -> object:
+    """The sequence that an entry's content says; None of what is no entry at all."""
+    try:
+        fields = json.loads(content)
+    except ValueError:
+        return None
+    return fields.get("sequence") if isinstance(fields, dict) else None
 
 
 class _StoredNodes:

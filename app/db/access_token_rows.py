@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from app.db.tables import access_tokens
 from app.domain.access_token import Role
@@ -24,6 +24,8 @@ class TokenRow:
 
 
 _COLUMNS = [access_tokens.c[name] for name in TokenRow.__dataclass_fields__]
+_OF_DIGEST = select(*_COLUMNS).where(access_tokens.c.digest == bindparam("of_digest"))  # built once: every call asks
+_OF_ID = select(*_COLUMNS).where(access_tokens.c.id == bindparam("of_id"))
 
 
 def create(connection: Connection, row: TokenRow, digest: bytes) -> None:
@@ -34,7 +36,13 @@ def create(connection: Connection, row: TokenRow, digest: bytes) -> None:
 
 def find_by_digest(connection: Connection, digest: bytes) -> TokenRow | None:
     """The token with this digest."""
-    row = connection.execute(select(*_COLUMNS).where(access_tokens.c.digest == digest)).first()
+    row = connection.execute(_OF_DIGEST, {"of_digest": digest}).first()
+    return _row(row) if row else None
+
+
+def find(connection: Connection, token_id: str) -> TokenRow | None:
+    """The token of this id."""
+    row = connection.execute(_OF_ID, {"of_id": token_id}).first()
     return _row(row) if row else None
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import rfc8785
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import Connection, bindparam, func, insert, select, text
 
 from app.crypto import merkle
 from app.crypto.encoding import encode
@@ -22,6 +22,15 @@ from app.domain.audit_events import Entry
 
 SALT_BYTES = 16
 _APPEND_LOCK = 0x43414455  # any number that nothing else locks; "CADU"
+
+# What every act says is built once: building a statement costs several times what running it does.
+_LAST = select(func.max(audit_entries.c.sequence))
+_LEAF = select(audit_entries.c.leaf_hash).where(audit_entries.c.sequence == bindparam("position"))
+_NODE = select(audit_nodes.c.hash).where(
+    audit_nodes.c.level == bindparam("level"), audit_nodes.c.position == bindparam("position")
+)
+_INSERT_ENTRIES = insert(audit_entries)
+_INSERT_NODES = insert(audit_nodes)
 
 
 def append(connection: Connection, entries: Sequence[Entry]) -> None:
@@ -47,15 +56,15 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
         fresh[0, sequence] = leaf
         for level, position, value in merkle.nodes_completed_by(sequence, leaf, node):
             fresh[level, position] = value
-    connection.execute(insert(audit_entries), rows)
+    connection.execute(_INSERT_ENTRIES, rows)
     nodes = [{"level": lv, "position": p, "hash": h} for (lv, p), h in fresh.items() if lv > 0]
     if nodes:
-        connection.execute(insert(audit_nodes), nodes)
+        connection.execute(_INSERT_NODES, nodes)
 
 
 def size(connection: Connection) -> int:
     """How many entries the log has."""
-    last = connection.execute(select(func.max(audit_entries.c.sequence))).scalar()
+    last = connection.execute(_LAST).scalar()
     return 0 if last is None else last + 1
 
 
@@ -63,11 +72,8 @@ def node_reader(connection: Connection) -> Callable[[int, int], bytes]:
     """A function that reads the stored hash at (level, position); level 0 are the leaves. KeyError when absent."""
 
     def node(level: int, position: int) -> bytes:
-        if level == 0:
-            query = select(audit_entries.c.leaf_hash).where(audit_entries.c.sequence == position)
-        else:
-            query = select(audit_nodes.c.hash).where(audit_nodes.c.level == level, audit_nodes.c.position == position)
-        value: bytes | None = connection.execute(query).scalar()
+        place = {"position": position} if level == 0 else {"level": level, "position": position}
+        value: bytes | None = connection.execute(_LEAF if level == 0 else _NODE, place).scalar()
         if value is None:
             raise KeyError((level, position))
         return value

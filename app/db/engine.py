@@ -24,6 +24,7 @@ from app.domain.audit_events import Entry
 
 BUSY_TIMEOUT_SECONDS = 30
 TRUNCATE_TRIES = 20
+TRUNCATE_WAIT_MS = 50
 TRUNCATE_PAUSE_SECONDS = 0.01
 
 
@@ -101,8 +102,8 @@ class Database:
             return True
         with _wrapped(), _held(self._turn), self.engine.connect() as connection:
             raw = connection.connection.cursor()
-            # A checkpoint would wait out the busy timeout for a reader, at each try, while every writer waits for it.
-            raw.execute("PRAGMA busy_timeout=0")
+            # For a reader a checkpoint would wait out the busy timeout, at each try, while every writer waits for it.
+            raw.execute(f"PRAGMA busy_timeout={TRUNCATE_WAIT_MS}")
             try:
                 return _cut_log(raw)
             finally:
@@ -120,11 +121,13 @@ class Database:
 
 @contextmanager
 def _wrapped() -> Iterator[None]:
-    """Library errors are wrapped, never leaked: they hold SQL."""
+    """Library errors are wrapped, never leaked: they hold SQL, and what PostgreSQL says of a row quotes the row. A
+    traceback would show them, so none leads to them.
+    """
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        raise DatabaseUnavailable(f"the database failed: {_reason(error)}") from error
+        raise DatabaseUnavailable(f"the database failed: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:

@@ -25,16 +25,18 @@ _COLUMNS = [
     service_state.c[name] for name in ("installation_id", "created_at", "log_origin", "time_mark", "last_sweep_at")
 ]
 
+_SELECT = select(*_COLUMNS)  # built once: every deposit asks
+
 
 def find(connection: Connection) -> ServiceState | None:
     """The row, or None in a database that nobody has taken into use."""
-    row = connection.execute(select(*_COLUMNS)).first()
+    row = connection.execute(_SELECT).first()
     return ServiceState(*row) if row else None
 
 
 def get(connection: Connection) -> ServiceState:
     """The row of a database in use."""
-    return ServiceState(*connection.execute(select(*_COLUMNS)).one())
+    return ServiceState(*connection.execute(_SELECT).one())
 
 
 def create(connection: Connection, state: ServiceState) -> None:

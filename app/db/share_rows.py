@@ -132,9 +132,15 @@ def end(connection: Connection, share_id: str, state: ShareState, now: datetime)
     return True
 
 
-def mark_keys_destroyed(connection: Connection, share_ids: Sequence[str], now: datetime) -> None:
-    """Note that the end of these shares' keys was observed."""
-    connection.execute(update(shares).where(shares.c.id.in_(share_ids)).values(keys_destroyed_at=now))
+def mark_keys_destroyed(connection: Connection, share_ids: Sequence[str], now: datetime) -> set[str]:
+    """Note that the end of these shares' keys was observed. Answers for which it was noted now, and not before."""
+    noted = (
+        update(shares)
+        .where(shares.c.id.in_(share_ids), shares.c.keys_destroyed_at.is_(None))
+        .values(keys_destroyed_at=now)
+        .returning(shares.c.id)
+    )
+    return set(connection.execute(noted).scalars())
 
 
 def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, bindparam, case, func, insert, select, update
 
 from app.crypto.token import is_id
 from app.db.tables import UtcTime, files, transfers
@@ -59,18 +59,48 @@ class FileRow:
 _TRANSFER = [transfers.c[name] for name in TransferRow.__dataclass_fields__]
 _FILE = [files.c[name] for name in FileRow.__dataclass_fields__]
 
+# What every deposit and fetch says is built once: building a statement costs several times what running it does.
+_OF_ID = transfers.c.id == bindparam("of_id")
+_FIND = select(*_TRANSFER).where(_OF_ID)
+_FIND_FOR_UPDATE = _FIND.with_for_update()
+_INSERT = insert(transfers)
+_SET_DUE = update(transfers).where(_OF_ID).values(due_at=bindparam("moment"))
+_MARK_LIVE = (
+    update(transfers).where(_OF_ID, transfers.c.state == TransferState.RECEIVING).values(state=TransferState.LIVE)
+)
+_MOMENT = bindparam("moment", type_=UtcTime)
+_BRING_FORWARD = (
+    update(transfers)
+    .where(_OF_ID)
+    .values(
+        due_at=case(
+            (transfers.c.due_at.is_(None), _MOMENT), (transfers.c.due_at > _MOMENT, _MOMENT), else_=transfers.c.due_at
+        )
+    )
+)
+_INSERT_FILE = insert(files)
+_FILES_OF = (
+    select(*_FILE)
+    .where(files.c.transfer_id.in_(bindparam("of_ids", expanding=True)))
+    .order_by(files.c.transfer_id, files.c.number)
+)
+_FINISH_FILE = (
+    update(files)
+    .where(files.c.blob_id == bindparam("of_blob"), files.c.state == FileState.RECEIVING)
+    .values(state=FileState.LIVE, lease_until=None)
+)
+
 
 def create(connection: Connection, row: TransferRow) -> None:
     """Insert a new transfer."""
-    connection.execute(insert(transfers).values({name: getattr(row, name) for name in row.__dataclass_fields__}))
+    connection.execute(_INSERT, {name: getattr(row, name) for name in row.__dataclass_fields__})
 
 
 def find(connection: Connection, transfer_id: str, *, for_update: bool = False) -> TransferRow | None:
     """The transfer of this id. `for_update` locks the row until the transaction ends (PostgreSQL)."""
     if not is_id(transfer_id):  # what a client sends may hold anything, NUL included, which PostgreSQL refuses
         return None
-    query = select(*_TRANSFER).where(transfers.c.id == transfer_id)
-    row = connection.execute(query.with_for_update() if for_update else query).first()
+    row = connection.execute(_FIND_FOR_UPDATE if for_update else _FIND, {"of_id": transfer_id}).first()
     return _transfer(row) if row else None
 
 
@@ -100,7 +130,7 @@ def anything_due(connection: Connection, now: datetime) -> bool:
 
 def set_due(connection: Connection, transfer_id: str, due_at: datetime | None) -> None:
     """Set when to look next (None: never again)."""
-    connection.execute(update(transfers).where(transfers.c.id == transfer_id).values(due_at=due_at))
+    connection.execute(_SET_DUE, {"of_id": transfer_id, "moment": due_at})
 
 
 def postpone(connection: Connection, transfer_ids: Sequence[str], due_at: datetime) -> None:
@@ -110,19 +140,12 @@ def postpone(connection: Connection, transfer_ids: Sequence[str], due_at: dateti
 
 def bring_forward(connection: Connection, transfer_id: str, moment: datetime) -> None:
     """Have the sweeper look at `moment` at the latest."""
-    due_at = transfers.c.due_at
-    wanted = literal(moment, UtcTime)
-    sooner = case((due_at.is_(None), wanted), (due_at > wanted, wanted), else_=due_at)
-    connection.execute(update(transfers).where(transfers.c.id == transfer_id).values(due_at=sooner))
+    connection.execute(_BRING_FORWARD, {"of_id": transfer_id, "moment": moment})
 
 
 def mark_live(connection: Connection, transfer_id: str) -> None:
     """The first file is durable."""
-    connection.execute(
-        update(transfers)
-        .where(transfers.c.id == transfer_id, transfers.c.state == TransferState.RECEIVING)
-        .values(state=TransferState.LIVE)
-    )
+    connection.execute(_MARK_LIVE, {"of_id": transfer_id})
 
 
 def close(connection: Connection, transfer_id: str, now: datetime) -> None:
@@ -144,19 +167,28 @@ def deny(connection: Connection, transfer_id: str, ending: Ending, now: datetime
     return denied.rowcount == 1
 
 
-def find_all(connection: Connection, transfer_ids: Sequence[str]) -> list[TransferRow]:
-    """The transfers of these ids."""
-    query = select(*_TRANSFER).where(transfers.c.id.in_(transfer_ids))
-    return [_transfer(row) for row in connection.execute(query)]
+def find_all(connection: Connection, transfer_ids: Sequence[str], *, for_update: bool = False) -> list[TransferRow]:
+    """The transfers of these ids. `for_update` locks their rows until the transaction ends (PostgreSQL)."""
+    query = select(*_TRANSFER).where(transfers.c.id.in_(transfer_ids)).order_by(transfers.c.id)
+    return [_transfer(row) for row in connection.execute(query.with_for_update() if for_update else query)]
+
+
+_BEFORE = dict(zip((*ENDING_STATES[1:], TransferState.VERIFIED), ENDING_STATES, strict=True))
 
 
 def advance(
     connection: Connection, transfer_ids: Sequence[str], state: TransferState, verified_at: datetime | None
-) -> None:
-    """Note the next state of deletions that were observed."""
-    connection.execute(
-        update(transfers).where(transfers.c.id.in_(transfer_ids)).values(state=state, verified_at=verified_at)
+) -> set[str]:
+    """Note the next state of deletions that were observed. Answers which took that step now: another sweeper may have
+    noted it before, and the log tells each step once.
+    """
+    taken = (
+        update(transfers)
+        .where(transfers.c.id.in_(transfer_ids), transfers.c.state == _BEFORE[state])
+        .values(state=state, verified_at=verified_at)
+        .returning(transfers.c.id)
     )
+    return set(connection.execute(taken).scalars())
 
 
 def note_failure(connection: Connection, transfer_id: str, failures: int, retry_at: datetime) -> None:
@@ -218,23 +250,18 @@ def failing(connection: Connection, limit: int) -> list[TransferRow]:
 
 def add_file(connection: Connection, row: FileRow) -> None:
     """Insert a file that is being received."""
-    connection.execute(insert(files).values({name: getattr(row, name) for name in row.__dataclass_fields__}))
+    connection.execute(_INSERT_FILE, {name: getattr(row, name) for name in row.__dataclass_fields__})
 
 
 def files_of(connection: Connection, transfer_ids: Iterable[str]) -> list[FileRow]:
     """The files of these transfers, in order."""
-    query = select(*_FILE).where(files.c.transfer_id.in_(list(transfer_ids)))
-    return [_file(row) for row in connection.execute(query.order_by(files.c.transfer_id, files.c.number))]
+    return [_file(row) for row in connection.execute(_FILES_OF, {"of_ids": list(transfer_ids)})]
 
 
 def finish_file(connection: Connection, row: FileRow) -> bool:
     """The blob is durable: the file counts. False when its row was taken away meanwhile."""
-    finished = connection.execute(
-        update(files)
-        .where(files.c.blob_id == row.blob_id, files.c.state == FileState.RECEIVING)
-        .values(state=FileState.LIVE, size=row.size, sealed_size=row.sealed_size, sealed_meta=row.sealed_meta)
-        .values(lease_until=None)
-    )
+    sizes = {"size": row.size, "sealed_size": row.sealed_size, "sealed_meta": row.sealed_meta}
+    finished = connection.execute(_FINISH_FILE, {"of_blob": row.blob_id, **sizes})
     return finished.rowcount == 1
 
 
@@ -253,9 +280,10 @@ def lease_of(connection: Connection, blob_id: str) -> datetime | None:
     return lease
 
 
-def drop_file(connection: Connection, blob_id: str) -> None:
-    """Remove the row of a file that was never finished. Its blob is gone already."""
-    connection.execute(files.delete().where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING))
+def drop_file(connection: Connection, blob_id: str) -> bool:
+    """Remove the row of a file that was never finished. Its blob is gone already. False when there was none."""
+    unfinished = files.delete().where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
+    return connection.execute(unfinished).rowcount == 1
 
 
 def strip_files(connection: Connection, transfer_ids: Sequence[str]) -> None:

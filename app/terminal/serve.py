@@ -20,7 +20,6 @@ from app.actions.delete_transfers import delete_transfers
 from app.settings import Settings
 from app.terminal.opened import opened
 from app.terminal.welcome import welcome_when_ready
-from app.web.server import PromptProtocol
 
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 20
@@ -78,7 +77,7 @@ def serve(
             port=port,
             workers=workers,
             loop="asyncio",
-            http=PromptProtocol,
+            http="app.web.server:PromptProtocol",  # by name: other commands need not load the web
             ws="none",
             lifespan="on",
             access_log=False,  # it would log paths, and a path may hold a file name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
@@ -17,6 +17,8 @@ from app.domain.access_token import Caller, Role, require_role
 from app.domain.errors import ClaimNotFound, ClientKeyRequired, ClientTooSlow, NotAuthenticated, TooLarge
 from app.resources import Resources
 from app.web.limits import MAX_JSON_BYTES
+
+T = TypeVar("T")
 
 OPEN_ROUTES = frozenset(
     {
@@ -175,9 +177,18 @@ def client_address(request: Request) -> str:
     return address[:64]
 
 
-CurrentCaller = Annotated[Caller, Depends(caller_of)]
-CurrentResources = Annotated[Resources, Depends(resources_of)]
-ClientKey = Annotated[bytes, Depends(client_key)]
-GivenClientKey = Annotated[bytes | None, Depends(client_key_given)]
-ClaimToken = Annotated[bytes, Depends(claim_token)]
-ClientAddress = Annotated[str, Depends(client_address)]
+def _here(read: Callable[[Request], T]) -> Callable[[Request], Coroutine[Any, Any, T]]:
+    """The same as a coroutine. FastAPI sends plain functions to a worker thread: a hop for every parameter."""
+
+    async def read_here(request: Request) -> T:
+        return read(request)
+
+    return read_here
+
+
+CurrentCaller = Annotated[Caller, Depends(_here(caller_of))]
+CurrentResources = Annotated[Resources, Depends(_here(resources_of))]
+ClientKey = Annotated[bytes, Depends(_here(client_key))]
+GivenClientKey = Annotated[bytes | None, Depends(_here(client_key_given))]
+ClaimToken = Annotated[bytes, Depends(_here(claim_token))]
+ClientAddress = Annotated[str, Depends(_here(client_address))]

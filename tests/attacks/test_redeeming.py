@@ -109,15 +109,18 @@ def test_many_fetches_at_once_get_no_more_than_one_after_the_other(server, staff
     """Lesson 16: forty connections at once are a way to re-read, too."""
     size = 7_000_000
     held = claim(anyone, send(staff, bytes(size)))
+    mine = bearer(held.token)
+    path = f"/api/v1/claims/{held.id}/files/0"
 
     def fetch(_):
-        received = 0
-        path = f"/api/v1/claims/{held.id}/files/0"
-        with server.http() as http, http.stream("GET", path, headers=bearer(held.token)) as answer:
-            with suppress(httpx.RemoteProtocolError):
-                for piece in answer.iter_bytes():
-                    received += len(piece)
-        return received
+        pieces = []
+        with (
+            server.http() as http,
+            suppress(httpx.RemoteProtocolError),
+            http.stream("GET", path, headers=mine) as answer,
+        ):
+            pieces += [len(piece) for piece in answer.iter_bytes()]
+        return sum(pieces)
 
     with ThreadPoolExecutor(20) as threads:
         served = sum(threads.map(fetch, range(20)))
@@ -142,7 +145,9 @@ def test_wrong_links_and_passwords_never_burn_a_share(staff, anyone, path):
 
 @pytest.mark.parametrize("end", ["completed", "withdrawn", "deleted", "locked", "expired", "other share completed"])
 def test_after_its_end_no_route_reaches_a_byte(staff, anyone, end):
-    """Lesson 18: limit, expiry and lock hold on every route that reaches bytes (Bitwarden PR #6958; Pingvin acbff6e)."""
+    """Lesson 18: limit, expiry and lock hold on every route that reaches bytes (Bitwarden PR #6958;
+    Pingvin acbff6e).
+    """
     share = send(staff, b"content", expires_in="2" if end == "expired" else "1h")
     second = issue(staff, share.transfer_id, share.client_key)
     held: Claim | None = claim(anyone, share)

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+import structlog
 
 from app import resources as resources_module
 from app.db import service_rows
@@ -13,6 +15,9 @@ from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from tests.integration.actions.stories import a_caller
+
+# The service's own log is not looked at here; structlog's default would draw each traceback with all its variables.
+structlog.configure(processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.ReturnLoggerFactory())
 
 START = datetime(2026, 3, 2, 10, 15, 30, tzinfo=UTC)
 
@@ -46,7 +51,7 @@ def start_service(database_url, time, tmp_path, monkeypatch) -> Iterator[Callabl
     opened: list[Resources] = []
 
     def start(**changes) -> Resources:
-        given = {
+        given: dict[str, Any] = {
             "data_dir": tmp_path,
             "database_url": database_url,
             "min_lifetime": "1s",

@@ -44,8 +44,8 @@ from tests.integration.actions.stories import (
     claim,
     count_rows,
     deposit,
-    everything_stored,
     events_of,
+    everything_stored,
     fetch,
     file_rows,
     issue,
@@ -225,16 +225,16 @@ def test_a_body_that_breaks_off_leaves_nothing_and_its_number_is_taken_again(res
 def test_the_number_of_a_broken_upload_is_taken_again_between_others(resources, caller, transfer):
     async def story():
         first = await deposit(resources, caller, transfer, b"0")
-        waits = asyncio.Event()
+        begun, waits = asyncio.Event(), asyncio.Event()
 
         async def stalls():
+            begun.set()
             yield b"1"
             await waits.wait()
             raise Broken
 
         broken = asyncio.create_task(deposit(resources, caller, transfer, stalls()))
-        while len(file_rows(resources, transfer.id)) < 2:
-            await asyncio.sleep(0.01)
+        await begun.wait()
         third = await deposit(resources, caller, transfer, b"2")
         waits.set()
         with pytest.raises(Broken):
@@ -311,12 +311,15 @@ def test_exactly_the_limit_is_taken_in(start_service, caller, transfer):
 def test_an_announced_size_above_the_limit_is_refused_before_the_first_byte(start_service, caller, transfer):
     small = start_service(max_transfer_bytes=100_000)
 
-    async def never():
-        raise AssertionError("the body was read")
+    read = []
+
+    async def watched_body():
+        read.append(1)
         yield b""
 
     with pytest.raises(TooLarge):
-        run(deposit(small, caller, transfer, never(), announced_size=100_001))
+        run(deposit(small, caller, transfer, watched_body(), announced_size=100_001))
+    assert read == []
     assert_nothing_left(small, transfer)
 
 

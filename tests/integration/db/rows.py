@@ -1,6 +1,7 @@
 """Rows as tests put them into a database, with the least that each needs."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from app.crypto.token import new_id, new_secret
 from app.db import access_token_rows, service_rows, share_rows, transfer_rows
@@ -26,7 +27,7 @@ def a_token(connection, token_id=NOBODY, digest=bytes(32)):
 
 
 def a_transfer(connection, **changes) -> TransferRow:
-    values = {
+    values: dict[str, Any] = {
         "id": new_id(),
         "token_id": NOBODY,
         "state": TransferState.LIVE,
@@ -51,7 +52,7 @@ def a_transfer(connection, **changes) -> TransferRow:
 
 
 def a_file(connection, transfer: TransferRow, number=0, **changes) -> FileRow:
-    values = {
+    values: dict[str, Any] = {
         "transfer_id": transfer.id,
         "number": number,
         "blob_id": new_id(),
@@ -68,7 +69,7 @@ def a_file(connection, transfer: TransferRow, number=0, **changes) -> FileRow:
 
 
 def a_share(connection, transfer: TransferRow, **changes) -> ShareRow:
-    values = {
+    values: dict[str, Any] = {
         "id": new_id(),
         "transfer_id": transfer.id,
         "recipient": "agency",
@@ -96,7 +97,7 @@ def a_share(connection, transfer: TransferRow, **changes) -> ShareRow:
 
 def claim_of(share: ShareRow, **changes) -> ClaimRow:
     """A claim that is not in the database yet."""
-    values = {
+    values: dict[str, Any] = {
         "id": new_id(),
         "share_id": share.id,
         "transfer_id": share.transfer_id,

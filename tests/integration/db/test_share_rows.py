@@ -186,7 +186,8 @@ def test_ending_one_share_leaves_the_others_their_keys(writing, share):
 
 def test_the_end_of_keys_is_noted_for_those_whose_it_is(writing, share):
     other = a_share(writing, a_transfer(writing))
-    share_rows.mark_keys_destroyed(writing, [share.id], NOW)
+    assert share_rows.mark_keys_destroyed(writing, [share.id], NOW) == {share.id}
+    assert share_rows.mark_keys_destroyed(writing, [share.id], NOW + HOUR) == set()
     assert (row_of(writing, share).keys_destroyed_at, row_of(writing, other).keys_destroyed_at) == (NOW, None)
 
 

@@ -23,7 +23,9 @@ def writing(filled):
 
 
 def due_at(connection, transfer):
-    return transfer_rows.find(connection, transfer.id).due_at
+    row = transfer_rows.find(connection, transfer.id)
+    assert row is not None
+    return row.due_at
 
 
 # When the sweeper looks
@@ -104,11 +106,30 @@ def test_only_an_open_transfer_can_be_denied_and_its_wrapped_key_goes_with_it(wr
         assert row == transfer
 
 
-def test_steps_are_noted_for_those_that_took_them(writing):
-    gone, other = a_transfer(writing), a_transfer(writing)
-    transfer_rows.advance(writing, [gone.id], TransferState.VERIFIED, NOW)
-    rows = {row.id: (row.state, row.verified_at) for row in transfer_rows.find_all(writing, [gone.id, other.id])}
-    assert rows == {gone.id: (TransferState.VERIFIED, NOW), other.id: (TransferState.LIVE, None)}
+STEPS = [TransferState.DENIED, TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED, TransferState.VERIFIED]
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+@pytest.mark.parametrize("state", TransferState)
+def test_a_step_is_taken_from_the_one_before_and_once(writing, state, step):
+    """Lesson 2: nothing reads "deleted" that was not seen to go through every step."""
+    transfer = a_transfer(writing, state=state)
+    took = state == STEPS[STEPS.index(step) - 1]
+    assert transfer_rows.advance(writing, [transfer.id], step, NOW) == ({transfer.id} if took else set())
+    row = transfer_rows.find(writing, transfer.id)
+    assert row is not None
+    assert (row.state, row.verified_at) == ((step, NOW) if took else (state, None))
+    assert transfer_rows.advance(writing, [transfer.id], step, NOW) == set()
+
+
+def test_only_the_named_take_a_step(writing):
+    ids = [a_transfer(writing, state=TransferState.DENIED).id for _ in range(3)]
+    assert transfer_rows.advance(writing, ids[:2], TransferState.KEYS_DESTROYED, None) == set(ids[:2])
+    states = {row.id: row.state for row in transfer_rows.find_all(writing, ids, for_update=True)}
+    assert states == {
+        **dict.fromkeys(ids[:2], TransferState.KEYS_DESTROYED),
+        ids[2]: TransferState.DENIED,
+    }
 
 
 def test_closing_keeps_the_first_time(writing):
@@ -235,14 +256,15 @@ def test_a_file_counts_once_and_only_while_it_was_being_received(writing):
     assert transfer_rows.lease_of(writing, receiving.blob_id) is None
     assert not transfer_rows.finish_file(writing, finished)
     assert not transfer_rows.renew_lease(writing, receiving.blob_id, NOW + 9 * HOUR)
-    transfer_rows.drop_file(writing, receiving.blob_id)  # only unfinished ones are dropped
+    assert not transfer_rows.drop_file(writing, receiving.blob_id)  # only unfinished ones are dropped
     assert transfer_rows.files_of(writing, [transfer.id]) == [finished]
 
 
 def test_the_row_of_an_upload_that_was_dropped_cannot_be_finished(writing):
     transfer = a_transfer(writing)
     receiving = a_file(writing, transfer, state=FileState.RECEIVING, lease_until=NOW)
-    transfer_rows.drop_file(writing, receiving.blob_id)
+    assert transfer_rows.drop_file(writing, receiving.blob_id)
+    assert not transfer_rows.drop_file(writing, receiving.blob_id)
     assert transfer_rows.files_of(writing, [transfer.id]) == []
     assert not transfer_rows.finish_file(writing, receiving)
     assert not transfer_rows.renew_lease(writing, receiving.blob_id, NOW + HOUR)

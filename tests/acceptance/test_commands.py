@@ -1,0 +1,174 @@
+"""The command line as programs use it: one JSON document on stdout, talk on stderr, exit codes that mean something."""
+
+import json
+
+import click
+import pytest
+import typer
+
+import cli
+from tests.acceptance.people import add_file, claim, ok, open_transfer, send, wrong_secret
+from tests.acceptance.service import Installation
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """An installation with a little of everything, served while the commands run."""
+    installation = Installation(tmp_path_factory.mktemp("shop"))
+    with installation.serving() as server, server.http(token := installation.token()) as http:
+        yield installation, server, http, token
+
+
+def commands(command, path=()):
+    """Every command of the tree, with the words that call it."""
+    if isinstance(command, click.Group) or hasattr(command, "commands"):
+        for name, child in command.commands.items():
+            yield from commands(child, (*path, name))
+    else:
+        yield path, command
+
+
+TREE = dict(commands(typer.main.get_command(cli.build())))
+WITH_JSON = {path for path, command in TREE.items() if any("--json" in option.opts for option in command.params)}
+ARGUMENTS = {
+    ("token", "create"): ["somebody"],
+    ("transfer", "show"): ["{transfer}"],
+    ("share", "issue"): ["{transfer}", "--to", "ARS"],
+}
+
+
+@pytest.mark.parametrize("path", sorted(WITH_JSON), ids=" ".join)
+def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path):
+    """Design, section 8. A command that learns --json is found here by itself."""
+    installation, server, http, token = shop
+    share = send(http)
+    settings = {"SERVER": server.origin, "TOKEN": token, "CLIENT_KEY": share.client_key}
+    arguments = [text.format(transfer=share.transfer_id) for text in ARGUMENTS.get(path, [])]
+    ran = installation.run(*path, *arguments, "--json", **settings)
+    assert json.loads(ran.out) is not None
+    assert ran.out.endswith("\n")
+    assert "\x1b" not in ran.out + ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_the_contract_of_token_create(shop):
+    """Design, section 9: `{"id": ..., "token": "cad_..."}`."""
+    installation, server, _, _ = shop
+    made = installation.run("token", "create", "labo", "--role", "staff", "--expires", "90d", "--json").json
+    assert {"id", "token"} <= set(made)
+    assert made["token"].startswith("cad_")
+    assert made["expires_at"].endswith("Z")
+    plain = installation.run("token", "create", "labo")
+    assert plain.out.count("\n") == 1
+    for token in (made["token"], plain.out.strip()):
+        with server.http(token) as http:
+            assert ok(http.get("/api/v1/me"), 200)["name"] == "labo"
+
+
+def test_an_operator_sees_deletes_and_withdraws_without_an_account(shop):
+    installation, _, http, _ = shop
+    share, other = send(http, label="mine"), send(http)
+    listed = installation.run("transfer", "list", "--json").json["transfers"]
+    assert {share.transfer_id, other.transfer_id} <= {one["id"] for one in listed}
+    shown = installation.run("transfer", "show", share.transfer_id, "--json").json
+    assert (shown["label"], shown["shares"][0]["id"]) == ("mine", share.id)
+    installation.run("share", "revoke", share.id)
+    installation.run("transfer", "delete", other.transfer_id)
+    states = [installation.run("transfer", "show", it.transfer_id, "--json").json for it in (share, other)]
+    assert [states[0]["shares"][0]["state"], states[1]["ending"]] == ["withdrawn", "deleted"]
+    events = {entry["event"]: entry["actor"] for entry in installation.run("audit", "log", "--json").json}
+    assert events["share.withdrawn"] == "operator"
+
+
+def test_share_issue_speaks_http_and_needs_no_data_folder(shop, tmp_path):
+    """From a depositor's own machine: nothing but an address, a token and the client key, which it can ask for."""
+    _, server, http, token = shop
+    share = send(http, b"content")
+    elsewhere = Installation(tmp_path, SERVER=server.origin, TOKEN=token)
+    issued = elsewhere.run("share", "issue", share.transfer_id, "--to", "ARS", "--json", CLIENT_KEY=share.client_key)
+    assert set(issued.json) == {"share_id", "link", "password", "expires_at"}
+    typed = elsewhere.run("share", "issue", share.transfer_id, "--to", "ARS", typed=f"{share.client_key}\n")
+    assert "/s/" in typed.out
+    assert share.client_key not in typed.out + typed.err, "what is typed is not shown"
+    assert not elsewhere.data.exists()
+    body = {"link_secret": issued.json["link"].partition("#")[2], "password": issued.json["password"]}
+    assert ok(http.post(f"/api/v1/shares/{issued.json['share_id']}/claim", json=body), 200)
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        ({"CLIENT_KEY": wrong_secret()}, "wrong_client_key"),
+        ({"TOKEN": "cad_x"}, "not_authenticated"),
+        ({"TOKEN": ""}, "CADUCEE_TOKEN"),
+        ({"SERVER": "http://127.0.0.1:1"}, "cannot be reached"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_share_issue_tells_what_is_wrong_in_one_line(shop, instead, said):
+    installation, server, http, token = shop
+    transfer, key = open_transfer(http)
+    ok(add_file(http, transfer, key, b"x"), 201)
+    settings = {"SERVER": server.origin, "TOKEN": token, "CLIENT_KEY": key} | instead
+    ran = installation.run("share", "issue", transfer, "--to", "ARS", "--json", code=None, **settings)
+    assert ran.code in {1, 2}
+    assert ran.out == ""
+    assert said in ran.err
+    assert len(ran.err.strip().splitlines()) == 1
+    assert key not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("transfer show nosuch", 1),
+        ("transfer delete nosuch", 1),
+        ("share revoke nosuch", 1),
+        ("token revoke nosuch", 1),
+        ("token create x --role king", 2),
+        ("nonsense", 2),
+        ("serve --audience everybody", 2),
+        ("transfer show", 2),
+    ],
+)
+def test_exit_codes_tell_refused_from_could_not(shop, words, code):
+    """0 done, 1 refused or found wanting, 2 could not be done or the command line was wrong."""
+    installation, _, _, _ = shop
+    ran = installation.run(*words.split(), code=code)
+    assert ran.out == ""
+    assert ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_every_command_has_help_and_every_option_says_what_it_is():
+    assert len(TREE) >= 20
+    for path, command in TREE.items():
+        assert command.help, path
+        for option in command.params:
+            assert getattr(option, "help", None) or option.name in {"help", "port"}, f"{path} {option.name}"
+
+
+def test_the_log_tells_the_life_of_a_file_without_naming_it(shop):
+    """Lesson 36: the log alone answers what was held and fetched, and holds no file name (CNIL 2021-122)."""
+    installation, _, http, _ = shop
+    share = send(http, b"12345", "DUPONT_VIH.csv", label="Label", recipient="Recipient")
+    held = claim(http, share)
+    held.get()
+    held.complete()
+    entries = installation.run("audit", "log", "--json").json
+    mine = [entry for entry in entries if entry.get("transfer") == share.transfer_id]
+    happened = [entry["event"] for entry in mine]
+    assert happened[:6] == [
+        "transfer.created",
+        "file.deposited",
+        "share.issued",
+        "share.claimed",
+        "file.fetched",
+        "share.completed",
+    ]
+    assert (mine[1]["size"], mine[4]["size"]) == (5, 5)
+    assert mine[3]["address"] == "127.0.0.1"
+    for word in ("DUPONT", "Label", "Recipient", share.secret, share.password):
+        assert word not in json.dumps(entries)
+    assert [entry["sequence"] for entry in entries] == list(range(len(entries)))
+    assert installation.run("audit", "log", "--last", "1", "--json").json == entries[-1:]

@@ -1,0 +1,122 @@
+"""What `serve` refuses to start with, in one line that says what to do, and never with a traceback."""
+
+import shutil
+
+import pytest
+
+from tests.acceptance.people import send
+from tests.acceptance.service import Installation, free_port
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory):
+    """An installation in use, stopped; tests copy it."""
+    installation = Installation(tmp_path_factory.mktemp("used"))
+    with installation.serving() as server, server.http(installation.token()) as http:
+        send(http)
+    return installation
+
+
+@pytest.fixture
+def copy(used, tmp_path):
+    """A copy of the used installation to break."""
+    installation = Installation(tmp_path / "copy")
+    shutil.copytree(used.data, installation.data)
+    return installation
+
+
+def refused(installation, *words, command=None, **settings):
+    """Starting (or another command) fails with exit code 2 and one line that holds these words."""
+    arguments = command or ("serve", "--port", str(free_port()))
+    ran = installation.run(*arguments, code=2, **settings)
+    lines = [line for line in ran.err.splitlines() if not line.startswith("{")]
+    assert len(lines) == 1, ran.err
+    assert lines[0].startswith("cannot: ")
+    assert ran.out == ""
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize("url", ["http://files.example.org", "http://127.0.0.1.example.org"])
+def test_a_public_url_without_tls_is_refused_off_loopback(installation, url):
+    """Links and passwords would travel in the clear."""
+    refused(installation, "http://", "loopback", PUBLIC_URL=url)
+    refused(installation, "http://", "loopback", PUBLIC_URL="https://files.example.org", STAFF_URL=url)
+    assert not installation.database.exists(), "refused before anything is set up"
+
+
+@pytest.mark.parametrize("url", ["files.example.org", "https://x/path", "https://x#a"])
+def test_a_public_url_that_is_no_origin_is_refused(installation, url):
+    refused(installation, "CADUCEE_PUBLIC_URL", PUBLIC_URL=url)
+
+
+def test_the_vault_of_another_install_is_refused(copy, tmp_path):
+    """An operator's mix-up of mounts must not look like "everything was destroyed" (G1)."""
+    other = Installation(tmp_path / "other")
+    other.run("token", "list")
+    refused(copy, "vault", "another installation", VAULT=str(other.data / "vault"))
+    refused(copy, "blobs", "another installation", BLOBS=str(other.data / "blobs"))
+
+
+@pytest.mark.parametrize("store", ["vault", "blobs"])
+def test_a_store_that_is_not_there_is_refused(copy, store):
+    """An unmounted volume: an empty folder, or none."""
+    shutil.rmtree(copy.data / store)
+    refused(copy, store)
+    (copy.data / store).mkdir()
+    refused(copy, store, "installation")
+
+
+def test_a_fresh_database_beside_used_stores_is_refused(copy):
+    """A mistyped CADUCEE_DATABASE_URL is no fresh install."""
+    shutil.rmtree(copy.data / "db")
+    refused(copy, "new", "in use")
+    assert copy.key_files(), "nothing was destroyed"
+
+
+def test_a_database_of_another_install_is_refused(copy, tmp_path):
+    other = Installation(tmp_path / "other")
+    other.run("token", "list")
+    shutil.rmtree(copy.data / "db")
+    shutil.copytree(other.data / "db", copy.data / "db")
+    refused(copy, "another installation")
+
+
+@pytest.mark.parametrize("revision", ["0000", "9999"])
+def test_a_schema_of_another_version_is_refused_naming_the_command(copy, revision):
+    copy.alter("UPDATE alembic_version SET version_num = ?", revision)
+    refused(copy, "caducee db upgrade")
+    assert copy.run("db", "check", code=None).code in {1, 2}
+
+
+def test_a_damaged_database_is_refused_without_a_traceback(copy):
+    copy.database.write_bytes(b"SQLite format 3\0" + b"\xff" * 8_000)
+    for wal in copy.database.parent.glob("*-*"):
+        wal.unlink()
+    refused(copy)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("ARGON2_MEMORY_KIB", "1"),
+        ("MAX_TRANSFER_BYTES", "-1"),
+        ("DATABASE_URL", "nonsense"),
+        ("VAULT", "s3://bucket"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named(installation, setting, value):
+    command = ("token", "list") if setting == "DATABASE_URL" else ("config", "show")
+    refused(installation, command=command, **{setting: value})
+
+
+def test_every_store_can_lie_elsewhere(tmp_path):
+    """Each on a volume of its own, as it should be."""
+    elsewhere = {name: str(tmp_path / name.lower()) for name in ("VAULT", "BLOBS", "KEYS_DIR")}
+    installation = Installation(tmp_path / "main", **elsewhere)
+    with installation.serving() as server, server.http(installation.token()) as http:
+        send(http)
+    assert {path.name for path in installation.data.iterdir()} == {"db"}
+    for folder in elsewhere.values():
+        assert (tmp_path / folder).is_dir()
+    assert len(list((tmp_path / "vault").glob("*/*"))) == 3

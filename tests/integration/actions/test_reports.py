@@ -1,0 +1,217 @@
+"""What operators and depositors are told: retention, readiness, doctor's findings, lists."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from app.actions.check_readiness import check_readiness
+from app.actions.complete_claim import complete_claim
+from app.actions.delete_transfer import delete_transfer
+from app.actions.examine import Level, examine
+from app.actions.list_transfers import list_transfers, show_transfer
+from app.actions.report_retention import SLACK, report_retention
+from app.crypto.token import new_id
+from app.db.engine import Database
+from app.domain.clock import Clock
+from app.domain.errors import TransferNotFound
+from app.domain.shred_key import ShredKeyName
+from tests.integration.actions.stories import (
+    ADDRESS,
+    a_caller,
+    a_transfer,
+    blob_path,
+    claim,
+    file_rows,
+    key_path,
+    out_of_reach,
+    run,
+    send,
+    sweep,
+)
+from tests.integration.conftest import START
+
+
+@pytest.fixture
+def sent(resources, caller):
+    return send(resources, caller)
+
+
+# Retention
+
+
+def test_when_everything_due_is_gone_the_answer_is_zero(resources, sent, time):
+    time.pass_until(sent.transfer.expires_at)
+    sweep(resources)
+    report = report_retention(resources)
+    assert report.exit_code == 0
+    assert (report.transfers, report.overdue, report.worst_lateness_s, report.failing) == ({"verified": 1}, 0, 0, [])
+    assert (report.keys_past_due, report.sweeping, report.vault_problem) == (0, True, None)
+    assert (report.at, report.last_sweep_at) == (time(), time())
+
+
+def test_what_is_on_its_way_is_not_overdue(resources, caller, sent, time):
+    delete_transfer(resources, sent.id, caller=caller)
+    time.pass_by(SLACK - timedelta.resolution)
+    assert report_retention(resources).exit_code == 0
+
+
+def test_what_was_not_deleted_in_time_is_overdue(resources, caller, sent, time):
+    delete_transfer(resources, sent.id, caller=caller)
+    time.pass_by(timedelta(seconds=90))
+    report = report_retention(resources)
+    assert (report.exit_code, report.overdue, report.worst_lateness_s) == (1, 1, 90)
+
+
+def test_an_expired_transfer_that_no_sweep_took_is_overdue(resources, caller, time):
+    """Lesson 1: stop the sweeper."""
+    sent = send(resources, caller, lifetime=timedelta(minutes=10))
+    time.pass_until(sent.transfer.expires_at + SLACK)
+    report = report_retention(resources)
+    assert (report.exit_code, report.overdue, report.keys_past_due) == (1, 1, 2)
+
+
+def test_a_key_past_its_second_is_overdue_whatever_the_database_says(resources, sent, time):
+    """G1: the vault is asked itself."""
+    time.pass_until(sent.transfer.expires_at)
+    sweep(resources)
+    resources.vault.create(ShredKeyName(new_id(), sent.transfer.expires_at), bytes(32))
+    time.pass_by(SLACK)
+    report = report_retention(resources)
+    assert (report.exit_code, report.overdue, report.keys_past_due) == (1, 0, 1)
+
+
+def test_a_failing_deletion_is_named(resources, caller, sent):
+    path = blob_path(resources, file_rows(resources, sent.id)[0].blob_id)
+    path.unlink()
+    path.mkdir()
+    (path / "resists").touch()
+    delete_transfer(resources, sent.id, caller=caller)
+    sweep(resources)
+    report = report_retention(resources)
+    assert (report.exit_code, report.failing) == (1, [sent.id])
+
+
+def test_without_sweeps_nothing_can_be_proved(resources, sent, time):
+    """Lesson 1: 2 outranks everything."""
+    time.pass_by(resources.settings.deadman + timedelta.resolution)
+    report = report_retention(resources)
+    assert (report.exit_code, report.sweeping, report.overdue) == (2, False, 0)
+
+
+def test_before_the_first_sweep_nothing_can_be_proved(unswept_resources):
+    assert report_retention(unswept_resources).exit_code == 2
+
+
+def test_without_the_vault_nothing_can_be_proved(resources, sent):
+    with out_of_reach(resources.settings.vault_dir):
+        report = report_retention(resources)
+    assert (report.exit_code, report.keys_past_due) == (2, None)
+    assert "vault" in (report.vault_problem or "")
+
+
+# Readiness
+
+
+def test_a_service_that_works_is_ready(resources):
+    assert check_readiness(resources) == []
+
+
+def test_every_reason_not_to_be_ready_has_its_code(start_service, resources, time):
+    """Lesson 1: `/readyz` is red."""
+    assert check_readiness(start_service(min_free_bytes=10**18)) == ["disk_nearly_full"]
+    with out_of_reach(resources.settings.vault_dir):
+        assert check_readiness(resources) == ["vault_unavailable"]
+    with out_of_reach(resources.settings.blobs_dir):
+        assert check_readiness(resources) == ["blobs_unavailable"]
+    (resources.settings.vault_dir / "installation").unlink()
+    (resources.settings.blobs_dir / "installation").write_text("another\n")
+    time.pass_by(resources.settings.deadman + timedelta.resolution)
+    assert check_readiness(resources) == ["retention_not_assured", "vault_unavailable", "blobs_unavailable"]
+
+
+def test_without_sweeps_it_is_not_ready(unswept_resources):
+    assert check_readiness(unswept_resources) == ["retention_not_assured"]
+
+
+def test_without_the_database_it_is_not_ready(resources, monkeypatch, tmp_path):
+    away = Database(f"sqlite:///{tmp_path}")
+    assert check_readiness(replace(resources, database=away)) == ["database_unavailable"]
+    away.close()
+
+
+def test_asking_takes_note_of_a_time_accepted_elsewhere(start_service, resources, time):
+    """Lesson 12: a process whose host's clock is behind does not count from there."""
+    other = start_service()
+    time.pass_by(timedelta(hours=2))
+    sweep(other)
+    time.pass_by(timedelta(hours=-2))
+    behind = Clock(time)
+    assert behind.now() == START
+    check_readiness(replace(resources, clock=behind))
+    assert behind.now() == START + timedelta(hours=2)
+
+
+# Examination
+
+
+def findings(resources):
+    return {finding.check: finding for finding in examine(resources)}
+
+
+def test_an_examination_says_what_is_wrong(resources, start_service):
+    found = findings(resources)
+    assert found["vault folder"].level == found["blobs folder"].level == Level.GOOD
+    assert found["sweeper"].level == found["free space"].level == Level.GOOD
+    assert found["vault volume"].level == Level.WEAK
+    resources.settings.vault_dir.chmod(0o755)
+    assert findings(resources)["vault folder"].level == Level.WRONG
+    assert findings(start_service(min_free_bytes=10**18))["free space"].level == Level.WRONG
+
+
+def test_an_examination_before_the_first_sweep_says_so(unswept_resources):
+    assert findings(unswept_resources)["sweeper"].level == Level.WRONG
+
+
+def test_an_examination_says_that_the_hosts_clock_is_behind(resources):
+    ahead = Clock()
+    ahead.observe(ahead.now() + timedelta(hours=1))
+    assert findings(replace(resources, clock=ahead))["clock"].level == Level.WRONG
+
+
+# Lists
+
+
+def test_depositors_see_their_own_transfers_newest_first(resources, caller, time):
+    """Lesson 30."""
+    mine = []
+    for _ in range(3):
+        mine.append(send(resources, caller).id)
+        time.pass_by(1)
+    other = send(resources, a_caller(resources)).id
+    assert [whole.transfer.id for whole in list_transfers(resources, caller)] == mine[::-1]
+    assert {whole.transfer.id for whole in list_transfers(resources, None)} == {*mine, other}
+    assert list_transfers(resources, a_caller(resources)) == []
+
+
+def test_a_transfer_is_shown_with_its_files_shares_and_claims(resources, caller, sent):
+    claimed = run(claim(resources, sent.share))
+    whole = show_transfer(resources, caller, sent.id)
+    assert whole.transfer.id == sent.id
+    assert [file.number for file in whole.files] == [0]
+    assert [share.id for share in whole.shares] == [sent.share.id]
+    assert [each.id for each in whole.claims] == [claimed.claim_id]
+    complete_claim(resources, claim_id=claimed.claim_id, token=claimed.token, address=ADDRESS)
+    sweep(resources)
+    assert show_transfer(resources, caller, sent.id).files[0].sealed_meta is None
+
+
+def test_others_transfers_and_none_at_all_are_one_refusal(resources, caller, sent):
+    """Lesson 30."""
+    assert show_transfer(resources, None, sent.id).transfer.id == sent.id
+    other = a_caller(resources)
+    for asks, transfer_id in ((other, sent.id), (caller, new_id()), (caller, "\0"), (None, new_id())):
+        with pytest.raises(TransferNotFound):
+            show_transfer(resources, asks, transfer_id)
+    assert a_transfer(resources, other).id != sent.id
+    assert key_path(resources, ShredKeyName(sent.id, sent.transfer.expires_at)).exists()
