@@ -1,5 +1,6 @@
 """A whole installation of a test's own: real database, blobs and vault on disk, and a clock that the test moves."""
 
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import structlog
 
 from app import resources as resources_module
-from app.db import service_rows
+from app.db import engine, service_rows
 from app.domain.access_token import Caller
 from app.domain.clock import Clock
 from app.resources import Resources, open_resources
@@ -45,7 +46,22 @@ def time() -> MovableTime:
 
 
 @pytest.fixture
-def start_service(database_url, time, tmp_path, monkeypatch) -> Iterator[Callable[..., Resources]]:
+def without_waiting_for_the_disk(monkeypatch) -> None:
+    """Nobody pulls the plug in these tests. The stores' own tests, and the database's, wait as the service does."""
+    prepare = engine._prepare_sqlite
+
+    def prepare_and_trust(connection, record) -> None:
+        prepare(connection, record)
+        connection.execute("PRAGMA synchronous=OFF")
+
+    monkeypatch.setattr(engine, "_prepare_sqlite", prepare_and_trust)
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture
+def start_service(
+    database_url, time, tmp_path, monkeypatch, without_waiting_for_the_disk
+) -> Iterator[Callable[..., Resources]]:
     """Opens the installation as one process of the service does; again for a further process. Settings by name."""
     monkeypatch.setattr(resources_module, "Clock", lambda: Clock(time))
     opened: list[Resources] = []
@@ -61,8 +77,9 @@ def start_service(database_url, time, tmp_path, monkeypatch) -> Iterator[Callabl
             "argon2_memory_kib": 64,
             "argon2_lanes": 1,
         }
-        opened.append(open_resources(Settings(**(given | changes))))
-        return opened[-1]
+        resources = open_resources(Settings(**(given | changes)))
+        opened.append(resources)
+        return resources
 
     yield start
     for resources in opened:
@@ -70,14 +87,13 @@ def start_service(database_url, time, tmp_path, monkeypatch) -> Iterator[Callabl
 
 
 @pytest.fixture
-def unswept_resources(start_service) -> Resources:
+def unswept_resources(start_service: Callable[..., Resources]) -> Resources:
     """A fresh installation that no sweep has passed over yet."""
-    resources: Resources = start_service()
-    return resources
+    return start_service()
 
 
 @pytest.fixture
-def resources(unswept_resources) -> Resources:
+def resources(unswept_resources: Resources) -> Resources:
     """An installation that takes deposits in: a sweep has just succeeded."""
     with unswept_resources.database.writing() as transaction:
         now = unswept_resources.clock.now()

@@ -29,7 +29,7 @@ def test_a_duration_is_a_whole_number_with_a_unit(written, seconds):
     assert parse_duration(written) == timedelta(seconds=seconds)
 
 
-WRONG = [
+WRONG: list[object] = [
     None,
     True,
     False,
