@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from app import key_ring
 from app.crypto import chunked
@@ -57,15 +57,13 @@ def require_standing(resources: Resources, claim_id: str, token: bytes) -> Stand
 async def open_download(
     resources: Resources, *, claim_id: str, token: bytes, numbers: list[int] | None, decrypted: bool, address: str
 ) -> Download:
-    """Open files of a claim (None: all of them). Raises ClaimNotFound, ClaimEnded, ClaimExhausted, FileNotFound,
-    ClaimedByProof, VaultOutOfReach, BlobsOutOfReach.
+    """Open files of a claim (None: all of them). Raises ClaimNotFound, ClaimEnded, FileNotFound, ClaimedByProof,
+    VaultOutOfReach.
     """
     standing = await resources.in_thread(require_standing, resources, claim_id, token)
     wanted = [file for file in standing.files if numbers is None or file.number in numbers]
     if not wanted:
         raise FileNotFound
-    if standing.claim.bytes_served >= standing.claim.allowance > 0:
-        raise ClaimExhausted
     transfer_key = None
     if decrypted:
         if standing.claim.by_proof:
@@ -86,13 +84,9 @@ class Download:
     files: list[FileRow]
     transfer_key: bytes | None
     address: str
-    _unreported: int = 0
-    _served: int = field(init=False)
+    _reserved: int = 0
+    _moved: bool = False
     _sent: int = 0
-
-    def __post_init__(self) -> None:
-        """Count on from what the claim has been sent before."""
-        self._served = self.standing.claim.bytes_served
 
     def meta(self, file: FileRow) -> FileMeta:
         """A file's name and type. Only for decrypted downloads."""
@@ -107,7 +101,7 @@ class Download:
             while position < stop:
                 first = position // chunked.CHUNK_BYTES
                 offset, length = chunks.sealed_range(first, chunked.PIECE_CHUNKS)
-                self.require_more()
+                self._require_time()
                 plain = chunks.open_chunks(first, await _read(reader, offset, length))
                 base = first * chunked.CHUNK_BYTES
                 piece = plain[position - base : stop - base]
@@ -133,30 +127,40 @@ class Download:
         with closing(await self._reader(file)) as reader:
             position = start
             while position < stop:
-                self.require_more()
+                self._require_time()
                 piece = await _read(reader, position, min(PIECE_BYTES, stop - position))
                 yield piece
                 position += len(piece)
 
-    def require_more(self) -> None:
-        """Before every piece: refuse past the expiry and past the allowance."""
+    async def reserve(self, count: int) -> None:
+        """Take the bytes of this download out of the claim's allowance before the first is sent, so that many at once
+        get no more than one after the other; `close` gives back what was not sent. Raises ClaimExhausted.
+        """
+        await self.resources.in_thread(self._reserve, count)
+
+    def _reserve(self, count: int) -> None:
+        with self.resources.database.writing() as transaction:
+            if not share_rows.reserve_bytes(transaction.connection, self.standing.claim.id, count):
+                raise ClaimExhausted
+        self._reserved = count
+
+    def _require_time(self) -> None:
+        """Before every piece: refuse past the expiry."""
         if self.resources.clock.now() >= self.standing.share.expires_at:
             raise ClaimEnded
-        if self._served + self._unreported >= self.standing.claim.allowance:
-            raise ClaimExhausted
 
     def sent(self, count: int) -> None:
         """Count bytes that went out."""
-        self._unreported += count
+        self._moved = True
         self._sent += count
 
     async def check(self) -> None:
-        """Each second: refuse once the claim has ended, whoever ended it; report what went out."""
+        """Each second: refuse once the claim has ended, whoever ended it; move its window on."""
         await self.resources.in_thread(self._report)
 
     async def close(self, *, whole: bool, delivers: bool) -> None:
-        """Report the rest and write the log entry. `whole`: everything asked for went out; `delivers`: by the one-line
-        route, which shortens the window then.
+        """Give back what was not sent and write the log entry. `whole`: everything asked for went out; `delivers`: by
+        the one-line route, which shortens the window then.
         """
         await self.resources.in_thread(self._conclude, whole=whole, delivered=whole and delivers)
 
@@ -173,17 +177,17 @@ class Download:
 
     def _report(self) -> None:
         now, claim = self.resources.clock.now(), self.standing.claim
-        count, self._unreported = self._unreported, 0
+        moved, self._moved = self._moved, False
         with self.resources.database.reading() as connection:
             share = share_rows.find(connection, claim.share_id)
             current = share_rows.find_claim(connection, claim.id)
-        if count:
+        if moved:
             with self.resources.database.writing() as transaction:
                 window = window_end(now, self.resources.settings.claim_window, self.standing.share.expires_at)
-                self._served = share_rows.count_served(transaction.connection, claim.id, count, window)
+                share_rows.move_window(transaction.connection, claim.id, window)
         if share is None or current is None or share.state != ShareState.CLAIMED:
             raise ClaimEnded
-        if now >= (share.expires_at if count else min(current.window_until, share.expires_at)):
+        if now >= (share.expires_at if moved else min(current.window_until, share.expires_at)):
             raise ClaimEnded
 
     def _conclude(self, *, whole: bool, delivered: bool) -> None:
@@ -192,8 +196,9 @@ class Download:
         with self.resources.database.writing() as transaction:
             if delivered:  # the transfer's row before the claim's, as everybody who ends one
                 transfer_rows.bring_forward(transaction.connection, claim.transfer_id, now + DELIVERED_WINDOW)
-            if self._unreported:
-                share_rows.count_served(transaction.connection, claim.id, self._unreported, window)
+            share_rows.give_back_bytes(transaction.connection, claim.id, self._reserved - self._sent)
+            if self._moved:
+                share_rows.move_window(transaction.connection, claim.id, window)
             if delivered:
                 share_rows.mark_delivered(transaction.connection, claim.id, now, DELIVERED_WINDOW)
             transaction.log(
@@ -211,7 +216,7 @@ class Download:
                     outcome="sent" if whole else "cut",
                 )
             )
-        self._unreported = 0
+        self._reserved, self._moved = self._sent, False
 
 
 async def _read(reader: BlobReader, offset: int, length: int) -> bytes | memoryview:

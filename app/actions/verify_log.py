@@ -15,6 +15,7 @@ from app.crypto.errors import NoteInvalid
 from app.crypto.signed_note import Checkpoint, Verifier
 from app.db import audit_rows, service_rows
 from app.db.audit_rows import StoredCheckpoint, StoredEntry
+from app.domain.audit_events import log_time
 from app.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
@@ -122,17 +123,20 @@ def _check_content(entry: StoredEntry) -> None:
         raise _Found("an entry's content was removed without being pruned", entry.sequence)
     if merkle.leaf_hash(entry.content.encode()) != entry.leaf_hash:
         raise _Found("an entry was changed", entry.sequence)
-    if _sequence_of(entry.content) != entry.sequence:
+    fields = _fields_of(entry.content)
+    if fields.get("sequence") != entry.sequence:
         raise _Found("entries were reordered", entry.sequence)
+    if fields.get("time") != log_time(entry.at):
+        raise _Found("an entry's time was changed beside its content", entry.sequence)
 
 
-def _sequence_of(content: str) -> object:
-    """The sequence that an entry's content says; None of what is no entry at all."""
+def _fields_of(content: str) -> dict[str, object]:
+    """What an entry's content says; nothing of what is no entry at all."""
     try:
         fields = json.loads(content)
     except ValueError:
-        return None
-    return fields.get("sequence") if isinstance(fields, dict) else None
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 class _StoredNodes:

@@ -93,6 +93,7 @@ class StoredEntry:
     sequence: int
     content: str | None
     leaf_hash: bytes
+    at: datetime
 
     def fields(self) -> dict[str, object]:
         """The content as an object, empty once pruned."""
@@ -105,7 +106,7 @@ def page(connection: Connection, start: int, limit: int) -> list[StoredEntry]:
     an open reader would keep destroyed keys in SQLite's write-ahead log.
     """
     query = (
-        select(audit_entries.c.sequence, audit_entries.c.content, audit_entries.c.leaf_hash)
+        select(audit_entries.c.sequence, audit_entries.c.content, audit_entries.c.leaf_hash, audit_entries.c.at)
         .where(audit_entries.c.sequence >= start)
         .order_by(audit_entries.c.sequence)
         .limit(limit)

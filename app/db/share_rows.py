@@ -169,20 +169,29 @@ def claims_of(connection: Connection, transfer_ids: Iterable[str]) -> list[Claim
     ]
 
 
-def count_served(connection: Connection, claim_id: str, added: int, window_until: datetime | None) -> int:
-    """Add bytes that were sent, and move the window if a new end is given. Answers the bytes sent in all.
+def reserve_bytes(connection: Connection, claim_id: str, count: int) -> bool:
+    """Take bytes out of a claim's allowance before they are sent. False when so many are not left."""
+    reserved = connection.execute(
+        update(claims)
+        .where(claims.c.id == claim_id, claims.c.bytes_served + count <= claims.c.allowance)
+        .values(bytes_served=claims.c.bytes_served + count)
+    )
+    return reserved.rowcount == 1
 
-    A window that the one-line route has shortened stays short.
-    """
-    moved = update(claims).where(claims.c.id == claim_id).values(bytes_served=claims.c.bytes_served + added)
-    if window_until is not None:
+
+def give_back_bytes(connection: Connection, claim_id: str, count: int) -> None:
+    """Give back what was reserved and not sent."""
+    if count:
         connection.execute(
-            update(claims)
-            .where(claims.c.id == claim_id, claims.c.delivered_at.is_(None))
-            .values(window_until=window_until)
+            update(claims).where(claims.c.id == claim_id).values(bytes_served=claims.c.bytes_served - count)
         )
-    served: int = connection.execute(moved.returning(claims.c.bytes_served)).scalar_one()
-    return served
+
+
+def move_window(connection: Connection, claim_id: str, window_until: datetime) -> None:
+    """Move the end of a claim's window. One that the one-line route has shortened stays short."""
+    connection.execute(
+        update(claims).where(claims.c.id == claim_id, claims.c.delivered_at.is_(None)).values(window_until=window_until)
+    )
 
 
 def mark_delivered(connection: Connection, claim_id: str, now: datetime, left: timedelta) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.actions.complete_claim import complete_claim
-from app.actions.fetch_file import open_download
+from app.actions.fetch_file import Download, open_download
 from app.web.caller import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
-from app.web.streaming import StreamedDownload, asked_range, attachment
+from app.web.streaming import ByteRange, StreamedDownload, asked_range, attachment
 
 router = APIRouter(prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute, tags=["receive"])
 
@@ -25,6 +25,7 @@ async def fetch_file(
     etag = f'"{file.blob_id}"'
     part = asked_range(_range_header(request, etag), file.size)
     headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(download.meta(file).name)}
+    await _reserve(request, download, part)
     return StreamedDownload(
         download,
         lambda: download.plaintext(file, part.start, part.stop),
@@ -46,6 +47,7 @@ async def fetch_blob(
     etag = f'"{file.blob_id}.sealed"'
     part = asked_range(_range_header(request, etag), file.sealed_size)
     headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(f"{file.number}.sealed")}
+    await _reserve(request, download, part)
     return StreamedDownload(
         download,
         lambda: download.ciphertext(file, part.start, part.stop),
@@ -58,6 +60,12 @@ async def fetch_blob(
 async def complete(claim_id: str, token: ClaimToken, resources: CurrentResources, address: ClientAddress) -> None:
     """Everything has arrived: destroy. Idempotent."""
     await resources.in_thread(complete_claim, resources, claim_id=claim_id, token=token, address=address)
+
+
+async def _reserve(request: Request, download: Download, part: ByteRange) -> None:
+    """HEAD sends nothing, so it takes nothing."""
+    if request.method != "HEAD":
+        await download.reserve(part.stop - part.start)
 
 
 def _range_header(request: Request, etag: str) -> str | None:

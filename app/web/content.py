@@ -14,11 +14,12 @@ from app.db.transfer_rows import FileRow
 from app.web.streaming import Pieces, StreamedDownload, attachment
 
 
-def content_response(download: Download, claimed: Claimed) -> StreamedDownload:
+async def content_response(download: Download, claimed: Claimed) -> StreamedDownload:
     """Everything of a claim in one body. `Caducee-Claim` lets a download that was cut resume by `files/{n}`."""
     headers = claim_header(claimed)
     if len(download.files) == 1:
         file = download.files[0]
+        await download.reserve(file.size)
         headers |= {
             "Content-Length": str(file.size),
             "Content-Disposition": attachment(download.meta(file).name),
@@ -27,6 +28,7 @@ def content_response(download: Download, claimed: Claimed) -> StreamedDownload:
             download, lambda: download.plaintext(file, 0, file.size), headers=headers, delivers=True
         )
     archive = _archive(download)
+    await download.reserve(len(archive.zip))
     headers |= {
         "Content-Length": str(len(archive.zip)),
         "Content-Disposition": attachment(f"{claimed.transfer_id}.zip"),

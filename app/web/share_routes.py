@@ -63,9 +63,9 @@ async def content(share_id: str, request: Request, resources: CurrentResources, 
         download = await open_download(
             resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=address
         )
+        return await content_response(download, claimed)
     except Refusal as refusal:  # the share is used: what is needed to go on by files/{n} must not be lost
         return problem(refusal, headers=claim_header(claimed))
-    return content_response(download, claimed)
 
 
 def _secret(text: str) -> bytes:

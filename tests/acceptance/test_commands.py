@@ -122,12 +122,10 @@ def test_share_issue_tells_what_is_wrong_in_one_line(shop, instead, said):
     ("words", "code"),
     [
         ("transfer show nosuch", 1),
-        ("transfer delete nosuch", 1),
         ("share revoke nosuch", 1),
         ("token revoke nosuch", 1),
         ("token create x --role king", 2),
         ("nonsense", 2),
-        ("serve --audience everybody", 2),
         ("transfer show", 2),
     ],
 )

@@ -153,7 +153,9 @@ def test_lists_show_states_and_never_names(staff, anyone):
     second = issue(staff, first.transfer_id, first.client_key, "ARS")
     ok(try_claim(anyone, second, password=wrong_password()), 401)
     claim(anyone, first).get()
-    shown = ok(staff.get(f"/api/v1/transfers/{first.transfer_id}"), 200)
+    path = f"/api/v1/transfers/{first.transfer_id}"
+    until(lambda: ok(staff.get(path), 200)["shares"][0]["bytes_served"] == 5, what="the count of what was sent")
+    shown = ok(staff.get(path), 200)
     assert shown in ok(staff.get("/api/v1/transfers"), 200)["transfers"]
     names = ("state", "label", "purpose", "records", "keep_until_expiry", "sealed", "size")
     assert {name: shown[name] for name in names} == {

@@ -120,7 +120,7 @@ def test_an_expiry_cannot_be_given_or_moved_by_any_other_way(staff):
     assert ok(staff.post(f"{path}/shares", json=shares, headers=headers), 400)["code"] == "invalid_request"
 
 
-@pytest.mark.parametrize("text", ["0", "-1d", "never"])
+@pytest.mark.parametrize("text", ["0", "never"])
 def test_a_token_is_not_made_with_a_lifetime_that_is_none(house, text):
     before = house.installation.rows("SELECT count(*) FROM access_tokens")
     ran = house.installation.run("token", "create", "x", f"--expires={text}", "--json", code=None)

@@ -120,8 +120,9 @@ async def fetch(
         address=ADDRESS,
     )
     file = download.files[0]
-    size = file.size if decrypted else file.sealed_size
-    pieces = (download.plaintext if decrypted else download.ciphertext)(file, start, size if stop is None else stop)
+    end = stop if stop is not None else file.size if decrypted else file.sealed_size
+    await download.reserve(end - start)
+    pieces = (download.plaintext if decrypted else download.ciphertext)(file, start, end)
     received, whole = bytearray(), False
     try:
         async for piece in pieces:

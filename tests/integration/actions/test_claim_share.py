@@ -487,6 +487,18 @@ def test_nobody_is_handed_a_claim_that_another_wins_while_the_share_is_read(reso
     assert run(fetch(resources, won[0])) == CONTENT
 
 
+def test_a_claim_beside_a_share_that_nobody_has_claimed_yet_is_handed_to_nobody(resources, caller, share, monkeypatch):
+    """The same, should some database show the two as of different moments all the same."""
+    other = send(resources, caller).share
+    foreign = run(claim(resources, other))
+    row = claim_row(resources, other.id)
+    with monkeypatch.context() as patch:
+        patch.setattr(share_rows, "claim_of_share", lambda _connection, _share_id: row)
+        claimed = run(claim(resources, share))
+    assert claimed.claim_id != foreign.claim_id
+    assert run(fetch(resources, claimed)) == CONTENT
+
+
 def told(act, problems):
     """Run `act`; a refusal is an answer, anything else a problem."""
     try:

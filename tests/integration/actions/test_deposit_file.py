@@ -523,6 +523,19 @@ def test_an_upload_whose_row_was_taken_away_stops(resources, caller, transfer, q
     assert_nothing_left(resources, transfer)
 
 
+def test_a_file_whose_row_was_taken_away_at_the_very_end_does_not_count(resources, caller, transfer):
+    """Its bytes are durable already: they go again."""
+
+    async def ends():
+        yield CONTENT
+        with resources.database.writing() as transaction:
+            transaction.connection.execute(files.delete())
+
+    with pytest.raises(TransferEnded):
+        run(deposit(resources, caller, transfer, ends()))
+    assert_nothing_left(resources, transfer)
+
+
 def test_a_client_that_says_nothing_for_too_long_is_cut(start_service, caller, transfer, quick_watch):
     """Lesson 29: slow clients are cut."""
     impatient = start_service(idle_timeout=timedelta(milliseconds=60))

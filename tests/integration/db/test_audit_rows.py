@@ -127,7 +127,7 @@ def test_pages_follow_each_other(database):
 
 
 def test_a_pruned_entry_has_no_fields(database):
-    assert audit_rows.StoredEntry(0, None, bytes(32)).fields() == {}
+    assert audit_rows.StoredEntry(0, None, bytes(32), NOW).fields() == {}
 
 
 def test_a_hole_in_the_tree_is_an_error_and_no_guess(database):

@@ -194,14 +194,17 @@ def test_the_end_of_keys_is_noted_for_those_whose_it_is(writing, share):
 # Counting what was sent
 
 
-def test_served_bytes_add_up_and_move_the_window(writing, share):
+def test_bytes_are_reserved_up_to_the_allowance_and_given_back(writing, share):
     claim = claim_of(share)
     share_rows.claim(writing, claim, NOW)
-    assert share_rows.count_served(writing, claim.id, 10, NOW + 2 * HOUR) == 10
-    assert share_rows.count_served(writing, claim.id, 5, None) == 15
+    assert share_rows.reserve_bytes(writing, claim.id, claim.allowance - 1)
+    assert not share_rows.reserve_bytes(writing, claim.id, 2)
+    assert share_rows.reserve_bytes(writing, claim.id, 1)
+    share_rows.give_back_bytes(writing, claim.id, 5)
+    share_rows.move_window(writing, claim.id, NOW + 2 * HOUR)
     row = share_rows.find_claim(writing, claim.id)
     assert row is not None
-    assert (row.bytes_served, row.window_until) == (15, NOW + 2 * HOUR)
+    assert (row.bytes_served, row.window_until) == (claim.allowance - 5, NOW + 2 * HOUR)
 
 
 def test_a_window_that_delivery_shortened_stays_short(writing, share):
@@ -209,10 +212,10 @@ def test_a_window_that_delivery_shortened_stays_short(writing, share):
     share_rows.claim(writing, claim, NOW)
     share_rows.mark_delivered(writing, claim.id, NOW, DELIVERED_WINDOW)
     share_rows.mark_delivered(writing, claim.id, NOW + HOUR, DELIVERED_WINDOW)
-    share_rows.count_served(writing, claim.id, 5, NOW + 9 * HOUR)
+    share_rows.move_window(writing, claim.id, NOW + 9 * HOUR)
     row = share_rows.find_claim(writing, claim.id)
     assert row is not None
-    assert (row.delivered_at, row.window_until, row.bytes_served) == (NOW, NOW + DELIVERED_WINDOW, 5)
+    assert (row.delivered_at, row.window_until) == (NOW, NOW + DELIVERED_WINDOW)
 
 
 def test_shares_of_a_transfer_come_oldest_first(writing):
