@@ -26,10 +26,13 @@ CHEAP_ARGON2 = {"CADUCEE_ARGON2_TIME": "1", "CADUCEE_ARGON2_MEMORY_KIB": "64", "
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its port, and the process that serves (with one worker; its children are not counted)."""
+    """A running server: its port, the process that serves (with one worker; its children are not counted), and a
+    folder on the disk it writes to.
+    """
 
     port: int
     pid: int
+    folder: Path
 
     def cpu_seconds(self) -> float:
         """What the process has used: utime + stime of /proc/<pid>/stat, read from its CPU clock since the former
@@ -63,7 +66,7 @@ def bare(folder: Path) -> Iterator[Server]:
     port = _free_port()
     with _running([sys.executable, "-m", "bench.bare", str(port), str(folder)], folder, dict(os.environ)) as process:
         _wait_for(port, process)
-        yield Server(port, process.pid)
+        yield Server(port, process.pid, folder)
 
 
 @contextmanager
@@ -86,7 +89,7 @@ def service(folder: Path, *, workers: int = 1) -> Iterator[Service]:
     command = [caducee, "serve", "--port", str(port), "--workers", str(workers)]
     with _running(command, folder, environment) as process:
         _wait_for(port, process)
-        yield Service(port, process.pid, json.loads(made.stdout)["token"])
+        yield Service(port, process.pid, folder, json.loads(made.stdout)["token"])
 
 
 def _fill_in_prefixes(blobs: Path) -> None:

@@ -8,7 +8,7 @@ import typer
 
 import cli
 from tests.acceptance.people import add_file, claim, ok, open_transfer, send, wrong_secret
-from tests.acceptance.service import Installation
+from tests.acceptance.service import Installation, until
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,8 @@ def test_the_log_tells_the_life_of_a_file_without_naming_it(shop):
     held = claim(http, share)
     held.get()
     held.complete()
+    gone = "SELECT 1 FROM transfers WHERE id = ? AND state = 'verified'"
+    until(lambda: installation.rows(gone, share.transfer_id), what="the deletion, which writes entries of its own")
     entries = installation.run("audit", "log", "--json").json
     mine = [entry for entry in entries if entry.get("transfer") == share.transfer_id]
     happened = [entry["event"] for entry in mine]

@@ -139,6 +139,8 @@ def test_a_share_waits_for_uploads_under_way(staff):
 
     def slowly():
         yield b"first"
+        path = f"/api/v1/transfers/{transfer}"
+        until(lambda: len(ok(staff.get(path), 200)["files"]) == 2, what="the upload")
         refused.append(
             staff.post(f"/api/v1/transfers/{transfer}/shares", json={"recipient": "ARS"}, headers=key_header(key))
         )

@@ -19,7 +19,7 @@ def kill_during_upload(installation, *, after_bytes, lease_runs_out):
     """
     with installation.serving() as server, server.http(token := installation.token()) as http:
         whole, held, due = send(http, b"whole"), claim(http, send(http, b"held")), send(http, expires_in="2s")
-        until_due = time.monotonic() + 2.1
+        until_due = time.monotonic() + 3.1  # an expiry is a whole second, rounded up
         transfer, key = open_transfer(http)
         uploading = threading.Event()
         thread = threading.Thread(target=_upload_until_cut, args=(http, transfer, key, after_bytes, uploading))
