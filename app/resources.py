@@ -83,6 +83,14 @@ class Resources:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
 
+    async def at_once(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run work that reads a row by its index and no more. On SQLite here and now: readers wait for nobody, and
+        the hop to a thread and back costs several times what the row does (docs/performance.md). Else in a thread.
+        """
+        if self.database.is_sqlite:
+            return function(*args, **kwargs)
+        return await self.in_thread(function, *args, **kwargs)
+
     def destroy_keys(self, names: Iterable[ShredKeyName]) -> None:
         """Destroy keys whose end is committed. A failure is loud but does not fail the request: the rows say that
         the end was not observed yet, and the sweeper goes on trying.

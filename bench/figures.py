@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.terminal.serve import DEFAULT_WORKERS
 from bench import load, servers
 from bench.servers import Server, Service
 from bench.wire import Connection
@@ -77,8 +78,8 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Fi
         say("memory")
         yield from _memory(plan, service)
         say("small deposits")
-        with servers.service(folder / "two", workers=2) as two:
-            yield from _small(plan, folder, {"bare": bare, "one": service, "two": two})
+        with servers.service(folder / "all", workers=DEFAULT_WORKERS) as usual:
+            yield from _small(plan, folder, {"bare": bare, "one": service, "usual": usual})
 
 
 def _deposits(plan: Plan, bare: Server, service: Service) -> tuple[list[float], list[float]]:
@@ -146,7 +147,9 @@ def _memory(plan: Plan, service: Service) -> Iterator[Figure]:
 
 
 def _small(plan: Plan, folder: Path, running: dict[str, Server]) -> Iterator[Figure]:
-    """Deposits of 64 KiB per second, with one worker and with two, and what the disk allows."""
+    """Deposits of 64 KiB per second, with the workers that `serve` starts by itself and with one, and what the disk
+    allows.
+    """
     rates: dict[str, list[float]] = {name: [] for name in (*running, "syncs")}
     cpu = list[float]()
     for _ in range(plan.small_rounds):
@@ -157,10 +160,11 @@ def _small(plan: Plan, folder: Path, running: dict[str, Server]) -> Iterator[Fig
             rates[name].append(rate)
             if name == "one":
                 cpu.append((server.cpu_seconds() - before) / count * 1000)
-    bare, one, two, syncs = (statistics.median(rates[name]) for name in ("bare", "one", "two", "syncs"))
+    bare, one, usual, syncs = (statistics.median(rates[name]) for name in ("bare", "one", "usual", "syncs"))
     compared = f"{bare:.0f} /s with the same syncs"
-    yield Figure("deposits of 64 KiB, 1 worker", one, "/s", SMALL_GOAL, at_most=False, baseline=compared)
-    yield Figure("deposits of 64 KiB, 2 workers", two, "/s", baseline=compared)
+    workers = f"{DEFAULT_WORKERS} workers" if DEFAULT_WORKERS > 1 else "1 worker"
+    yield Figure(f"deposits of 64 KiB, {workers}", usual, "/s", SMALL_GOAL, at_most=False, baseline=compared)
+    yield Figure("deposits of 64 KiB, 1 worker", one, "/s", baseline=compared)
     yield Figure("deposits of 64 KiB, 1 worker to bare", one / bare, "times")
     share = one * SYNCS_PER_SMALL_DEPOSIT / syncs
     yield Figure("their syncs to one thread's fsyncs", share, "times", baseline=f"{syncs:.0f} fsync/s")

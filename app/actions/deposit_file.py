@@ -74,8 +74,7 @@ async def deposit_file(
     """
     admitted = await resources.in_thread(_admit, resources, caller, transfer_id, client_key, arriving)
     try:
-        row = await _receive(resources, admitted, arriving)
-        await resources.in_thread(_finish, resources, caller, admitted.transfer, row)
+        row = await _receive(resources, caller, admitted, arriving)
     except BaseException:
         await asyncio.shield(_undo(resources, admitted.row))
         raise
@@ -150,15 +149,16 @@ def _insert_row(transaction: Transaction, transfer: TransferRow, taken: set[int]
     return row
 
 
-async def _receive(resources: Resources, admitted: _Admitted, arriving: Arriving) -> FileRow:
-    """Encrypt the body into a blob while it comes. Answers the row with its sizes once the blob is durable."""
+async def _receive(resources: Resources, caller: Caller, admitted: _Admitted, arriving: Arriving) -> FileRow:
+    """Encrypt the body into a blob while it comes. Answers the row with its sizes once blob and row are durable."""
     transfer, row = admitted.transfer, admitted.row
     encryptor = chunked.Encryptor(admitted.transfer_key, chunked.file_context(transfer.id, row.number))
     try:
         writer = await resources.blobs.create(row.blob_id)
         try:
             await _encrypt(resources, admitted, arriving.body, encryptor, writer)
-            await writer.commit()
+            arrived = _arrived(admitted, arriving, encryptor.size)
+            await writer.commit(then=lambda: _finish(resources, caller, transfer, arrived))
         except BaseException:
             await asyncio.shield(writer.abort())
             raise
@@ -166,14 +166,15 @@ async def _receive(resources: Resources, admitted: _Admitted, arriving: Arriving
         raise DiskNearlyFull from error
     except storage_errors.StorageError as error:
         raise BlobsOutOfReach from error
-    meta = chunked.seal(admitted.transfer_key, chunked.meta_context(transfer.id, row.number), arriving.meta.to_json())
-    return replace(
-        row,
-        state=FileState.LIVE,
-        size=encryptor.size,
-        sealed_size=chunked.sealed_size(encryptor.size),
-        sealed_meta=meta,
-    )
+    return arrived
+
+
+def _arrived(admitted: _Admitted, arriving: Arriving, size: int) -> FileRow:
+    """The file's row with what is known at its end."""
+    row = admitted.row
+    context = chunked.meta_context(row.transfer_id, row.number)
+    meta = chunked.seal(admitted.transfer_key, context, arriving.meta.to_json())
+    return replace(row, state=FileState.LIVE, size=size, sealed_size=chunked.sealed_size(size), sealed_meta=meta)
 
 
 async def _encrypt(
@@ -229,9 +230,8 @@ def _finish(resources: Resources, caller: Caller, transfer: TransferRow, row: Fi
             raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
         if not transfer_rows.finish_file(connection, row):
             raise TransferEnded
-        transfer_rows.mark_live(connection, current.id)
         leases = [file.lease_until for file in held if file.lease_until and file.number != row.number]
-        transfer_rows.set_due(connection, current.id, min([current.expires_at, *leases]))
+        transfer_rows.mark_live(connection, current.id, min([current.expires_at, *leases]))
         transaction.log(
             Entry(
                 event=Event.FILE_DEPOSITED,

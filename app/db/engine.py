@@ -23,6 +23,7 @@ from app.db.errors import DatabaseUnavailable
 from app.domain.audit_events import Entry
 
 BUSY_TIMEOUT_SECONDS = 30
+WRITER_WAIT_SECONDS = 0.0005
 TRUNCATE_TRIES = 20
 TRUNCATE_WAIT_MS = 50
 TRUNCATE_PAUSE_SECONDS = 0.01
@@ -56,41 +57,35 @@ class Database:
         self.file: Path | None = Path(parsed.database) if self.is_sqlite and parsed.database else None
         if self.file:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        arguments: dict[str, Any] = {"timeout": BUSY_TIMEOUT_SECONDS} if self.is_sqlite else {}
-        self.engine = create_engine(
-            parsed,
-            hide_parameters=True,  # statements' values must not reach an exception's text
-            pool_size=10,
-            max_overflow=20,
-            pool_pre_ping=not self.is_sqlite,
-            connect_args=arguments,
-        )
-        # Writers of one process queue here, fairly and at once; SQLite's own waiting sleeps up to 100 ms a turn.
-        self._turn: threading.Lock | None = threading.Lock() if self.is_sqlite else None
-        # PostgreSQL would show each statement another state, and a claim without the share it was made of.
-        snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        self._reading: dict[str, Any] = {} if self.is_sqlite else snapshot
-        if self.is_sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
+        # Statements' values must not reach an exception's text.
+        pool: dict[str, Any] = {"hide_parameters": True, "pool_size": 10, "max_overflow": 20, "pool_use_lifo": True}
+        if not self.is_sqlite:
+            self.engine = self._writer = create_engine(parsed, **pool, pool_pre_ping=True)
+            # Else each statement would see another state, and a claim without the share it was made of.
+            self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._turn: threading.Lock | None = None
+            return
+        self.engine = self._reader = create_engine(parsed, **pool, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        # Writers of one process queue here, fairly and at once, for one connection, whose cache stays warm.
+        self._turn = threading.Lock()
+        self._writer = create_engine(parsed, hide_parameters=True, pool_size=1, connect_args={"timeout": 0})
+        for engine, begin in ((self._reader, _begin_reading), (self._writer, _begin_writing)):
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", begin)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads, on one consistent state. Raises DatabaseUnavailable."""
-        with _wrapped(), self.engine.connect() as plain:
-            connection = plain.execution_options(**self._reading)
-            with connection.begin():
-                yield connection
+        with _wrapped(), self._reader.begin() as connection:
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """A transaction that writes: committed with its log entries, or nothing of it. Raises DatabaseUnavailable."""
-        with _wrapped(), _held(self._turn), self.engine.connect() as plain:
-            connection = plain.execution_options(caducee_writes=True)
-            with connection.begin():
-                transaction = Transaction(connection)
-                yield transaction
-                audit_rows.append(connection, transaction.entries)
+        with _wrapped(), _held(self._turn), self._writer.begin() as connection:
+            transaction = Transaction(connection)
+            yield transaction
+            audit_rows.append(connection, transaction.entries)
 
     def forget_deleted(self) -> bool:
         """Remove from SQLite's write-ahead log what was deleted or overwritten; True once it is observed.
@@ -117,6 +112,7 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        self._writer.dispose()
 
 
 @contextmanager
@@ -172,6 +168,20 @@ def _cut_log(raw: Any) -> bool:
     return False
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("caducee_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin_reading(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Other processes hold the lock for a millisecond or two; SQLite's own waiting soon sleeps 50 to 100 ms a turn."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    raw = connection.connection.cursor()
+    while True:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+                raise
+        else:
+            return
+        time.sleep(WRITER_WAIT_SECONDS)

@@ -65,10 +65,10 @@ _FIND = select(*_TRANSFER).where(_OF_ID)
 _FIND_FOR_UPDATE = _FIND.with_for_update()
 _INSERT = insert(transfers)
 _SET_DUE = update(transfers).where(_OF_ID).values(due_at=bindparam("moment"))
-_MARK_LIVE = (
-    update(transfers).where(_OF_ID, transfers.c.state == TransferState.RECEIVING).values(state=TransferState.LIVE)
-)
 _MOMENT = bindparam("moment", type_=UtcTime)
+_MARK_LIVE = (
+    update(transfers).where(_OF_ID, transfers.c.state.in_(OPEN_STATES)).values(state=TransferState.LIVE, due_at=_MOMENT)
+)
 _BRING_FORWARD = (
     update(transfers)
     .where(_OF_ID)
@@ -143,9 +143,9 @@ def bring_forward(connection: Connection, transfer_id: str, moment: datetime) ->
     connection.execute(_BRING_FORWARD, {"of_id": transfer_id, "moment": moment})
 
 
-def mark_live(connection: Connection, transfer_id: str) -> None:
-    """The first file is durable."""
-    connection.execute(_MARK_LIVE, {"of_id": transfer_id})
+def mark_live(connection: Connection, transfer_id: str, due_at: datetime) -> None:
+    """A file is durable: the transfer is live from its first one on. `due_at`: when the sweeper must look next."""
+    connection.execute(_MARK_LIVE, {"of_id": transfer_id, "moment": due_at})
 
 
 def close(connection: Connection, transfer_id: str, now: datetime) -> None:

@@ -4,7 +4,7 @@ A blob's place is a function of its random id alone; no string of a user's becom
 `commit`, and then whole and durable. Implementations: `local_disk.py`, `s3.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,8 +29,10 @@ class BlobWriter(Protocol):
         """Append these bytes. On DiskNearlyFull and BlobUnavailable the writer has already aborted."""
         ...
 
-    async def commit(self) -> None:
-        """Make the blob readable and durable. Raises BlobGone when it was deleted meanwhile, BlobUnavailable."""
+    async def commit(self, then: Callable[[], None] | None = None) -> None:
+        """Make the blob readable and durable, then call `then` in the same thread: whatever that raises is raised
+        here, and `abort` still removes the blob. Raises BlobGone when it was deleted meanwhile, BlobUnavailable.
+        """
         ...
 
     async def abort(self) -> None:

@@ -8,6 +8,7 @@ and a reader LOCK_SH (man 2 flock) as long as it is open, so that a deletion on 
 import asyncio
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 from app.storage import durable_files
@@ -85,14 +86,14 @@ class LocalBlobWriter:
             await self._abort_quietly()
             raise
 
-    async def commit(self) -> None:
-        """Sync the bytes, move the blob into place, sync both folders; after a refusal it has aborted.
+    async def commit(self, then: Callable[[], None] | None = None) -> None:
+        """Sync the bytes, move the blob into place, sync both folders; after a refusal it has aborted. Then `then`.
 
-        Raises BlobGone when the blob was deleted meanwhile, BlobUnavailable, DiskNearlyFull.
+        Raises BlobGone when the blob was deleted meanwhile, BlobUnavailable, DiskNearlyFull; what `then` raises.
         A cancelled commit may still go through in its thread; `abort` then waits for it and removes the blob.
         """
         self._still_open()
-        self._committing = asyncio.ensure_future(asyncio.to_thread(self._commit_in_thread))
+        self._committing = asyncio.ensure_future(asyncio.to_thread(self._commit_in_thread, then))
         try:
             await asyncio.shield(self._committing)
         except StorageError:
@@ -124,10 +125,12 @@ class LocalBlobWriter:
         with suppress(StorageError):  # a refusal is on its way already; reconciliation finds what is left
             await self.abort()
 
-    def _commit_in_thread(self) -> None:
+    def _commit_in_thread(self, then: Callable[[], None] | None) -> None:
         with as_unavailable("commit"):
             os.fsync(self._still_open(committing=True))
             self._folders.move_into_place(self._blob_id)
+        if then is not None:
+            then()
 
     def _remove_in_thread(self) -> None:
         # In the order of its life: a name that moves from the first folder to the second is met in one of them.

@@ -100,7 +100,7 @@ async def admit(request: Request, route: str) -> None:
     if token is None:
         raise NotAuthenticated
     resources = resources_of(request)
-    caller = await resources.in_thread(authenticate, resources, token)
+    caller = await resources.at_once(authenticate, resources, token)
     if route not in ANY_ROLE_ROUTES:
         require_role(caller, *DEPOSITORS)
     request.state.caller = caller

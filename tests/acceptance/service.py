@@ -151,7 +151,7 @@ class Server:
         log = installation.folder / f"serve-{port}.log"
         with log.open("ab") as said:
             process = subprocess.Popen(
-                [PROGRAM, "serve", "--port", str(port), *options],
+                [PROGRAM, "serve", "--port", str(port), "--workers", "1", *options],  # the last --workers counts
                 cwd=installation.folder,
                 env=installation.environment(**settings),
                 stdin=subprocess.DEVNULL,

@@ -142,12 +142,13 @@ def test_closing_keeps_the_first_time(writing):
 
 
 @pytest.mark.parametrize("state", TransferState)
-def test_only_a_transfer_that_is_receiving_becomes_live(writing, state):
+def test_a_file_makes_an_open_transfer_live_and_leaves_an_ended_one_alone(writing, state):
     transfer = a_transfer(writing, state=state)
-    transfer_rows.mark_live(writing, transfer.id)
+    transfer_rows.mark_live(writing, transfer.id, NOW)
     row = transfer_rows.find(writing, transfer.id)
     assert row is not None
-    assert row.state == (TransferState.LIVE if state == TransferState.RECEIVING else state)
+    takes = state in OPEN_STATES
+    assert (row.state, row.due_at) == ((TransferState.LIVE, NOW) if takes else (state, transfer.due_at))
 
 
 # What operators ask
