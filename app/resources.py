@@ -34,7 +34,9 @@ from app.storage.vault_folder import VaultFolder
 P = ParamSpec("P")
 R = TypeVar("R")
 
-THREADS = 8
+THREADS_SQLITE, THREADS_POSTGRESQL = 2, 8
+"""For blocking work. SQLite lets one transaction write at a time: more threads would only fight for the interpreter."""
+
 CLAIMS_WAITING = 16
 ISSUES_WAITING = 64
 
@@ -76,7 +78,12 @@ class Resources:
     claiming: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=CLAIMS_WAITING))
     issuing: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=ISSUES_WAITING))
     refused_links: Tally = field(default_factory=Tally)
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "caducee"))
+    threads: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Start no thread yet."""
+        count = THREADS_SQLITE if self.database.is_sqlite else THREADS_POSTGRESQL
+        object.__setattr__(self, "threads", ThreadPoolExecutor(count, "caducee"))
 
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run blocking work (database, vault) beside the event loop."""

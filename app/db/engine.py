@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from app.db import audit_rows
@@ -62,7 +62,9 @@ class Database:
         if not self.is_sqlite:
             self.engine = self._writer = create_engine(parsed, **pool, pool_pre_ping=True)
             # Else each statement would see another state, and a claim without the share it was made of.
-            self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            self._reader: Engine = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
             self._turn: threading.Lock | None = None
             return
         self.engine = self._reader = create_engine(parsed, **pool, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})

@@ -19,11 +19,13 @@ def test_an_answer_does_not_wait_for_the_clients_acknowledgement(protocol, monke
     """Head and body go out by two writes. Without TCP_NODELAY the second waits for the first one's acknowledgement, and
     that is delayed: 40 ms for each request on a connection that is used again.
     """
-    made = []
-    remember = PromptProtocol.connection_made
-    monkeypatch.setattr(
-        PromptProtocol, "connection_made", lambda self, transport: (remember(self, transport), made.append(transport))
-    )
+    made, begin = [], PromptProtocol.connection_made
+
+    def remember(self, transport):
+        begin(self, transport)
+        made.append(transport)
+
+    monkeypatch.setattr(PromptProtocol, "connection_made", remember)
 
     async def ask():
         config = uvicorn.Config(application, http=PromptProtocol, lifespan="off", log_config=None)
@@ -31,7 +33,7 @@ def test_an_answer_does_not_wait_for_the_clients_acknowledgement(protocol, monke
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as listening:
             listening.bind(("127.0.0.1", 0))
             serving = asyncio.create_task(server.serve(sockets=[listening]))
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
                 await asyncio.sleep(0.01)
             reader, writer = await asyncio.open_connection(*listening.getsockname())
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n")
