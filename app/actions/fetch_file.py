@@ -26,7 +26,7 @@ from app.resources import Resources
 from app.storage.blob_store import BlobReader
 from app.storage.errors import StorageError
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = chunked.PIECE_CHUNKS * chunked.CHUNK_BYTES
 _NO_DIGEST = bytes(32)
 
 
@@ -94,7 +94,7 @@ class Download:
         return FileMeta.from_json(chunked.open_sealed(self._key(), context, file.sealed_meta or b""))
 
     async def plaintext(self, file: FileRow, start: int, stop: int) -> AsyncIterator[memoryview]:
-        """Bytes `start` to `stop` (exclusive) of a file, in pieces of about 1 MiB, decrypted one at a time."""
+        """Bytes `start` to `stop` (exclusive) of a file, in pieces of about 512 KiB, decrypted one at a time."""
         with closing(await self._reader(file)) as reader:
             chunks = await self._whole(reader, file)
             position = start

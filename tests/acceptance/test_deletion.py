@@ -216,8 +216,9 @@ def test_without_a_sweeper_nothing_is_taken_in_and_nothing_expired_is_given_out(
         assert installation.run("doctor", "--json", code=1).json
         before = len(installation.files("blobs"))
         swept = installation.run("sweep", "--json").json
-        assert (swept["succeeded"], swept["deleted"]) == (True, 1)
-        assert len(installation.files("blobs")) == before - 1, "lesson 10: what is reported is what is gone"
+        # The switch may fall between a deposit and its share: then that transfer ends too.
+        assert (swept["succeeded"], swept["deleted"]) in {(True, 1), (True, 2)}
+        assert len(installation.files("blobs")) == before - swept["deleted"], "lesson 10: what is reported is gone"
         assert http.get("/readyz").status_code == 200
         send(http)
         assert installation.run("sweep", "--json").json["deleted"] == 0

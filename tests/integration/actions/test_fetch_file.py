@@ -106,7 +106,7 @@ def test_any_range_is_that_of_the_plaintext(resources, large, start, length):
     assert sealed == blob[start:stop]
 
 
-def test_pieces_are_about_a_megabyte_so_that_memory_does_not_grow(resources, large):
+def test_pieces_are_small_so_that_memory_does_not_grow(resources, large):
     async def story():
         download = await opened(resources, large)
         return [len(piece) async for piece in download.plaintext(download.files[0], 5, len(LARGE))]

@@ -241,10 +241,10 @@ def test_nothing_of_an_altered_piece_comes_out():
 # The encryptor
 
 
-def test_pieces_have_64_chunks_and_the_header_leads_the_first():
+def test_pieces_are_of_equal_size_and_the_header_leads_the_first():
     """What storage and network see."""
     encryptor = Encryptor(KEY, CONTEXT)
-    lengths = [len(piece) for piece in encryptor.update(bytes(130 * CHUNK_BYTES))]
+    lengths = [len(piece) for piece in encryptor.update(bytes((2 * PIECE_CHUNKS + 2) * CHUNK_BYTES))]
     assert lengths == [HEADER_BYTES + PIECE_CHUNKS * SEALED_CHUNK_BYTES, PIECE_CHUNKS * SEALED_CHUNK_BYTES]
     assert len(encryptor.finish()) == 2 * SEALED_CHUNK_BYTES + 16
 
