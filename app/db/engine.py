@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from app.db import audit_rows
 from app.db.errors import DatabaseUnavailable
@@ -49,10 +49,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Connect lazily. A SQLite file's folder is made when it is missing."""
-        try:
-            parsed = make_url(url)
-        except ArgumentError:
-            raise DatabaseUnavailable("CADUCEE_DATABASE_URL is not a database's URL") from None
+        parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.file: Path | None = Path(parsed.database) if self.is_sqlite and parsed.database else None
         if self.file:
@@ -115,6 +112,24 @@ class Database:
         """Close all connections."""
         self.engine.dispose()
         self._writer.dispose()
+
+
+def _parsed(url: str) -> URL:
+    """The URL of a SQLite file or of PostgreSQL by psycopg. Raises DatabaseUnavailable, without the URL: it may hold a
+    password.
+    """
+    try:
+        parsed = make_url(url)
+        kind = parsed.get_dialect().name, parsed.get_driver_name()
+    except (ArgumentError, NoSuchModuleError):
+        kind = None
+    if kind == ("sqlite", "pysqlite") and parsed.database not in {None, "", ":memory:"}:
+        return parsed
+    if kind == ("postgresql", "psycopg"):
+        return parsed
+    raise DatabaseUnavailable(
+        "CADUCEE_DATABASE_URL is neither sqlite:///path/to/file nor postgresql+psycopg://user@host/name"
+    )
 
 
 @contextmanager

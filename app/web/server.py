@@ -12,7 +12,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from app.domain.errors import InvalidRequest
+from app.domain.errors import Busy, InvalidRequest
 from app.web.edge import HEADERS
 from app.web.problems import problem
 
@@ -23,6 +23,9 @@ keep-alive's own timeout counts; in a body or an answer, `app.stream_watch`."""
 
 ABORT = "caducee.abort"
 """In the scope: a function that drops the connection with whatever still waits to be sent."""
+
+
+_BUSY = problem(Busy("Too many connections; try again."), headers={**HEADERS, "Connection": "close"})
 
 
 class _PassingOn(h11.Connection):
@@ -44,14 +47,17 @@ class PromptProtocol(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Put the application behind a layer that adds `ABORT`."""
+        """Put the application behind a layer that adds `ABORT`, and refuses when there are too many connections:
+        uvicorn's own refusal would be no problem document.
+        """
         super().__init__(*args, **kwargs)
         self.conn = _PassingOn(h11.SERVER)
-        application = self.app
+        application, limit, self.limit_concurrency = self.app, self.limit_concurrency, None
 
         async def with_abort(scope: Any, receive: Any, send: Any) -> None:
             scope[ABORT] = self.transport.abort
-            await application(scope, receive, send)
+            full = limit is not None and len(self.connections) > limit
+            await (_BUSY if full else application)(scope, receive, send)
 
         self.app = with_abort
 

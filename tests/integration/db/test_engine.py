@@ -26,6 +26,24 @@ ENTRY = Entry(event=Event.TRANSFER_CREATED, at=NOW, actor="system")
 SQLITE_ONLY = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "mysql://caducee:hunter2@db.example/x",
+        "mysql+nonsense://caducee:hunter2@db.example/x",
+        "postgresql+psycopg2://caducee:hunter2@db.example/x",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite+aiosqlite:///x.sqlite",
+    ],
+)
+def test_another_database_is_refused_without_saying_its_password(url):
+    with pytest.raises(DatabaseUnavailable, match="CADUCEE_DATABASE_URL") as refused:
+        Database(url)
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+
+
 # An act and its entry
 
 

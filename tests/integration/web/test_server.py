@@ -1,12 +1,16 @@
 """The protocol class, on the kind of socket that `serve` shares among several workers."""
 
 import asyncio
+import json
 import socket
+from contextlib import asynccontextmanager
 
 import pytest
 import uvicorn
 
 from app.web.server import PromptProtocol
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
 
 
 async def application(_scope, _receive, send):
@@ -14,7 +18,22 @@ async def application(_scope, _receive, send):
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-@pytest.mark.parametrize("protocol", [0, socket.IPPROTO_TCP], ids=["shared by workers", "one worker"])
+@asynccontextmanager
+async def serving(protocol=0, **options):
+    """A server on a free port of 127.0.0.1; answers its address."""
+    config = uvicorn.Config(application, http=PromptProtocol, lifespan="off", log_config=None, **options)
+    server = uvicorn.Server(config)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as listening:
+        listening.bind(("127.0.0.1", 0))
+        running = asyncio.create_task(server.serve(sockets=[listening]))
+        while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
+            await asyncio.sleep(0.01)
+        yield listening.getsockname()
+        server.should_exit = True
+        await running
+
+
+@pytest.mark.parametrize("protocol", [0, socket.IPPROTO_TCP])
 def test_an_answer_does_not_wait_for_the_clients_acknowledgement(protocol, monkeypatch):
     """Head and body go out by two writes. Without TCP_NODELAY the second waits for the first one's acknowledgement, and
     that is delayed: 40 ms for each request on a connection that is used again.
@@ -28,20 +47,37 @@ def test_an_answer_does_not_wait_for_the_clients_acknowledgement(protocol, monke
     monkeypatch.setattr(PromptProtocol, "connection_made", remember)
 
     async def ask():
-        config = uvicorn.Config(application, http=PromptProtocol, lifespan="off", log_config=None)
-        server = uvicorn.Server(config)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol) as listening:
-            listening.bind(("127.0.0.1", 0))
-            serving = asyncio.create_task(server.serve(sockets=[listening]))
-            while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
-                await asyncio.sleep(0.01)
-            reader, writer = await asyncio.open_connection(*listening.getsockname())
-            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n")
+        async with serving(protocol) as address:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(REQUEST)
             assert b" 200 " in await reader.readline()
             option = made[0].get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             writer.close()
-            server.should_exit = True
-            await serving
             return option
 
     assert asyncio.run(ask()) == 1
+
+
+def test_too_many_connections_are_refused_as_everything_else_is():
+    """With a problem document that says so, and a connection that closes; the others go on."""
+
+    async def ask(address):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(REQUEST)
+        return await reader.readuntil(b"\r\n\r\n"), reader, writer
+
+    async def story():
+        async with serving(limit_concurrency=2) as address:
+            kept = [await ask(address) for _ in range(2)]
+            head, reader, writer = await ask(address)
+            refusal = json.loads(await reader.read())
+            for _, _, connection in [*kept, (head, reader, writer)]:
+                connection.close()
+            return [answer for answer, _, _ in kept], head, refusal
+
+    answers, head, refusal = asyncio.run(story())
+    assert all(b" 200 " in answer for answer in answers)
+    assert b" 503 " in head
+    assert b"retry-after" in head.lower()
+    assert b"nosniff" in head
+    assert refusal["code"] == "busy"
