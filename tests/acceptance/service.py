@@ -1,6 +1,6 @@
 """Caducée as an operator starts it: a data folder, commands run on it, and `caducee serve` on a free loopback port.
 
-Everything in here goes through the installed program; nothing of the service is imported.
+Everything in here goes through the program; nothing of the service is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -21,7 +20,9 @@ from typing import Any
 
 import httpx
 
-PROGRAM = Path(sys.executable).with_name("caducee")
+from tests.acceptance import warm_start
+from tests.acceptance.warm_start import PROGRAM, Program, Start
+
 START_SECONDS = 30
 PATIENCE_SECONDS = 15
 
@@ -77,18 +78,9 @@ class Installation:
 
     def run(self, *arguments: str, code: int | None = 0, typed: str | None = None, **settings: str) -> Ran:
         """Run a command to its end; another exit code than `code` fails the test (None: any)."""
-        done = subprocess.run(
-            [PROGRAM, *arguments],
-            cwd=self.folder,
-            env=self.environment(**settings),
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return Ran(done.returncode, done.stdout, done.stderr)
+        done = Ran(*warm_start.run(arguments, self.folder, self.environment(**settings), typed))
+        assert code is None or done.code == code, f"{arguments}: {done.code}\n{done.out}{done.err}"
+        return done
 
     def token(self, role: str = "staff", *, name: str = "test") -> str:
         """A new access token."""
@@ -137,7 +129,7 @@ class Installation:
 class Server:
     """One running `caducee serve`, the leader of a process group of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Program, port: int, log: Path) -> None:
         """Take over a process that was just started."""
         self.process = process
         self.port = port
@@ -149,11 +141,16 @@ class Server:
         """Start without waiting. What it says goes to a file, stdout and stderr alike."""
         port = free_port()
         log = installation.folder / f"serve-{port}.log"
+        arguments = ["serve", "--port", str(port), "--workers", "1", *options]  # the last --workers counts
+        environment = installation.environment(**settings)
+        if "--workers" not in options:
+            start = Start(arguments, installation.folder, environment, out=log, err=log, leads_group=True)
+            return cls(Program(start), port, log)
         with log.open("ab") as said:
             process = subprocess.Popen(
-                [PROGRAM, "serve", "--port", str(port), "--workers", "1", *options],  # the last --workers counts
+                [PROGRAM, *arguments],
                 cwd=installation.folder,
-                env=installation.environment(**settings),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
