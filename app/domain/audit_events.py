@@ -37,6 +37,14 @@ class Event(StrEnum):
     DELETION_FAILED = "deletion.failed"
     ORPHAN_DESTROYED = "orphan.destroyed"
     LINKS_REFUSED = "links.refused"
+    CLOCK_DISTRUSTED = "clock.distrusted"
+    CLOCK_ACCEPTED = "clock.accepted"
+    LOCKDOWN_BEGUN = "lockdown.begun"
+    LOCKDOWN_LIFTED = "lockdown.lifted"
+    ALL_KEYS_DESTROYED = "keys.all_destroyed"
+    DATABASE_RESTORED = "database.restored"
+    DRILL_PASSED = "drill.passed"
+    DRILL_FAILED = "drill.failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +70,7 @@ class Entry:
     outcome: str | None = None
     lateness_ms: int | None = None
     count: int | None = None
+    quoted: str | None = None
 
     def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
         """The object that is written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds."""

@@ -62,6 +62,10 @@ class KeyVault(Protocol):
         """Stream the names of all entries, expired or not, in no order: for reconciliation."""
         ...
 
+    def ended_hours(self, now: datetime) -> int:
+        """Count the hours that have ended and are still there, with their key or without."""
+        ...
+
     def destroy_everything(self) -> int:
         """Destroy all keys (lockdown); returns how many entries went. Tries all, then raises if any stayed."""
         ...

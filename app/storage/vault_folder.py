@@ -124,6 +124,13 @@ class VaultFolder:
                 with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
                     yield from hour_folder.names_in(hour, within=folder)
 
+    def ended_hours(self, now: datetime) -> int:
+        """Count the folders of hours that have ended; VaultUnavailable when that cannot be told."""
+        current = hour_folder.hour_of(now)
+        with _as_unavailable("list"), self._opened() as root:
+            self._prove(root)
+            return sum(hour < current for hour in hour_folder.hours_in(root))
+
     def destroy_everything(self) -> int:
         """Remove all hour keys, then all entries; the installation file and the mark stay.
 

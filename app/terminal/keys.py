@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from app.actions.expire_keys import expire_keys
-from app.domain.clock import system_time
+from app.domain.clock import Clock
 from app.logs import set_up_logs
 from app.settings import Settings
 from app.storage.vault_folder import VaultFolder
@@ -26,7 +26,7 @@ def expire(*, as_json: AsJson = False) -> None:
     """Destroy every key past its expiry. Touches nothing but the vault. Exit 1 when one could not be destroyed."""
     settings = Settings()
     set_up_logs(settings.log_format)
-    report = expire_keys(VaultFolder(settings.vault_dir), system_time())
+    report = expire_keys(VaultFolder(settings.vault_dir), Clock())
     if as_json:
         put_json(asdict(report))
     else:

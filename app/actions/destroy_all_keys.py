@@ -1,0 +1,29 @@
+"""Destroy every key in the vault: what nobody may ever read again. Needs nothing but the vault."""
+
+from __future__ import annotations
+
+from app.db import endings, transfer_rows
+from app.domain.audit_events import Entry, Event
+from app.domain.transfer import Ending
+from app.resources import Resources
+
+PAGE = 500
+
+
+def destroy_all_keys(resources: Resources) -> int:
+    """Destroy, then end every transfer, if the database can be reached: the sweeper deletes their bytes. Answers how
+    many keys went. Raises VaultUnavailable; DatabaseUnavailable once the keys are gone.
+    """
+    destroyed = resources.vault.destroy_everything()
+    now = resources.clock.now()
+    with resources.database.writing() as transaction:
+        transaction.log(Entry(event=Event.ALL_KEYS_DESTROYED, at=now, actor="operator", count=destroyed))
+    after = ""
+    while True:
+        with resources.database.writing() as transaction:
+            page = transfer_rows.open_page(transaction.connection, after, now, PAGE)
+            for row in page:
+                endings.deny_transfer(transaction, row, Ending.DELETED, now=now, actor="operator")
+        if not page:
+            return destroyed
+        after = page[-1].id
