@@ -11,7 +11,7 @@ from app.crypto import merkle
 from app.db import audit_rows
 from app.domain.high_water import HighWater
 from app.resources import Resources
-from app.storage.high_water_mark import read_high_water
+from app.storage.vault_marks import read_high_water
 
 
 class DatabaseRolledBack(Exception):

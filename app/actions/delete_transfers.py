@@ -376,6 +376,6 @@ def _record(resources: Resources, report: SweepReport, *, assured: bool) -> None
         report.bytes_left = transfer_rows.count_bytes_left(transaction.connection, now - BYTES_COUNT_AFTER)
         if service_rows.get(transaction.connection).clock_problem is None:  # else `keep_time` counts the waiting by it
             service_rows.keep_mark(transaction.connection, now)
-        counter_rows.add(transaction.connection, {"sweeps" if report.succeeded else "sweeps_failed": 1})
+        counter_rows.add(transaction.connection, {"sweeps" if report.succeeded and assured else "sweeps_failed": 1})
         if report.succeeded and assured:
             service_rows.record_sweep(transaction.connection, now)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from app.db import endings, transfer_rows
 from app.domain.audit_events import Entry, Event
 from app.domain.transfer import Ending
-from app.resources import Resources
+from app.resources import Resources, require_same_installation
 
 PAGE = 500
 
 
 def destroy_all_keys(resources: Resources) -> int:
     """Destroy, then end every transfer, if the database can be reached: the sweeper deletes their bytes. Answers how
-    many keys went. Raises VaultUnavailable; DatabaseUnavailable once the keys are gone.
+    many keys went. Raises VaultUnavailable; once the keys are gone, DatabaseUnavailable, or InstallationMismatch rather
+    than end the transfers of another installation.
     """
     destroyed = resources.vault.destroy_everything()
+    require_same_installation(resources)
     now = resources.clock.now()
     with resources.database.writing() as transaction:
         transaction.log(Entry(event=Event.ALL_KEYS_DESTROYED, at=now, actor="operator", count=destroyed))

@@ -23,7 +23,7 @@ from app.domain.transfer import OPEN_STATES
 from app.resources import Resources
 
 PAGE = 500
-_VAULT_FILE = re.compile(r"hour\.key|high-water|[0-9]{1,12}(\.[A-Za-z0-9_-]{22}){1,2}")
+_VAULT_FILE = re.compile(r"hour\.key|high-water|purge-time|[0-9]{1,12}(\.[A-Za-z0-9_-]{22}){1,2}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,11 @@ class Clock:
                 self._anchor, self._mark = judgement.anchor, judgement.now
             self._observed = True
 
+    @property
+    def has_observed(self) -> bool:
+        """Whether it goes by what was accepted before; else by the host's clock alone, as it was when this began."""
+        return self._observed
+
     def accept(self) -> Judgement:
         """Believe the host's clock as it is now: the operator says that it is right. It still never runs backwards."""
         with self._lock:

@@ -21,9 +21,8 @@ from app.storage import durable_files, hour_folder
 from app.storage.durable_files import opened_folder
 from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
 from app.storage.hour_folder import Removal
-from app.storage.key_vault import PurgeReport, label_of
+from app.storage.key_vault import Mark, PurgeReport, label_of
 
-MARK_FILE = "high-water"
 MARK_MAX_BYTES = 64 * 1024
 
 
@@ -132,7 +131,7 @@ class VaultFolder:
             return sum(hour < current for hour in hour_folder.hours_in(root))
 
     def destroy_everything(self) -> int:
-        """Remove all hour keys, then all entries; the installation file and the mark stay.
+        """Remove all hour keys, then all entries; the installation file and the marks stay.
 
         Returns the number of entries seen to go. Raises VaultUnavailable, after trying all, when something stayed;
         at once when the vault belongs to another installation.
@@ -176,27 +175,27 @@ class VaultFolder:
                 durable_files.put_once(durable_files.CACHE_TAG_FILE, durable_files.CACHE_TAG, within=root)
         self._installation_id = installation_id
 
-    def write_mark(self, text: str) -> None:
-        """Replace `<vault>/high-water` atomically and durably; UTF-8, 64 KiB at most (ValueError)."""
+    def write_mark(self, text: str, mark: Mark = Mark.HIGH_WATER) -> None:
+        """Replace `<vault>/high-water` (or another mark) atomically and durably; UTF-8, 64 KiB at most (ValueError)."""
         content = text.encode()
         if len(content) > MARK_MAX_BYTES:
-            raise ValueError("a high-water mark is at most 64 KiB")
+            raise ValueError("a mark is at most 64 KiB")
         with _as_unavailable("write the mark"), self._opened() as root:
             self._prove(root)
-            durable_files.replace_file(MARK_FILE, content, within=root)
+            durable_files.replace_file(mark, content, within=root)
 
-    def read_mark(self) -> str | None:
-        """Return the content of `<vault>/high-water`, None when none was written yet."""
+    def read_mark(self, mark: Mark = Mark.HIGH_WATER) -> str | None:
+        """Return the content of `<vault>/high-water` (or of another mark), None when none was written yet."""
         with _as_unavailable("read the mark"), self._opened() as root:
             self._prove(root)
             try:
-                content = durable_files.read_file(MARK_FILE, within=root, max_bytes=MARK_MAX_BYTES)
+                content = durable_files.read_file(mark, within=root, max_bytes=MARK_MAX_BYTES)
             except FileNotFoundError:
                 return None
         try:
             return content.decode()
         except UnicodeDecodeError:
-            raise VaultUnavailable("the vault's high-water mark was altered") from None
+            raise VaultUnavailable(f"the vault's mark {mark} was altered") from None
 
     @contextmanager
     def _opened(self) -> Iterator[int]:

@@ -7,7 +7,7 @@ import typer
 from app.actions.destroy_all_keys import destroy_all_keys
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
 from app.db.errors import DatabaseUnavailable
-from app.resources import connect
+from app.resources import InstallationMismatch, connect
 from app.settings import Settings
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
 from app.terminal.opened import opened
@@ -53,8 +53,8 @@ def destroy_everything() -> None:
     resources = connect(Settings())
     try:
         destroyed = destroy_all_keys(resources)
-    except DatabaseUnavailable as error:
-        say(f"all keys are destroyed; the log could not be written: {error}")
+    except (DatabaseUnavailable, InstallationMismatch) as error:
+        say(f"all keys are destroyed; database and log know nothing of it: {error}")
         raise typer.Exit(CANNOT) from None
     finally:
         resources.close()

@@ -15,7 +15,7 @@ from app.db import service_rows
 from app.domain.clock import Uptime
 from app.domain.errors import ClockNotTrusted, RetentionNotAssured
 from app.domain.transfer import TransferState
-from app.storage.high_water_mark import read_high_water
+from app.storage.vault_marks import read_high_water
 from tests.integration.actions.stories import (
     CONTENT,
     a_caller,

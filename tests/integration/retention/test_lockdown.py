@@ -12,11 +12,14 @@ from app.actions.destroy_all_keys import destroy_all_keys
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
 from app.actions.reconcile import reconcile
 from app.actions.withdraw_share import withdraw_share
+from app.crypto.token import new_id, new_secret
 from app.db.errors import DatabaseUnavailable
 from app.domain.errors import ClaimEnded, LockedDown, ShareExpired, ShareWithdrawn, TransferEnded
+from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import Ending, TransferState
-from app.resources import connect
+from app.resources import InstallationMismatch, connect
 from app.settings import Settings
+from app.storage.vault_folder import VaultFolder
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -42,7 +45,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 @pytest.fixture
 def sent(resources, caller):
-    return send(resources, caller, lifetime=HOUR)
+    return send(resources, caller, lifetime=3 * HOUR)
 
 
 def test_every_way_in_and_out_is_refused_and_comes_back(resources, caller, time, sent):
@@ -143,7 +146,7 @@ def test_without_keys_nothing_can_be_read(resources, caller, sent):
     assert destroy_all_keys(resources) == 4
     assert keys_held(resources) == set()
     assert [entry["count"] for entry in log_of(resources, event="keys.all_destroyed")] == [4]
-    with pytest.raises(ShareExpired):
+    with pytest.raises(ShareWithdrawn):
         run(claim(resources, sent.share))
     with pytest.raises(ClaimEnded):
         run(fetch(resources, claimed))
@@ -151,25 +154,59 @@ def test_without_keys_nothing_can_be_read(resources, caller, sent):
         run(issue(resources, caller, sent.transfer))
 
 
-def test_all_keys_go_though_the_database_is_out_of_reach(resources, sent):
+def test_every_transfer_ends_with_them_and_the_next_sweep_deletes_the_bytes(resources, caller, sent):
+    receiving = a_transfer(resources, caller)
+    destroy_all_keys(resources)
+    for transfer_id in (sent.id, receiving.id):
+        row = transfer_row(resources, transfer_id)
+        assert (row.state, row.ending, row.owner_wrap) == (TransferState.DENIED, Ending.DELETED, None)
+    assert sweep(resources).deleted == 2
+    assert blobs_held(resources) == set()
+
+
+@pytest.fixture
+def destroyed_without_the_database(resources, sent):
     """Whoever gives this order must not depend on a database that may be in an attacker's hands."""
     nowhere = SecretStr("postgresql+psycopg://x@127.0.0.1:1/none")
-    settings = Settings(data_dir=resources.settings.data_dir, database_url=nowhere)
-    unreachable = connect(settings)
+    unreachable = connect(Settings(data_dir=resources.settings.data_dir, database_url=nowhere))
     with pytest.raises(DatabaseUnavailable):
         destroy_all_keys(unreachable)
     unreachable.close()
+    return sent
+
+
+def test_all_keys_go_though_the_database_is_out_of_reach(resources, caller, destroyed_without_the_database):
     assert keys_held(resources) == set()
+    with pytest.raises(ShareExpired):
+        run(claim(resources, destroyed_without_the_database.share))
+    with pytest.raises(TransferEnded):
+        run(issue(resources, caller, destroyed_without_the_database.transfer))
 
 
-def test_the_bytes_follow_once_reconciliation_has_seen_that_the_keys_are_gone(resources, caller, time):
-    sent = send(resources, caller)
-    destroy_all_keys(resources)
+def test_the_bytes_then_follow_once_reconciliation_has_seen_that_the_keys_are_gone(
+    resources, destroyed_without_the_database, time
+):
+    sent = destroyed_without_the_database
+    time.pass_by(resources.settings.orphan_grace - MINUTE)
     reconcile(resources)
     assert transfer_row(resources, sent.id).state == TransferState.LIVE, "younger than the grace"
-    time.pass_by(resources.settings.orphan_grace + MINUTE)
+    time.pass_by(2 * MINUTE)
     reconcile(resources)
     row = transfer_row(resources, sent.id)
     assert (row.state, row.ending) == (TransferState.DENIED, Ending.FAILED)
     assert sweep(resources).deleted == 1
     assert blobs_held(resources) == set()
+
+
+def test_keys_go_but_no_transfer_of_another_installation_is_ended(resources, sent, tmp_path):
+    """A mistyped database URL: the keys were meant, the transfers of somebody else were not."""
+    settings = resources.settings
+    elsewhere = VaultFolder(tmp_path / "elsewhere")
+    elsewhere.adopt(new_id())
+    elsewhere.create(ShredKeyName(new_id(), sent.transfer.expires_at), new_secret())
+    mistyped = connect(settings.model_copy(update={"vault": str(tmp_path / "elsewhere")}))
+    with pytest.raises(InstallationMismatch):
+        destroy_all_keys(mistyped)
+    mistyped.close()
+    assert list(elsewhere.names()) == []
+    assert transfer_row(resources, sent.id).state == TransferState.LIVE

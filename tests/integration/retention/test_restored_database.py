@@ -20,7 +20,7 @@ from app.domain.errors import Refusal, RetentionNotAssured, ShareExpired, ShareW
 from app.domain.share import ShareState
 from app.high_water import DatabaseRolledBack, require_not_rolled_back
 from app.storage.errors import VaultUnavailable
-from app.storage.high_water_mark import read_high_water
+from app.storage.vault_marks import read_high_water
 from app.storage.vault_folder import VaultFolder
 from scheduler import timetable as timetable_module
 from scheduler.timetable import Timetable
