@@ -36,6 +36,7 @@ POINTS = (
 
 
 def reach(point: str) -> None:
-    """Die here, if a test asked for it."""
+    """Die here, if a test asked for it. The last word on stderr lets the test know that it did."""
     if _ARMED is not None and point == _ARMED:
+        os.write(2, f"died at {point}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)

@@ -159,7 +159,8 @@ def require_same_installation(resources: Resources) -> None:
     for store, carried in found.items():
         if carried != installation_id:
             what = "carries no installation id" if carried is None else "belongs to another installation"
-            raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?")
+            lost = "; if it was lost for good: caducee keys accept-vault" if store == "vault" else ""
+            raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?{lost}")
 
 
 def _observe_time(resources: Resources, state: service_rows.ServiceState) -> None:

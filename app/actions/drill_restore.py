@@ -1,7 +1,8 @@
 """The restore drill: prove of a real backup, restored into a folder of its own, that nothing ended can be read from it.
 
 Two things would break the promise: a file of the vault in the backup, and a key in today's vault for a transfer or
-share of the backup that has ended since. The result goes into the log, and the retention report shows the last one.
+share of the backup that has ended since. A backup in which nothing has ended since proves nothing, and does not pass.
+The result goes into the log, and the retention report shows the last one.
 """
 
 from __future__ import annotations
@@ -28,11 +29,24 @@ _VAULT_FILE = re.compile(r"hour\.key|high-water|purge-time|[0-9]{1,12}(\.[A-Za-z
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """What the drill looked at and found. `findings` is empty when it passed."""
+    """What the drill looked at and found: of the transfers in the backup, those that were open then and have ended
+    since, and the shares likewise. Without any of either, an empty list of findings says nothing.
+    """
 
     transfers: int
     ended: int
+    shares_ended: int
     findings: list[str]
+
+    @property
+    def proved_nothing(self) -> bool:
+        """Whether there was nothing to find: no key of the backup should be gone."""
+        return not self.findings and not self.ended and not self.shares_ended
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was looked for, and nothing was found."""
+        return not self.findings and not self.proved_nothing
 
 
 def drill_restore(resources: Resources, restored: Path) -> DrillResult:
@@ -40,17 +54,19 @@ def drill_restore(resources: Resources, restored: Path) -> DrillResult:
     DatabaseUnavailable, VaultUnavailable: what cannot be looked at has not passed.
     """
     findings = [f"a file of the vault is in the backup: {path}" for path in _vault_files(restored)]
-    transfers = ended = 0
+    transfers = ended = shares_ended = 0
     with _restored_database(restored) as database:
         for page in _pages(database):
             transfers += len(page)
             for whole in page:
                 gone = _ended_names(resources, whole)
-                ended += any(name.share_id is None for name in gone)
+                open_then = {share.id for share in whole.shares if share.state in OPEN_SHARES}
+                ended += whole.transfer.state in OPEN_STATES and any(name.share_id is None for name in gone)
+                shares_ended += sum(name.share_id in open_then for name in gone)
                 findings += [
                     f"the vault still opens {name.transfer_id}" for name in gone if resources.vault.holds(name)
                 ]
-    result = DrillResult(transfers, ended, findings)
+    result = DrillResult(transfers, ended, shares_ended, findings)
     _write_down(resources, result)
     return result
 
@@ -99,8 +115,9 @@ def _ended_names(resources: Resources, whole: WholeTransfer) -> list[ShredKeyNam
 
 def _write_down(resources: Resources, result: DrillResult) -> None:
     now = resources.clock.now()
-    event = Event.DRILL_FAILED if result.findings else Event.DRILL_PASSED
+    event = Event.DRILL_PASSED if result.passed else Event.DRILL_FAILED
+    outcome = "proved_nothing" if result.proved_nothing else None
     with resources.database.writing() as transaction:
-        transaction.log(Entry(event=event, at=now, actor="operator", count=result.ended))
-        if not result.findings:
+        transaction.log(Entry(event=event, at=now, actor="operator", count=result.ended, outcome=outcome))
+        if result.passed:
             service_rows.record_drill(transaction.connection, now)

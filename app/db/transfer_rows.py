@@ -304,6 +304,14 @@ def open_page(connection: Connection, after: str, now: datetime, limit: int) -> 
     return [_transfer(row) for row in connection.execute(query.order_by(transfers.c.id).limit(limit))]
 
 
+def any_open(connection: Connection, limit: int) -> list[TransferRow]:
+    """Up to `limit` open transfers, whether due or not."""
+    return [
+        _transfer(row)
+        for row in connection.execute(select(*_TRANSFER).where(transfers.c.state.in_(OPEN_STATES)).limit(limit))
+    ]
+
+
 def blobs_in_use(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
     """Those of these blobs that a file of a transfer names which is not verified."""
     query = select(files.c.blob_id).join(transfers, transfers.c.id == files.c.transfer_id)

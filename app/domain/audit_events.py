@@ -43,6 +43,7 @@ class Event(StrEnum):
     LOCKDOWN_LIFTED = "lockdown.lifted"
     ALL_KEYS_DESTROYED = "keys.all_destroyed"
     DATABASE_RESTORED = "database.restored"
+    VAULT_REPLACED = "vault.replaced"
     DRILL_PASSED = "drill.passed"
     DRILL_FAILED = "drill.failed"
 

@@ -78,6 +78,10 @@ class KeyVault(Protocol):
         """Destroy all keys (lockdown); returns how many entries went. Tries all, then raises if any stayed."""
         ...
 
+    def is_empty(self) -> bool:
+        """Whether nothing lies where the vault would be set up: a new volume, or none yet."""
+        ...
+
     def installation(self) -> str | None:
         """Return the id of the installation that the vault belongs to; None when nobody adopted it yet."""
         ...

@@ -151,6 +151,17 @@ class VaultFolder:
             self._prove(root)
         return removed
 
+    def is_empty(self) -> bool:
+        """Look whether the folder is absent or empty, but for `lost+found` of a fresh volume. VaultUnavailable when
+        that cannot be told.
+        """
+        with _as_unavailable("look"):
+            try:
+                with self._opened() as root:
+                    return set(os.listdir(root)) <= {"lost+found"}
+            except FileNotFoundError:
+                return True
+
     def installation(self) -> str | None:
         """Return the id in `<vault>/installation`; None when there is no vault yet, unless one was expected."""
         with _as_unavailable("installation"):

@@ -21,7 +21,7 @@ from app.domain.duration import format_duration
 from app.resources import InstallationMismatch, Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
-from app.terminal.console import REFUSED, AsJson, put, put_json, put_table, say
+from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, put_table, say
 from app.terminal.opened import opened
 from app.terminal.retention_page import retention_page
 
@@ -95,16 +95,19 @@ def drill(
     restored: Annotated[Path, typer.Option(exists=True, help="A backup, restored into a folder of its own.")],
     as_json: AsJson = False,
 ) -> None:
-    """Prove that nothing ended can be read from a restored backup. Exit 1 when something could."""
+    """Prove that nothing ended can be read from a restored backup. Exit 1 when something could, 2 if nothing ended."""
     with opened() as resources:
         result = drill_restore(resources, restored)
     if as_json:
-        put_json({**asdict(result), "passed": not result.findings})
+        put_json({**asdict(result), "passed": result.passed})
     else:
         for finding in result.findings:
             put(finding)
-        verdict = "FAILED" if result.findings else "passed"
-        put(f"drill {verdict}: {result.transfers} transfers in the backup, {result.ended} of them ended")
+        verdict = "passed" if result.passed else "FAILED" if result.findings else "PROVED NOTHING"
+        put(f"drill {verdict}: {result.transfers} transfers in the backup, {result.ended} of them ended since")
+    if result.proved_nothing:
+        say("nothing in it has ended since: let something expire, or take an older backup")
+        raise typer.Exit(CANNOT)
     if result.findings:
         raise typer.Exit(REFUSED)
 

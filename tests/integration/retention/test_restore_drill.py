@@ -48,9 +48,44 @@ def last_drill(resources):
 
 def test_a_clean_backup_passes_and_it_is_recorded(resources, restored, time):
     result = drill_restore(resources, restored)
-    assert (result.transfers, result.ended, result.findings) == (2, 1, [])
+    assert (result.transfers, result.ended, result.shares_ended, result.findings) == (2, 1, 1, [])
+    assert result.passed
     assert last_drill(resources) == time.moment
     assert [entry["count"] for entry in log_of(resources, event="drill.passed")] == [1]
+
+
+def test_a_backup_in_which_nothing_has_ended_does_not_pass(resources, going_on, tmp_path):
+    """There was nothing to find: whoever files that as a proof fools himself."""
+    result = drill_restore(resources, back_up(resources, tmp_path / "fresh.sqlite"))
+    assert (result.transfers, result.ended, result.shares_ended, result.findings) == (1, 0, 0, [])
+    assert result.proved_nothing
+    assert not result.passed
+    assert last_drill(resources) is None
+    assert [entry["outcome"] for entry in log_of(resources, event="drill.failed")] == ["proved_nothing"]
+
+
+def test_what_had_ended_before_the_backup_proves_nothing_either(resources, ended, going_on, time, tmp_path):
+    """Its keys were gone from the database already: no wrap of it is in the backup."""
+    time.pass_by(HOUR)
+    sweep(resources)
+    result = drill_restore(resources, back_up(resources, tmp_path / "late.sqlite"))
+    assert (result.transfers, result.ended) == (2, 0)
+    assert result.proved_nothing
+
+
+def test_a_share_that_ended_since_is_enough_to_look_for(resources, going_on, caller, tmp_path):
+    backup = back_up(resources, tmp_path / "fresh.sqlite")
+    withdraw_share(resources, going_on.share.id, caller=caller)
+    result = drill_restore(resources, backup)
+    assert (result.ended, result.shares_ended) == (0, 1)
+    assert result.passed
+
+
+def test_a_vault_file_is_found_though_nothing_has_ended(resources, going_on, tmp_path):
+    back_up(resources, tmp_path / "fresh" / "caducee.sqlite")
+    (tmp_path / "fresh" / "purge-time").touch()
+    result = drill_restore(resources, tmp_path / "fresh")
+    assert (len(result.findings), result.proved_nothing, result.passed) == (1, False, False)
 
 
 def test_the_database_file_alone_can_be_drilled(resources, restored):
@@ -88,7 +123,7 @@ def test_a_key_of_a_share_that_ended_since_fails_though_its_transfer_goes_on(res
     withdraw_share(resources, going_on.share.id, caller=caller)
     sweep(resources)
     result = drill_restore(resources, restored)
-    assert (result.ended, result.findings) == (1, [])
+    assert (result.ended, result.shares_ended, result.findings) == (1, 2, [])
     resources.vault.create(ShredKeyName(going_on.id, going_on.share.expires_at, going_on.share.id), new_secret())
     assert drill_restore(resources, restored).findings == [f"the vault still opens {going_on.id}"]
 
