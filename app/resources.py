@@ -20,7 +20,8 @@ from app.crypto.encoding import encode
 from app.crypto.token import new_id
 from app.db import service_rows
 from app.db.engine import Database
-from app.db.schema import require_current
+from app.db.read_only import ReadOnlyDatabase
+from app.db.schema import require_current, require_this_schema
 from app.domain.audit_events import Entry, Event
 from app.domain.clock import Clock
 from app.domain.shred_key import ShredKeyName
@@ -136,6 +137,28 @@ def open_resources(settings: Settings) -> Resources:
     except BaseException:
         resources.close()
         raise
+    return resources
+
+
+def open_to_look(settings: Settings) -> Resources:
+    """Build the resources of an installation that is only looked at: nothing is written, made or adopted, whoever asks.
+    Raises DatabaseUnavailable, SchemaOutdated, InstallationMismatch; absent stores say so when they are asked.
+    """
+    database = ReadOnlyDatabase(settings.database_location)
+    require_this_schema(database)
+    with database.reading() as connection:
+        state = service_rows.find(connection)
+    if state is None:
+        raise InstallationMismatch("nobody has taken this database into use")
+    of = state.installation_id
+    resources = Resources(
+        settings=settings,
+        database=database,
+        blobs=LocalDisk(settings.blobs_dir, min_free_bytes=settings.min_free_bytes, installation_id=of),
+        vault=VaultFolder(settings.vault_dir, installation_id=of),
+        clock=Clock(),
+    )
+    _observe_time(resources, state)
     return resources
 
 

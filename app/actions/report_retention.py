@@ -63,7 +63,8 @@ class RetentionReport:
 
 def report_retention(resources: Resources, *, orphans: int | None) -> RetentionReport:
     """Look at the database and the vault, each for itself. `orphans`: how many there are, None if nobody could tell."""
-    now = resources.clock.now()
+    judgement = resources.clock.judge()
+    now = judgement.now
     vault = _vault_seen(resources, now - SLACK)
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
@@ -82,7 +83,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             gaps=service_rows.gaps_since(connection, now - GAPS_SHOWN),
             lateness={n: c for n, c in counter_rows.every(connection).items() if n.startswith("lateness_")},
             lateness_by_day=transfer_rows.lateness_by_day(connection, now - GAPS_SHOWN),
-            clock_problem=state.clock_problem,
+            clock_problem=state.clock_problem or judgement.problem,
             locked_down_at=state.locked_down_at,
             last_drill_at=state.last_drill_at,
         )

@@ -22,7 +22,7 @@ from app.resources import InstallationMismatch, Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, put_table, say
-from app.terminal.opened import opened
+from app.terminal.opened import looked_at, opened
 from app.terminal.retention_page import retention_page
 
 tree = typer.Typer(help="The audit log and the proof of deletion.", no_args_is_help=True)
@@ -119,7 +119,7 @@ def retention(
     as_json: AsJson = False,
 ) -> None:
     """What is held and what is overdue. Exit 0 clean, 1 something is overdue or orphaned, 2 it cannot be proved."""
-    with opened() as resources:
+    with looked_at() as resources:
         report = report_retention(resources, orphans=_orphans(resources))
         settings = resources.settings
     if html is not None:
