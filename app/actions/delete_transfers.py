@@ -34,7 +34,7 @@ from app.fault_points import reach
 from app.resources import Resources
 from app.storage.errors import BlobBusy
 
-BATCH = 250
+BATCH = 500
 TAKEN_FOR = timedelta(seconds=10)
 """A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
 
@@ -68,6 +68,7 @@ class _Case(WholeTransfer):
 
     failure: str | None = None
     waiting: bool = False
+    done: bool = False
 
     @property
     def key_names(self) -> list[ShredKeyName]:
@@ -202,15 +203,20 @@ def _destroy_keys(resources: Resources, cases: list[_Case]) -> None:
     if not cases:
         return
     resources.destroy_keys(name for case in cases for name in case.key_names)
-    for case in cases:
-        if any(resources.vault.holds(name) for name in case.key_names):
-            case.failure = "key_left"
+    _look_for_keys(resources, cases)
     if not resources.database.forget_deleted():
         for case in cases:
             case.failure = case.failure or "key_in_wal"
     reach("deletion.keys_gone")
     _note_keys_destroyed(resources, [case for case in cases if case.failure is None])
     reach("deletion.keys_noted")
+
+
+def _look_for_keys(resources: Resources, cases: list[_Case]) -> None:
+    held = resources.vault.held(name for case in cases for name in case.key_names)
+    for case in cases if held else []:
+        if not held.isdisjoint(case.key_names):
+            case.failure = "key_left"
 
 
 def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
@@ -257,11 +263,11 @@ async def _delete_bytes(resources: Resources, cases: list[_Case]) -> None:
 async def _verify(resources: Resources, cases: list[_Case]) -> int:
     """Look once more, at vault and blobs, before a transfer may read "deleted"."""
     cases = [case for case in cases if case.transfer.state == TransferState.BYTES_DELETED and not case.failure]
-    for case in cases:
-        if any([await resources.blobs.exists(file.blob_id) for file in case.files]):
+    left = await resources.blobs.present([file.blob_id for case in cases for file in case.files])
+    for case in cases if left else []:
+        if any(file.blob_id in left for file in case.files):
             case.failure = "bytes_left"
-        if any(resources.vault.holds(name) for name in case.key_names):
-            case.failure = "key_left"
+    await resources.in_thread(_look_for_keys, resources, cases)
     verified = [case for case in cases if not case.failure]
     if verified:
         reach("deletion.bytes_noted")
@@ -292,6 +298,7 @@ def _step(
         counter_rows.add(transaction.connection, lateness_counts(late))
     for case in cases:
         case.transfer = replace(case.transfer, state=state, verified_at=verified_at)
+        case.done = verified_at is not None
         entry = Entry(event=event, at=now, actor="scheduler", transfer=case.transfer.id, outcome=case.transfer.ending)
         if case.transfer.id in taken:
             transaction.log(_with_accounts(entry, case, now) if verified_at else entry)
@@ -313,7 +320,10 @@ def _lateness(case: _Case, now: datetime) -> timedelta:
 
 
 def _settle(resources: Resources, cases: list[_Case], report: SweepReport) -> None:
-    """Say of every transfer of the batch when to look at it next."""
+    """Say of every transfer of the batch when to look at it next; of those just verified it has been said."""
+    cases = [case for case in cases if not case.done]
+    if not cases:
+        return
     now = resources.clock.now()
     with resources.database.writing() as transaction:
         current = _load_again(transaction.connection, cases)

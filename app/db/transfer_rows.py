@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, inser
 
 from app.crypto.token import is_id
 from app.db.tables import UtcTime, files, transfers
+from app.domain.retention import FORGET_AFTER
 from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, FileState, TransferState
 
 
@@ -183,15 +184,15 @@ def advance(
     connection: Connection, transfer_ids: Sequence[str], state: TransferState, verified_at: datetime | None
 ) -> set[str]:
     """Note the next state of deletions that were observed. Answers which took that step now: another sweeper may have
-    noted it before, and the log tells each step once.
+    noted it before, and the log tells each step once. Verified ones are done: the sweeper is to look at them again when
+    their people are to be forgotten.
     """
-    taken = (
-        update(transfers)
-        .where(transfers.c.id.in_(transfer_ids), transfers.c.state == _BEFORE[state])
-        .values(state=state, verified_at=verified_at)
-        .returning(transfers.c.id)
-    )
-    return set(connection.execute(taken).scalars())
+    taken = update(transfers).where(transfers.c.id.in_(transfer_ids), transfers.c.state == _BEFORE[state])
+    if verified_at is None:
+        taken = taken.values(state=state)
+    else:
+        taken = taken.values(state=state, verified_at=verified_at, due_at=verified_at + FORGET_AFTER, failures=0)
+    return set(connection.execute(taken.returning(transfers.c.id)).scalars())
 
 
 def note_failure(connection: Connection, transfer_id: str, failures: int, retry_at: datetime) -> None:

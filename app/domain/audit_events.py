@@ -81,14 +81,16 @@ class Entry:
             "event": self.event.value,
             "time": log_time(self.at),
         }
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in {"event", "at"} or value is None:
-                continue
-            content[field.name] = log_time(value) if isinstance(value, datetime) else value
+        for name in _OPTIONAL:
+            value = getattr(self, name)
+            if value is not None:
+                content[name] = log_time(value) if isinstance(value, datetime) else value
         return content
+
+
+_OPTIONAL = tuple(field.name for field in fields(Entry) if field.name not in {"event", "at"})
 
 
 def log_time(moment: datetime) -> str:
     """A time as the log writes it: `2026-01-31T08:15:00.000000Z`."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

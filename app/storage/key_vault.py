@@ -62,6 +62,10 @@ class KeyVault(Protocol):
         """Look whether the entry is there, expired or not: the observation after a destruction."""
         ...
 
+    def held(self, names: Iterable[ShredKeyName]) -> set[ShredKeyName]:
+        """Look which of these are there; as `holds`, for many at once."""
+        ...
+
     def purge(self, now: datetime) -> PurgeReport:
         """Remove every entry whose second has come and every hour that has ended; one that resists stops no other."""
         ...

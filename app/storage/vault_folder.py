@@ -85,15 +85,21 @@ class VaultFolder:
 
     def holds(self, name: ShredKeyName) -> bool:
         """Look whether the entry is on disk; VaultUnavailable when that cannot be told."""
-        hour, entry = hour_folder.place_of(name)
-        with _as_unavailable("holds"), self._opened() as root:
+        return bool(self.held([name]))
+
+    def held(self, names: Iterable[ShredKeyName]) -> set[ShredKeyName]:
+        """Look which of these entries are on disk, each hour opened once; VaultUnavailable when that cannot be told."""
+        by_hour: defaultdict[str, list[tuple[str, ShredKeyName]]] = defaultdict(list)
+        for name in names:
+            hour, entry = hour_folder.place_of(name)
+            by_hour[hour].append((entry, name))
+        found: set[ShredKeyName] = set()
+        with _as_unavailable("look"), self._opened() as root:
             self._prove(root)
-            try:
-                with opened_folder(hour, within=root) as folder:
-                    os.stat(entry, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-        return True
+            for hour, entries in by_hour.items():
+                with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
+                    found.update(name for entry, name in entries if durable_files.is_there(entry, within=folder))
+        return found
 
     def purge(self, now: datetime) -> PurgeReport:
         """Remove entries whose second has come, then whole hours that have ended, the hour key first.
