@@ -299,16 +299,22 @@ def _step(
     for case in cases:
         case.transfer = replace(case.transfer, state=state, verified_at=verified_at)
         case.done = verified_at is not None
-        entry = Entry(event=event, at=now, actor="scheduler", transfer=case.transfer.id, outcome=case.transfer.ending)
         if case.transfer.id in taken:
-            transaction.log(_with_accounts(entry, case, now) if verified_at else entry)
+            transaction.log(_step_entry(case, event, now))
     return len(taken)
 
 
-def _with_accounts(entry: Entry, case: _Case, now: datetime) -> Entry:
-    """What the log keeps of a transfer that is gone: how much it was, and how late its end was observed."""
-    return replace(
-        entry,
+def _step_entry(case: _Case, event: Event, now: datetime) -> Entry:
+    """What the log keeps of a step; of a transfer that is gone, also how much it was, and how late its end was seen."""
+    transfer = case.transfer
+    if not case.done:
+        return Entry(event=event, at=now, actor="scheduler", transfer=transfer.id, outcome=transfer.ending)
+    return Entry(
+        event=event,
+        at=now,
+        actor="scheduler",
+        transfer=transfer.id,
+        outcome=transfer.ending,
         files=len(case.files),
         size=sum(file.size for file in case.files),
         lateness_ms=int(_lateness(case, now) / timedelta(milliseconds=1)),
