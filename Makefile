@@ -12,7 +12,7 @@ COMPILE  = $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo test test-fast acceptance coverage lint format bench docs pins clean
+.PHONY: help setup run demo drill test test-fast acceptance coverage lint format bench docs pins clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ run: $(STAMP) ## start the service on http://127.0.0.1:8000 and show a first tok
 
 demo: $(STAMP) ## the life of one file, from deposit to proven deletion, in a scratch folder
 	$(BIN)/python deploy/demo.py $(ARGS)
+
+drill: $(STAMP) ## restore a backup in a scratch folder: what has ended stays closed
+	$(BIN)/python deploy/drill.py $(ARGS)
 
 test: $(STAMP) ## every test but the full-scale ones
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not acceptance" $(ARGS)

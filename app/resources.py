@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -19,7 +20,8 @@ from app.crypto.encoding import encode
 from app.crypto.token import new_id
 from app.db import service_rows
 from app.db.engine import Database
-from app.db.schema import require_current
+from app.db.read_only import ReadOnlyDatabase
+from app.db.schema import require_current, require_this_schema
 from app.domain.audit_events import Entry, Event
 from app.domain.clock import Clock
 from app.domain.shred_key import ShredKeyName
@@ -27,6 +29,7 @@ from app.hashing_queue import HashingQueue
 from app.settings import Settings
 from app.storage.blob_store import BlobStore
 from app.storage.errors import StorageError
+from app.storage.vault_marks import read_high_water
 from app.storage.key_vault import KeyVault
 from app.storage.local_disk import LocalDisk
 from app.storage.vault_folder import VaultFolder
@@ -137,24 +140,65 @@ def open_resources(settings: Settings) -> Resources:
     return resources
 
 
+def open_to_look(settings: Settings) -> Resources:
+    """Build the resources of an installation that is only looked at: nothing is written, made or adopted, whoever asks.
+    Raises DatabaseUnavailable, SchemaOutdated, InstallationMismatch; absent stores say so when they are asked.
+    """
+    database = ReadOnlyDatabase(settings.database_location)
+    require_this_schema(database)
+    with database.reading() as connection:
+        state = service_rows.find(connection)
+    if state is None:
+        raise InstallationMismatch("nobody has taken this database into use")
+    of = state.installation_id
+    resources = Resources(
+        settings=settings,
+        database=database,
+        blobs=LocalDisk(settings.blobs_dir, min_free_bytes=settings.min_free_bytes, installation_id=of),
+        vault=VaultFolder(settings.vault_dir, installation_id=of),
+        clock=Clock(),
+    )
+    _observe_time(resources, state)
+    return resources
+
+
 def _open_stores(resources: Resources) -> None:
     require_current(resources.database)
     with resources.database.reading() as connection:
         state = service_rows.find(connection)
     if state is None:
         state = _take_into_use(resources)
-    _require_same_installation(resources, state.installation_id)
+    require_same_installation(resources)
     for store in (resources.blobs, resources.vault):
         store.adopt(state.installation_id)  # from here on each proves itself: it may be exchanged while we run
-    resources.clock.observe(state.time_mark)
+    _observe_time(resources, state)
 
 
-def _require_same_installation(resources: Resources, installation_id: str) -> None:
+def require_same_installation(resources: Resources) -> None:
+    """Raise InstallationMismatch unless database, blobs and vault carry one and the same id."""
+    with resources.database.reading() as connection:
+        installation_id = service_rows.get(connection).installation_id
     found = {"blobs": resources.blobs.installation(), "vault": resources.vault.installation()}
     for store, carried in found.items():
         if carried != installation_id:
             what = "carries no installation id" if carried is None else "belongs to another installation"
-            raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?")
+            lost = "; if it was lost for good: caducee keys accept-vault" if store == "vault" else ""
+            raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?{lost}")
+
+
+def _observe_time(resources: Resources, state: service_rows.ServiceState) -> None:
+    """Go on from the highest time accepted. A restored database remembers an earlier one; the vault does not."""
+    mark, anchor = state.time_mark, state.anchor
+    with suppress(StorageError):  # a mark that cannot be read holds nothing up; the sweeper is loud about it
+        remembered = read_high_water(resources.vault)
+        if remembered is not None and remembered.at > mark:
+            mark, anchor = remembered.at, remembered.anchor
+    resources.clock.observe(mark=mark, anchor=anchor)
+
+
+def new_log_origin() -> str:
+    """A name for a log that no other has."""
+    return f"caducee.log/{encode(os.urandom(16))}"
 
 
 def _in_use(resources: Resources) -> bool:
@@ -179,9 +223,8 @@ def _take_into_use(resources: Resources) -> service_rows.ServiceState:
     state = service_rows.ServiceState(
         installation_id=installation_id,
         created_at=now,
-        log_origin=f"caducee.log/{encode(os.urandom(16))}",
+        log_origin=new_log_origin(),
         time_mark=now,
-        last_sweep_at=None,
     )
     with resources.database.writing() as transaction:
         existing = service_rows.find(transaction.connection)

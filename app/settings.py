@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     argon2_memory_kib: int = 65_536
     argon2_lanes: int = 4
 
+    metrics_bind: str | None = Field(default=None, pattern=r"^[^:\s]+:[0-9]{1,5}$")
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
 
     @field_validator("max_lifetime")

@@ -1,23 +1,15 @@
 """`make demo`: the life of one file, from deposit to verified deletion, against a service that it starts for itself.
 
-Nothing is faked: `caducee serve` runs on a free port with a data folder of its own and its real settings, except that
-a transfer may be as short as a second. Each step is shown as the request a person would type, and then checked. The
+Nothing is faked, see `own_service.py`. Each step is shown as the request a person would type, and then checked. The
 last line is `verified`, or says what went otherwise than promised (exit 1). Nothing is left behind.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,13 +17,12 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+from own_service import Installation, expect, refused, run, step, tell, wait_for
 
 from app.crypto.encoding import decode, encode
 from app.crypto.wrapping import link_proof
 
-CADUCEE = Path(sys.executable).with_name("caducee")
 PATIENTS = 4_000
-PATIENCE_SECONDS = 20
 FILE_NAME = "dépistage région sud.csv"
 
 # Weather and plants, so that nobody real can be meant.
@@ -39,17 +30,12 @@ FIRST_NAMES = ("Ondée", "Rosée", "Zéphyr", "Éclaircie", "Bourrasque", "Gibou
 LAST_NAMES = ("Aubépine", "Châtaigne", "Genévrier", "Séquoïa", "Nénuphar", "Églantier", "Mûrier", "Réséda")
 
 
-class Deviation(Exception):
-    """The service did something else than what it promises."""
-
-
 @dataclass
 class Demo:
-    """One run: the service's address and data folder, a depositor's token, and every secret that was shown."""
+    """One run: the service and its address, a depositor's token, and every secret that was shown."""
 
     http: httpx.Client
-    data: Path
-    environment: dict[str, str]
+    service: Installation
     token: str = field(default="", repr=False)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -57,73 +43,6 @@ class Demo:
     def as_depositor(self) -> dict[str, str]:
         """The header of whoever deposits."""
         return {"Authorization": f"Bearer {self.token}"}
-
-    def command(self, *words: str) -> str:
-        """What `caducee <words>` prints, run on the machine by an operator."""
-        done = subprocess.run([CADUCEE, *words], env=self.environment, capture_output=True, text=True, check=False)
-        expect(done.returncode == 0, f"caducee {' '.join(words)}: exit {done.returncode}\n{done.stderr}")
-        return done.stdout
-
-
-def expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads like an assertion
-    """Go on only if what was promised holds."""
-    if not holds:
-        raise Deviation(otherwise)
-
-
-def step(title: str) -> None:
-    """Open a step of the story."""
-    print(f"\n== {title}")
-
-
-def tell(text: str) -> None:
-    """One line of the story."""
-    print(f"   {text}", flush=True)
-
-
-def wait_for(what: str, holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until it holds, for so long at the most."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        expect(time.monotonic() < deadline, f"waited {seconds:.0f} s in vain until {what}")
-        time.sleep(0.1)
-
-
-# --- the service of our own
-
-
-@contextmanager
-def own_service(scratch: Path) -> Iterator[Demo]:
-    """Start `caducee serve` on a free port with an empty data folder; stop it, and nothing else, at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CADUCEE_")}
-    environment = inherited | {"CADUCEE_DATA_DIR": str(scratch / "var"), "CADUCEE_MIN_LIFETIME": "1s"}
-    with (scratch / "service.log").open("wb") as log:
-        process = subprocess.Popen([CADUCEE, "serve", "--port", str(port)], env=environment, stderr=log)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=address, timeout=PATIENCE_SECONDS, trust_env=False) as http:
-            demo = Demo(http, scratch / "var", environment)
-            wait_for("the service takes deposits", lambda: is_ready(demo, process))
-            yield demo
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def is_ready(demo: Demo, process: subprocess.Popen[bytes]) -> bool:
-    """Ask `/readyz`: deposits are taken only once a first sweep has shown that deletion works."""
-    expect(process.poll() is None, "the service did not start")
-    try:
-        return demo.http.get("/readyz").is_success
-    except httpx.TransportError:
-        return False
 
 
 # --- the steps
@@ -160,11 +79,11 @@ def deposit(demo: Demo, export: bytes, *, recipient: str, expires_in: str) -> di
 
 def look_at_the_disk(demo: Demo, export: bytes) -> None:
     """Ciphertext only: no line, no name of a patient, no file name, no secret lies in any file of the service."""
-    blob = next(path for path in stored(demo, "blobs") if path.name != "installation")
-    tell(f"{blob.relative_to(demo.data)}: {blob.stat().st_size:,} bytes for {len(export):,}, beginning with")
+    blob = next(path for path in stored(demo, "data/blobs") if path.name != "installation")
+    tell(f"{blob.relative_to(demo.service.folder)}: {blob.stat().st_size:,} bytes for {len(export):,}, beginning with")
     tell(blob.read_bytes()[:32].hex(" "))
     for path in stored(demo, "vault"):
-        tell(f"{path.relative_to(demo.data)}: {path.stat().st_size} bytes")
+        tell(f"{path.relative_to(demo.service.folder)}: {path.stat().st_size} bytes")
     sought = {name: name for name in (*FIRST_NAMES, *LAST_NAMES, "prélèvement", FILE_NAME)} | demo.secrets
     for path in stored(demo):
         content = path.read_bytes() if path.exists() else b""
@@ -188,13 +107,6 @@ def look_and_fail(demo: Demo, given: dict[str, Any]) -> None:
     refused(demo.http.post(f"{share}/claim", json=claim_body(given, "0000-0000-0000-0000")), 401, "wrong_password")
     stranger = {"link_secret": encode(bytes(32)), "password": given["password"]}
     refused(demo.http.post(f"{share}/claim", json=stranger), 404, "share_not_found")
-
-
-def refused(answer: httpx.Response, status: int, code: str) -> None:
-    """Expect this refusal, and tell it."""
-    said = answer.json()
-    expect((answer.status_code, said.get("code")) == (status, code), f"{status} {code} was promised, not {said}")
-    tell(f"{status} {code}: {said['title']}")
 
 
 def claim_and_fetch(demo: Demo, given: dict[str, Any], export: bytes) -> None:
@@ -229,7 +141,7 @@ def see_it_gone(demo: Demo, given: dict[str, Any]) -> None:
     ended = shown()
     tell(f"state {ended['state']} ({ended['ending']}), share {ended['shares'][0]['state']}, at {ended['deleted_at']}")
     keys = [path for path in stored(demo, "vault") if given["transfer_id"] in path.name]
-    blobs = [path for path in stored(demo, "blobs") if path.name != "installation"]
+    blobs = [path for path in stored(demo, "data/blobs") if path.name != "installation"]
     expect(not keys and not blobs, f"still on disk: {[*keys, *blobs]}")
     tell("on disk: no key of it in the vault, no blob")
 
@@ -247,9 +159,9 @@ def let_expire(demo: Demo, export: bytes) -> None:
 def review(demo: Demo) -> None:
     """What an administrator or auditor sees, offline, on the machine."""
     step("The retention report: caducee audit retention")
-    print(demo.command("audit", "retention"), end="")
+    print(demo.service.command("audit", "retention"), end="")
     step("The audit log: caducee audit log (shortened); no name, no label, no secret has a place in it")
-    log = demo.command("audit", "log", "--json")
+    log = demo.service.command("audit", "log", "--json")
     leaked = [what for what, text in demo.secrets.items() if text in log]
     expect(not leaked and FILE_NAME not in log, f"the audit log holds {leaked or 'the file name'}")
     for entry in json.loads(log):
@@ -257,19 +169,19 @@ def review(demo: Demo) -> None:
         rest = " ".join(f"{name}={entry[name]}" for name in ("size", "outcome", "lateness_ms") if name in entry)
         print(f"{entry['sequence']:>3} {entry['time'][11:23]} {entry['event']:<18} {who:<9} {whom:<6} {rest}")
     step("The log is whole: caducee audit verify")
-    print(demo.command("audit", "verify"), end="")
+    print(demo.service.command("audit", "verify"), end="")
 
 
 def stored(demo: Demo, part: str = "") -> list[Path]:
-    """The files under the data folder, or under a part of it."""
-    return sorted(path for path in (demo.data / part).rglob("*") if path.is_file())
+    """The files of the service, what it said included, or those of a part of it."""
+    return sorted(path for path in (demo.service.folder / part).rglob("*") if path.is_file())
 
 
-def play(demo: Demo) -> None:
+def tell_story(demo: Demo) -> None:
     """The story, in order."""
     export = make_export()
     step("A laboratory's token: caducee token create laboratory --role staff")
-    demo.token = json.loads(demo.command("token", "create", "laboratory", "--role", "staff", "--json"))["token"]
+    demo.token = json.loads(demo.service.command("token", "create", "laboratory", "--role", "staff", "--json"))["token"]
     demo.secrets["access token"] = demo.token
     step(f"Deposit an export of {PATIENTS:,} people, for the insurer, for an hour")
     given = deposit(demo, export, recipient="insurer", expires_in="1h")
@@ -286,22 +198,12 @@ def play(demo: Demo) -> None:
     review(demo)
 
 
-def main() -> int:
-    """Play in a scratch folder that is removed. Exit 1 with what deviated."""
-    if not CADUCEE.exists():
-        print(f"{CADUCEE} is missing: run `make setup`, then `make demo`")
-        return 1
-    with tempfile.TemporaryDirectory(prefix="caducee-demo-") as folder:
-        try:
-            with own_service(Path(folder)) as demo:
-                play(demo)
-        except (Deviation, httpx.HTTPError) as deviation:
-            print((Path(folder) / "service.log").read_text(encoding="utf-8")[-2_000:])
-            print(f"\nNOT as promised: {deviation}")
-            return 1
-    print("\nverified")
-    return 0
+def play(scratch: Path) -> None:
+    """Start the service in the scratch folder, and tell."""
+    service = Installation(scratch)
+    with service.serving() as http:
+        tell_story(Demo(http, service))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(play, name="demo", verdict="verified"))

@@ -16,16 +16,23 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from app.actions.delete_transfers import delete_transfers
 from app.actions.expire_keys import expire_keys
+from app.actions.keep_time import keep_time
+from app.actions.measure import Measures, measure
+from app.actions.reconcile import reconcile
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.domain.clock import Clock
+from app.high_water import DatabaseRolledBack
 from app.resources import Resources, open_resources
 from app.settings import Settings
+from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_folder import VaultFolder
+from scheduler.metrics import serve_metrics
 
 SWEEP_SECONDS = 1
 PURGE_SECONDS = 1
 CHECKPOINT_SECONDS = 300
+RECONCILE_SECONDS = 3600
 
 log = structlog.get_logger()
 
@@ -46,34 +53,67 @@ class Timetable:
         self._scheduler = BackgroundScheduler(
             timezone="UTC", executors={"default": ThreadPoolExecutor(4)}, job_defaults=defaults
         )
-        for job, seconds in ((self.sweep, SWEEP_SECONDS), (self.purge, PURGE_SECONDS), (self.sign, CHECKPOINT_SECONDS)):
+        for job, seconds in (
+            (self.sweep, SWEEP_SECONDS),
+            (self.purge, PURGE_SECONDS),
+            (self.sign, CHECKPOINT_SECONDS),
+            (self.reconcile, RECONCILE_SECONDS),
+        ):
             self._scheduler.add_job(_loud(job), "interval", seconds=seconds)
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; a job under way is finished."""
         self._scheduler.start()
-        _loud(self.sign)()
+        for job in (self.metrics, self.sign, self.reconcile):
+            _loud(job)()
         stop.wait()
         self._scheduler.shutdown(wait=True)
         if self._opened is not None:
             self._opened.close()
 
     def sweep(self) -> None:
-        """End and delete what is due; have a deletion signed at once."""
-        report = asyncio.run(delete_transfers(self._resources()))
+        """Judge the clock; end and delete what is due; have a deletion signed at once."""
+        report = asyncio.run(delete_transfers(self._resources(), assured=self._keep_time()))
         if report.ended or report.deleted or report.failed:
             log.info("sweep", ended=report.ended, deleted=report.deleted, failed=report.failed)
         if report.deleted:
             self.sign()
 
+    def _keep_time(self) -> bool:
+        """Keep the time; False when the database was rolled back under the running service, or when the vault cannot
+        keep the mark. Expiry never waits, but no such sweep counts as successful: the dead-man's switch goes.
+        """
+        try:
+            keep_time(self._resources())
+        except DatabaseRolledBack as error:
+            log.error("database_rolled_back", detail=str(error), alert=True)
+            return False
+        except StorageError as error:
+            log.error("mark_not_kept", detail=str(error), alert=True)
+            return False
+        return True
+
+    def reconcile(self) -> None:
+        """Destroy what belongs to nothing."""
+        reconcile(self._resources())
+
     def purge(self) -> None:
         """The vault's own end of every key: neither database nor blobs need to be there."""
-        expire_keys(self._vault, self._clock.now())
+        expire_keys(self._vault, self._clock)
 
     def sign(self) -> None:
         """Sign the log as it is; one at a time, so that the checkpoint kept is never an older one."""
         with self._signing_now:
             sign_checkpoint(self._resources(), self._signing)
+
+    def metrics(self) -> None:
+        """Serve `/metrics`, if a bind is set. Deletion does not wait for it: a taken port is loud, and nothing more."""
+        if self._settings.metrics_bind:
+            serve_metrics(self._settings.metrics_bind, self.measure)
+
+    def measure(self) -> Measures:
+        """For each scrape of `/metrics`."""
+        return measure(self._resources())
 
     def _resources(self) -> Resources:
         """The stores, opened by the first job that needs them and finds them; until then only the purge works."""

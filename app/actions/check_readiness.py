@@ -17,7 +17,11 @@ def check_readiness(resources: Resources) -> list[str]:
     try:
         with resources.database.reading() as connection:
             state = service_rows.get(connection)
-        resources.clock.observe(state.time_mark)
+        resources.clock.observe(mark=state.time_mark, anchor=state.anchor)
+        if state.locked_down_at is not None:
+            reasons.append("locked_down")
+        if state.clock_problem or resources.clock.judge().problem:
+            reasons.append("clock_not_trusted")
         if not deletion_is_assured(state.last_sweep_at, resources.clock.now(), resources.settings.deadman):
             reasons.append("retention_not_assured")
         installation = state.installation_id

@@ -35,6 +35,8 @@ from app.domain.errors import (
 )
 from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
+from app.fault_points import reach
+from app.gate import require_open_for_outflow
 from app.resources import Resources
 
 _NO_DIGEST = bytes(32)
@@ -105,6 +107,7 @@ async def claim_share(resources: Resources, share_id: str, presented: LinkAndPas
         # Others may have won while this one waited: then it costs no hashing.
         found = await resources.in_thread(_find, resources, share_id, presented)
         await resources.in_thread(_reserve_attempt, resources, found.share)
+        reach("claim.attempt_reserved")
         stretched = await _stretch(resources, found.share, password)
     return await resources.in_thread(_judge, resources, found, presented, stretched)
 
@@ -113,6 +116,7 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
     """Steps 1 and 2: what the link opens, if it still does."""
     now = resources.clock.now()
     with resources.database.reading() as connection:
+        require_open_for_outflow(resources, connection)
         share = share_rows.find(connection, share_id)
         transfer = transfer_rows.find(connection, share.transfer_id) if share else None
         files = transfer_rows.files_of(connection, [transfer.id]) if transfer else []
@@ -183,7 +187,9 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
         transfer_key = None
         if presented.link_secret is not None:
             transfer_key = key_ring.open_for_share(share, presented.link_secret, server_part)
+        reach("claim.key_opened")
         claim_id, token = _win(resources, found, presented, transfer_key, now)
+        reach("claim.won")
     except WrongPassword:
         raise _count_wrong(resources, share, presented.address, now) from None
     except BaseException:
@@ -227,6 +233,7 @@ def _win(
         delivered_at=None,
     )
     with resources.database.writing() as transaction:
+        require_open_for_outflow(resources, transaction.connection)
         _lock(transaction, share)
         if not share_rows.claim(transaction.connection, claim, resources.clock.now()):
             current = share_rows.find(transaction.connection, share.id)

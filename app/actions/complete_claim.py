@@ -6,6 +6,7 @@ from app.crypto.token import digest, same
 from app.db import endings, share_rows
 from app.domain.errors import ClaimNotFound
 from app.domain.share import ShareState
+from app.fault_points import reach
 from app.resources import Resources
 
 _NO_DIGEST = bytes(32)
@@ -21,4 +22,6 @@ def complete_claim(resources: Resources, *, claim_id: str, token: bytes, address
         if share is None:
             raise ClaimNotFound
         keys = endings.end_share(transaction, share, ShareState.COMPLETED, now=now, actor="recipient", address=address)
+    reach("complete.share_ended")
     resources.destroy_keys(keys)
+    reach("complete.keys_destroyed")

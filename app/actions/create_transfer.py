@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 
 from app.crypto import wrapping
 from app.crypto.token import new_id, new_secret
-from app.db import endings, service_rows, transfer_rows
+from app.db import endings, transfer_rows
 from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller
 from app.domain.audit_events import Entry, Event
-from app.domain.errors import InvalidRequest, RetentionNotAssured, VaultOutOfReach
-from app.domain.retention import deletion_is_assured
+from app.domain.errors import InvalidRequest, VaultOutOfReach
 from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import MAX_RECORDS, Ending, TransferState, checked_free_text
+from app.fault_points import reach
+from app.gate import require_open_for_intake
 from app.resources import Resources
 from app.storage.errors import StorageError
 
@@ -63,8 +64,10 @@ def create_transfer(
         now=now,
     )
     _insert(resources, row, caller)
+    reach("deposit.row_written")
     try:
         resources.vault.create(ShredKeyName(transfer_id, row.expires_at), shred_key)
+        reach("deposit.key_stored")
     except StorageError as error:
         _deny(resources, row)
         raise VaultOutOfReach from error
@@ -103,9 +106,7 @@ def _row(
 
 def _insert(resources: Resources, row: TransferRow, caller: Caller) -> None:
     with resources.database.writing() as transaction:
-        state = service_rows.get(transaction.connection)
-        if not deletion_is_assured(state.last_sweep_at, row.created_at, resources.settings.deadman):
-            raise RetentionNotAssured
+        require_open_for_intake(resources, transaction.connection)
         transfer_rows.create(transaction.connection, row)
         transaction.log(
             Entry(

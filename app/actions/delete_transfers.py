@@ -18,23 +18,24 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from app.db import endings, service_rows, share_rows, transfer_rows, whole_transfers
+from app.db import counter_rows, endings, service_rows, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.share_rows import ClaimRow, ShareRow
 from app.db.transfer_rows import FileRow, TransferRow
 from app.db.whole_transfers import WholeTransfer
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import end_at_window
-from app.domain.retention import FORGET_AFTER, RETRY_FIRST, retry_at
+from app.domain.retention import FORGET_AFTER, RETRY_FIRST, lateness_counts, retry_at
 from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.share import ShareState
 from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import OPEN_STATES, Ending, TransferState
+from app.fault_points import reach
 from app.resources import Resources
 from app.storage.errors import BlobBusy
 
-BATCH = 250
-TAKEN_FOR = timedelta(seconds=30)
+BATCH = 500
+TAKEN_FOR = timedelta(seconds=10)
 """A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
 
 BYTES_COUNT_AFTER = timedelta(hours=1)
@@ -67,6 +68,7 @@ class _Case(WholeTransfer):
 
     failure: str | None = None
     waiting: bool = False
+    done: bool = False
 
     @property
     def key_names(self) -> list[ShredKeyName]:
@@ -81,12 +83,15 @@ class _Case(WholeTransfer):
         return names
 
 
-async def delete_transfers(resources: Resources) -> SweepReport:
-    """One sweep over everything due. Raises only what stops it altogether (the database out of reach)."""
+async def delete_transfers(resources: Resources, *, assured: bool = True) -> SweepReport:
+    """One sweep over everything due. Raises only what stops it altogether (the database out of reach).
+
+    `assured` False: whatever it achieves, it does not count as successful.
+    """
     report = SweepReport()
     while batch := await resources.in_thread(_take_due, resources):
         await _attend(resources, batch, report)
-    await resources.in_thread(_record, resources, report)
+    await resources.in_thread(_record, resources, report, assured=assured)
     return report
 
 
@@ -117,7 +122,9 @@ async def _attend(resources: Resources, batch: list[TransferRow], report: SweepR
 
 async def _advance(resources: Resources, ids: list[str], report: SweepReport) -> None:
     """The steps, in order."""
+    reach("deletion.taken")
     report.ended += await resources.in_thread(_end_what_is_due, resources, ids)
+    reach("deletion.ended")
     cases = await resources.in_thread(_load, resources, ids)
     await _drop_abandoned_uploads(resources, cases)
     await resources.in_thread(_destroy_keys, resources, cases)
@@ -140,22 +147,19 @@ def _load_again(connection: Connection, cases: list[_Case]) -> dict[str, WholeTr
 
 def _end_what_is_due(resources: Resources, ids: list[str]) -> int:
     """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended."""
-    now, ended = resources.clock.now(), 0
-    cases = _load(resources, ids)
+    now = resources.clock.now()
+    cases = [case for case in _load(resources, ids) if case.transfer.state in OPEN_STATES]
+    expired: list[WholeTransfer] = [case for case in cases if now >= case.transfer.expires_at]
+    lapsed = [pair for case in cases if now < case.transfer.expires_at for pair in _lapsed(case, now)]
+    if not expired and not lapsed:
+        return 0
     with resources.database.writing() as transaction:
-        for case in cases:
-            if case.transfer.state not in OPEN_STATES:
-                continue
-            if now >= case.transfer.expires_at:
-                ended += bool(
-                    endings.deny_transfer(transaction, case.transfer, Ending.EXPIRED, now=now, actor="scheduler")
-                )
-                continue
-            for share, claim in _lapsed(case, now):
-                endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
+        keys = endings.deny_transfers(transaction, expired, Ending.EXPIRED, now=now, actor="scheduler")
+        for share, claim in lapsed:
+            endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
         # Ends have the sweeper look at once: that is this one, and no other need.
         transfer_rows.postpone(transaction.connection, ids, now + TAKEN_FOR)
-    return ended
+    return sum(name.share_id is None for name in keys)
 
 
 def _lapsed(case: _Case, now: datetime) -> list[tuple[ShareRow, ClaimRow]]:
@@ -199,21 +203,29 @@ def _destroy_keys(resources: Resources, cases: list[_Case]) -> None:
     if not cases:
         return
     resources.destroy_keys(name for case in cases for name in case.key_names)
-    for case in cases:
-        if any(resources.vault.holds(name) for name in case.key_names):
-            case.failure = "key_left"
+    _look_for_keys(resources, cases)
     if not resources.database.forget_deleted():
         for case in cases:
             case.failure = case.failure or "key_in_wal"
+    reach("deletion.keys_gone")
     _note_keys_destroyed(resources, [case for case in cases if case.failure is None])
+    reach("deletion.keys_noted")
+
+
+def _look_for_keys(resources: Resources, cases: list[_Case]) -> None:
+    held = resources.vault.held(name for case in cases for name in case.key_names)
+    for case in cases if held else []:
+        if not held.isdisjoint(case.key_names):
+            case.failure = "key_left"
 
 
 def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
     now = resources.clock.now()
     with resources.database.writing() as transaction:
+        ended = {case.transfer.id: [name.share_id for name in case.key_names if name.share_id] for case in cases}
+        every = [share_id for share_ids in ended.values() for share_id in share_ids]
+        noted = share_rows.mark_keys_destroyed(transaction.connection, every, now)
         for case in cases:
-            share_ids = [name.share_id for name in case.key_names if name.share_id]
-            noted = share_rows.mark_keys_destroyed(transaction.connection, share_ids, now)
             if case.transfer.state in OPEN_STATES:
                 transaction.log(
                     *(
@@ -224,7 +236,7 @@ def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
                             transfer=case.transfer.id,
                             share=share_id,
                         )
-                        for share_id in share_ids
+                        for share_id in ended[case.transfer.id]
                         if share_id in noted
                     )
                 )
@@ -243,19 +255,26 @@ async def _delete_bytes(resources: Resources, cases: list[_Case]) -> None:
         if own:
             case.failure = "bytes_left"
     deleted = [case for case in cases if not case.failure and case.transfer.state == TransferState.KEYS_DESTROYED]
+    if deleted:
+        reach("deletion.bytes_gone")
     await resources.in_thread(_note_step, resources, deleted, TransferState.BYTES_DELETED, Event.BYTES_DELETED)
 
 
 async def _verify(resources: Resources, cases: list[_Case]) -> int:
     """Look once more, at vault and blobs, before a transfer may read "deleted"."""
     cases = [case for case in cases if case.transfer.state == TransferState.BYTES_DELETED and not case.failure]
-    for case in cases:
-        if any([await resources.blobs.exists(file.blob_id) for file in case.files]):
+    left = await resources.blobs.present([file.blob_id for case in cases for file in case.files])
+    for case in cases if left else []:
+        if any(file.blob_id in left for file in case.files):
             case.failure = "bytes_left"
-        if any(resources.vault.holds(name) for name in case.key_names):
-            case.failure = "key_left"
+    await resources.in_thread(_look_for_keys, resources, cases)
     verified = [case for case in cases if not case.failure]
-    return await resources.in_thread(_note_step, resources, verified, TransferState.VERIFIED, Event.TRANSFER_DELETED)
+    if verified:
+        reach("deletion.bytes_noted")
+    count = await resources.in_thread(_note_step, resources, verified, TransferState.VERIFIED, Event.TRANSFER_DELETED)
+    if verified:
+        reach("deletion.verified")
+    return count
 
 
 def _note_step(resources: Resources, cases: list[_Case], state: TransferState, event: Event) -> int:
@@ -274,40 +293,56 @@ def _step(
     now = resources.clock.now()
     verified_at = now if state == TransferState.VERIFIED else None
     taken = transfer_rows.advance(transaction.connection, [case.transfer.id for case in cases], state, verified_at)
+    if verified_at:
+        late = [_lateness(case, now) for case in cases if case.transfer.id in taken]
+        counter_rows.add(transaction.connection, lateness_counts(late))
     for case in cases:
         case.transfer = replace(case.transfer, state=state, verified_at=verified_at)
-        entry = Entry(event=event, at=now, actor="scheduler", transfer=case.transfer.id, outcome=case.transfer.ending)
+        case.done = verified_at is not None
         if case.transfer.id in taken:
-            transaction.log(_with_accounts(entry, case, now) if verified_at else entry)
+            transaction.log(_step_entry(case, event, now))
     return len(taken)
 
 
-def _with_accounts(entry: Entry, case: _Case, now: datetime) -> Entry:
-    """What the log keeps of a transfer that is gone: how much it was, and how late its end was observed."""
-    due_at = min(case.transfer.expires_at, case.transfer.denied_at or now)
-    lateness = max(timedelta(0), now - due_at)
-    return replace(
-        entry,
+def _step_entry(case: _Case, event: Event, now: datetime) -> Entry:
+    """What the log keeps of a step; of a transfer that is gone, also how much it was, and how late its end was seen."""
+    transfer = case.transfer
+    if not case.done:
+        return Entry(event=event, at=now, actor="scheduler", transfer=transfer.id, outcome=transfer.ending)
+    return Entry(
+        event=event,
+        at=now,
+        actor="scheduler",
+        transfer=transfer.id,
+        outcome=transfer.ending,
         files=len(case.files),
         size=sum(file.size for file in case.files),
-        lateness_ms=int(lateness / timedelta(milliseconds=1)),
+        lateness_ms=int(_lateness(case, now) / timedelta(milliseconds=1)),
     )
 
 
+def _lateness(case: _Case, now: datetime) -> timedelta:
+    return max(timedelta(0), now - min(case.transfer.expires_at, case.transfer.denied_at or now))
+
+
 def _settle(resources: Resources, cases: list[_Case], report: SweepReport) -> None:
-    """Say of every transfer of the batch when to look at it next."""
+    """Say of every transfer of the batch when to look at it next; of those just verified it has been said."""
+    cases = [case for case in cases if not case.done]
+    if not cases:
+        return
     now = resources.clock.now()
     with resources.database.writing() as transaction:
         current = _load_again(transaction.connection, cases)
-        for case in cases:
-            if case.failure:
-                _note_failure(transaction, case, now)
-                report.failed += not case.waiting
-            elif case.transfer.state == TransferState.VERIFIED:
-                _settle_verified(transaction, case.transfer, now)
-            else:
-                next_due = now + RETRY_FIRST if case.waiting else _next_due(current[case.transfer.id], now)
-                transfer_rows.note_success(transaction.connection, case.transfer.id, next_due)
+        for case in (case for case in cases if case.failure):
+            _note_failure(transaction, case, now)
+            report.failed += not case.waiting
+        done = [case for case in cases if not case.failure]
+        old = [case.transfer.id for case in done if _is_to_forget(case.transfer, now)]
+        due = {case.transfer.id: _next_due(case, current[case.transfer.id], now) for case in done}
+        transfer_rows.note_success(transaction.connection, {one: at for one, at in due.items() if one not in old})
+        if old:
+            transfer_rows.forget_people(transaction.connection, old)
+            share_rows.forget_people(transaction.connection, old)
 
 
 def _note_failure(transaction: Transaction, case: _Case, now: datetime) -> None:
@@ -326,21 +361,19 @@ def _note_failure(transaction: Transaction, case: _Case, now: datetime) -> None:
     transfer_rows.note_failure(transaction.connection, transfer.id, failures, retry_at(now, failures))
 
 
-def _settle_verified(transaction: Transaction, transfer: TransferRow, now: datetime) -> None:
-    forget_at = (transfer.verified_at or now) + FORGET_AFTER
-    if now < forget_at:
-        transfer_rows.note_success(transaction.connection, transfer.id, forget_at)
-        return
-    transfer_rows.forget_people(transaction.connection, [transfer.id])
-    share_rows.forget_people(transaction.connection, [transfer.id])
+def _is_to_forget(transfer: TransferRow, now: datetime) -> bool:
+    return transfer.verified_at is not None and now >= transfer.verified_at + FORGET_AFTER
 
 
-def _next_due(whole: WholeTransfer, now: datetime) -> datetime:
-    """When an open transfer needs attention again: its expiry, a window's end, a lease's; soon if a request ended it or
-    one of its shares meanwhile.
+def _next_due(case: _Case, whole: WholeTransfer, now: datetime) -> datetime:
+    """When a transfer needs attention again: an open one at its expiry, a window's end, a lease's; soon if it was cut
+    short, or if a request ended it or one of its shares meanwhile (`whole` is it as it is now); a verified one when its
+    people are to be forgotten.
     """
+    if case.transfer.verified_at is not None:
+        return case.transfer.verified_at + FORGET_AFTER
     ended = any(share.state not in OPEN_SHARES and share.keys_destroyed_at is None for share in whole.shares)
-    if whole.transfer.state not in OPEN_STATES or ended:
+    if whole.transfer.state not in OPEN_STATES or ended or case.waiting:
         return now + RETRY_FIRST
     claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
     windows = [claim.window_until for claim in whole.claims if claim.share_id in claimed]
@@ -348,7 +381,7 @@ def _next_due(whole: WholeTransfer, now: datetime) -> datetime:
     return min([whole.transfer.expires_at, *windows, *leases])
 
 
-def _record(resources: Resources, report: SweepReport) -> None:
+def _record(resources: Resources, report: SweepReport, *, assured: bool) -> None:
     """The sweep reached its end: raise the time mark, and if nothing due kept a key, put off the dead-man's switch.
 
     Transfers that failed earlier and wait for their next try count too.
@@ -357,4 +390,8 @@ def _record(resources: Resources, report: SweepReport) -> None:
     with resources.database.writing() as transaction:
         report.keys_left = transfer_rows.count_keys_left(transaction.connection)
         report.bytes_left = transfer_rows.count_bytes_left(transaction.connection, now - BYTES_COUNT_AFTER)
-        service_rows.record_sweep(transaction.connection, now, succeeded=report.succeeded)
+        if service_rows.get(transaction.connection).clock_problem is None:  # else `keep_time` counts the waiting by it
+            service_rows.keep_mark(transaction.connection, now)
+        counter_rows.add(transaction.connection, {"sweeps" if report.succeeded and assured else "sweeps_failed": 1})
+        if report.succeeded and assured:
+            service_rows.record_sweep(transaction.connection, now)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from app import key_ring
 from app.crypto import chunked
 from app.crypto.token import new_id
-from app.db import access_token_rows, service_rows, transfer_rows
+from app.db import access_token_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.transfer_rows import FileRow, TransferRow
 from app.domain.access_token import Caller, require_valid
@@ -27,15 +27,15 @@ from app.domain.errors import (
     BlobsOutOfReach,
     DiskNearlyFull,
     NotAuthenticated,
-    RetentionNotAssured,
     TooLarge,
     TransferEnded,
     TransferIsSealed,
     TransferNotFound,
 )
 from app.domain.file_meta import FileMeta
-from app.domain.retention import deletion_is_assured
 from app.domain.transfer import FileState, require_open, require_taking_files
+from app.fault_points import reach
+from app.gate import require_open_for_intake, require_open_for_outflow
 from app.resources import Resources
 from app.storage import errors as storage_errors
 from app.storage.blob_store import BlobWriter
@@ -73,6 +73,7 @@ async def deposit_file(
     TooLarge, DiskNearlyFull, VaultOutOfReach, ClientTooSlow. Whatever it raises, nothing of the file is left.
     """
     admitted = await resources.in_thread(_admit, resources, caller, transfer_id, client_key, arriving)
+    reach("deposit.file_row_written")
     try:
         row = await _receive(resources, caller, admitted, arriving)
     except BaseException:
@@ -99,9 +100,7 @@ def _admit(resources: Resources, caller: Caller, transfer_id: str, client_key: b
     transfer = _require_admissible(transfer, caller, now)
     keys = key_ring.open_for_owner(resources.vault, transfer, client_key, now)
     with resources.database.writing() as transaction:
-        state = service_rows.get(transaction.connection)
-        if not deletion_is_assured(state.last_sweep_at, now, resources.settings.deadman):
-            raise RetentionNotAssured
+        require_open_for_intake(resources, transaction.connection)
         transfer = _require_admissible(
             transfer_rows.find(transaction.connection, transfer_id, for_update=True), caller, now
         )
@@ -157,6 +156,7 @@ async def _receive(resources: Resources, caller: Caller, admitted: _Admitted, ar
         writer = await resources.blobs.create(row.blob_id)
         try:
             await _encrypt(resources, admitted, arriving.body, encryptor, writer)
+            reach("deposit.body_written")
             arrived = _arrived(admitted, arriving, encryptor.size)
             await writer.commit(then=lambda: _finish(resources, caller, transfer, arrived))
         except BaseException:
@@ -199,6 +199,7 @@ async def _encrypt(
                 raise TransferEnded
             for piece in encryptor.update(data):
                 await writer.write(piece)
+                reach("deposit.body_half")
         await writer.write(encryptor.finish())
 
 
@@ -206,6 +207,7 @@ def _check_running(resources: Resources, transfer: TransferRow, row: FileRow) ->
     """Each second: the upload stops when its transfer has ended, and renews its lease once that is half over."""
     now = resources.clock.now()
     with resources.database.reading() as connection:
+        require_open_for_outflow(resources, connection)
         current = transfer_rows.find(connection, transfer.id)
         lease_until = transfer_rows.lease_of(connection, row.blob_id)
         _require_token(connection, transfer, now)
@@ -220,6 +222,7 @@ def _check_running(resources: Resources, transfer: TransferRow, row: FileRow) ->
 
 def _finish(resources: Resources, caller: Caller, transfer: TransferRow, row: FileRow) -> None:
     """The blob is durable: let the file count, if its transfer still takes it."""
+    reach("deposit.blob_committed")
     now = resources.clock.now()
     with resources.database.writing() as transaction:
         connection = transaction.connection
@@ -242,6 +245,7 @@ def _finish(resources: Resources, caller: Caller, transfer: TransferRow, row: Fi
                 size=row.size,
             )
         )
+    reach("deposit.file_finished")
 
 
 async def _undo(resources: Resources, row: FileRow) -> None:

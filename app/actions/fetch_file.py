@@ -22,6 +22,7 @@ from app.domain.claim import DELIVERED_WINDOW, window_end
 from app.domain.errors import BlobsOutOfReach, ClaimedByProof, ClaimEnded, ClaimExhausted, ClaimNotFound, FileNotFound
 from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
+from app.gate import require_open_for_outflow
 from app.resources import Resources
 from app.storage.blob_store import BlobReader
 from app.storage.errors import StorageError
@@ -43,6 +44,7 @@ def require_standing(resources: Resources, claim_id: str, token: bytes) -> Stand
     """The claim, if the token is its own and its window is open. Raises ClaimNotFound, ClaimEnded."""
     now = resources.clock.now()
     with resources.database.reading() as connection:
+        require_open_for_outflow(resources, connection)
         claim = share_rows.find_claim(connection, claim_id)
         share = share_rows.find(connection, claim.share_id) if claim else None
         files = transfer_rows.files_of(connection, [claim.transfer_id]) if claim else []
@@ -179,6 +181,7 @@ class Download:
         now, claim = self.resources.clock.now(), self.standing.claim
         moved, self._moved = self._moved, False
         with self.resources.database.reading() as connection:
+            require_open_for_outflow(self.resources, connection)
             share = share_rows.find(connection, claim.share_id)
             current = share_rows.find_claim(connection, claim.id)
         if moved:

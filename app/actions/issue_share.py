@@ -25,6 +25,8 @@ from app.domain.errors import (
 from app.domain.share import ShareState
 from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import FileState, checked_free_text, require_open
+from app.fault_points import reach
+from app.gate import require_open_for_outflow
 from app.resources import Resources
 from app.storage.errors import StorageError
 
@@ -120,6 +122,7 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
     """The row, then the vault, as for transfers: a share whose key did not get there cannot be claimed and is ended."""
     with resources.database.writing() as transaction:
         connection = transaction.connection
+        require_open_for_outflow(resources, connection)
         transfer = transfer_rows.find(connection, row.transfer_id, for_update=True)
         files = transfer_rows.files_of(connection, [row.transfer_id])
         _require_shareable(transfer, files, caller, row.issued_at)
@@ -137,8 +140,10 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
                 expires_at=row.expires_at,
             )
         )
+    reach("share.row_written")
     try:
         resources.vault.create(ShredKeyName(row.transfer_id, row.expires_at, row.id), share_shred_key)
+        reach("share.key_stored")
     except StorageError as error:
         with resources.database.writing() as transaction:
             endings.end_share(transaction, row, ShareState.WITHDRAWN, now=resources.clock.now(), actor="system")

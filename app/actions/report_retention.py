@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.db import service_rows, transfer_rows
+from app.db import counter_rows, service_rows, transfer_rows
 from app.domain.retention import deletion_is_assured
 from app.resources import Resources
 from app.storage.errors import StorageError
@@ -16,54 +16,82 @@ from app.storage.errors import StorageError
 SLACK = timedelta(seconds=5)
 """A sweep each second needs a moment: what is due for less than this is on its way, not overdue."""
 
+GAPS_SHOWN = timedelta(days=30)
+FAILING_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class VaultSeen:
+    """What the vault itself says: keys past their expiry, hours that ended; or why it cannot be asked."""
+
+    keys_past_due: int | None
+    hours_past_due: int | None
+    problem: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
-    """What is held, what is overdue, and whether the sweeper works. Lateness in seconds."""
+    """What is held, what is overdue, and whether the sweeper works. Lateness in seconds; gaps as (from, to);
+    `lateness_by_day` as (day, deletions, worst lateness).
+    """
 
     at: datetime
     transfers: dict[str, int]
+    ages_by_day: list[int]
     overdue: int
     worst_lateness_s: int
     failing: list[str]
-    keys_past_due: int | None
+    vault: VaultSeen
+    orphans: int | None
     last_sweep_at: datetime | None
     sweeping: bool
-    vault_problem: str | None
+    gaps: list[tuple[datetime, datetime]]
+    lateness: dict[str, int]
+    lateness_by_day: list[tuple[datetime, int, float]]
+    clock_problem: str | None
+    locked_down_at: datetime | None
+    last_drill_at: datetime | None
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 something is overdue, 2 it cannot be proved."""
-        if not self.sweeping or self.keys_past_due is None:
+        """0 clean, 1 something is overdue or orphaned, 2 it cannot be proved."""
+        if not self.sweeping or self.vault.problem or self.orphans is None or self.clock_problem:
             return 2
-        return 1 if self.overdue or self.keys_past_due or self.failing else 0
+        wrong = (self.overdue, self.failing, self.vault.keys_past_due, self.vault.hours_past_due, self.orphans)
+        return 1 if any(wrong) else 0
 
 
-def report_retention(resources: Resources) -> RetentionReport:
-    """Look at the database and the vault, each for itself."""
-    now = resources.clock.now()
+def report_retention(resources: Resources, *, orphans: int | None) -> RetentionReport:
+    """Look at the database and the vault, each for itself. `orphans`: how many there are, None if nobody could tell."""
+    judgement = resources.clock.judge()
+    now = judgement.now
+    vault = _vault_seen(resources, now - SLACK)
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
-        counts = transfer_rows.count_by_state(connection)
         overdue, oldest = transfer_rows.overdue(connection, now - SLACK)
-        failing = [row.id for row in transfer_rows.failing(connection, 100)]
-    keys, problem = _keys_past_due(resources, now - SLACK)
-    return RetentionReport(
-        at=now,
-        transfers=counts,
-        overdue=overdue,
-        worst_lateness_s=int((now - oldest).total_seconds()) if oldest else 0,
-        failing=failing,
-        keys_past_due=keys,
-        last_sweep_at=state.last_sweep_at,
-        sweeping=deletion_is_assured(state.last_sweep_at, now, resources.settings.deadman),
-        vault_problem=problem,
-    )
+        return RetentionReport(
+            at=now,
+            transfers=transfer_rows.count_by_state(connection),
+            ages_by_day=transfer_rows.held_by_age(connection, now, resources.settings.max_lifetime.days + 1),
+            overdue=overdue,
+            worst_lateness_s=int((now - oldest).total_seconds()) if oldest else 0,
+            failing=[row.id for row in transfer_rows.failing(connection, FAILING_SHOWN)],
+            vault=vault,
+            orphans=orphans,
+            last_sweep_at=state.last_sweep_at,
+            sweeping=deletion_is_assured(state.last_sweep_at, now, resources.settings.deadman),
+            gaps=service_rows.gaps_since(connection, now - GAPS_SHOWN),
+            lateness={n: c for n, c in counter_rows.every(connection).items() if n.startswith("lateness_")},
+            lateness_by_day=transfer_rows.lateness_by_day(connection, now - GAPS_SHOWN),
+            clock_problem=state.clock_problem or judgement.problem,
+            locked_down_at=state.locked_down_at,
+            last_drill_at=state.last_drill_at,
+        )
 
 
-def _keys_past_due(resources: Resources, due: datetime) -> tuple[int | None, str | None]:
-    """Ask the vault itself: its entries' names carry their expiry."""
+def _vault_seen(resources: Resources, due: datetime) -> VaultSeen:
     try:
-        return sum(name.expires_at <= due for name in resources.vault.names()), None
+        keys = sum(name.expires_at <= due for name in resources.vault.names())
+        return VaultSeen(keys, resources.vault.ended_hours(due))
     except StorageError as error:
-        return None, str(error)
+        return VaultSeen(None, None, str(error))

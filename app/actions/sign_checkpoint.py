@@ -38,7 +38,7 @@ def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheck
         root = audit_rows.root(connection, size)
         signer = signing.signer(origin)
         kept = signing.last_checkpoint()
-        if kept:
+        if kept and kept.startswith(f"{origin}\n"):  # else: the last one of an origin that was given up
             earlier = Checkpoint.parse(Verifier.parse(signer.verifier_key).verify(kept))
             if earlier.size > size or audit_rows.root(connection, earlier.size) != earlier.root:
                 raise LogRolledBack(f"the log has {size} entries and does not contain the {earlier.size} signed before")

@@ -15,7 +15,7 @@ from app.crypto.errors import NoteInvalid
 from app.crypto.signed_note import Checkpoint, Verifier
 from app.db import audit_rows, service_rows
 from app.db.audit_rows import StoredCheckpoint, StoredEntry
-from app.domain.audit_events import log_time
+from app.domain.audit_events import Event, log_time
 from app.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
@@ -49,24 +49,33 @@ def verify_log(
         notes = list(audit_rows.checkpoints(connection))
         origin = service_rows.get(connection).log_origin
     try:
-        expected = _signed_roots(notes, origin, signing)
-        _check_entries(resources, size, expected, progress)
+        expected, other_origins = _signed_roots(notes, origin, signing)
+        quoted = _check_entries(resources, size, expected, progress)
+        _require_given_up(other_origins, quoted)
     except _Found as found:
         return LogVerdict(size, len(notes), found.problem, found.sequence)
     return LogVerdict(size, len(notes))
 
 
-def _signed_roots(notes: list[StoredCheckpoint], origin: str, signing: SigningFolder) -> dict[int, bytes]:
-    """The roots that were signed, by size: those in the database, and the last one, which is kept outside it."""
+def _signed_roots(
+    notes: list[StoredCheckpoint], origin: str, signing: SigningFolder
+) -> tuple[dict[int, bytes], dict[str, int]]:
+    """The roots that were signed, by size: those in the database, and the last one, which is kept outside it. And the
+    other origins that checkpoints carry, each with a size: those of before a restored database was accepted.
+    """
     public_key = signing.verifier_key()
     kept = signing.last_checkpoint()
     if public_key is None or kept is None:
         if notes:
             raise _Found("there are checkpoints, but the signing folder has no public key or checkpoint")
-        return {}
+        return {}, {}
     verifier = Verifier.parse(public_key)
     signed: dict[int, bytes] = {}
+    others: dict[str, int] = {}
     for note, size in [*((stored.note, stored.size) for stored in notes), (kept, None)]:
+        if _origin_of(note) != origin:
+            others[_origin_of(note)] = size or 0
+            continue
         try:
             checkpoint = Checkpoint.parse(verifier.verify(note))
         except NoteInvalid as error:
@@ -75,13 +84,28 @@ def _signed_roots(notes: list[StoredCheckpoint], origin: str, signing: SigningFo
             raise _Found(f"the checkpoint over {checkpoint.size} entries belongs to another log or size")
         if signed.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
             raise _Found(f"two checkpoints over {checkpoint.size} entries contradict each other: the log was forked")
-    return signed
+    return signed, others
+
+
+def _origin_of(note: str) -> str:
+    return note.partition("\n")[0]
+
+
+def _require_given_up(origins: dict[str, int], quoted: set[str]) -> None:
+    """A checkpoint of another origin is no contradiction if the log itself quotes that origin as given up."""
+    for origin, size in origins.items():
+        if origin not in quoted:
+            which = f"the checkpoint over {size} entries" if size else "the last checkpoint"
+            raise _Found(f"{which} belongs to another log, and no restored database explains it")
 
 
 def _check_entries(
     resources: Resources, size: int, signed: dict[int, bytes], progress: Callable[[int, int], None]
-) -> None:
-    """Recompute the tree from the entries' content; compare leaves, stored nodes and signed roots as they come."""
+) -> set[str]:
+    """Recompute the tree from the entries' content; compare leaves, stored nodes and signed roots as they come.
+    Answers the origins that were given up: the log quotes a checkpoint of each.
+    """
+    quoted: set[str] = set()
     frontier = merkle.Frontier()
     since = 0
     if signed.get(0, merkle.EMPTY_ROOT) != merkle.EMPTY_ROOT:
@@ -90,7 +114,9 @@ def _check_entries(
     for entry in _entries(resources, size):
         if entry.sequence != frontier.size:
             raise _Found("an entry is missing", frontier.size)
-        _check_content(entry)
+        fields = _checked_fields(entry)
+        if fields.get("event") == Event.DATABASE_RESTORED:
+            quoted.add(_origin_of(str(fields.get("quoted"))))
         frontier.append(entry.leaf_hash)
         nodes.check(entry.sequence, entry.leaf_hash)
         if frontier.size in signed:
@@ -105,6 +131,7 @@ def _check_entries(
             f"the log was cut: {max([size, *beyond])} entries existed, {frontier.size} are left", frontier.size
         )
     progress(size, size)
+    return quoted
 
 
 def _entries(resources: Resources, size: int) -> Iterator[StoredEntry]:
@@ -118,7 +145,7 @@ def _entries(resources: Resources, size: int) -> Iterator[StoredEntry]:
         start = page[-1].sequence + 1
 
 
-def _check_content(entry: StoredEntry) -> None:
+def _checked_fields(entry: StoredEntry) -> dict[str, object]:
     if entry.content is None:
         raise _Found("an entry's content was removed without being pruned", entry.sequence)
     if merkle.leaf_hash(entry.content.encode()) != entry.leaf_hash:
@@ -128,6 +155,7 @@ def _check_content(entry: StoredEntry) -> None:
         raise _Found("entries were reordered", entry.sequence)
     if fields.get("time") != log_time(entry.at):
         raise _Found("an entry's time was changed beside its content", entry.sequence)
+    return fields
 
 
 def _fields_of(content: str) -> dict[str, object]:

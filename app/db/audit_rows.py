@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import rfc8785
 from sqlalchemy import Connection, bindparam, func, insert, select, text
 
 from app.crypto import merkle
+from app.crypto.canonical_json import canonical_json
 from app.crypto.encoding import encode
 from app.db.tables import audit_checkpoints, audit_entries, audit_nodes
 from app.domain.audit_events import Entry
@@ -50,7 +50,7 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
 
     rows = []
     for sequence, entry in enumerate(entries, first):
-        content = rfc8785.dumps(entry.content(sequence, encode(secrets.token_bytes(SALT_BYTES))))
+        content = canonical_json(entry.content(sequence, encode(secrets.token_bytes(SALT_BYTES))))
         leaf = merkle.leaf_hash(content)
         rows.append({"sequence": sequence, "at": entry.at, "content": content.decode(), "leaf_hash": leaf})
         fresh[0, sequence] = leaf

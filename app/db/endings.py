@@ -13,6 +13,7 @@ from app.db import share_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.share_rows import ShareRow
 from app.db.transfer_rows import TransferRow
+from app.db.whole_transfers import WholeTransfer
 from app.domain import share as share_rules
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
@@ -42,7 +43,7 @@ def end_share(
     """
     connection = transaction.connection
     transfer = transfer_rows.find(connection, share.transfer_id, for_update=True)
-    if transfer is None or not share_rows.end(connection, share.id, state, now):
+    if transfer is None or not share_rows.end(connection, [share.id], state, now):
         return []
     transaction.log(
         Entry(
@@ -64,17 +65,31 @@ def deny_transfer(
     transaction: Transaction, transfer: TransferRow, ending: Ending, *, now: datetime, actor: str
 ) -> list[ShredKeyName]:
     """End a transfer and its open shares. Answers the keys to destroy now; empty when it had ended before."""
+    whole = WholeTransfer(transfer, shares=share_rows.of_transfers(transaction.connection, [transfer.id]))
+    return deny_transfers(transaction, [whole], ending, now=now, actor=actor)
+
+
+def deny_transfers(
+    transaction: Transaction, wholes: list[WholeTransfer], ending: Ending, *, now: datetime, actor: str
+) -> list[ShredKeyName]:
+    """The same for many, in as many statements as for one."""
     connection = transaction.connection
-    if not transfer_rows.deny(connection, transfer.id, ending, now):
+    denied = transfer_rows.deny(connection, [whole.transfer.id for whole in wholes], ending, now)
+    if not denied:
         return []
-    transfer_rows.strip_files(connection, [transfer.id])
-    keys = [ShredKeyName(transfer.id, transfer.expires_at)]
+    transfer_rows.strip_files(connection, list(denied))
+    wholes = [whole for whole in wholes if whole.transfer.id in denied]
     state = _SHARES_END_AS.get(ending, ShareState.WITHDRAWN)
-    for share in share_rows.of_transfers(connection, [transfer.id]):
-        if share_rows.end(connection, share.id, state, now):
+    ended = share_rows.end(connection, [share.id for whole in wholes for share in whole.shares], state, now)
+    keys = []
+    for transfer, shares in ((whole.transfer, whole.shares) for whole in wholes):
+        keys.append(ShredKeyName(transfer.id, transfer.expires_at))
+        for share in (share for share in shares if share.id in ended):
+            keys.append(ShredKeyName(transfer.id, share.expires_at, share.id))
             transaction.log(
                 Entry(event=_SHARE_EVENTS[state], at=now, actor=actor, transfer=transfer.id, share=share.id)
             )
-            keys.append(ShredKeyName(transfer.id, share.expires_at, share.id))
-    transaction.log(Entry(event=Event.TRANSFER_DENIED, at=now, actor=actor, transfer=transfer.id, outcome=ending.value))
+        transaction.log(
+            Entry(event=Event.TRANSFER_DENIED, at=now, actor=actor, transfer=transfer.id, outcome=ending.value)
+        )
     return keys

@@ -68,7 +68,7 @@ class Database:
         # Writers of one process queue here, fairly and at once, for one connection, whose cache stays warm.
         self._turn = threading.Lock()
         self._writer = create_engine(parsed, hide_parameters=True, pool_size=1, connect_args={"timeout": 0})
-        for engine, begin in ((self._reader, _begin_reading), (self._writer, _begin_writing)):
+        for engine, begin in ((self._reader, begin_reading), (self._writer, _begin_writing)):
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", begin)
 
@@ -185,7 +185,8 @@ def _cut_log(raw: Any) -> bool:
     return False
 
 
-def _begin_reading(connection: Connection) -> None:
+def begin_reading(connection: Connection) -> None:
+    """Begin by hand, as the driver is told not to."""
     connection.exec_driver_sql("BEGIN")
 
 

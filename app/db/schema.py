@@ -43,8 +43,15 @@ def upgrade(database: Database) -> None:
 
 def require_current(database: Database) -> None:
     """Raise SchemaOutdated unless the schema is this program's; an empty database is built first."""
-    current, newest = current_revision(database), newest_revision()
-    if current is None:
+    if current_revision(database) is None:
         upgrade(database)
-    elif current != newest:
-        raise SchemaOutdated(f"the database is at {current}, this program needs {newest}: run `caducee db upgrade`")
+    else:
+        require_this_schema(database)
+
+
+def require_this_schema(database: Database) -> None:
+    """Raise SchemaOutdated unless the schema is this program's."""
+    current, newest = current_revision(database), newest_revision()
+    if current != newest:
+        at = current or "no version"
+        raise SchemaOutdated(f"the database is at {at}, this program needs {newest}: run `caducee db upgrade`")

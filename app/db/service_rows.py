@@ -1,29 +1,45 @@
-"""The one row about this installation: its id, its log's origin, the time mark and the last sweep."""
+"""The one row about this installation: its id, its log's origin, its time, its last sweep, its lockdown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, insert, select, update
 
-from app.db.tables import service_state
+from app.db.tables import service_state, sweep_gaps
+from app.domain.clock import Anchor, Uptime
+
+LONG_GAP = timedelta(seconds=60)
+"""A sweep runs each second; a pause longer than this is kept for the retention report."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """What this installation is and how its deletion fares."""
+    """What this installation is and how its deletion fares. Boot clock and waiting time in seconds."""
 
     installation_id: str
     created_at: datetime
     log_origin: str
     time_mark: datetime
-    last_sweep_at: datetime | None
+    anchor_at: datetime | None = None
+    anchor_boot_id: str | None = None
+    anchor_boot_seconds: float | None = None
+    clock_problem: str | None = None
+    clock_waited_seconds: float = 0.0
+    last_sweep_at: datetime | None = None
+    last_drill_at: datetime | None = None
+    locked_down_at: datetime | None = None
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """The clock's anchor, once one was stored."""
+        if self.anchor_at is None or self.anchor_boot_id is None or self.anchor_boot_seconds is None:
+            return None
+        return Anchor(self.anchor_at, Uptime(self.anchor_boot_id, self.anchor_boot_seconds))
 
 
-_COLUMNS = [
-    service_state.c[name] for name in ("installation_id", "created_at", "log_origin", "time_mark", "last_sweep_at")
-]
+_COLUMNS = [service_state.c[name] for name in ServiceState.__dataclass_fields__]
 
 _SELECT = select(*_COLUMNS)  # built once: every deposit asks
 
@@ -45,7 +61,51 @@ def create(connection: Connection, state: ServiceState) -> None:
     connection.execute(insert(service_state).values(id=1, **values))
 
 
-def record_sweep(connection: Connection, now: datetime, *, succeeded: bool) -> None:
-    """Raise the time mark, and note the sweep if it succeeded."""
-    values = {"time_mark": now, "last_sweep_at": now} if succeeded else {"time_mark": now}
-    connection.execute(update(service_state).where(service_state.c.time_mark <= now).values(values))
+def record_sweep(connection: Connection, now: datetime) -> None:
+    """Note a sweep that succeeded, and the gap before it if that was a long one."""
+    last = connection.execute(select(service_state.c.last_sweep_at)).scalar()
+    if last is not None and now - last > LONG_GAP:
+        connection.execute(insert(sweep_gaps).values(ended_at=now, began_at=last))
+    connection.execute(update(service_state).values(last_sweep_at=now))
+
+
+def gaps_since(connection: Connection, moment: datetime) -> list[tuple[datetime, datetime]]:
+    """The long gaps between successful sweeps that ended after that moment: (from, to)."""
+    query = select(sweep_gaps.c.began_at, sweep_gaps.c.ended_at).where(sweep_gaps.c.ended_at >= moment)
+    return [(began, ended) for began, ended in connection.execute(query.order_by(sweep_gaps.c.ended_at))]
+
+
+def record_drill(connection: Connection, now: datetime) -> None:
+    """Note a restore drill that passed."""
+    connection.execute(update(service_state).values(last_drill_at=now))
+
+
+def keep_mark(connection: Connection, now: datetime) -> None:
+    """Raise the highest time accepted."""
+    connection.execute(update(service_state).where(service_state.c.time_mark < now).values(time_mark=now))
+
+
+def keep_anchor(connection: Connection, anchor: Anchor) -> None:
+    """Keep the moment that time is counted from."""
+    connection.execute(
+        update(service_state).values(
+            anchor_at=anchor.wall,
+            anchor_boot_id=anchor.uptime.boot_id,
+            anchor_boot_seconds=anchor.uptime.seconds,
+        )
+    )
+
+
+def keep_clock_problem(connection: Connection, problem: str | None, waited_seconds: float) -> None:
+    """Keep why the host's clock is not believed (None: it is), and for how long the service has run like that."""
+    connection.execute(update(service_state).values(clock_problem=problem, clock_waited_seconds=waited_seconds))
+
+
+def set_lockdown(connection: Connection, since: datetime | None) -> None:
+    """Begin (a time) or end (None) the lockdown."""
+    connection.execute(update(service_state).values(locked_down_at=since))
+
+
+def set_log_origin(connection: Connection, origin: str) -> None:
+    """Begin a new origin of the log."""
+    connection.execute(update(service_state).values(log_origin=origin))

@@ -119,17 +119,30 @@ def claim(connection: Connection, row: ClaimRow, now: datetime) -> bool:
     return True
 
 
-def end(connection: Connection, share_id: str, state: ShareState, now: datetime) -> bool:
-    """End an open share: its wrapped keys go in the same statement's transaction. False when it had ended before."""
-    ended = connection.execute(
+def end(connection: Connection, share_ids: Sequence[str], state: ShareState, now: datetime) -> set[str]:
+    """End open shares: their wrapped keys go in the same transaction. Answers those that had not ended before."""
+    if not share_ids:
+        return set()
+    ending = (
         update(shares)
-        .where(shares.c.id == share_id, shares.c.state.in_(OPEN_STATES))
+        .where(shares.c.id.in_(share_ids), shares.c.state.in_(OPEN_STATES))
         .values(state=state, ended_at=now, wrapped_key=None)
     )
-    if ended.rowcount != 1:
-        return False
-    connection.execute(update(claims).where(claims.c.share_id == share_id).values(wrapped_key=None))
-    return True
+    ended = set(connection.execute(ending.returning(shares.c.id)).scalars())
+    if ended:
+        connection.execute(update(claims).where(claims.c.share_id.in_(ended)).values(wrapped_key=None))
+    return ended
+
+
+def open_ones(connection: Connection) -> list[ShareRow]:
+    """All shares that can be claimed or are being fetched."""
+    return [_share(row) for row in connection.execute(select(*_SHARE).where(shares.c.state.in_(OPEN_STATES)))]
+
+
+def with_keys(connection: Connection, share_ids: Iterable[str]) -> set[str]:
+    """Those of these shares that may still have a key: open, or ended without that having been observed."""
+    query = select(shares.c.id).where(shares.c.id.in_(list(share_ids)), shares.c.keys_destroyed_at.is_(None))
+    return set(connection.execute(query).scalars())
 
 
 def mark_keys_destroyed(connection: Connection, share_ids: Sequence[str], now: datetime) -> set[str]:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -68,8 +69,29 @@ service_state = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("log_origin", String(200), nullable=False),
     Column("time_mark", UtcTime, nullable=False, comment="the highest time ever accepted"),
+    Column("anchor_at", UtcTime, comment="the moment that time is counted from, with its boot clock"),
+    Column("anchor_boot_id", String(64)),
+    Column("anchor_boot_seconds", Float),
+    Column("clock_problem", String(200), comment="why the clock is not believed; deposits and fetches are refused"),
+    Column("clock_waited_seconds", Float, nullable=False),
     Column("last_sweep_at", UtcTime, comment="the end of the last sweep that succeeded"),
+    Column("last_drill_at", UtcTime, comment="the last restore drill that passed"),
+    Column("locked_down_at", UtcTime),
     CheckConstraint("id = 1", name="single_row"),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(60), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+sweep_gaps = Table(
+    "sweep_gaps",
+    metadata,
+    Column("ended_at", UtcTime, primary_key=True, comment="the sweep that succeeded after the gap"),
+    Column("began_at", UtcTime, nullable=False, comment="the sweep that succeeded before it"),
 )
 
 access_tokens = Table(

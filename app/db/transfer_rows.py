@@ -6,15 +6,16 @@ lease, at a retry. One index over it answers, each second, whether anything at a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, insert, select, type_coerce, update
 
 from app.crypto.token import is_id
 from app.db.tables import UtcTime, files, transfers
+from app.domain.retention import FORGET_AFTER
 from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, FileState, TransferState
 
 
@@ -55,6 +56,9 @@ class FileRow:
     created_at: datetime
     lease_until: datetime | None
 
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400_000_000  # microseconds, as times are stored
 
 _TRANSFER = [transfers.c[name] for name in TransferRow.__dataclass_fields__]
 _FILE = [files.c[name] for name in FileRow.__dataclass_fields__]
@@ -155,16 +159,16 @@ def close(connection: Connection, transfer_id: str, now: datetime) -> None:
     )
 
 
-def deny(connection: Connection, transfer_id: str, ending: Ending, now: datetime) -> bool:
-    """The one step that ends a transfer: no request opens it from here on, its wrapped key is gone, the sweeper
-    takes over. False when it had ended before.
+def deny(connection: Connection, transfer_ids: Sequence[str], ending: Ending, now: datetime) -> set[str]:
+    """The one step that ends transfers: no request opens them from here on, their wrapped keys are gone, the sweeper
+    takes over. Answers those that had not ended before.
     """
-    denied = connection.execute(
+    denied = (
         update(transfers)
-        .where(transfers.c.id == transfer_id, transfers.c.state.in_(OPEN_STATES))
+        .where(transfers.c.id.in_(transfer_ids), transfers.c.state.in_(OPEN_STATES))
         .values(state=TransferState.DENIED, ending=ending, denied_at=now, owner_wrap=None, due_at=now, failures=0)
     )
-    return denied.rowcount == 1
+    return set(connection.execute(denied.returning(transfers.c.id)).scalars())
 
 
 def find_all(connection: Connection, transfer_ids: Sequence[str], *, for_update: bool = False) -> list[TransferRow]:
@@ -180,15 +184,15 @@ def advance(
     connection: Connection, transfer_ids: Sequence[str], state: TransferState, verified_at: datetime | None
 ) -> set[str]:
     """Note the next state of deletions that were observed. Answers which took that step now: another sweeper may have
-    noted it before, and the log tells each step once.
+    noted it before, and the log tells each step once. Verified ones are done: the sweeper is to look at them again when
+    their people are to be forgotten.
     """
-    taken = (
-        update(transfers)
-        .where(transfers.c.id.in_(transfer_ids), transfers.c.state == _BEFORE[state])
-        .values(state=state, verified_at=verified_at)
-        .returning(transfers.c.id)
-    )
-    return set(connection.execute(taken).scalars())
+    taken = update(transfers).where(transfers.c.id.in_(transfer_ids), transfers.c.state == _BEFORE[state])
+    if verified_at is None:
+        taken = taken.values(state=state)
+    else:
+        taken = taken.values(state=state, verified_at=verified_at, due_at=verified_at + FORGET_AFTER, failures=0)
+    return set(connection.execute(taken.returning(transfers.c.id)).scalars())
 
 
 def note_failure(connection: Connection, transfer_id: str, failures: int, retry_at: datetime) -> None:
@@ -198,9 +202,12 @@ def note_failure(connection: Connection, transfer_id: str, failures: int, retry_
     )
 
 
-def note_success(connection: Connection, transfer_id: str, due_at: datetime) -> None:
-    """Note that all that was due has been done, and when to look again."""
-    connection.execute(update(transfers).where(transfers.c.id == transfer_id).values(failures=0, due_at=due_at))
+def note_success(connection: Connection, due: Mapping[str, datetime]) -> None:
+    """Note of each of these transfers that all that was due has been done, and when to look again."""
+    if due:
+        looked_at = update(transfers).where(transfers.c.id == bindparam("looked_at"))
+        values = looked_at.values(failures=0, due_at=bindparam("next"))
+        connection.execute(values, [{"looked_at": transfer_id, "next": at} for transfer_id, at in due.items()])
 
 
 def count_keys_left(connection: Connection) -> int:
@@ -239,10 +246,78 @@ def overdue(connection: Connection, now: datetime) -> tuple[int, datetime | None
     return count, oldest
 
 
+def held_by_age(connection: Connection, now: datetime, days: int) -> list[int]:
+    """How many transfers that hold anything are under 1 day old, under 2 days, and so on; the last counts all older."""
+    counts = []
+    for day in range(days):
+        query = select(func.count()).where(
+            transfers.c.state != TransferState.VERIFIED, transfers.c.created_at <= now - timedelta(days=day)
+        )
+        younger_than = now - timedelta(days=day + 1)
+        within = query if day == days - 1 else query.where(transfers.c.created_at > younger_than)
+        counts.append(connection.execute(within).scalar_one())
+    return counts
+
+
+def lateness_by_day(connection: Connection, since: datetime) -> list[tuple[datetime, int, float]]:
+    """Per day (UTC) of deletions verified since then: the day, how many, and the worst lateness in seconds."""
+    verified = type_coerce(transfers.c.verified_at, BigInteger)
+    ended = case((transfers.c.denied_at < transfers.c.expires_at, transfers.c.denied_at), else_=transfers.c.expires_at)
+    day = (verified - verified % _DAY).label("day")
+    query = select(day, func.count(), func.max(verified - type_coerce(ended, BigInteger)))
+    grouped = query.where(transfers.c.verified_at >= since).group_by(day).order_by(day)
+    rows = connection.execute(grouped)
+    return [(_EPOCH + timedelta(microseconds=at), count, max(0, worst) / 1e6) for at, count, worst in rows]
+
+
+def oldest_held(connection: Connection) -> datetime | None:
+    """When the oldest transfer was created that still holds anything."""
+    query = select(func.min(transfers.c.created_at)).where(transfers.c.state != TransferState.VERIFIED)
+    oldest: datetime | None = connection.execute(query).scalar()
+    return oldest
+
+
 def failing(connection: Connection, limit: int) -> list[TransferRow]:
     """Deletions that failed at least once and are not done, worst first."""
     query = select(*_TRANSFER).where(transfers.c.failures > 0, transfers.c.state.in_(ENDING_STATES))
     return [_transfer(row) for row in connection.execute(query.order_by(transfers.c.failures.desc()).limit(limit))]
+
+
+def unfinished(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:
+    """Those of these transfers that exist and are not verified."""
+    query = select(transfers.c.id).where(
+        transfers.c.id.in_(list(transfer_ids)), transfers.c.state != TransferState.VERIFIED
+    )
+    return set(connection.execute(query).scalars())
+
+
+def page(connection: Connection, after: str, limit: int) -> list[TransferRow]:
+    """Up to `limit` transfers by id, from the one after `after` on."""
+    query = select(*_TRANSFER).where(transfers.c.id > after).order_by(transfers.c.id).limit(limit)
+    return [_transfer(row) for row in connection.execute(query)]
+
+
+def open_page(connection: Connection, after: str, now: datetime, limit: int) -> list[TransferRow]:
+    """Up to `limit` open transfers not yet due, by id, from the one after `after` on."""
+    query = select(*_TRANSFER).where(
+        transfers.c.id > after, transfers.c.state.in_(OPEN_STATES), transfers.c.expires_at > now
+    )
+    return [_transfer(row) for row in connection.execute(query.order_by(transfers.c.id).limit(limit))]
+
+
+def any_open(connection: Connection, limit: int) -> list[TransferRow]:
+    """Up to `limit` open transfers, whether due or not."""
+    return [
+        _transfer(row)
+        for row in connection.execute(select(*_TRANSFER).where(transfers.c.state.in_(OPEN_STATES)).limit(limit))
+    ]
+
+
+def blobs_in_use(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
+    """Those of these blobs that a file of a transfer names which is not verified."""
+    query = select(files.c.blob_id).join(transfers, transfers.c.id == files.c.transfer_id)
+    held = query.where(files.c.blob_id.in_(blob_ids), transfers.c.state != TransferState.VERIFIED)
+    return set(connection.execute(held).scalars())
 
 
 # --- files

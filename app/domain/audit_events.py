@@ -37,6 +37,15 @@ class Event(StrEnum):
     DELETION_FAILED = "deletion.failed"
     ORPHAN_DESTROYED = "orphan.destroyed"
     LINKS_REFUSED = "links.refused"
+    CLOCK_DISTRUSTED = "clock.distrusted"
+    CLOCK_ACCEPTED = "clock.accepted"
+    LOCKDOWN_BEGUN = "lockdown.begun"
+    LOCKDOWN_LIFTED = "lockdown.lifted"
+    ALL_KEYS_DESTROYED = "keys.all_destroyed"
+    DATABASE_RESTORED = "database.restored"
+    VAULT_REPLACED = "vault.replaced"
+    DRILL_PASSED = "drill.passed"
+    DRILL_FAILED = "drill.failed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +71,7 @@ class Entry:
     outcome: str | None = None
     lateness_ms: int | None = None
     count: int | None = None
+    quoted: str | None = None
 
     def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
         """The object that is written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds."""
@@ -71,14 +81,16 @@ class Entry:
             "event": self.event.value,
             "time": log_time(self.at),
         }
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in {"event", "at"} or value is None:
-                continue
-            content[field.name] = log_time(value) if isinstance(value, datetime) else value
+        for name in _OPTIONAL:
+            value = getattr(self, name)
+            if value is not None:
+                content[name] = log_time(value) if isinstance(value, datetime) else value
         return content
+
+
+_OPTIONAL = tuple(field.name for field in fields(Entry) if field.name not in {"event", "at"})
 
 
 def log_time(moment: datetime) -> str:
     """A time as the log writes it: `2026-01-31T08:15:00.000000Z`."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

@@ -210,6 +210,16 @@ class RetentionNotAssured(Refusal):
     title = "The service cannot prove that it deletes in time, so it takes nothing in."
 
 
+class ClockNotTrusted(Refusal):
+    code = "clock_not_trusted"
+    title = "The host's clock has leapt: nothing is taken in or given out until an operator has looked at it."
+
+
+class LockedDown(Refusal):
+    code = "locked_down"
+    title = "The service is locked down by its operators."
+
+
 class VaultOutOfReach(Refusal):
     code = "vault_unavailable"
     title = "The key vault cannot be reached. Nothing was changed; try again."

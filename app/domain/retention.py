@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 RETRY_FIRST = timedelta(seconds=1)
@@ -10,6 +12,20 @@ RETRY_CEILING = timedelta(minutes=4)
 
 FORGET_AFTER = timedelta(days=30)
 """How long an ended transfer keeps its recipients and label, and a dead link its 410 (design, section 7)."""
+
+
+LATENESS_BUCKETS_SECONDS = (1, 2, 3, 5, 10, 60, 300, 3600)
+
+
+def lateness_counts(latenesses: Iterable[timedelta]) -> dict[str, int]:
+    """Increments of the lateness histogram's counters: cumulative buckets, the count, and the sum in milliseconds."""
+    counts: Counter[str] = Counter()
+    for lateness in latenesses:
+        seconds = lateness.total_seconds()
+        counts.update(f"lateness_le_{bound}" for bound in LATENESS_BUCKETS_SECONDS if seconds <= bound)
+        counts["lateness_count"] += 1
+        counts["lateness_sum_ms"] += int(seconds * 1000)
+    return dict(counts)
 
 
 def retry_at(now: datetime, failures: int) -> datetime:

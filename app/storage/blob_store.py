@@ -80,6 +80,10 @@ class BlobStore(Protocol):
         """Look whether anything of the blob is stored, complete or not: the observation after a deletion."""
         ...
 
+    async def present(self, blob_ids: Sequence[str]) -> set[str]:
+        """Look which of these are stored; as `exists`, for many at once."""
+        ...
+
     def listing(self) -> Iterator[StoredBlob]:
         """Stream all blobs in no order; one that is committed meanwhile may come twice. Raises BlobUnavailable."""
         ...

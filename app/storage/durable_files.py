@@ -6,12 +6,15 @@ unmounted meanwhile is never mistaken for another one. All functions raise OSErr
 refusals. Durable means: fsync of the file, then of the folder that names it (man 2 fsync).
 """
 
+import ctypes
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_LIBC = ctypes.CDLL(None)
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -144,6 +147,14 @@ def free_bytes(*, within: int) -> int:
     return volume.f_bavail * volume.f_frsize
 
 
+def sync_volume(*, within: int) -> bool:
+    """Make durable what changed anywhere on the volume of an open folder (syncfs(2)). False when it failed, or where
+    there is no such call: sync the folders one by one then, which says which of them fails.
+    """
+    syncfs = getattr(_LIBC, "syncfs", None)
+    return syncfs is not None and syncfs(within) == 0
+
+
 def remove(name: str, *, within: int) -> bool:
     """Remove a file, or an empty folder; returns False when it was not there. The caller syncs the folder."""
     try:
@@ -152,6 +163,15 @@ def remove(name: str, *, within: int) -> bool:
         return False
     except IsADirectoryError:
         os.rmdir(name, dir_fd=within)
+    return True
+
+
+def is_there(name: str, *, within: int) -> bool:
+    """Look whether a folder names this, whatever it is."""
+    try:
+        os.stat(name, dir_fd=within, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
     return True
 
 

@@ -8,6 +8,7 @@ extends nothing. Implementations: `vault_folder.py` (folders by hour), `vault_po
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from app.crypto.wrapping import share_shred_label, shred_label
@@ -19,6 +20,13 @@ def label_of(name: ShredKeyName) -> str:
     if name.share_id is None:
         return shred_label(name.transfer_id, name.expiry_unix)
     return share_shred_label(name.transfer_id, name.share_id, name.expiry_unix)
+
+
+class Mark(StrEnum):
+    """What a vault remembers beside its keys: how far the database has come, and the time of its own last purge."""
+
+    HIGH_WATER = "high-water"
+    PURGE_TIME = "purge-time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,10 @@ class KeyVault(Protocol):
         """Look whether the entry is there, expired or not: the observation after a destruction."""
         ...
 
+    def held(self, names: Iterable[ShredKeyName]) -> set[ShredKeyName]:
+        """Look which of these are there; as `holds`, for many at once."""
+        ...
+
     def purge(self, now: datetime) -> PurgeReport:
         """Remove every entry whose second has come and every hour that has ended; one that resists stops no other."""
         ...
@@ -62,8 +74,16 @@ class KeyVault(Protocol):
         """Stream the names of all entries, expired or not, in no order: for reconciliation."""
         ...
 
+    def ended_hours(self, now: datetime) -> int:
+        """Count the hours that have ended and are still there, with their key or without."""
+        ...
+
     def destroy_everything(self) -> int:
         """Destroy all keys (lockdown); returns how many entries went. Tries all, then raises if any stayed."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether nothing lies where the vault would be set up: a new volume, or none yet."""
         ...
 
     def installation(self) -> str | None:
@@ -74,10 +94,10 @@ class KeyVault(Protocol):
         """Set the vault up for this installation; raises VaultUnavailable when it belongs to another one."""
         ...
 
-    def write_mark(self, text: str) -> None:
-        """Replace the high-water mark (accepted time, size and root of the log) durably and atomically."""
+    def write_mark(self, text: str, mark: Mark = Mark.HIGH_WATER) -> None:
+        """Replace a mark durably and atomically."""
         ...
 
-    def read_mark(self) -> str | None:
-        """Return the high-water mark as it was written, None when there is none yet."""
+    def read_mark(self, mark: Mark = Mark.HIGH_WATER) -> str | None:
+        """Return a mark as it was written, None when there is none yet."""
         ...

@@ -21,6 +21,11 @@ from app.storage.durable_files import opened_folder
 from app.storage.errors import BlobBusy, BlobUnavailable, StorageError
 from app.storage.local_blob import LocalBlobReader, LocalBlobWriter
 
+SYNC_VOLUME_FROM = 64
+"""So many folders are synced with their whole volume: a millisecond each is more than all of it at once takes, even
+beside uploads whose bytes are then written out too. Random ids lie in a folder each.
+"""
+
 
 class LocalDisk:
     """A blob store below `root` that keeps `min_free_bytes` of its volume free."""
@@ -39,7 +44,7 @@ class LocalDisk:
         return local_blob.open_blob(self._folders, blob_id)
 
     async def delete(self, blob_ids: Sequence[str], *, force: bool = False) -> dict[str, StorageError]:
-        """Remove blobs, written or being written, in one thread with one sync per folder touched.
+        """Remove blobs, written or being written, in one thread with one sync per folder touched, or one for all.
 
         Returns BlobBusy or BlobUnavailable for each blob not known to be gone. Raises ValueError for a bad id, before
         anything is touched. With `force`, open streams go on reading bytes without a name; a writer cannot commit.
@@ -49,9 +54,19 @@ class LocalDisk:
 
     async def exists(self, blob_id: str) -> bool:
         """Look for the blob, complete or not; BlobUnavailable when that cannot be told."""
-        prefix = folder_of(blob_id)
-        with as_unavailable("exists"), self._folders.proved() as root:
-            return any(_is_in(folder, blob_id, root) for folder in (INCOMING, prefix))
+        return bool(self._look_for([blob_id]))
+
+    async def present(self, blob_ids: Sequence[str]) -> set[str]:
+        """Look which of these are stored, complete or not, in one thread; BlobUnavailable when that cannot be told."""
+        return await asyncio.to_thread(self._look_for, blob_ids)
+
+    def _look_for(self, blob_ids: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        with as_unavailable("look"), self._folders.proved() as root:
+            for folder_name, ids in _by_folder(blob_ids).items():
+                with suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder:
+                    found.update(blob_id for blob_id in ids if durable_files.is_there(blob_id, within=folder))
+        return found
 
     def listing(self) -> Iterator[StoredBlob]:
         """Stream all blobs in constant memory; BlobUnavailable rather than an incomplete list.
@@ -103,40 +118,48 @@ class _Deletion:
     def __init__(self, folders: BlobFolders, blob_ids: Sequence[str], *, force: bool) -> None:
         self._folders = folders
         self._force = force
-        self._prefixes = {blob_id: folder_of(blob_id) for blob_id in blob_ids}
+        self._places = _by_folder(blob_ids)
         self._failures: dict[str, StorageError] = {}
 
     def run(self) -> dict[str, StorageError]:
-        """Unlink all, then sync all: on a journalling file system the first sync carries the others."""
+        """Unlink all, then sync all: each folder, or the volume if there are many."""
         try:
             with as_unavailable("delete"), self._folders.opened() as root:
-                for blob_id, prefix in self._prefixes.items():
-                    self._unlink(blob_id, prefix, root)
-                for folder_name in {INCOMING, *self._prefixes.values()}:
-                    self._sync(folder_name, root)
+                for folder_name, ids in self._places.items():
+                    self._unlink(folder_name, ids, root)
+                if len(self._places) < SYNC_VOLUME_FROM or not durable_files.sync_volume(within=root):
+                    for folder_name, ids in self._places.items():
+                        self._sync(folder_name, ids, root)
                 self._folders.prove(root)
         except StorageError as refusal:
-            return dict.fromkeys(self._prefixes, refusal)
+            return dict.fromkeys(self._places[INCOMING], refusal)
         return self._failures
 
-    def _unlink(self, blob_id: str, prefix: str, root: int) -> None:
-        # In the order of its life: a name that moves from the first folder to the second is met in one of them.
+    def _unlink(self, folder_name: str, ids: list[str], root: int) -> None:
+        try:
+            with as_unavailable("delete"), suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder:
+                for blob_id in ids:
+                    self._unlink_one(blob_id, folder)
+        except StorageError as refusal:
+            self._fail(ids, refusal)
+
+    def _unlink_one(self, blob_id: str, folder: int) -> None:
         try:
             with as_unavailable("delete"):
-                for folder_name in (INCOMING, prefix):
-                    with suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder:
-                        _unlink_unless_open(blob_id, folder, force=self._force)
+                _unlink_unless_open(blob_id, folder, force=self._force)
         except StorageError as refusal:
-            self._failures[blob_id] = refusal
+            self._fail([blob_id], refusal)
 
-    def _sync(self, folder_name: str, root: int) -> None:
+    def _sync(self, folder_name: str, ids: list[str], root: int) -> None:
         try:
             with as_unavailable("delete"):
                 _sync_folder(folder_name, root)
         except StorageError as refusal:
-            for blob_id, prefix in self._prefixes.items():
-                if folder_name in (INCOMING, prefix):
-                    self._failures.setdefault(blob_id, refusal)
+            self._fail(ids, refusal)
+
+    def _fail(self, ids: list[str], refusal: StorageError) -> None:
+        for blob_id in ids:
+            self._failures.setdefault(blob_id, refusal)
 
 
 def _unlink_unless_open(blob_id: str, folder: int, *, force: bool) -> None:
@@ -167,13 +190,14 @@ def _sync_folder(folder_name: str, root: int) -> None:
         os.fsync(folder)
 
 
-def _is_in(folder_name: str, blob_id: str, root: int) -> bool:
-    try:
-        with opened_folder(folder_name, within=root) as folder:
-            os.stat(blob_id, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
+def _by_folder(blob_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Where each may lie. In the order of its life: a name that moves from the first folder to its own meanwhile is met
+    in one of them.
+    """
+    places: dict[str, list[str]] = {INCOMING: list(blob_ids)}
+    for blob_id in blob_ids:
+        places.setdefault(folder_of(blob_id), []).append(blob_id)
+    return places
 
 
 def _blobs_in(folder_name: str, root: int) -> Iterator[StoredBlob]:

@@ -21,9 +21,8 @@ from app.storage import durable_files, hour_folder
 from app.storage.durable_files import opened_folder
 from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
 from app.storage.hour_folder import Removal
-from app.storage.key_vault import PurgeReport, label_of
+from app.storage.key_vault import Mark, PurgeReport, label_of
 
-MARK_FILE = "high-water"
 MARK_MAX_BYTES = 64 * 1024
 
 
@@ -86,15 +85,21 @@ class VaultFolder:
 
     def holds(self, name: ShredKeyName) -> bool:
         """Look whether the entry is on disk; VaultUnavailable when that cannot be told."""
-        hour, entry = hour_folder.place_of(name)
-        with _as_unavailable("holds"), self._opened() as root:
+        return bool(self.held([name]))
+
+    def held(self, names: Iterable[ShredKeyName]) -> set[ShredKeyName]:
+        """Look which of these entries are on disk, each hour opened once; VaultUnavailable when that cannot be told."""
+        by_hour: defaultdict[str, list[tuple[str, ShredKeyName]]] = defaultdict(list)
+        for name in names:
+            hour, entry = hour_folder.place_of(name)
+            by_hour[hour].append((entry, name))
+        found: set[ShredKeyName] = set()
+        with _as_unavailable("look"), self._opened() as root:
             self._prove(root)
-            try:
-                with opened_folder(hour, within=root) as folder:
-                    os.stat(entry, dir_fd=folder, follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-        return True
+            for hour, entries in by_hour.items():
+                with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
+                    found.update(name for entry, name in entries if durable_files.is_there(entry, within=folder))
+        return found
 
     def purge(self, now: datetime) -> PurgeReport:
         """Remove entries whose second has come, then whole hours that have ended, the hour key first.
@@ -124,8 +129,15 @@ class VaultFolder:
                 with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
                     yield from hour_folder.names_in(hour, within=folder)
 
+    def ended_hours(self, now: datetime) -> int:
+        """Count the folders of hours that have ended; VaultUnavailable when that cannot be told."""
+        current = hour_folder.hour_of(now)
+        with _as_unavailable("list"), self._opened() as root:
+            self._prove(root)
+            return sum(hour < current for hour in hour_folder.hours_in(root))
+
     def destroy_everything(self) -> int:
-        """Remove all hour keys, then all entries; the installation file and the mark stay.
+        """Remove all hour keys, then all entries; the installation file and the marks stay.
 
         Returns the number of entries seen to go. Raises VaultUnavailable, after trying all, when something stayed;
         at once when the vault belongs to another installation.
@@ -144,6 +156,17 @@ class VaultFolder:
             _refuse_leftovers(failed)
             self._prove(root)
         return removed
+
+    def is_empty(self) -> bool:
+        """Look whether the folder is absent or empty, but for `lost+found` of a fresh volume. VaultUnavailable when
+        that cannot be told.
+        """
+        with _as_unavailable("look"):
+            try:
+                with self._opened() as root:
+                    return set(os.listdir(root)) <= {"lost+found"}
+            except FileNotFoundError:
+                return True
 
     def installation(self) -> str | None:
         """Return the id in `<vault>/installation`; None when there is no vault yet, unless one was expected."""
@@ -169,27 +192,27 @@ class VaultFolder:
                 durable_files.put_once(durable_files.CACHE_TAG_FILE, durable_files.CACHE_TAG, within=root)
         self._installation_id = installation_id
 
-    def write_mark(self, text: str) -> None:
-        """Replace `<vault>/high-water` atomically and durably; UTF-8, 64 KiB at most (ValueError)."""
+    def write_mark(self, text: str, mark: Mark = Mark.HIGH_WATER) -> None:
+        """Replace `<vault>/high-water` (or another mark) atomically and durably; UTF-8, 64 KiB at most (ValueError)."""
         content = text.encode()
         if len(content) > MARK_MAX_BYTES:
-            raise ValueError("a high-water mark is at most 64 KiB")
+            raise ValueError("a mark is at most 64 KiB")
         with _as_unavailable("write the mark"), self._opened() as root:
             self._prove(root)
-            durable_files.replace_file(MARK_FILE, content, within=root)
+            durable_files.replace_file(mark, content, within=root)
 
-    def read_mark(self) -> str | None:
-        """Return the content of `<vault>/high-water`, None when none was written yet."""
+    def read_mark(self, mark: Mark = Mark.HIGH_WATER) -> str | None:
+        """Return the content of `<vault>/high-water` (or of another mark), None when none was written yet."""
         with _as_unavailable("read the mark"), self._opened() as root:
             self._prove(root)
             try:
-                content = durable_files.read_file(MARK_FILE, within=root, max_bytes=MARK_MAX_BYTES)
+                content = durable_files.read_file(mark, within=root, max_bytes=MARK_MAX_BYTES)
             except FileNotFoundError:
                 return None
         try:
             return content.decode()
         except UnicodeDecodeError:
-            raise VaultUnavailable("the vault's high-water mark was altered") from None
+            raise VaultUnavailable(f"the vault's mark {mark} was altered") from None
 
     @contextmanager
     def _opened(self) -> Iterator[int]:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from app.actions.drill_restore import drill_restore
 from app.actions.read_log import read_log
+from app.actions.reconcile import count_orphans
 from app.actions.report_retention import RetentionReport, report_retention
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.domain.duration import format_duration
+from app.resources import InstallationMismatch, Resources
+from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
-from app.terminal.console import REFUSED, AsJson, put, put_json, put_table, say
-from app.terminal.opened import opened
+from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, put_table, say
+from app.terminal.opened import looked_at, opened
+from app.terminal.retention_page import retention_page
 
 tree = typer.Typer(help="The audit log and the proof of deletion.", no_args_is_help=True)
 
@@ -83,18 +89,64 @@ def checkpoint(*, as_json: AsJson = False) -> None:
     put((note or "").rstrip("\n"))
 
 
-@tree.command("retention")
-def retention(*, as_json: AsJson = False) -> None:
-    """What is held and what is overdue. Exit 0 clean, 1 something is overdue, 2 it cannot be proved."""
+@tree.command("drill")
+def drill(
+    *,
+    restored: Annotated[Path, typer.Option(exists=True, help="A backup, restored into a folder of its own.")],
+    as_json: AsJson = False,
+) -> None:
+    """Prove that nothing ended can be read from a restored backup. Exit 1 when something could, 2 if nothing ended."""
     with opened() as resources:
-        report = report_retention(resources)
-        deadman = format_duration(resources.settings.deadman)
+        result = drill_restore(resources, restored)
+    if as_json:
+        put_json({**asdict(result), "passed": result.passed})
+    else:
+        for finding in result.findings:
+            put(finding)
+        verdict = "passed" if result.passed else "FAILED" if result.findings else "PROVED NOTHING"
+        put(f"drill {verdict}: {result.transfers} transfers in the backup, {result.ended} of them ended since")
+    if result.proved_nothing:
+        say("nothing in it has ended since: let something expire, or take an older backup")
+        raise typer.Exit(CANNOT)
+    if result.findings:
+        raise typer.Exit(REFUSED)
+
+
+@tree.command("retention")
+def retention(
+    *,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page to file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is held and what is overdue. Exit 0 clean, 1 something is overdue or orphaned, 2 it cannot be proved."""
+    with looked_at() as resources:
+        report = report_retention(resources, orphans=_orphans(resources))
+        settings = resources.settings
+    if html is not None:
+        html.write_text(retention_page(report, settings), encoding="utf-8")
+        say(f"written to {html}")
     if as_json:
         put_json({**asdict(report), "exit_code": report.exit_code})
     else:
-        _print_retention(report, deadman)
+        _print_retention(report, format_duration(settings.deadman))
     if report.exit_code:
         raise typer.Exit(report.exit_code)
+
+
+def _orphans(resources: Resources) -> int | None:
+    """How many blobs, keys and rows belong to nothing; None when a store cannot tell."""
+    try:
+        return sum(look.orphans for look in count_orphans(resources))
+    except (StorageError, InstallationMismatch) as error:
+        say(f"orphans could not be counted: {error}")
+        return None
+
+
+VERDICTS = (
+    "clean: nothing is overdue",
+    "OVERDUE: something should be gone and is not",
+    "CANNOT PROVE that everything due is gone",
+)
 
 
 def _print_retention(report: RetentionReport, deadman: str) -> None:
@@ -105,13 +157,22 @@ def _print_retention(report: RetentionReport, deadman: str) -> None:
         ("overdue", report.overdue),
         ("worst lateness", f"{report.worst_lateness_s} s"),
         ("failing deletions", len(report.failing)),
-        ("keys past due in the vault", "unknown" if report.keys_past_due is None else report.keys_past_due),
+        ("keys past due in the vault", _known(report.vault.keys_past_due)),
+        ("hour keys past due", _known(report.vault.hours_past_due)),
+        ("orphans", _known(report.orphans)),
         ("last successful sweep", report.last_sweep_at or "never"),
         ("sweeping", "yes" if report.sweeping else f"NO: none succeeded within {deadman}"),
+        ("gaps between sweeps, 30 days", len(report.gaps)),
+        ("clock", report.clock_problem or "believed"),
+        ("lockdown", report.locked_down_at or "no"),
+        ("last restore drill", report.last_drill_at or "never"),
     ]
     put_table(("WHAT", "VALUE"), rows)
-    verdicts = ("clean: nothing is overdue", "OVERDUE: something should be gone and is not", "CANNOT PROVE it")
-    put(verdicts[report.exit_code])
-    for problem in (report.vault_problem, *(f"failing: {transfer}" for transfer in report.failing)):
+    put(VERDICTS[report.exit_code])
+    for problem in (report.vault.problem, *(f"failing: {transfer}" for transfer in report.failing)):
         if problem:
             put(problem)
+
+
+def _known(count: int | None) -> object:
+    return "unknown" if count is None else count

@@ -5,10 +5,13 @@ from __future__ import annotations
 import typer
 from sqlalchemy import text
 
+from app.actions.accept_restore import accept_restore
 from app.db.engine import Database
 from app.db.schema import current_revision, newest_revision, upgrade
 from app.settings import Settings
+from app.storage.signing_folder import SigningFolder
 from app.terminal.console import REFUSED, put, say
+from app.terminal.opened import opened
 
 tree = typer.Typer(help="The database.", no_args_is_help=True)
 
@@ -20,6 +23,14 @@ def upgrade_() -> None:
     before = current_revision(database)
     upgrade(database)
     say(f"schema: {before or 'empty'} -> {current_revision(database)}")
+
+
+@tree.command("accept-restore")
+def accept_restore_() -> None:
+    """Go on with a database that was restored from a backup: withdraw every open share, begin a new log origin."""
+    with opened() as resources:
+        accepted = accept_restore(resources, SigningFolder(resources.settings.signing_dir))
+    say(f"accepted: {accepted.withdrawn} shares withdrawn, {accepted.entries_lost} log entries are lost")
 
 
 @tree.command("check")

@@ -1,4 +1,6 @@
-"""`caducee keys`: the vault's own purge, as a second timer that needs neither database nor sweeper (G1)."""
+"""`caducee keys`: the vault's own purge, as a second timer that needs neither database nor sweeper (G1); and a new vault
+in place of one that was lost.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,17 @@ from dataclasses import asdict
 
 import typer
 
+from app.actions.accept_vault import accept_vault, require_new_vault
 from app.actions.expire_keys import expire_keys
-from app.domain.clock import system_time
+from app.domain.clock import Clock
 from app.logs import set_up_logs
+from app.resources import connect
 from app.settings import Settings
 from app.storage.vault_folder import VaultFolder
-from app.terminal.console import REFUSED, AsJson, put, put_json
+from app.terminal.console import REFUSED, AsJson, put, put_json, say
 
 tree = typer.Typer(help="The key vault.", no_args_is_help=True)
+WORD = "lost"
 
 
 @tree.callback()
@@ -26,10 +31,29 @@ def expire(*, as_json: AsJson = False) -> None:
     """Destroy every key past its expiry. Touches nothing but the vault. Exit 1 when one could not be destroyed."""
     settings = Settings()
     set_up_logs(settings.log_format)
-    report = expire_keys(VaultFolder(settings.vault_dir), system_time())
+    report = expire_keys(VaultFolder(settings.vault_dir), Clock())
     if as_json:
         put_json(asdict(report))
     else:
         put(f"destroyed {report.removed} keys and {report.hours} hour keys, failed {len(report.failed)}")
     if report.failed or report.due_left:
         raise typer.Exit(REFUSED)
+
+
+@tree.command("accept-vault")
+def accept_vault_() -> None:
+    """Take a new, empty vault into use after the old one was lost for good: every transfer that is open ends."""
+    settings = Settings()
+    set_up_logs(settings.log_format)
+    resources = connect(settings)
+    try:
+        require_new_vault(resources)
+        say(f"the vault would be {settings.vault_dir}, which is empty. Every transfer that is open ends: its key is lost.")
+        say(f"If the old vault is only not mounted, mount it instead. Type the word '{WORD}' if it is gone for good:")
+        if input().strip() != WORD:
+            say("nothing was changed")
+            raise typer.Exit(REFUSED)
+        ended = accept_vault(resources)
+    finally:
+        resources.close()
+    say(f"accepted: {ended} transfers ended; the next sweeps delete their bytes")

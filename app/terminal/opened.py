@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from app.harden import harden_process
 from app.logs import set_up_logs
-from app.resources import Resources, open_resources
+from app.db.read_only import ReadOnlyDatabase
+from app.resources import Resources, open_resources, open_to_look
 from app.settings import Settings
 
 
@@ -20,5 +21,22 @@ def opened() -> Iterator[Resources]:
     resources = open_resources(settings)
     try:
         yield resources
+    finally:
+        resources.close()
+
+
+@contextmanager
+def looked_at() -> Iterator[Resources]:
+    """Open what the settings name and change nothing, whoever asks, and wherever it lies: a copy, a read-only folder.
+    Raises DatabaseUnavailable at the end when a service began to write to it meanwhile.
+    """
+    settings = Settings()
+    set_up_logs(settings.log_format)
+    harden_process()
+    resources = open_to_look(settings)
+    try:
+        yield resources
+        if isinstance(resources.database, ReadOnlyDatabase):
+            resources.database.require_unchanged()
     finally:
         resources.close()

@@ -17,6 +17,8 @@ import typer
 import uvicorn
 
 from app.actions.delete_transfers import delete_transfers
+from app.actions.keep_time import keep_time
+from app.high_water import require_not_rolled_back
 from app.settings import Settings
 from app.terminal.opened import opened
 from app.terminal.welcome import welcome_when_ready
@@ -65,7 +67,9 @@ def serve(
     for origin in (Settings().recipients_origin, Settings().staff_origin):
         _require_tls_or_loopback(origin)
     with opened() as resources:
+        require_not_rolled_back(resources)
         if not no_scheduler:  # deposits wait for a first sweep; and what fell due while we were down ends now
+            keep_time(resources)
             asyncio.run(delete_transfers(resources))
     stop = threading.Event()
     if welcome:

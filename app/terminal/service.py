@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.terminal import audit, config, db, doctor, keys, serve, sweep, tokens, transfers
+from app.terminal import audit, clock, config, db, doctor, keys, lockdown, serve, sweep, tokens, transfers
 from app.terminal.shares import tree as share_tree
 from app.terminal.shares_here import revoke
 
@@ -21,6 +21,8 @@ def add_to(tree: typer.Typer) -> None:
         "token": tokens.tree,
         "transfer": transfers.tree,
         "audit": audit.tree,
+        "clock": clock.tree,
+        "lockdown": lockdown.tree,
         "db": db.tree,
         "config": config.tree,
     }.items():

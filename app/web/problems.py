@@ -53,6 +53,8 @@ STATUS: dict[type[Refusal], int] = {
     errors.TransferIsSealed: 409,
     errors.ClaimedByProof: 409,
     errors.RetentionNotAssured: 503,
+    errors.ClockNotTrusted: 503,
+    errors.LockedDown: 503,
     errors.VaultOutOfReach: 503,
     errors.BlobsOutOfReach: 503,
     errors.DatabaseOutOfReach: 503,

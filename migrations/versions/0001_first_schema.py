@@ -50,15 +50,44 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("level", "position", name=op.f("pk_audit_nodes")),
     )
     op.create_table(
+        "counters",
+        sa.Column("name", sa.String(length=60), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_counters")),
+    )
+    op.create_table(
         "service_state",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("installation_id", sa.String(length=22), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("log_origin", sa.String(length=200), nullable=False),
         sa.Column("time_mark", sa.BigInteger(), nullable=False, comment="the highest time ever accepted"),
+        sa.Column(
+            "anchor_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="the moment that time is counted from, with its boot clock",
+        ),
+        sa.Column("anchor_boot_id", sa.String(length=64), nullable=True),
+        sa.Column("anchor_boot_seconds", sa.Float(), nullable=True),
+        sa.Column(
+            "clock_problem",
+            sa.String(length=200),
+            nullable=True,
+            comment="why the clock is not believed; deposits and fetches are refused",
+        ),
+        sa.Column("clock_waited_seconds", sa.Float(), nullable=False),
         sa.Column("last_sweep_at", sa.BigInteger(), nullable=True, comment="the end of the last sweep that succeeded"),
+        sa.Column("last_drill_at", sa.BigInteger(), nullable=True, comment="the last restore drill that passed"),
+        sa.Column("locked_down_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("id = 1", name=op.f("ck_service_state_single_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_service_state")),
+    )
+    op.create_table(
+        "sweep_gaps",
+        sa.Column("ended_at", sa.BigInteger(), nullable=False, comment="the sweep that succeeded after the gap"),
+        sa.Column("began_at", sa.BigInteger(), nullable=False, comment="the sweep that succeeded before it"),
+        sa.PrimaryKeyConstraint("ended_at", name=op.f("pk_sweep_gaps")),
     )
     op.create_table(
         "transfers",
@@ -174,7 +203,9 @@ def downgrade() -> None:
     )
     op.drop_index("ix_transfers_due_at", table_name="transfers")
     op.drop_table("transfers")
+    op.drop_table("sweep_gaps")
     op.drop_table("service_state")
+    op.drop_table("counters")
     op.drop_table("audit_nodes")
     op.drop_table("audit_entries")
     op.drop_table("audit_checkpoints")

@@ -103,8 +103,8 @@ class Installation:
         return self.data / "db" / "caducee.sqlite"
 
     def files(self, store: str) -> list[Path]:
-        """What lies in a store, without what only marks it as one (`installation`, the backup tag, the time mark)."""
-        marks = {"installation", "CACHEDIR.TAG", "high-water"}
+        """What lies in a store, without what only marks it as one (`installation`, the backup tag, the marks)."""
+        marks = {"installation", "CACHEDIR.TAG", "high-water", "purge-time"}
         return sorted(p for p in (self.data / store).rglob("*") if p.is_file() and p.name not in marks)
 
     def key_files(self) -> list[Path]:

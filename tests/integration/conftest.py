@@ -11,7 +11,7 @@ import structlog
 from app import resources as resources_module
 from app.db import engine, service_rows
 from app.domain.access_token import Caller
-from app.domain.clock import Clock
+from app.domain.clock import Clock, Uptime
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
@@ -28,16 +28,27 @@ class MovableTime:
 
     def __init__(self, moment: datetime = START) -> None:
         self.moment = moment
+        self.running = 1000.0
 
     def __call__(self) -> datetime:
         return self.moment
 
+    def uptime(self) -> Uptime:
+        """The boot clock: it only ever goes on, also when somebody sets the other one back."""
+        return Uptime("this boot", self.running)
+
     def pass_by(self, duration: timedelta | float) -> None:
         """Let time pass, in seconds or as a timedelta; negative: somebody sets the clock back."""
-        self.moment += duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
+        passed = duration if isinstance(duration, timedelta) else timedelta(seconds=duration)
+        self.moment += passed
+        self.running += max(0.0, passed.total_seconds())
+
+    def leap(self, duration: timedelta) -> None:
+        """Somebody sets the host's clock; no time passes."""
+        self.moment += duration
 
     def pass_until(self, moment: datetime) -> None:
-        self.moment = moment
+        self.pass_by(moment - self.moment)
 
 
 @pytest.fixture
@@ -63,7 +74,7 @@ def start_service(
     database_url, time, tmp_path, monkeypatch, without_waiting_for_the_disk
 ) -> Iterator[Callable[..., Resources]]:
     """Opens the installation as one process of the service does; again for a further process. Settings by name."""
-    monkeypatch.setattr(resources_module, "Clock", lambda: Clock(time))
+    monkeypatch.setattr(resources_module, "Clock", lambda: Clock(time, time.uptime))
     opened: list[Resources] = []
 
     def start(**changes) -> Resources:
@@ -97,7 +108,7 @@ def resources(unswept_resources: Resources) -> Resources:
     """An installation that takes deposits in: a sweep has just succeeded."""
     with unswept_resources.database.writing() as transaction:
         now = unswept_resources.clock.now()
-        service_rows.record_sweep(transaction.connection, now, succeeded=True)
+        service_rows.record_sweep(transaction.connection, now)
     return unswept_resources
 
 

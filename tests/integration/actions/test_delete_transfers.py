@@ -13,6 +13,7 @@ from app.actions.delete_transfer import delete_transfer
 from app.actions.delete_transfers import SweepReport, delete_transfers
 from app.actions.deposit_file import LEASE
 from app.actions.fetch_file import open_download
+from app.actions.keep_time import keep_time
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
 from app.db import service_rows, transfer_rows
@@ -503,6 +504,7 @@ def test_a_backup_restored_after_the_end_opens_nothing(start_service, resources,
         withdraw_share(resources, sent.share.id, caller=caller)
     else:
         delete_transfer(resources, sent.id, caller=caller)
+    keep_time(resources)
     sweep(resources)
     assert resources.database.forget_deleted()
     resources.close()

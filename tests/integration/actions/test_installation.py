@@ -1,6 +1,7 @@
 """Database, blobs and vault belong together: a mistake in one of them stops the start."""
 
 import shutil
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
@@ -15,7 +16,7 @@ from app.resources import InstallationMismatch, open_resources
 from app.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.vault_folder import VaultFolder
-from tests.integration.actions.stories import claim, events_of, out_of_reach, run, send, sweep
+from tests.integration.actions.stories import blobs_held, claim, events_of, out_of_reach, run, send, sweep
 
 
 def state_of(resources):
@@ -127,3 +128,19 @@ def test_two_fresh_installations_share_nothing(start_service, tmp_path, resource
     assert mine.log_origin != theirs.log_origin
     with pytest.raises(ShareNotFound):
         run(claim(other, sent.share))
+
+
+def test_another_place_for_blobs_is_refused_so_that_no_old_bytes_are_forgotten(resources, caller, time, start_service):
+    """Lesson 5: change the storage, then expire old transfers: the old bytes go too (Pingvin Share looks in the current
+    backend only). Here the change is refused; moved with its content, the store goes on.
+    """
+    sent = send(resources, caller, lifetime=timedelta(hours=1))
+    old, new = resources.settings.blobs_dir, resources.settings.data_dir / "new-disk"
+    with pytest.raises(InstallationMismatch):
+        start_service(blobs=str(new))
+    resources.close()
+    old.rename(new)
+    moved = start_service(blobs=str(new))
+    time.pass_until(sent.transfer.expires_at)
+    assert sweep(moved).deleted == 1
+    assert blobs_held(moved) == set()

@@ -354,16 +354,16 @@ def dying(step, when):
     """A step that dies before its first act, or just after its last."""
     if inspect.iscoroutinefunction(step):
 
-        async def die_async(*given):
+        async def die_async(*given, **named):
             if when == "after":
-                await step(*given)
+                await step(*given, **named)
             raise Crash
 
         return die_async
 
-    def die(*given):
+    def die(*given, **named):
         if when == "after":
-            step(*given)
+            step(*given, **named)
         raise Crash
 
     return die

@@ -259,8 +259,8 @@ def test_a_wrapped_key_that_was_dropped_is_nowhere_in_the_file_or_its_log(filled
         "claim",
     ]
     with filled.writing() as transaction:
-        share_rows.end(transaction.connection, share.id, ShareState.COMPLETED, NOW)
-        transfer_rows.deny(transaction.connection, transfer.id, Ending.COMPLETED, NOW)
+        share_rows.end(transaction.connection, [share.id], ShareState.COMPLETED, NOW)
+        transfer_rows.deny(transaction.connection, [transfer.id], Ending.COMPLETED, NOW)
     assert any(key in everything_on_disk(filled) for key in keys.values())  # the trap
     assert filled.forget_deleted() is True
     assert not any(key in everything_on_disk(filled) for key in keys.values())
@@ -275,7 +275,7 @@ def test_with_a_reader_open_it_says_that_the_key_is_still_there(filled):
     with filled.reading() as connection:
         transfer_rows.count_by_state(connection)
         with filled.writing() as transaction:
-            transfer_rows.deny(transaction.connection, transfer.id, Ending.DELETED, NOW)
+            transfer_rows.deny(transaction.connection, [transfer.id], Ending.DELETED, NOW)
         began = time.monotonic()
         assert filled.forget_deleted() is False
         assert time.monotonic() - began < 5
@@ -307,7 +307,7 @@ def test_another_process_that_reads_is_noticed_too(filled):
     other.execute("BEGIN")
     other.execute("SELECT count(*) FROM transfers").fetchone()
     with filled.writing() as transaction:
-        transfer_rows.deny(transaction.connection, transfer.id, Ending.DELETED, NOW)
+        transfer_rows.deny(transaction.connection, [transfer.id], Ending.DELETED, NOW)
     assert filled.forget_deleted() is False
     other.execute("COMMIT")
     assert filled.forget_deleted() is True
@@ -322,7 +322,9 @@ def test_the_time_mark_only_rises_and_a_failed_sweep_counts_for_nothing(filled):
 
     def state_after(moment, *, succeeded):
         with filled.writing() as transaction:
-            service_rows.record_sweep(transaction.connection, moment, succeeded=succeeded)
+            service_rows.keep_mark(transaction.connection, moment)
+            if succeeded:
+                service_rows.record_sweep(transaction.connection, moment)
         with filled.reading() as connection:
             state = service_rows.get(connection)
         return state.time_mark, state.last_sweep_at
@@ -332,6 +334,16 @@ def test_the_time_mark_only_rises_and_a_failed_sweep_counts_for_nothing(filled):
     assert state_after(latest, succeeded=False) == (latest, later)
     assert state_after(later, succeeded=True) == (latest, later)
     assert state_after(latest, succeeded=True) == (latest, latest)
+
+
+def test_a_long_gap_between_sweeps_is_kept_and_a_short_one_is_not(filled):
+    """What nobody watched must at least be seen afterwards (Dispose: a year)."""
+    moments = [NOW, NOW + SECOND, NOW + timedelta(hours=1), NOW + timedelta(hours=1, seconds=1)]
+    with filled.writing() as transaction:
+        for moment in moments:
+            service_rows.record_sweep(transaction.connection, moment)
+        assert service_rows.gaps_since(transaction.connection, NOW) == [(moments[1], moments[2])]
+        assert service_rows.gaps_since(transaction.connection, NOW + timedelta(hours=2)) == []
 
 
 def test_there_is_one_installation_in_a_database(filled):

@@ -147,13 +147,13 @@ def test_a_share_ends_once_and_its_wrapped_keys_go_with_it(writing, state):
     assert share_rows.claim(writing, claim_of(share), NOW)
     if state in OPEN_STATES:
         return
-    assert share_rows.end(writing, share.id, state, NOW + SECOND) is True
+    assert share_rows.end(writing, [share.id], state, NOW + SECOND) == {share.id}
     row, claim = row_of(writing, share), share_rows.claim_of_share(writing, share.id)
     assert (row.state, row.ended_at, row.wrapped_key) == (state, NOW + SECOND, None)
     assert claim is not None
     assert claim.wrapped_key is None
     for other in ShareState:
-        assert share_rows.end(writing, share.id, other, NOW + HOUR) is False
+        assert share_rows.end(writing, [share.id], other, NOW + HOUR) == set()
     assert row_of(writing, share) == row
 
 
@@ -164,7 +164,7 @@ def test_of_many_ends_at_once_one_counts(filled):
 
     def work(number):
         with filled.writing() as transaction:
-            return share_rows.end(transaction.connection, share.id, ends[number], NOW)
+            return bool(share_rows.end(transaction.connection, [share.id], ends[number], NOW))
 
     answers = in_threads(len(ends), work)
     assert answers.count(True) == 1
@@ -177,7 +177,7 @@ def test_ending_one_share_leaves_the_others_their_keys(writing, share):
     assert transfer is not None
     other = a_share(writing, transfer)
     assert share_rows.claim(writing, claim_of(other), NOW)
-    share_rows.end(writing, share.id, ShareState.WITHDRAWN, NOW)
+    share_rows.end(writing, [share.id], ShareState.WITHDRAWN, NOW)
     claim = share_rows.claim_of_share(writing, other.id)
     assert claim is not None
     assert (row_of(writing, other).wrapped_key, claim.wrapped_key) != (None, None)

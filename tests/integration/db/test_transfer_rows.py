@@ -91,14 +91,14 @@ def test_what_one_sweeper_works_on_another_passes_over(filled):
 @pytest.mark.parametrize("state", TransferState)
 def test_only_an_open_transfer_can_be_denied_and_its_wrapped_key_goes_with_it(writing, state):
     transfer = a_transfer(writing, state=state, failures=3)
-    denied = transfer_rows.deny(writing, transfer.id, Ending.DELETED, NOW)
+    denied = transfer.id in transfer_rows.deny(writing, [transfer.id], Ending.DELETED, NOW)
     row = transfer_rows.find(writing, transfer.id)
     assert row is not None
     assert denied is (state in OPEN_STATES)
     if denied:
         assert (row.state, row.ending, row.denied_at) == (TransferState.DENIED, Ending.DELETED, NOW)
         assert (row.owner_wrap, row.due_at, row.failures) == (None, NOW, 0)
-        assert transfer_rows.deny(writing, transfer.id, Ending.EXPIRED, NOW + SECOND) is False
+        assert transfer_rows.deny(writing, [transfer.id], Ending.EXPIRED, NOW + SECOND) == set()
         again = transfer_rows.find(writing, transfer.id)
         assert again is not None
         assert again.ending == Ending.DELETED
@@ -193,7 +193,7 @@ def test_failing_deletions_are_named_worst_first_until_they_are_done(writing):
     a_transfer(writing, state=TransferState.VERIFIED, failures=9)
     assert [row.id for row in transfer_rows.failing(writing, 10)] == [rows[2].id, rows[1].id]
     transfer_rows.note_failure(writing, rows[1].id, 6, NOW + SECOND)
-    transfer_rows.note_success(writing, rows[2].id, NOW + HOUR)
+    transfer_rows.note_success(writing, {rows[2].id: NOW + HOUR})
     assert [(row.id, row.failures, row.due_at) for row in transfer_rows.failing(writing, 10)] == [
         (rows[1].id, 6, NOW + SECOND)
     ]

@@ -1,0 +1,49 @@
+"""An operator restored the database from a backup, on purpose: make it safe to go on with.
+
+What happened after the backup is unknown to it. So every open share is withdrawn (one that was used since must not be
+used again; its key is gone from the vault in any case), and the log goes on under a new origin that quotes the last
+checkpoint of the old one: whoever holds it can see how much is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app import high_water
+from app.db import audit_rows, endings, service_rows, share_rows
+from app.domain.audit_events import Entry, Event
+from app.domain.share import ShareState
+from app.domain.shred_key import ShredKeyName
+from app.resources import Resources, new_log_origin
+from app.storage.vault_marks import read_high_water
+from app.storage.signing_folder import SigningFolder
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedRestore:
+    """How many shares were withdrawn, and how many entries the log has lost."""
+
+    withdrawn: int
+    entries_lost: int
+
+
+def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRestore:
+    """Accept. Does nothing to a database that was not rolled back but withdraw its shares; that is for the operator."""
+    now = resources.clock.now()
+    remembered = read_high_water(resources.vault)
+    quoted = signing.last_checkpoint()
+    keys: list[ShredKeyName] = []
+    with resources.database.writing() as transaction:
+        size = audit_rows.size(transaction.connection)
+        shares = share_rows.open_ones(transaction.connection)
+        for share in shares:
+            keys += endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor="operator")
+        service_rows.keep_mark(transaction.connection, now)
+        service_rows.keep_anchor(transaction.connection, resources.clock.judge().anchor)
+        service_rows.set_log_origin(transaction.connection, new_log_origin())
+        transaction.log(
+            Entry(event=Event.DATABASE_RESTORED, at=now, actor="operator", count=len(shares), quoted=quoted)
+        )
+    resources.destroy_keys(keys)
+    high_water.write(resources, now)
+    return AcceptedRestore(len(shares), max(0, (remembered.log_size if remembered else 0) - size))

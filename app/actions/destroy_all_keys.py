@@ -1,0 +1,33 @@
+"""Destroy every key in the vault: what nobody may ever read again. Needs nothing but the vault."""
+
+from __future__ import annotations
+
+from app.db import endings, service_rows, transfer_rows
+from app.domain.audit_events import Entry, Event
+from app.domain.transfer import Ending
+from app.resources import Resources, require_same_installation
+
+PAGE = 500
+
+
+def destroy_all_keys(resources: Resources) -> int:
+    """Destroy, then end every transfer, if the database can be reached: the sweeper deletes their bytes. Answers how
+    many keys went. Raises VaultUnavailable; once the keys are gone, DatabaseUnavailable, or InstallationMismatch rather
+    than end the transfers of another installation.
+    """
+    destroyed = resources.vault.destroy_everything()
+    require_same_installation(resources)
+    with resources.database.writing() as transaction:
+        state = service_rows.get(transaction.connection)
+        resources.clock.observe(mark=state.time_mark, anchor=state.anchor)
+        now = resources.clock.now()
+        transaction.log(Entry(event=Event.ALL_KEYS_DESTROYED, at=now, actor="operator", count=destroyed))
+    after = ""
+    while True:
+        with resources.database.writing() as transaction:
+            page = transfer_rows.open_page(transaction.connection, after, now, PAGE)
+            for row in page:
+                endings.deny_transfer(transaction, row, Ending.DELETED, now=now, actor="operator")
+        if not page:
+            return destroyed
+        after = page[-1].id

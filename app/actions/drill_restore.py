@@ -1,0 +1,123 @@
+"""The restore drill: prove of a real backup, restored into a folder of its own, that nothing ended can be read from it.
+
+Two things would break the promise: a file of the vault in the backup, and a key in today's vault for a transfer or
+share of the backup that has ended since. A backup in which nothing has ended since proves nothing, and does not pass.
+The result goes into the log, and the retention report shows the last one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.db import service_rows, share_rows, transfer_rows, whole_transfers
+from app.db.engine import Database
+from app.db.whole_transfers import WholeTransfer
+from app.domain.audit_events import Entry, Event
+from app.domain.share import OPEN_STATES as OPEN_SHARES
+from app.domain.shred_key import ShredKeyName
+from app.domain.transfer import OPEN_STATES
+from app.resources import Resources
+
+PAGE = 500
+_VAULT_FILE = re.compile(r"hour\.key|high-water|purge-time|[0-9]{1,12}(\.[A-Za-z0-9_-]{22}){1,2}")
+
+
+@dataclass(frozen=True, slots=True)
+class DrillResult:
+    """What the drill looked at and found: of the transfers in the backup, those that were open then and have ended
+    since, and the shares likewise. Without any of either, an empty list of findings says nothing.
+    """
+
+    transfers: int
+    ended: int
+    shares_ended: int
+    findings: list[str]
+
+    @property
+    def proved_nothing(self) -> bool:
+        """Whether there was nothing to find: no key of the backup should be gone."""
+        return not self.findings and not self.ended and not self.shares_ended
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was looked for, and nothing was found."""
+        return not self.findings and not self.proved_nothing
+
+
+def drill_restore(resources: Resources, restored: Path) -> DrillResult:
+    """Look through a restored data folder (`db/caducee.sqlite` below it, or the file itself). Raises FileNotFoundError,
+    DatabaseUnavailable, VaultUnavailable: what cannot be looked at has not passed.
+    """
+    findings = [f"a file of the vault is in the backup: {path}" for path in _vault_files(restored)]
+    transfers = ended = shares_ended = 0
+    with _restored_database(restored) as database:
+        for page in _pages(database):
+            transfers += len(page)
+            for whole in page:
+                gone = _ended_names(resources, whole)
+                open_then = {share.id for share in whole.shares if share.state in OPEN_SHARES}
+                ended += whole.transfer.state in OPEN_STATES and any(name.share_id is None for name in gone)
+                shares_ended += sum(name.share_id in open_then for name in gone)
+                findings += [
+                    f"the vault still opens {name.transfer_id}" for name in gone if resources.vault.holds(name)
+                ]
+    result = DrillResult(transfers, ended, shares_ended, findings)
+    _write_down(resources, result)
+    return result
+
+
+def _vault_files(restored: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(restored):
+        yield from (Path(folder, name) for name in names if _VAULT_FILE.fullmatch(name))
+
+
+@contextmanager
+def _restored_database(restored: Path) -> Iterator[Database]:
+    candidates = [restored] if restored.is_file() else [*restored.rglob("*.sqlite")]
+    if len(candidates) != 1:
+        raise FileNotFoundError(f"{restored} holds {len(candidates)} databases (*.sqlite); one is needed")
+    database = Database(f"sqlite:///{candidates[0].resolve()}")
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _pages(database: Database) -> Iterator[list[WholeTransfer]]:
+    after = ""
+    while True:
+        with database.reading() as connection:
+            page = whole_transfers.load(connection, transfer_rows.page(connection, after, PAGE))
+        if not page:
+            return
+        yield page
+        after = page[-1].transfer.id
+
+
+def _ended_names(resources: Resources, whole: WholeTransfer) -> list[ShredKeyName]:
+    """The keys of this transfer of the backup that should be gone today: all of them past its expiry or once it has
+    ended, else those of its shares that have.
+    """
+    now, row = resources.clock.now(), whole.transfer
+    with resources.database.reading() as connection:
+        today = transfer_rows.find(connection, row.id)
+        shares_today = {share.id: share.state for share in share_rows.of_transfers(connection, [row.id])}
+    over = now >= row.expires_at or today is None or today.state not in OPEN_STATES
+    ended = [share for share in whole.shares if over or shares_today.get(share.id) not in OPEN_SHARES]
+    names = [ShredKeyName(row.id, share.expires_at, share.id) for share in ended]
+    return [ShredKeyName(row.id, row.expires_at), *names] if over else names
+
+
+def _write_down(resources: Resources, result: DrillResult) -> None:
+    now = resources.clock.now()
+    event = Event.DRILL_PASSED if result.passed else Event.DRILL_FAILED
+    outcome = "proved_nothing" if result.proved_nothing else None
+    with resources.database.writing() as transaction:
+        transaction.log(Entry(event=event, at=now, actor="operator", count=result.ended, outcome=outcome))
+        if result.passed:
+            service_rows.record_drill(transaction.connection, now)

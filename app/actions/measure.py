@@ -1,0 +1,44 @@
+"""What operators watch: how old the oldest object is, what is overdue, whether sweeps succeed, how late deletion is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.db import counter_rows, service_rows, transfer_rows
+from app.domain.retention import deletion_is_assured
+from app.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """As of one moment. Ages in seconds; `counters` only grow."""
+
+    transfers: dict[str, int]
+    oldest_age_s: float
+    overdue: int
+    failing: int
+    since_sweep_s: float | None
+    deletion_assured: bool
+    clock_trusted: bool
+    locked_down: bool
+    counters: dict[str, int]
+
+
+def measure(resources: Resources) -> Measures:
+    """Look, in one short transaction."""
+    now = resources.clock.now()
+    with resources.database.reading() as connection:
+        state = service_rows.get(connection)
+        oldest = transfer_rows.oldest_held(connection)
+        last = state.last_sweep_at
+        return Measures(
+            transfers=transfer_rows.count_by_state(connection),
+            oldest_age_s=(now - oldest).total_seconds() if oldest else 0.0,
+            overdue=transfer_rows.overdue(connection, now)[0],
+            failing=len(transfer_rows.failing(connection, 1000)),
+            since_sweep_s=(now - last).total_seconds() if last else None,
+            deletion_assured=deletion_is_assured(last, now, resources.settings.deadman),
+            clock_trusted=state.clock_problem is None,
+            locked_down=state.locked_down_at is not None,
+            counters=counter_rows.every(connection),
+        )

@@ -1,0 +1,101 @@
+"""The database of somebody who may only look: a copy of the data folder, or a service's own, by another user.
+
+SQLite writes when it reads: opening a file in WAL mode makes or changes `-shm` and `-wal` beside it, even with
+`mode=ro`, wherever the rights suffice. A file that a process has open needs that, and has both already. One that lies
+still is read without any lock, its write-ahead log (committed, and not yet in the file) included.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import create_engine, event, make_url
+
+from app.db.engine import BUSY_TIMEOUT_SECONDS, Database, Transaction, begin_reading
+from app.db.errors import DatabaseUnavailable
+
+_DMS_BYTE = 128
+"""Whoever has a database in WAL mode open holds a lock on this byte of `-shm` (SQLite, os_unix.c, UNIX_SHM_DMS)."""
+
+_LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid
+
+
+class ReadOnlyDatabase(Database):
+    """One database, looked at. Nothing of it changes, no file comes to be."""
+
+    def __init__(self, url: str) -> None:
+        """Decide how to read it. Raises DatabaseUnavailable when there is no such file."""
+        parsed = make_url(url)
+        self._still: dict[Path, tuple[int, int]] | None = None
+        if parsed.get_backend_name() != "sqlite":
+            super().__init__(url)
+            return
+        self.is_sqlite, self._turn = True, None
+        self.file = Path(parsed.database or "").resolve()
+        if not self.file.is_file():
+            raise DatabaseUnavailable(f"there is no database {self.file}")
+        in_use = _is_open_elsewhere(self._beside("-shm"))
+        if not in_use:
+            self._still = self._as_it_is()
+        uri = f"{self.file.as_uri()}?mode=ro{self._way(in_use=in_use)}"
+        self.engine = self._reader = self._writer = create_engine(
+            "sqlite://", hide_parameters=True, pool_size=1, creator=lambda: _connect(uri)
+        )
+        event.listen(self.engine, "begin", begin_reading)
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """Refuse: DatabaseUnavailable."""
+        raise DatabaseUnavailable("the database was opened to be looked at")
+        yield  # what makes this a generator, as a context manager must be
+
+    def require_unchanged(self) -> None:
+        """Raise DatabaseUnavailable when a file read without locks was written to meanwhile: what was seen may be
+        torn.
+        """
+        if self._still is not None and (_is_open_elsewhere(self._beside("-shm")) or self._still != self._as_it_is()):
+            raise DatabaseUnavailable("the database was taken into use while it was read: ask again")
+
+    def _beside(self, suffix: str) -> Path:
+        file = self.file or Path()
+        return file.with_name(file.name + suffix)
+
+    def _as_it_is(self) -> dict[Path, tuple[int, int]]:
+        found = [path for path in (self._beside(""), self._beside("-wal")) if path.exists()]
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in found}
+
+    def _way(self, *, in_use: bool) -> str:
+        if in_use:
+            return ""
+        wal = self._beside("-wal")
+        # `immutable` would pass over a write-ahead log; without locks, its index is kept in memory.
+        return "&vfs=unix-none" if wal.exists() and wal.stat().st_size else "&immutable=1"
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    if "vfs=unix-none" in uri:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    return connection
+
+
+def _is_open_elsewhere(shared_memory: Path) -> bool:
+    """Whether another process has the database open. Not for a process that has it open too: closing a file lets go of
+    all the locks that a process holds on it (POSIX).
+    """
+    try:
+        with shared_memory.open("rb") as file:
+            asked = _LOCK.pack(fcntl.F_WRLCK, 0, _DMS_BYTE, 1, 0)
+            kind, *_ = _LOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    except FileNotFoundError:
+        return False
+    return bool(kind != fcntl.F_UNLCK)

@@ -1,0 +1,52 @@
+"""What the vault remembers of the database: the time, and how long the log was, with its root.
+
+The vault is in no backup. A database that knows less than this was restored from one, or tampered with. The vault's
+own purge, which needs no database, reads the time from here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.clock import Anchor, Uptime
+
+
+@dataclass(frozen=True, slots=True)
+class HighWater:
+    """The mark: the highest time accepted (UTC) and its anchor; the log's size in entries and its root (32 bytes)."""
+
+    at: datetime
+    anchor: Anchor
+    log_size: int
+    log_root: bytes
+
+    def to_text(self) -> str:
+        """As JSON, for the vault's mark file."""
+        fields = {
+            "at": self.at.isoformat(),
+            "anchor_at": self.anchor.wall.isoformat(),
+            "anchor_boot_id": self.anchor.uptime.boot_id,
+            "anchor_boot_seconds": self.anchor.uptime.seconds,
+            "log_size": self.log_size,
+            "log_root": base64.b64encode(self.log_root).decode(),
+        }
+        return json.dumps(fields)
+
+    @classmethod
+    def from_text(cls, text: str) -> HighWater:
+        """Read it back. Raises ValueError."""
+        try:
+            fields = json.loads(text)
+            uptime = Uptime(str(fields["anchor_boot_id"]), float(fields["anchor_boot_seconds"]))
+            return cls(
+                at=datetime.fromisoformat(fields["at"]),
+                anchor=Anchor(datetime.fromisoformat(fields["anchor_at"]), uptime),
+                log_size=int(fields["log_size"]),
+                log_root=base64.b64decode(fields["log_root"], validate=True),
+            )
+        except (KeyError, TypeError, binascii.Error) as error:
+            raise ValueError("not a high-water mark") from error

@@ -1,0 +1,30 @@
+"""Rules of the service as a whole: when it takes nothing in, and when it gives nothing out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from app.domain.errors import ClockNotTrusted, LockedDown, RetentionNotAssured
+from app.domain.retention import deletion_is_assured
+
+
+def require_outflow(*, locked_down_at: datetime | None, clock_problem: str | None) -> None:
+    """Refuse claims and fetches in a lockdown, and while the clock is not believed: an expiry could not be judged."""
+    if locked_down_at is not None:
+        raise LockedDown
+    if clock_problem is not None:
+        raise ClockNotTrusted
+
+
+def require_intake(
+    *,
+    locked_down_at: datetime | None,
+    clock_problem: str | None,
+    last_sweep_at: datetime | None,
+    now: datetime,
+    deadman: timedelta,
+) -> None:
+    """Refuse deposits too when no sweep has succeeded lately: what cannot be deleted in time is not taken in (G1)."""
+    require_outflow(locked_down_at=locked_down_at, clock_problem=clock_problem)
+    if not deletion_is_assured(last_sweep_at, now, deadman):
+        raise RetentionNotAssured

@@ -1,0 +1,51 @@
+"""The vault's memory of the database: kept at every sweep, compared at every start.
+
+The vault is in no backup, so a restored database is one that knows less than the vault remembers of it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from app.crypto import merkle
+from app.db import audit_rows
+from app.domain.high_water import HighWater
+from app.resources import Resources
+from app.storage.vault_marks import read_high_water
+
+
+class DatabaseRolledBack(Exception):
+    """The log in the database is shorter than, or differs from, what the vault remembers: `database_rolled_back`."""
+
+
+def require_not_rolled_back(resources: Resources) -> None:
+    """Raise DatabaseRolledBack if the vault remembers more of the log than the database has."""
+    remembered = read_high_water(resources.vault)
+    if remembered is None:
+        return
+    with resources.database.reading() as connection:
+        size = audit_rows.size(connection)
+        if size < remembered.log_size:
+            raise DatabaseRolledBack(
+                f"database_rolled_back: the log has {size} entries, the vault remembers {remembered.log_size}; "
+                "if a backup was restored on purpose: caducee db accept-restore"
+            )
+        if audit_rows.root(connection, remembered.log_size) != remembered.log_root:
+            raise DatabaseRolledBack(
+                f"database_rolled_back: the log's first {remembered.log_size} entries are not those the vault "
+                "remembers; if a backup was restored on purpose: caducee db accept-restore"
+            )
+
+
+def keep(resources: Resources, now: datetime) -> None:
+    """Let the vault remember how far the log has come. Raises DatabaseRolledBack, VaultUnavailable."""
+    require_not_rolled_back(resources)
+    write(resources, now)
+
+
+def write(resources: Resources, now: datetime) -> None:
+    """Write the mark whatever it was before: for a restored database that was accepted."""
+    with resources.database.reading() as connection:
+        size = audit_rows.size(connection)
+        root = audit_rows.root(connection, size) if size else merkle.EMPTY_ROOT
+    resources.vault.write_mark(HighWater(now, resources.clock.judge().anchor, size, root).to_text())

@@ -1,0 +1,35 @@
+"""`caducee clock`: whether the host's clock is believed, and the operator's word that it is right."""
+
+from __future__ import annotations
+
+import typer
+
+from app.actions.accept_clock import accept_clock
+from app.actions.judge_clock import judge_clock
+from app.terminal.console import REFUSED, AsJson, put, put_json, say
+from app.terminal.opened import opened
+
+tree = typer.Typer(help="The clock that decides on every expiry.", no_args_is_help=True)
+
+
+@tree.command("status")
+def status(*, as_json: AsJson = False) -> None:
+    """Whether the host's clock is believed. Exit 1 when it is not: deposits and fetches are refused then."""
+    with opened() as resources:
+        seen = judge_clock(resources)
+    if as_json:
+        put_json({"now": seen.now, "host": seen.host, "believed": seen.problem is None, "problem": seen.problem})
+    else:
+        put(f"time    {seen.now:%Y-%m-%dT%H:%M:%SZ}")
+        put(f"host    {seen.host:%Y-%m-%dT%H:%M:%SZ}")
+        put(f"clock   {seen.problem or 'believed'}")
+    if seen.problem:
+        raise typer.Exit(REFUSED)
+
+
+@tree.command("accept")
+def accept() -> None:
+    """Believe the host's clock as it is now: after a long pause, or once you have set it right."""
+    with opened() as resources:
+        judgement = accept_clock(resources)
+    say(f"accepted: it is {judgement.now:%Y-%m-%dT%H:%M:%SZ}")

@@ -1,0 +1,54 @@
+"""The retention report as one self-contained page that a DPO can file: nothing in it comes from elsewhere."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+
+from app.actions.report_retention import RetentionReport
+from app.domain.retention import LATENESS_BUCKETS_SECONDS
+from app.settings import Settings
+
+BAR_PIXELS = 160
+CEILING_SECONDS = 3.0
+
+
+def retention_page(report: RetentionReport, settings: Settings) -> str:
+    """The page, HTML."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["moment"] = _moment
+    source = files("app.terminal").joinpath("retention_page.html").read_text(encoding="utf-8")
+    return environment.from_string(source).render(
+        report=report,
+        organisation=settings.organisation,
+        limit_days=settings.max_lifetime.days,
+        ages=_bars(list(enumerate(report.ages_by_day, 1))),
+        lateness=_bars(_buckets(report.lateness)),
+        days=_bars([(day.strftime("%d/%m"), round(worst, 1)) for day, _, worst in report.lateness_by_day]),
+        bar_pixels=BAR_PIXELS,
+    )
+
+
+def _moment(value: datetime | None) -> str:
+    return value.strftime("%Y-%m-%d %H:%M:%S UTC") if value else "never"
+
+
+def _bars(values: list[tuple[object, float]]) -> list[dict[str, object]]:
+    """Label, value and height in pixels of each bar; the highest fills the chart."""
+    highest = max((value for _, value in values), default=0) or 1
+    return [
+        {"label": label, "value": value, "height": max(round(value / highest * BAR_PIXELS), 1 if value else 0)}
+        for label, value in values
+    ]
+
+
+def _buckets(counters: dict[str, int]) -> list[tuple[object, float]]:
+    """The histogram's buckets, not cumulative: how many deletions took up to so many seconds."""
+    below, rows = 0, []
+    for bound in LATENESS_BUCKETS_SECONDS:
+        count = counters.get(f"lateness_le_{bound}", 0)
+        rows.append((f"≤ {bound} s", float(count - below)))
+        below = count
+    return [*rows, ("more", float(counters.get("lateness_count", 0) - below))]

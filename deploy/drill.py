@@ -1,0 +1,218 @@
+"""`make drill`: a backup is restored, with the right link and password in hand, and nothing that ended can be read.
+
+The incident it plays: a transfer expires, another is fetched and done, and afterwards somebody brings back the database
+and the blobs of an hour ago. Once over the installation they came from, once beside it with a fresh, empty key vault.
+Then `caducee audit drill` is asked of the backup, and of one that was made carelessly. Nothing is faked, see
+`own_service.py`. The last line is `drill passed`, or says what went otherwise than promised (exit 1).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from own_service import Deviation, Installation, expect, free_port, refused, run, step, tell, wait_for
+
+CONTENT = b"nom;resultat\n" * 10_000
+SHORT_LIFE = "4s"
+
+
+@dataclass(frozen=True)
+class Deposited:
+    """What the depositor of one transfer holds: with the link and the password, everything a recipient needs."""
+
+    transfer_id: str
+    share_id: str
+    link: str
+    password: str
+    client_key: str
+    expires_at: datetime
+
+    @property
+    def claim_url(self) -> str:
+        """Where the share is redeemed."""
+        return f"/api/v1/shares/{self.share_id}/claim"
+
+    @property
+    def proof(self) -> dict[str, str]:
+        """The right link secret and the right password."""
+        return {"link_secret": self.link.partition("#")[2], "password": self.password}
+
+
+def deposit(http: httpx.Client, token: str, *, recipient: str, expires_in: str) -> Deposited:
+    """Deposit one file for one recipient."""
+    url = f"/api/v1/send/export.csv?recipient={recipient}&expires_in={expires_in}"
+    answer = http.put(url, content=CONTENT, headers={"Authorization": f"Bearer {token}"})
+    expect(answer.status_code == httpx.codes.CREATED, f"the deposit was refused: {answer.text}")
+    given = answer.json()
+    tell(f"for {recipient}: transfer {given['transfer_id']}, until {given['expires_at']}")
+    names = ("transfer_id", "share_id", "link", "password", "client_key")
+    return Deposited(**{n: given[n] for n in names}, expires_at=datetime.fromisoformat(given["expires_at"]))
+
+
+def back_up(service: Installation, backup: Path) -> None:
+    """Copy what a backup may hold, while the service runs: database and blobs. Not the vault."""
+    (backup / "db").mkdir(parents=True)
+    with closing(sqlite3.connect(service.data / "db" / "caducee.sqlite")) as database:
+        database.execute("VACUUM INTO ?", [str(backup / "db" / "caducee.sqlite")])
+    shutil.copytree(service.data / "blobs", backup / "blobs")
+    tell(f"{len(files_below(backup))} files: database and blobs")
+
+
+def fetch_and_complete(http: httpx.Client, given: Deposited) -> None:
+    """What the rightful recipient does, after the backup was made."""
+    claim = http.post(given.claim_url, json=given.proof).json()
+    expect("claim_id" in claim, f"the claim was refused: {claim}")
+    bearer = {"Authorization": f"Bearer {claim['claim_token']}"}
+    fetched = http.get(f"/api/v1/claims/{claim['claim_id']}/files/0", headers=bearer)
+    expect(fetched.content == CONTENT, "what was fetched is not what was deposited")
+    done = http.post(f"/api/v1/claims/{claim['claim_id']}/complete", headers=bearer)
+    expect(done.status_code == httpx.codes.NO_CONTENT, f"complete was refused: {done.text}")
+    tell(f"fetched {len(fetched.content):,} bytes and completed; a backup from before does not know")
+
+
+def see_it_gone(http: httpx.Client, token: str, given: Deposited) -> None:
+    """Wait until its deletion is verified."""
+
+    def state() -> Any:
+        own = f"/api/v1/transfers/{given.transfer_id}"
+        return http.get(own, headers={"Authorization": f"Bearer {token}"}).json()["state"]
+
+    wait_for("the transfer is verified as deleted", lambda: state() == "verified")
+    tell(f"transfer {given.transfer_id}: verified, deleted")
+
+
+def restore(backup: Path, service: Installation) -> None:
+    """Put database and blobs of the backup where the installation has its own. Its vault and keys stay as they are."""
+    for part in ("db", "blobs"):
+        shutil.rmtree(service.data / part, ignore_errors=True)
+        shutil.copytree(backup / part, service.data / part)
+
+
+def start_is_refused(service: Installation, reason: str) -> None:
+    """`caducee serve` ends at once, with exit code 2 and this reason."""
+    try:
+        done = service.run("serve", "--port", str(free_port()))
+    except subprocess.TimeoutExpired:
+        raise Deviation(f"serve started, where {reason!r} was promised") from None
+    expect(done.returncode != 0 and reason in done.stderr, f"{reason!r} was promised, not: {done.stderr}")
+    tell(f"$ caducee serve   exit {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def nothing_is_readable(service: Installation, token: str, ended: list[Deposited]) -> None:
+    """With the restored service up: the right link and password, and the depositor's own client key, open nothing."""
+    with service.serving() as http:
+        for given in ended:
+            is_gone(http.post(given.claim_url, json=given.proof))
+            another = f"/api/v1/transfers/{given.transfer_id}/shares"
+            keys = {"Authorization": f"Bearer {token}", "Caducee-Client-Key": given.client_key}
+            is_gone(http.post(another, json={"recipient": "somebody"}, headers=keys))
+    expect_no_keys(service, ended)
+
+
+def is_gone(answer: httpx.Response) -> None:
+    """Expect 410, whichever way it was found to be over."""
+    refused(answer, httpx.codes.GONE, answer.json().get("code"))
+
+
+def expect_no_keys(service: Installation, ended: list[Deposited]) -> None:
+    """Look into the vault itself."""
+    left = [path for path in files_below(service.vault) if any(g.transfer_id in path.name for g in ended)]
+    expect(not left, f"the vault holds keys of what ended: {left}")
+    tell("in the vault: no key of any of them")
+
+
+def audit_drill(service: Installation, backup: Path, *, passes: bool) -> None:
+    """Ask the command that operators run each month."""
+    done = service.run("audit", "drill", "--restored", str(backup))
+    tell(f"$ caducee audit drill --restored {backup.name}   exit {done.returncode}")
+    for line in done.stdout.splitlines():
+        tell(f"  {line}")
+    promised = "drill passed" if passes else "drill FAILED"
+    expect(done.returncode == (0 if passes else 1), f"{promised!r} was promised: {done.stdout}{done.stderr}")
+    expect(promised in done.stdout, f"{promised!r} was promised, not: {done.stdout}")
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files, those of subfolders included."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+# --- the drill
+
+
+def live_and_end(service: Installation, backup: Path) -> tuple[str, list[Deposited]]:
+    """Two transfers, a backup of them, and their ends. Answers the depositor's token and the two."""
+    with service.serving() as http:
+        step("Two transfers: one that nobody fetches, one that is fetched")
+        token = json.loads(service.command("token", "create", "laboratory", "--role", "staff", "--json"))["token"]
+        fetched = deposit(http, token, recipient="insurer", expires_in="1h")
+        lapsing = deposit(http, token, recipient="agency", expires_in=SHORT_LIFE)
+        step("A backup while both live")
+        back_up(service, backup)
+        shutil.copytree(service.vault, backup.with_name("careless-backup") / "vault")
+        expect(datetime.now(UTC) < lapsing.expires_at, "the backup came too late for this drill: a slow machine?")
+        step("Afterwards: one is fetched, one expires")
+        fetch_and_complete(http, fetched)
+        time.sleep(max(0.0, (lapsing.expires_at - datetime.now(UTC)).total_seconds()))
+        refused(http.post(lapsing.claim_url, json=lapsing.proof), httpx.codes.GONE, "share_expired")
+        for given in (fetched, lapsing):
+            see_it_gone(http, token, given)
+    expect_no_keys(service, [fetched, lapsing])
+    return token, [fetched, lapsing]
+
+
+def ask_the_command(service: Installation, backup: Path) -> None:
+    """`caducee audit drill` passes for the backup, and fails for one that took the vault along."""
+    step("The monthly routine: caducee audit drill")
+    audit_drill(service, backup, passes=True)
+    careless = backup.with_name("careless-backup")
+    shutil.copytree(backup, careless, dirs_exist_ok=True)
+    audit_drill(service, careless, passes=False)
+
+
+def restore_over(service: Installation, backup: Path, token: str, ended: list[Deposited]) -> None:
+    """The backup over the installation it came from: the vault remembers more of the log than the database has."""
+    step("The backup restored over the installation it came from")
+    restore(backup, service)
+    start_is_refused(service, "database_rolled_back")
+    tell("$ caducee db accept-restore")
+    service.command("db", "accept-restore")
+    nothing_is_readable(service, token, ended)
+    tell(f"$ caducee audit verify   {service.command('audit', 'verify').strip()}")
+
+
+def restore_beside(place: Installation, backup: Path, token: str, ended: list[Deposited]) -> None:
+    """The backup in a folder of its own, with a vault that never held a key. It is refused, until somebody calls the
+    empty vault this installation's own, by hand; and then there is nothing to open.
+    """
+    step("The backup restored beside it, with a fresh, empty vault")
+    place.vault.mkdir(parents=True, mode=0o700)
+    restore(backup, place)
+    start_is_refused(place, "the vault carries no installation id")
+    shutil.copy(place.data / "blobs" / "installation", place.vault / "installation")
+    tell("$ cp blobs/installation vault/installation")
+    nothing_is_readable(place, token, ended)
+
+
+def play(scratch: Path) -> None:
+    """The drill, in order."""
+    service, backup = Installation(scratch / "installation"), scratch / "backup"
+    token, ended = live_and_end(service, backup)
+    ask_the_command(service, backup)
+    restore_over(service, backup, token, ended)
+    restore_beside(Installation(scratch / "elsewhere"), backup, token, ended)
+
+
+if __name__ == "__main__":
+    sys.exit(run(play, name="drill", verdict="drill passed"))

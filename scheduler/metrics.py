@@ -1,0 +1,63 @@
+"""`/metrics` for Prometheus, on a bind of its own that recipients never reach; asked of the database at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from app.actions.measure import Measures
+from app.domain.retention import LATENESS_BUCKETS_SECONDS
+
+
+class ServiceCollector(Collector):
+    """Turns one measuring into metrics."""
+
+    def __init__(self, measure: Callable[[], Measures]) -> None:
+        """Measure by calling `measure`."""
+        self._measure = measure
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, as of now. A failure to measure fails the scrape: no stale number is shown."""
+        measures = self._measure()
+        held = GaugeMetricFamily("caducee_transfers", "Transfers by state.", labels=["state"])
+        for state, count in measures.transfers.items():
+            held.add_metric([state], count)
+        yield held
+        for name, text, value in (
+            ("oldest_object_age_seconds", "Age of the oldest transfer that holds anything.", measures.oldest_age_s),
+            ("overdue_transfers", "Transfers that should be gone and are not.", measures.overdue),
+            ("failing_deletions", "Deletions that failed and are being retried.", measures.failing),
+            ("deletion_assured", "1 while a sweep has succeeded recently enough.", measures.deletion_assured),
+            ("clock_trusted", "1 while the host's clock is believed.", measures.clock_trusted),
+            ("locked_down", "1 during a lockdown.", measures.locked_down),
+        ):
+            yield GaugeMetricFamily(f"caducee_{name}", text, value=float(value))
+        since = float("inf") if measures.since_sweep_s is None else measures.since_sweep_s
+        yield GaugeMetricFamily("caducee_seconds_since_sweep", "Since the last sweep that succeeded.", value=since)
+        yield from _counters(measures.counters)
+
+
+def _counters(counters: dict[str, int]) -> Iterator[Metric]:
+    sweeps = CounterMetricFamily("caducee_sweeps", "Sweeps, by whether they succeeded.", labels=["outcome"])
+    sweeps.add_metric(["succeeded"], counters.get("sweeps", 0))
+    sweeps.add_metric(["failed"], counters.get("sweeps_failed", 0))
+    yield sweeps
+    count = counters.get("lateness_count", 0)
+    buckets = [(str(float(le)), counters.get(f"lateness_le_{le}", 0)) for le in LATENESS_BUCKETS_SECONDS]
+    yield HistogramMetricFamily(
+        "caducee_deletion_lateness_seconds",
+        "From the end of a transfer to the moment its deletion was verified.",
+        buckets=[*buckets, ("+Inf", count)],
+        sum_value=counters.get("lateness_sum_ms", 0) / 1000,
+    )
+
+
+def serve_metrics(bind: str, measure: Callable[[], Measures]) -> None:
+    """Serve on `host:port`, in a thread of its own."""
+    host, _, port = bind.rpartition(":")
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(ServiceCollector(measure))
+    start_http_server(int(port), addr=host, registry=registry)

@@ -1,0 +1,30 @@
+"""What the tests of retention share: streams that are looked at often, and a purge with a clock of its own."""
+
+from collections.abc import Callable
+
+import pytest
+
+from app import stream_watch
+from app.actions import keep_time as keep_time_module
+from app.actions.expire_keys import expire_keys
+from app.domain.clock import Clock
+from app.storage.key_vault import PurgeReport
+from app.storage.vault_folder import VaultFolder
+
+
+@pytest.fixture
+def quick_watch(monkeypatch) -> None:
+    """Streams are checked each second; a test waits less."""
+    monkeypatch.setattr(stream_watch, "CHECK_SECONDS", 0.02)
+
+
+@pytest.fixture(autouse=True)
+def no_ceiling(monkeypatch) -> None:
+    """PostgreSQL's clock is the real one, which has nothing to do with the one that a test moves."""
+    monkeypatch.setattr(keep_time_module, "_ceiling", lambda _connection: None)
+
+
+@pytest.fixture
+def purge(time, tmp_path) -> Callable[[], PurgeReport]:
+    """The vault's own timer as `caducee keys expire` runs it: a new process each time, with the vault and no more."""
+    return lambda: expire_keys(VaultFolder(tmp_path / "vault"), Clock(time, time.uptime))

@@ -1,0 +1,45 @@
+"""A download and an upload whose other side stalls: something happens meanwhile, and the service must cut them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from app.actions.claim_share import Claimed
+from app.actions.create_transfer import CreatedTransfer
+from app.actions.fetch_file import open_download
+from app.domain.access_token import Caller
+from app.resources import Resources
+from app.stream_watch import watched
+from tests.integration.actions.stories import ADDRESS, CONTENT, deposit
+
+PATIENCE_SECONDS = 10
+
+
+async def stalled_download(resources: Resources, claimed: Claimed, meanwhile: Callable[[], object]) -> None:
+    """Fetch a first piece, have something happen, and read no further. Raises what cut the stream."""
+    download = await open_download(
+        resources, claim_id=claimed.claim_id, token=claimed.token, numbers=[0], decrypted=True, address=ADDRESS
+    )
+    file = download.files[0]
+    try:
+        async with watched(download.check, idle_seconds=60):
+            async for piece in download.plaintext(file, 0, file.size):
+                download.sent(len(piece))
+                await asyncio.to_thread(meanwhile)
+                await asyncio.sleep(PATIENCE_SECONDS)
+    finally:
+        await download.close(whole=False, delivers=False)
+    raise AssertionError("the download was not cut")
+
+
+async def stalled_upload(
+    resources: Resources, caller: Caller, transfer: CreatedTransfer, meanwhile: Callable[[], object]
+) -> None:
+    """Send a first piece, have something happen, and send no more. Raises what cut the stream."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield CONTENT
+        await asyncio.to_thread(meanwhile)
+        await asyncio.sleep(PATIENCE_SECONDS)
+
+    await deposit(resources, caller, transfer, body())
+    raise AssertionError("the upload was not cut")

@@ -1,0 +1,205 @@
+"""`caducee keys expire` as the only thing that runs: each run a new process, which knows what the vault remembers.
+
+Where no sweeper keeps the time, the purge keeps it; else it would stand where the last sweep stood, for ever.
+"""
+
+from datetime import timedelta
+
+import pytest
+
+from app.actions import expire_keys as module
+from app.actions.accept_clock import accept_clock
+from app.actions.expire_keys import expire_keys
+from app.actions.keep_time import keep_time
+from app.domain.clock import Clock, Uptime
+from app.domain.purge_time import PurgeTime
+from app.storage.errors import VaultUnavailable
+from app.storage.key_vault import Mark
+from app.storage.vault_folder import VaultFolder
+from app.storage.vault_marks import read_purge_time
+from tests.integration.actions.stories import keys_held, send
+
+MINUTE, HOUR, DAY, YEAR = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=365)
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+@pytest.fixture
+def held(resources, caller):
+    """It expires in seven days. The sweeper has left the time in the vault, and never runs again."""
+    sent = send(resources, caller, lifetime=7 * DAY)
+    keep_time(resources)
+    return sent
+
+
+@pytest.fixture
+def next_boot(time, monkeypatch):
+    """The host restarts: its boot clock begins anew."""
+    boots = iter(range(1000))
+
+    def restart() -> None:
+        name, began = f"boot {next(boots)}", time.running
+        monkeypatch.setattr(time, "uptime", lambda: Uptime(name, time.running - began))
+
+    return restart
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What the purge says of trouble."""
+    events: list[str] = []
+    monkeypatch.setattr(module.log, "error", lambda event, **_fields: events.append(event), raising=False)
+    return events
+
+
+def test_days_after_a_reboot_it_still_believes_the_clock(resources, time, purge, held, next_boot, said):
+    """The mark of the last sweep is then more than a day old; that is no pause of the host."""
+    next_boot()
+    while time.moment < held.transfer.expires_at:
+        assert purge().removed == 0
+        time.pass_by(min(12 * HOUR, held.transfer.expires_at - time.moment))
+    assert purge().removed == 2
+    assert said == []
+
+
+def test_across_reboots_it_goes_on_from_its_own_last_run(resources, time, purge, held, next_boot, said):
+    for _ in range(7):
+        purge()
+        time.pass_by(DAY)
+        next_boot()
+    assert purge().removed == 2
+    assert said == []
+
+
+def test_after_a_pause_of_more_than_a_day_it_waits_one_day_of_running_and_no_longer(
+    resources, time, purge, held, next_boot, said
+):
+    """It stands where it stopped, counts on by the boot clock, and accepts the host's clock after 24 h of that."""
+    time.pass_by(8 * DAY)
+    next_boot()
+    for _ in range(24):
+        assert purge().removed == 0
+        time.pass_by(HOUR)
+    assert set(said) == {"clock_not_trusted"}
+    assert purge().removed == 2
+    del said[:]
+    purge()
+    assert said == []
+
+
+def test_what_falls_due_by_the_boot_clock_meanwhile_is_destroyed(resources, caller, time, purge, next_boot, held):
+    soon = send(resources, caller, lifetime=3 * HOUR)
+    time.pass_by(8 * DAY)
+    next_boot()
+    purge()
+    time.pass_by(3 * HOUR)
+    assert purge().removed == 2
+    assert {name.transfer_id for name in keys_held(resources)} == {held.id}
+    assert soon.id != held.id
+
+
+def test_time_switched_off_is_not_time_waited(resources, time, purge, held, next_boot):
+    for _ in range(5):
+        time.pass_by(8 * DAY)
+        next_boot()
+        assert purge().removed == 0
+        time.pass_by(4 * HOUR)
+        assert purge().removed == 0
+    time.pass_by(4 * HOUR)
+    assert purge().removed == 2, "24 hours of running in all"
+
+
+def test_a_leap_by_a_year_waits_a_day_too(resources, time, purge, held):
+    time.leap(YEAR)
+    for _ in range(24):
+        assert purge().removed == 0
+        time.pass_by(HOUR)
+    assert purge().removed == 2
+
+
+def test_the_day_begins_with_the_first_run_that_sees_the_leap(resources, time, purge, held):
+    """However long ago the run before was."""
+    time.pass_by(30 * HOUR)
+    time.leap(YEAR)
+    assert purge().removed == 0
+    time.pass_by(23 * HOUR)
+    assert purge().removed == 0
+
+
+def test_the_operator_s_word_reaches_the_purge_at_once(resources, time, purge, held, next_boot, start_service):
+    """Though no sweeper runs that would carry it there."""
+    time.pass_by(8 * DAY)
+    next_boot()
+    assert purge().removed == 0
+    accept_clock(start_service())
+    assert purge().removed == 2
+
+
+def test_a_clock_that_is_set_right_is_believed_at_once(resources, time, purge, held, said):
+    time.leap(YEAR)
+    purge()
+    time.leap(-YEAR)
+    del said[:]
+    purge()
+    remembered = read_purge_time(resources.vault)
+    assert remembered is not None
+    assert remembered.waited_seconds is None
+    assert said == []
+
+
+def test_beside_a_sweeper_it_writes_nothing(resources, time, purge, held):
+    for _ in range(3):
+        keep_time(resources)
+        purge()
+        time.pass_by(1)
+    assert read_purge_time(resources.vault) is None
+
+
+# What cannot be read
+
+
+def test_without_the_sweepers_mark_it_goes_by_its_own(resources, time, purge, held, said):
+    time.pass_by(HOUR)
+    purge()
+    resources.vault.write_mark("tomorrow")
+    time.leap(YEAR)
+    assert purge().removed == 0
+    time.pass_by(7 * DAY)
+    assert purge().removed == 2
+    assert "mark_not_kept" in said
+
+
+def test_without_its_own_it_goes_by_the_sweepers(resources, time, purge, held, said):
+    resources.vault.write_mark("tomorrow", Mark.PURGE_TIME)
+    time.pass_by(7 * DAY)
+    assert purge().removed == 2
+    assert "mark_not_kept" in said
+
+
+def test_one_that_runs_on_needs_neither_any_more(resources, time, held, said, tmp_path):
+    """The scheduler's own purge: its clock counts on from what the vault said before."""
+    vault, clock = VaultFolder(tmp_path / "vault"), Clock(time, time.uptime)
+    expire_keys(vault, clock)
+    vault.write_mark("tomorrow")
+    vault.write_mark("tomorrow", Mark.PURGE_TIME)
+    time.leap(YEAR)
+    assert expire_keys(vault, clock).removed == 0
+    time.pass_by(7 * DAY)
+    assert expire_keys(vault, clock).removed == 2
+
+
+def test_a_new_process_with_neither_does_not_go_by_the_host_s_word(resources, time, purge, held):
+    resources.vault.write_mark("tomorrow")
+    resources.vault.write_mark("{}", Mark.PURGE_TIME)
+    with pytest.raises(VaultUnavailable):
+        purge()
+
+
+def test_a_vault_that_cannot_keep_the_time_is_purged_all_the_same(resources, time, purge, held, said, monkeypatch):
+    def full(_vault, _text, _mark=None):
+        raise VaultUnavailable("key vault, write the mark: No space left on device")
+
+    monkeypatch.setattr(VaultFolder, "write_mark", full)
+    time.pass_by(7 * DAY)
+    assert purge().removed == 2
+    assert said == ["mark_not_kept"]
