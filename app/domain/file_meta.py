@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from app.domain.transfer import checked_file_name, checked_media_type
 
+MAX_JSON_BYTES = 1024
+"""The most that the JSON of a name and type takes, every character of the longest name escaped, and some room."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FileMeta:
