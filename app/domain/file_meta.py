@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from app.domain.errors import InvalidFileName
 from app.domain.transfer import checked_file_name, checked_media_type
 
 MAX_JSON_BYTES = 1024
@@ -29,6 +30,9 @@ class FileMeta:
 
     @classmethod
     def from_json(cls, data: bytes) -> FileMeta:
-        """Read what `to_json` wrote, also from other programs: names are checked again."""
-        fields = json.loads(data)
-        return cls.checked(fields["name"], fields.get("type"))
+        """Read what `to_json` wrote, also from other programs: names are checked again. Raises InvalidFileName."""
+        try:
+            fields = json.loads(data)
+            return cls.checked(fields["name"], fields.get("type"))
+        except (ValueError, LookupError, TypeError, AttributeError):  # not JSON, or other JSON than this
+            raise InvalidFileName from None
