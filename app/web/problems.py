@@ -21,6 +21,7 @@ log = structlog.get_logger()
 STATUS: dict[type[Refusal], int] = {
     errors.InvalidRequest: 400,
     errors.InvalidDuration: 400,
+    errors.InvalidTime: 400,
     errors.LifetimeOutOfRange: 400,
     errors.InvalidFileName: 400,
     errors.MalformedPassword: 400,
