@@ -141,6 +141,11 @@ class FileNotFound(Refusal):
     title = "The transfer has no file of that number."
 
 
+class CheckpointNotFound(Refusal):
+    code = "checkpoint_not_found"
+    title = "The log has not been signed yet; the scheduler signs it within minutes."
+
+
 # --- it is over
 
 

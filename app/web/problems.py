@@ -41,6 +41,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.ShareNotFound: 404,
     errors.ClaimNotFound: 404,
     errors.FileNotFound: 404,
+    errors.CheckpointNotFound: 404,
     errors.ShareUsed: 410,
     errors.ShareWithdrawn: 410,
     errors.ShareExpired: 410,

@@ -34,6 +34,7 @@ ARGUMENTS = {
     ("token", "create"): ["somebody"],
     ("transfer", "show"): ["{transfer}"],
     ("share", "issue"): ["{transfer}", "--to", "ARS"],
+    ("audit", "exposure"): ["--from", "2020-01-01"],
 }
 
 
