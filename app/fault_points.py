@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import signal
 
-_ARMED = os.environ.get("CADUCEE_FAULT")
-
 POINTS = (
     "deposit.row_written",
     "deposit.key_stored",
@@ -37,6 +35,6 @@ POINTS = (
 
 def reach(point: str) -> None:
     """Die here, if a test asked for it. The last word on stderr lets the test know that it did."""
-    if _ARMED is not None and point == _ARMED:
+    if os.environ.get("CADUCEE_FAULT") == point:
         os.write(2, f"died at {point}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)

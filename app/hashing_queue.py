@@ -1,4 +1,6 @@
-"""A bounded queue in front of Argon2: each run takes 64 MiB, so guessing must not be able to run many at once."""
+"""Bounded queues in front of what is dear: Argon2, each run of which takes 64 MiB, so that guessing must not be able to
+run many at once; and reports over the whole log.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,8 @@ from app.crypto.password import Argon2Parameters, stretch
 from app.domain.errors import Busy
 
 
-class HashingQueue:
-    """One Argon2 at a time in this process; so many may wait; the next is refused with Busy, no attempt spent."""
+class BoundedQueue:
+    """One at a time in this process; so many may wait; the next is refused with Busy."""
 
     def __init__(self, *, waiting: int) -> None:
         """Let `waiting` callers wait for their turn."""
@@ -29,6 +31,10 @@ class HashingQueue:
                 yield
         finally:
             self._places += 1
+
+
+class HashingQueue(BoundedQueue):
+    """One Argon2 at a time; whoever is refused has spent no attempt."""
 
     async def stretch(self, password: str, salt: bytes, parameters: Argon2Parameters) -> bytes:
         """Stretch a password while holding the turn. 32 bytes."""

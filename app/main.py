@@ -19,6 +19,7 @@ from app.logs import set_up_logs
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.web import (
+    audit_routes,
     claim_routes,
     operator_routes,
     page_routes,
@@ -37,7 +38,13 @@ REFUSALS_SECONDS = 60
 log = structlog.get_logger()
 
 RECIPIENT_ROUTERS = (page_routes.router, share_routes.router, claim_routes.router)
-STAFF_ROUTERS = (send_routes.router, transfer_routes.router, transfer_routes.upload_router, sealed_routes.router)
+STAFF_ROUTERS = (
+    send_routes.router,
+    transfer_routes.router,
+    transfer_routes.upload_router,
+    sealed_routes.router,
+    audit_routes.router,
+)
 
 
 def create_app(audience: Audience = "all", *, settings: Settings, resources: Resources | None = None) -> FastAPI:

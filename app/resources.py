@@ -25,7 +25,7 @@ from app.db.schema import require_current, require_this_schema
 from app.domain.audit_events import Entry, Event
 from app.domain.clock import Clock
 from app.domain.shred_key import ShredKeyName
-from app.hashing_queue import HashingQueue
+from app.hashing_queue import BoundedQueue, HashingQueue
 from app.settings import Settings
 from app.storage.blob_store import BlobStore
 from app.storage.errors import StorageError
@@ -42,6 +42,7 @@ THREADS_SQLITE, THREADS_POSTGRESQL = 2, 8
 
 CLAIMS_WAITING = 16
 ISSUES_WAITING = 64
+REPORTS_WAITING = 4
 
 log = structlog.get_logger()
 
@@ -80,6 +81,7 @@ class Resources:
     clock: Clock
     claiming: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=CLAIMS_WAITING))
     issuing: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=ISSUES_WAITING))
+    reporting: BoundedQueue = field(default_factory=lambda: BoundedQueue(waiting=REPORTS_WAITING))
     refused_links: Tally = field(default_factory=Tally)
     threads: ThreadPoolExecutor = field(init=False)
 

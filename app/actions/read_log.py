@@ -1,25 +1,124 @@
-"""Read the log's entries, newest last, for people and programs."""
+"""Read the log's entries, newest last, for people and programs: all of them, some of them, or those to come."""
 
 from __future__ import annotations
 
+import re
+import time
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from app.db import audit_rows
+from app.crypto.token import is_id
+from app.db import audit_queries, audit_rows
+from app.db.audit_queries import EntryFilter
 from app.db.audit_rows import StoredEntry
+from app.domain.audit_events import Event
+from app.domain.errors import InvalidRequest
+from app.domain.period import parse_moment
 from app.resources import Resources
 
-PAGE = 1_000
+PAGE = 2_000
+"""Entries looked at in one transaction."""
+
+PAGES_OF_AN_ANSWER = 25
+"""An answer that finds little ends after so many pages, with less than was asked for."""
+
+POLL_SECONDS = 0.5
+
+_ACTOR = re.compile(r"[a-z]+(:[A-Za-z0-9_-]+)?")
+EVERYTHING = EntryFilter()
 
 
-def read_log(resources: Resources, *, last: int | None = None) -> Iterator[StoredEntry]:
-    """The log's entries in order; with `last`, only so many at its end. Pages are read in short transactions."""
+def entry_filter(
+    *,
+    event: str | None = None,
+    transfer: str | None = None,
+    share: str | None = None,
+    actor: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+) -> EntryFilter:
+    """The filter as people write it; a date at the end means that whole day. Raises InvalidRequest, InvalidTime."""
+    if event is not None and event not in set(Event):
+        raise InvalidRequest("event: not one of the events of the log.")
+    for name, value in (("transfer", transfer), ("share", share)):
+        if value is not None and not is_id(value):
+            raise InvalidRequest(f"{name}: not an id.")
+    if actor is not None and not _ACTOR.fullmatch(actor):
+        raise InvalidRequest("actor: recipient, operator, scheduler, system or token:<id>.")
+    return EntryFilter(
+        event=None if event is None else Event(event),
+        transfer=transfer,
+        share=share,
+        actor=actor,
+        since=None if since is None else parse_moment(since),
+        until=None if until is None else parse_moment(until, whole_day=True),
+    )
+
+
+def read_log(
+    resources: Resources, wanted: EntryFilter = EVERYTHING, *, last: int | None = None
+) -> Iterator[StoredEntry]:
+    """The entries asked for, in order; with `last`, only so many at their end. Pages are read in short transactions,
+    and nothing is kept but a page, or the last ones.
+    """
+    start, stop = _bounds(resources, wanted)
+    if last is None:
+        for first in range(start, stop, PAGE):
+            yield from _span(resources, wanted, first, min(first + PAGE, stop))
+        return
+    found: deque[StoredEntry] = deque()
+    while stop > start and len(found) < last:
+        first = max(start, stop - PAGE)
+        found.extendleft(reversed(_span(resources, wanted, first, stop)))
+        stop = first
+    yield from list(found)[max(0, len(found) - last) :]
+
+
+def follow_log(resources: Resources, wanted: EntryFilter = EVERYTHING, *, last: int = 10) -> Iterator[StoredEntry]:
+    """The last entries asked for, and then each that is written, for ever."""
     with resources.database.reading() as connection:
-        size = audit_rows.size(connection)
-    start = max(0, size - last) if last is not None else 0
-    while start < size:
+        seen = audit_rows.size(connection)
+    yield from (entry for entry in read_log(resources, wanted, last=last) if entry.sequence < seen)
+    while True:
         with resources.database.reading() as connection:
-            page = audit_rows.page(connection, start, min(PAGE, size - start))
-        if not page:
-            return
-        yield from page
-        start = page[-1].sequence + 1
+            size = audit_rows.size(connection)
+        for first in range(seen, size, PAGE):
+            yield from _span(resources, wanted, first, min(first + PAGE, size))
+        seen = max(seen, size)
+        time.sleep(POLL_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Some entries, and the sequence number from which to go on; None at the end."""
+
+    entries: list[StoredEntry]
+    following: int | None
+
+
+def page_of_log(resources: Resources, wanted: EntryFilter, *, start: int, limit: int) -> LogPage:
+    """Up to `limit` of the entries asked for, from sequence number `start` on. Looks at a bounded part of the log: a
+    page can hold fewer, even none, and still name the next.
+    """
+    first, stop = _bounds(resources, wanted)
+    first, found = max(first, start), list[StoredEntry]()
+    for _ in range(PAGES_OF_AN_ANSWER):
+        if first >= stop:
+            return LogPage(found, None)
+        upto = min(first + PAGE, stop)
+        found += _span(resources, wanted, first, upto)
+        if len(found) > limit:
+            return LogPage(found[:limit], found[limit].sequence)
+        first = upto
+    return LogPage(found, first if first < stop else None)
+
+
+def _bounds(resources: Resources, wanted: EntryFilter) -> tuple[int, int]:
+    with resources.database.reading() as connection:
+        return audit_queries.bounds(connection, wanted, audit_rows.size(connection))
+
+
+def _span(resources: Resources, wanted: EntryFilter, start: int, stop: int) -> list[StoredEntry]:
+    with resources.database.reading() as connection:
+        return audit_queries.span(connection, wanted, start, stop)

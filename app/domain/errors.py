@@ -35,6 +35,11 @@ class InvalidDuration(Refusal):
     title = "A duration is a whole number of seconds, or a number with s, m, h or d: 30m, 12h, 7d."
 
 
+class InvalidTime(Refusal):
+    code = "invalid_time"
+    title = "A time is a date, or date, time and zone as in RFC 3339: 2026-01-31, 2026-01-31T08:15:00Z."
+
+
 class LifetimeOutOfRange(Refusal):
     code = "lifetime_out_of_range"
     title = "The lifetime is outside what this service allows."
@@ -139,6 +144,11 @@ class ClaimNotFound(Refusal):
 class FileNotFound(Refusal):
     code = "file_not_found"
     title = "The transfer has no file of that number."
+
+
+class CheckpointNotFound(Refusal):
+    code = "checkpoint_not_found"
+    title = "The log has not been signed yet; the scheduler signs it within minutes."
 
 
 # --- it is over

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from app.actions.drill_restore import drill_restore
-from app.actions.read_log import read_log
 from app.actions.reconcile import count_orphans
 from app.actions.report_retention import RetentionReport, report_retention
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
@@ -21,35 +20,16 @@ from app.domain.duration import format_duration
 from app.resources import InstallationMismatch, Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
+from app.terminal.audit_log import log
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, put_table, say
+from app.terminal.exposure import exposure
 from app.terminal.opened import looked_at, opened
 from app.terminal.retention_page import retention_page
 
 tree = typer.Typer(help="The audit log and the proof of deletion.", no_args_is_help=True)
 
 
-@tree.command("log")
-def log(
-    *,
-    last: Annotated[int | None, typer.Option(min=1, help="Only so many, from the end.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """The log's entries, oldest first."""
-    with opened() as resources:
-        if as_json:
-            put("[" + ",\n".join(entry.content or "{}" for entry in read_log(resources, last=last)) + "]")
-            return
-        columns = ("NO", "TIME", "EVENT", "ACTOR", "TRANSFER", "SHARE", "WHAT")
-        put_table(columns, (_row(entry.sequence, entry.fields()) for entry in read_log(resources, last=last)))
-
-
-_SHOWN = {"sequence", "time", "event", "actor", "transfer", "share", "salt"}
-
-
-def _row(sequence: int, fields: dict[str, object]) -> tuple[object, ...]:
-    rest = " ".join(f"{name}={value}" for name, value in fields.items() if name not in _SHOWN)
-    known = (fields.get(name) for name in ("time", "event", "actor", "transfer", "share"))
-    return (sequence, *known, rest)
+tree.command("log")(log)
 
 
 @tree.command("verify")
@@ -141,6 +121,8 @@ def _orphans(resources: Resources) -> int | None:
         say(f"orphans could not be counted: {error}")
         return None
 
+
+tree.command("exposure")(exposure)
 
 VERDICTS = (
     "clean: nothing is overdue",

@@ -85,6 +85,16 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     Console(highlight=False, width=width, markup=False).print(table)
 
 
+def put_rows(columns: Sequence[tuple[str, int]], rows: Iterable[Sequence[object]]) -> None:
+    """A table that is printed while its rows come, however many: each column with its width, which longer cells pass
+    over.
+    """
+    put("  ".join(name.ljust(width) for name, width in columns).rstrip())
+    for row in rows:
+        cells = ("" if cell is None else _plain(cell) for cell in row)
+        put("  ".join(cell.ljust(width) for cell, (_, width) in zip(cells, columns, strict=True)).rstrip())
+
+
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,15 +1,11 @@
-"""The retention report as one self-contained page that a DPO can file: nothing in it comes from elsewhere."""
+"""The retention report as a page: its figures as bars."""
 
 from __future__ import annotations
-
-from datetime import datetime
-from importlib.resources import files
-
-from jinja2 import Environment, StrictUndefined
 
 from app.actions.report_retention import RetentionReport
 from app.domain.retention import LATENESS_BUCKETS_SECONDS
 from app.settings import Settings
+from app.terminal.report_page import report_page
 
 BAR_PIXELS = 160
 CEILING_SECONDS = 3.0
@@ -17,10 +13,8 @@ CEILING_SECONDS = 3.0
 
 def retention_page(report: RetentionReport, settings: Settings) -> str:
     """The page, HTML."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["moment"] = _moment
-    source = files("app.terminal").joinpath("retention_page.html").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return report_page(
+        "retention_page.html",
         report=report,
         organisation=settings.organisation,
         limit_days=settings.max_lifetime.days,
@@ -29,10 +23,6 @@ def retention_page(report: RetentionReport, settings: Settings) -> str:
         days=_bars([(day.strftime("%d/%m"), round(worst, 1)) for day, _, worst in report.lateness_by_day]),
         bar_pixels=BAR_PIXELS,
     )
-
-
-def _moment(value: datetime | None) -> str:
-    return value.strftime("%Y-%m-%d %H:%M:%S UTC") if value else "never"
 
 
 def _bars(values: list[tuple[object, float]]) -> list[dict[str, object]]:

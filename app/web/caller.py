@@ -37,9 +37,13 @@ OPEN_ROUTES = frozenset(
 """Routes without an access token. Recipients prove themselves by link, password or claim token in the route."""
 
 ANY_ROLE_ROUTES = frozenset({"me", "openapi"})
-"""Routes for every valid token; all others are for depositors."""
+"""Routes for every valid token."""
+
+AUDIT_ROUTES = frozenset({"audit_retention", "audit_exposure", "audit_log", "audit_checkpoint"})
+"""Routes for those who look after the others; all that are on no list are for depositors."""
 
 DEPOSITORS = (Role.STAFF, Role.ADMIN)
+AUDITORS = (Role.AUDITOR, Role.ADMIN)
 CLAIM_COOKIE = "caducee_claim"
 
 
@@ -102,7 +106,7 @@ async def admit(request: Request, route: str) -> None:
     resources = resources_of(request)
     caller = await resources.at_once(authenticate, resources, token)
     if route not in ANY_ROLE_ROUTES:
-        require_role(caller, *DEPOSITORS)
+        require_role(caller, *(AUDITORS if route in AUDIT_ROUTES else DEPOSITORS))
     request.state.caller = caller
 
 

@@ -21,6 +21,7 @@ log = structlog.get_logger()
 STATUS: dict[type[Refusal], int] = {
     errors.InvalidRequest: 400,
     errors.InvalidDuration: 400,
+    errors.InvalidTime: 400,
     errors.LifetimeOutOfRange: 400,
     errors.InvalidFileName: 400,
     errors.MalformedPassword: 400,
@@ -41,6 +42,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.ShareNotFound: 404,
     errors.ClaimNotFound: 404,
     errors.FileNotFound: 404,
+    errors.CheckpointNotFound: 404,
     errors.ShareUsed: 410,
     errors.ShareWithdrawn: 410,
     errors.ShareExpired: 410,

@@ -11,6 +11,15 @@ branch_labels = None
 depends_on = None
 
 
+def _member(name: str) -> str:
+    """A member of an entry's canonical JSON, as the database derives it."""
+    if op.get_bind().dialect.name == "postgresql":
+        return f"""\"substring\"(content, '"{name}":"([^"]*)"'::text)"""
+    key = f"'\"{name}\":\"'"
+    rest = f"substr(content, instr(content, {key}) + {len(name) + 4})"
+    return f"CASE WHEN instr(content, {key}) > 0 THEN substr({rest}, 1, instr({rest}, '\"') - 1) END"
+
+
 def upgrade() -> None:
     """Make all tables."""
     op.create_table(
@@ -40,8 +49,12 @@ def upgrade() -> None:
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("content", sa.Text(), nullable=True, comment="canonical JSON; absent once pruned"),
         sa.Column("leaf_hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("event", sa.Text(), sa.Computed(_member("event"), persisted=True), nullable=True),
+        sa.Column("transfer", sa.Text(), sa.Computed(_member("transfer"), persisted=True), nullable=True),
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_audit_entries")),
     )
+    op.create_index("ix_audit_entries_at", "audit_entries", ["at"], unique=False)
+    op.create_index("ix_audit_entries_transfer", "audit_entries", ["transfer", "event", "at"], unique=False)
     op.create_table(
         "audit_nodes",
         sa.Column("level", sa.Integer(), autoincrement=False, nullable=False),
@@ -212,6 +225,8 @@ def downgrade() -> None:
     op.drop_table("service_state")
     op.drop_table("counters")
     op.drop_table("audit_nodes")
+    op.drop_index("ix_audit_entries_transfer", table_name="audit_entries")
+    op.drop_index("ix_audit_entries_at", table_name="audit_entries")
     op.drop_table("audit_entries")
     op.drop_table("audit_checkpoints")
     op.drop_table("access_tokens")

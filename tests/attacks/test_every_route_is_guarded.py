@@ -30,6 +30,13 @@ OPEN_TO_ANYBODY = {
 
 OPEN_TO_EVERY_TOKEN = {("GET", "/api/v1/me"), ("GET", "/api/v1/openapi.json")}
 
+FOR_AUDITORS = {
+    ("GET", "/api/v1/audit/retention"),
+    ("GET", "/api/v1/audit/exposure"),
+    ("GET", "/api/v1/audit/log"),
+    ("GET", "/api/v1/audit/checkpoint"),
+}
+
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
@@ -91,14 +98,25 @@ def test_a_refusal_comes_before_anything_else_is_looked_at(opened, path):
 
 
 def test_an_auditor_reaches_nothing_of_a_depositor(opened):
-    """A wrong role is refused everywhere but where every token is let in."""
+    """A wrong role is refused everywhere but where every token is let in, and in the auditors' own routes."""
     header = opened.people(Role.AUDITOR)
     for method, path, _ in routes_of(opened.app):
-        if (method, path) in OPEN_TO_ANYBODY:
+        if (method, path) in OPEN_TO_ANYBODY | FOR_AUDITORS:
             continue
         answer = opened.http.request(method, asked(path), headers=header)
         expected = 200 if (method, path) in OPEN_TO_EVERY_TOKEN else 403
         assert answer.status_code == expected, f"{method} {path}"
+
+
+def test_a_depositor_reaches_nothing_of_an_auditor(opened):
+    """The log tells of everybody's transfers."""
+    found = {(method, path) for method, path, _ in routes_of(opened.app)}
+    assert found >= FOR_AUDITORS
+    header = opened.people(Role.STAFF)
+    for method, path in FOR_AUDITORS:
+        answer = opened.http.request(method, path, params={"from": "2026-01-01"}, headers=header)
+        assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed"), path
+        assert opened.http.request(method, path, headers=opened.people(Role.ADMIN)).status_code != 403, path
 
 
 @pytest.mark.parametrize("failure", [RuntimeError("boom"), KeyError("x"), None])

@@ -1,0 +1,100 @@
+"""Answer the question a breach asks: what was held in a period, who fetched it, who tried, when was it gone.
+
+From the log alone: the answer is the same when every row of every transfer is gone. Read in pages, each in a short
+transaction; memory is bounded by what is reported, and a question about a day does not read the log of a year: the
+transfers it concerns are found by an index, and only their entries are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from app.db import audit_queries, audit_rows
+from app.db.audit_rows import StoredEntry
+from app.domain.exposure import ExposureReport, TransferAccount
+from app.domain.period import Period
+from app.resources import Resources
+
+PAGE = 1_000
+INDEX_ROWS = 50_000
+BATCH = 250
+
+
+class LogUnreadable(Exception):
+    """An entry is not what the service writes: somebody altered the log."""
+
+
+def report_exposure(resources: Resources, period: Period) -> ExposureReport:
+    """The exposure in a period, of the log as it is now. Raises LogUnreadable."""
+    with resources.database.reading() as connection:
+        size = audit_rows.size(connection)
+        pruned_before = audit_queries.first_kept(connection, size)
+        lost = [gap for gap in audit_queries.restores(connection) if gap[0] < period.until and gap[1] > period.since]
+    report = ExposureReport(resources.clock.now(), period.since, period.until, size, pruned_before, lost)
+    report.complete = not lost and (pruned_before is None or period.since >= pruned_before)
+    concerned = set(_held_at_its_beginning(resources, period))
+    for entry in _in_period(resources, period, size):
+        with _reading(entry):
+            fields = entry.fields()
+            if "transfer" in fields:
+                concerned.add(str(fields["transfer"]))
+            elif fields:
+                report.take_other(str(fields["event"]), entry.at, fields)
+    for batch in _batches(sorted(concerned)):
+        for account in _accounts(resources, period, batch, size):
+            report.take(account)
+    report.total()
+    return report
+
+
+def _held_at_its_beginning(resources: Resources, period: Period) -> Iterator[str]:
+    after: str | None = ""
+    while after is not None:
+        with resources.database.reading() as connection:
+            page = audit_queries.held_at(connection, period.since, after, INDEX_ROWS)
+        yield from page.transfers
+        after = page.after
+
+
+def _in_period(resources: Resources, period: Period, size: int) -> Iterator[StoredEntry]:
+    after = (period.since, -1)
+    while True:
+        with resources.database.reading() as connection:
+            page = audit_queries.in_period(connection, period, after, PAGE)
+        yield from (entry for entry in page if entry.sequence < size)
+        if len(page) < PAGE:
+            return
+        after = (page[-1].at, page[-1].sequence)
+
+
+def _accounts(resources: Resources, period: Period, transfers: list[str], size: int) -> list[TransferAccount]:
+    """The accounts of some transfers, each from all its entries."""
+    accounts = {transfer: TransferAccount(transfer, period) for transfer in transfers}
+    after = -1
+    while True:
+        with resources.database.reading() as connection:
+            page = audit_queries.stories(connection, transfers, after, size, PAGE)
+        for entry in page:
+            with _reading(entry):
+                fields = entry.fields()
+                accounts[str(fields["transfer"])].take(str(fields["event"]), entry.at, fields)
+        if len(page) < PAGE:
+            return list(accounts.values())
+        after = page[-1].sequence
+
+
+def _batches(items: Iterable[str]) -> Iterator[list[str]]:
+    source = iter(items)
+    while batch := list(islice(source, BATCH)):
+        yield batch
+
+
+@contextmanager
+def _reading(entry: StoredEntry) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        place = f"entry {entry.sequence} of the log cannot be read"
+        raise LogUnreadable(f"{place}: run `caducee audit verify`") from error

@@ -1,0 +1,144 @@
+"""Questions to the audit log: what happened in a period, to a transfer, by somebody. Reads only.
+
+Answers come in pages, each read in a short transaction of its own: an open reader would keep destroyed keys in SQLite's
+write-ahead log. `event` and `transfer` are columns that the database derives from the content, with an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, case, func, or_, select
+
+from app.db.audit_rows import StoredEntry
+from app.db.tables import audit_entries
+from app.domain.audit_events import Event
+from app.domain.period import Period
+
+ENTRIES = audit_entries.c
+_STORED = (ENTRIES.sequence, ENTRIES.content, ENTRIES.leaf_hash, ENTRIES.at)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries are asked for; None asks for any. `since` is included, `until` is not."""
+
+    event: Event | None = None
+    transfer: str | None = None
+    share: str | None = None
+    actor: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The members that an entry must have."""
+        members = {"event": self.event, "transfer": self.transfer, "share": self.share, "actor": self.actor}
+        return {name: str(value) for name, value in members.items() if value is not None}
+
+    def __contains__(self, entry: StoredEntry) -> bool:
+        """Whether an entry is one of them; a pruned one has no members."""
+        since, until = self.since or entry.at, self.until
+        fields = entry.fields()
+        in_time = since <= entry.at and (until is None or entry.at < until)
+        return in_time and all(fields.get(name) == value for name, value in self.wanted.items())
+
+
+def bounds(connection: Connection, wanted: EntryFilter, size: int) -> tuple[int, int]:
+    """The sequence numbers between which the entries asked for lie, of the first `size`: first, and last plus one."""
+    if wanted.since is None and wanted.until is None:
+        return 0, size
+    query = select(func.min(ENTRIES.sequence), func.max(ENTRIES.sequence)).where(ENTRIES.sequence < size)
+    if wanted.since is not None:
+        query = query.where(ENTRIES.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(ENTRIES.at < wanted.until)
+    first, last = connection.execute(query).one()
+    return (0, 0) if first is None else (first, last + 1)
+
+
+def span(connection: Connection, wanted: EntryFilter, start: int, stop: int) -> list[StoredEntry]:
+    """The entries asked for among those from `start` up to `stop`, not included, in order."""
+    query = select(*_STORED).where(ENTRIES.sequence >= start, ENTRIES.sequence < stop).order_by(ENTRIES.sequence)
+    for name, value in wanted.wanted.items():
+        if name == "transfer":
+            query = query.where(ENTRIES.transfer == value)
+        else:  # SQLite compares without case here: what comes back is looked at once more
+            query = query.where(ENTRIES.content.contains(f'"{name}":"{value}"', autoescape=True))
+    return [entry for entry in _entries(connection, query) if entry in wanted]
+
+
+def in_period(connection: Connection, period: Period, after: tuple[datetime, int], limit: int) -> list[StoredEntry]:
+    """Up to `limit` entries of a period by time, those after (time, sequence)."""
+    moment, sequence = after
+    later = or_(ENTRIES.at > moment, and_(ENTRIES.at == moment, ENTRIES.sequence > sequence))
+    query = select(*_STORED).where(ENTRIES.at >= max(period.since, moment), ENTRIES.at < period.until, later)
+    return list(_entries(connection, query.order_by(ENTRIES.at, ENTRIES.sequence).limit(limit)))
+
+
+def stories(
+    connection: Connection, transfers: Sequence[str], after: int, size: int, limit: int
+) -> list[StoredEntry]:
+    """Up to `limit` entries that tell of these transfers, of the log's first `size`, those after a sequence number."""
+    query = select(*_STORED).where(
+        ENTRIES.transfer.in_(transfers), ENTRIES.sequence > after, ENTRIES.sequence < size
+    )
+    return list(_entries(connection, query.order_by(ENTRIES.sequence).limit(limit)))
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPage:
+    """Ids of transfers, and the id after which to go on; None at the end."""
+
+    transfers: list[str]
+    after: str | None
+
+
+def held_at(connection: Connection, moment: datetime, after: str, rows: int) -> HeldPage:
+    """Transfers that were created before a moment and whose deletion had not been observed by then: a page by id, over
+    about `rows` entries of the index. One whose creation was pruned counts as created before.
+    """
+    told = ENTRIES.transfer
+    ahead = select(told).where(told > after).order_by(told).offset(rows).limit(1)
+    upto: str | None = connection.execute(ahead).scalar()
+    created = func.min(case((ENTRIES.event == Event.TRANSFER_CREATED, ENTRIES.at)))
+    deleted = func.min(case((ENTRIES.event == Event.TRANSFER_DELETED, ENTRIES.at)))
+    query = select(told).where(told > after).group_by(told)
+    if upto is not None:
+        query = query.where(told <= upto)
+    held = query.having(or_(created.is_(None), created < moment), or_(deleted.is_(None), deleted > moment))
+    return HeldPage(list(connection.execute(held).scalars()), upto)
+
+
+def first_kept(connection: Connection, size: int) -> datetime | None:
+    """The time of the first entry that still has its content, if any before it was pruned; None when none was.
+
+    What is pruned is the log's beginning: looked for by halving.
+    """
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        pruned = select(ENTRIES.content.is_(None)).where(ENTRIES.sequence == middle)
+        low, high = (middle + 1, high) if connection.execute(pruned).scalar() else (low, middle)
+    if low == 0:
+        return None
+    at: datetime | None = connection.execute(select(ENTRIES.at).where(ENTRIES.sequence == min(low, size - 1))).scalar()
+    return at
+
+
+def restores(connection: Connection) -> list[tuple[datetime, datetime]]:
+    """What restored backups took out of the log: of each, the time of the last entry left, and of the restore."""
+    query = select(ENTRIES.at).where(ENTRIES.transfer.is_(None), ENTRIES.event == Event.DATABASE_RESTORED)
+    gaps = []
+    for at in connection.execute(query.order_by(ENTRIES.at)).scalars().all():
+        before = connection.execute(select(func.max(ENTRIES.at)).where(ENTRIES.at < at)).scalar()
+        gaps.append((before or at, at))
+    return gaps
+
+
+def _entries(connection: Connection, query: Select[Any]) -> Iterator[StoredEntry]:
+    for row in connection.execute(query):
+        yield StoredEntry(*row)

@@ -1,0 +1,49 @@
+"""Times as people write them, and the period that a question is about."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from app.domain.errors import InvalidTime
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From an instant, itself included, up to another, itself not included. Both UTC."""
+
+    since: datetime
+    until: datetime
+
+    def __contains__(self, moment: datetime) -> bool:
+        """Whether the moment lies inside."""
+        return self.since <= moment < self.until
+
+
+def parse_moment(text: str, *, whole_day: bool = False) -> datetime:
+    """Read a time (RFC 3339, with its zone; seconds may be left out) or a date, which is its first instant, UTC; with
+    `whole_day` the first instant after it. Raises InvalidTime.
+    """
+    try:
+        if _DATE.fullmatch(text):
+            day = datetime.fromisoformat(text).replace(tzinfo=UTC)
+            return day + timedelta(days=1) if whole_day else day
+        if _MOMENT.fullmatch(text):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):  # no such day, hour or zone; or beyond the years 1 to 9999
+        pass
+    raise InvalidTime
+
+
+def parse_period(since: str, until: str | None, now: datetime) -> Period:
+    """Read both ends; without the second one, up to now. A date at the end means that whole day. Raises InvalidTime."""
+    period = Period(parse_moment(since), now if until is None else parse_moment(until, whole_day=True))
+    if period.since >= period.until:
+        raise InvalidTime("The period ends before it begins.")
+    return period

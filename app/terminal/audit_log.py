@@ -1,0 +1,69 @@
+"""`caducee audit log`: the log's entries, filtered, followed, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from app.actions.read_log import entry_filter, follow_log, read_log
+from app.db.audit_rows import StoredEntry
+from app.terminal.console import AsJson, put, put_rows
+from app.terminal.opened import opened
+
+COLUMNS = (("NO", 7), ("TIME", 20), ("EVENT", 20), ("ACTOR", 28), ("TRANSFER", 22), ("SHARE", 22), ("WHAT", 0))
+_SHOWN = {"sequence", "time", "event", "actor", "transfer", "share", "salt"}
+
+Since = Annotated[str | None, typer.Option("--from", help="Since this date, or time with its zone (RFC 3339).")]
+Until = Annotated[str | None, typer.Option("--to", help="Before this time; a date means that whole day, UTC.")]
+
+
+def log(
+    *,
+    event: Annotated[str | None, typer.Option(help="Only this event, as file.fetched.")] = None,
+    transfer: Annotated[str | None, typer.Option(help="Only what tells of this transfer.")] = None,
+    share: Annotated[str | None, typer.Option(help="Only what tells of this share.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only this actor's: recipient, operator, token:<id> ...")] = None,
+    since: Since = None,
+    until: Until = None,
+    last: Annotated[int | None, typer.Option(min=1, help="Only so many, from the end.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with each entry that is written.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The log's entries, oldest first; with --follow, the last ones and then each new one."""
+    wanted = entry_filter(event=event, transfer=transfer, share=share, actor=actor, since=since, until=until)
+    with opened() as resources, suppress(KeyboardInterrupt):
+        if follow:
+            entries: Iterable[StoredEntry] = follow_log(resources, wanted, last=last or 10)
+        else:
+            entries = read_log(resources, wanted, last=last)
+        if not as_json:
+            put_rows(COLUMNS, map(_row, entries))
+        elif follow:
+            for entry in entries:
+                put(_json(entry))
+        else:
+            _put_array(entries)
+
+
+def _put_array(entries: Iterable[StoredEntry]) -> None:
+    """One JSON document, an entry a line, written while they are read."""
+    before = "["
+    for entry in entries:
+        put(f"{before}{_json(entry)}")
+        before = ","
+    put("]" if before == "," else "[]")
+
+
+def _json(entry: StoredEntry) -> str:
+    return entry.content or json.dumps({"sequence": entry.sequence})
+
+
+def _row(entry: StoredEntry) -> tuple[object, ...]:
+    fields = entry.fields()
+    rest = " ".join(f"{name}={json.dumps(value)}" for name, value in fields.items() if name not in _SHOWN)
+    known = (fields.get(name) for name in ("event", "actor", "transfer", "share"))
+    return (entry.sequence, entry.at, *known, rest if fields else "(pruned)")

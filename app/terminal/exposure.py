@@ -1,0 +1,139 @@
+"""`caducee audit exposure`: what was held in a period, who fetched it, who tried, and when it was gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.actions.report_exposure import report_exposure
+from app.domain.document import document
+from app.domain.exposure import ExposureReport, Volume
+from app.domain.period import parse_period
+from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table, say
+from app.terminal.exposure_page import exposure_page
+from app.terminal.opened import opened
+
+
+def exposure(
+    *,
+    since: Annotated[str, typer.Option("--from", help="A date, or a time with its zone (RFC 3339).")],
+    until: Annotated[str | None, typer.Option("--to", help="The same; a date means that whole day. Now if left out.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page to file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What was held and what was fetched in a period, from the log alone. Exit 2 when the log cannot tell it all."""
+    with opened() as resources:
+        report = report_exposure(resources, parse_period(since, until, resources.clock.now()))
+        settings = resources.settings
+    if html is not None:
+        html.write_text(exposure_page(report, settings), encoding="utf-8")
+        say(f"written to {html}")
+    if as_json:
+        put_json(document(report))
+    else:
+        _print(report)
+    if not report.complete:
+        raise typer.Exit(CANNOT)
+
+
+def _print(report: ExposureReport) -> None:
+    put_table(("WHAT", "VALUE"), [("from", report.since), ("to", report.until), *_totals(report)])
+    for title, columns, rows in _tables(report):
+        if rows:
+            put(f"\n{title}")
+            put_rows(columns, rows)
+    for line in incompleteness(report):
+        put(line)
+
+
+def _totals(report: ExposureReport) -> list[tuple[str, object]]:
+    fetched, refused, deleted = report.fetched, report.refused, report.deleted
+    return [
+        ("held", _volume(report.held)),
+        ("held, with keys", _volume(report.with_keys)),
+        *((f"held for {each.purpose or '(no purpose given)'}", _volume(each.volume)) for each in report.purposes),
+        ("claims that stood open", fetched.claims),
+        ("fetched", f"{fetched.bytes} bytes in {fetched.downloads} downloads, by {fetched.recipients} recipients"),
+        ("addresses of recipients", fetched.addresses),
+        ("wrong passwords", f"{refused.wrong_passwords} from {refused.addresses} addresses"),
+        ("links refused", f"{refused.links}, at most {refused.most_links_in_a_minute} in a minute"),
+        ("deleted", f"{deleted.transfers} transfers, {deleted.files} files, {deleted.bytes} bytes"),
+        ("worst lateness", f"{deleted.worst_lateness_ms} ms"),
+        ("deletions that failed at first", deleted.failures),
+    ]
+
+
+def _volume(volume: Volume) -> str:
+    people = f"{volume.records} people declared"
+    silent = f" ({volume.transfers_without_records} transfers declare none)" if volume.transfers_without_records else ""
+    return f"{volume.transfers} transfers, {volume.files} files, {volume.bytes} bytes, {people}{silent}"
+
+
+Tables = list[tuple[str, tuple[tuple[str, int], ...], list[tuple[object, ...]]]]
+
+
+def _tables(report: ExposureReport) -> Tables:
+    transfer, moment = ("TRANSFER", 22), 20
+    return [
+        (
+            "Held",
+            (transfer, ("CREATED", moment), ("KEYS UNTIL", moment), ("GONE", moment), ("FILES", 5), ("BYTES", 12), ("PURPOSE", 0)),
+            [
+                (held.transfer, held.created_at, held.keys_destroyed_at, held.deleted_at, held.files, held.bytes, held.purpose)
+                for held in report.transfers
+            ],
+        ),
+        (
+            "Claims",
+            (transfer, ("SHARE", 22), ("CLAIMED", moment), ("BYTES", 12), ("DOWNLOADS", 9), ("ENDED", 10), ("ADDRESSES", 0)),
+            [
+                (seen.transfer, seen.share, seen.claimed_at, seen.bytes, seen.downloads, seen.ending, " ".join(seen.addresses))
+                for seen in report.claims
+            ],
+        ),
+        (
+            "Wrong passwords",
+            (transfer, ("SHARE", 22), ("FIRST", moment), ("LAST", moment), ("COUNT", 5), ("ADDRESS", 0)),
+            [
+                (wrong.transfer, wrong.share, wrong.first_at, wrong.last_at, wrong.count, wrong.address)
+                for wrong in report.wrong_passwords
+            ],
+        ),
+        (
+            "Links refused, per minute",
+            (("MINUTE ENDING", moment), ("COUNT", 0)),
+            [(refused.at, refused.count) for refused in report.refused_links],
+        ),
+        (
+            "Deleted",
+            (transfer, ("AT", moment), ("WHY", 10), ("FILES", 5), ("BYTES", 12), ("LATE MS", 0)),
+            [
+                (gone.transfer, gone.at, gone.ending, gone.files, gone.bytes, gone.lateness_ms)
+                for gone in report.deletions
+            ],
+        ),
+        (
+            "Deletions that failed at first",
+            (transfer, ("AT", moment), ("WHAT", 0)),
+            [(failed.transfer, failed.at, failed.what) for failed in report.failed_deletions],
+        ),
+        (
+            "The service as a whole",
+            (("AT", moment), ("EVENT", 20), ("ACTOR", 10), ("COUNT", 0)),
+            [(seen.at, seen.event, seen.actor, seen.count) for seen in report.incidents],
+        ),
+    ]
+
+
+def incompleteness(report: ExposureReport) -> list[str]:
+    """In plain words, what of the period the log cannot tell."""
+    said = []
+    if report.pruned_before is not None and report.since < report.pruned_before:
+        said.append(f"NOT COMPLETE: what happened before {report.pruned_before:%Y-%m-%dT%H:%M:%SZ} was pruned from the log")
+    said += [
+        f"NOT COMPLETE: a restored database has no entries from {began:%Y-%m-%dT%H:%M:%SZ} to {ended:%Y-%m-%dT%H:%M:%SZ}"
+        for began, ended in report.lost
+    ]
+    return said

@@ -1,0 +1,109 @@
+"""The audit over HTTP, for a DPO or auditor without a shell: what the commands of the same name print as JSON.
+
+Reports read much, so that one at a time is made in a process, a few wait, and the next is refused: a curious auditor
+must not slow deposits down.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
+
+from app.actions.read_log import entry_filter, page_of_log
+from app.actions.reconcile import count_orphans
+from app.actions.report_exposure import report_exposure
+from app.actions.report_retention import report_retention
+from app.domain.document import document
+from app.domain.errors import CheckpointNotFound
+from app.domain.period import parse_period
+from app.resources import InstallationMismatch, Resources
+from app.storage.errors import StorageError
+from app.storage.signing_folder import SigningFolder
+from app.web.caller import CurrentResources, GuardedRoute
+from app.web.share_answer import wants_text
+
+router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
+
+MAX_ENTRIES = 1_000
+
+
+class _Asked(BaseModel):
+    """Parameters that are unknown are refused: a misspelt `form` must not mean everything."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class ExposureAsked(_Asked):
+    """The period: dates, or times with their zone; without `to` up to now."""
+
+    since: StrictStr = Field(alias="from", max_length=40)
+    until: StrictStr | None = Field(None, alias="to", max_length=40)
+
+
+class LogAsked(_Asked):
+    """Which entries, from which sequence number on, and at most how many."""
+
+    event: StrictStr | None = None
+    transfer: StrictStr | None = None
+    share: StrictStr | None = None
+    actor: StrictStr | None = None
+    since: StrictStr | None = Field(None, alias="from", max_length=40)
+    until: StrictStr | None = Field(None, alias="to", max_length=40)
+    start: int = Field(0, ge=0, le=2**62)
+    limit: int = Field(100, ge=1, le=MAX_ENTRIES)
+
+
+@router.get("/retention")
+async def audit_retention(resources: CurrentResources) -> dict[str, Any]:
+    """What is held and what is overdue; `exit_code` as the command's: 0 clean, 1 overdue or orphaned, 2 no proof."""
+    async with resources.reporting.turn():
+        return await resources.in_thread(_retention, resources)
+
+
+def _retention(resources: Resources) -> dict[str, Any]:
+    report = report_retention(resources, orphans=_orphans(resources))
+    return {**document(report), "exit_code": report.exit_code}
+
+
+def _orphans(resources: Resources) -> int | None:
+    """Counted here and now, as the command does: an old count would not prove anything. None when a store cannot tell."""
+    try:
+        return sum(look.orphans for look in count_orphans(resources))
+    except (StorageError, InstallationMismatch):
+        return None
+
+
+@router.get("/exposure")
+async def audit_exposure(resources: CurrentResources, asked: Annotated[ExposureAsked, Query()]) -> dict[str, Any]:
+    """What was held and what was fetched in a period, from the log alone."""
+    period = parse_period(asked.since, asked.until, resources.clock.now())
+    async with resources.reporting.turn():
+        return document(await resources.in_thread(report_exposure, resources, period))
+
+
+@router.get("/log")
+async def audit_log(resources: CurrentResources, asked: Annotated[LogAsked, Query()]) -> dict[str, Any]:
+    """The log's entries in order, a page of them; `next` is the `start` of the next page, null at the end."""
+    wanted = entry_filter(**asked.model_dump(exclude={"start", "limit"}))
+    async with resources.reporting.turn():
+        page = await resources.in_thread(page_of_log, resources, wanted, start=asked.start, limit=asked.limit)
+    return {"entries": [entry.fields() or {"sequence": entry.sequence} for entry in page.entries], "next": page.following}
+
+
+@router.get("/checkpoint", response_model=None)
+async def audit_checkpoint(request: Request, resources: CurrentResources) -> Response:
+    """The last signed checkpoint with the log's public key; with `Accept: text/plain` the note alone, to be kept."""
+    signing = SigningFolder(resources.settings.signing_dir)
+    note, key = await resources.in_thread(_signed, signing)
+    if note is None or key is None:
+        raise CheckpointNotFound
+    if wants_text(request.headers.get("accept")):
+        return PlainTextResponse(note)
+    return JSONResponse({"note": note, "public_key": key})
+
+
+def _signed(signing: SigningFolder) -> tuple[str | None, str | None]:
+    return signing.last_checkpoint(), signing.verifier_key()
