@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from tests.acceptance.people import add_file, claim, look, ok, open_transfer, send, try_claim
-from tests.acceptance.service import Installation, until
+from tests.acceptance.service import Installation, free_port, until
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +160,8 @@ def test_a_backup_of_database_and_blobs_restored_afterwards_yields_nothing(tmp_p
     for store in ("db", "blobs"):
         shutil.rmtree(installation.data / store)
         shutil.copytree(backup / store, installation.data / store)
+    assert "database_rolled_back" in installation.run("serve", "--port", str(free_port()), code=2).err
+    installation.run("db", "accept-restore")
     with installation.serving() as server, server.http() as http:
         for share in (completed, withdrawn, expired):
             for answer in (

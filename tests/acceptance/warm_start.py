@@ -54,6 +54,10 @@ class Program:
         """The exit code, negative for a signal; None while it runs."""
         return self._process.exitcode
 
+    def send_signal(self, number: int) -> None:
+        """Any signal."""
+        os.kill(self.pid, number)
+
     def poll(self) -> int | None:
         """The same, looked up now."""
         return self._process.exitcode
