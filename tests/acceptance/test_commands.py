@@ -50,7 +50,9 @@ def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path)
         with closing(sqlite3.connect(installation.folder / "backup.sqlite")) as backup:
             sqlite3.connect(installation.database).backup(backup)
         ok(http.delete(f"/api/v1/transfers/{share.transfer_id}"), 204)
-        until(lambda: not installation.rows("SELECT 1 FROM transfers WHERE state = 'denied'"), what="the end of its keys")
+        until(
+            lambda: not installation.rows("SELECT 1 FROM transfers WHERE state = 'denied'"), what="the end of its keys"
+        )
     known = {"transfer": share.transfer_id, "backup": installation.folder / "backup.sqlite"}
     arguments = [text.format(**known) for text in ARGUMENTS.get(path, [])]
     ran = installation.run(*path, *arguments, "--json", **settings)
