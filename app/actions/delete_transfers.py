@@ -12,7 +12,7 @@ up the others, and never reads "deleted" before it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -34,8 +34,8 @@ from app.fault_points import reach
 from app.resources import Resources
 from app.storage.errors import BlobBusy
 
-BATCH = 500
-TAKEN_FOR = timedelta(seconds=10)
+BATCH = 1000
+TAKEN_FOR = timedelta(seconds=20)
 """A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
 
 BYTES_COUNT_AFTER = timedelta(hours=1)
@@ -69,18 +69,17 @@ class _Case(WholeTransfer):
     failure: str | None = None
     waiting: bool = False
     done: bool = False
+    key_names: list[ShredKeyName] = field(init=False)
 
-    @property
-    def key_names(self) -> list[ShredKeyName]:
+    def __post_init__(self) -> None:
         """The keys to be gone: all of a transfer that has ended, those of ended shares of one that has not."""
-        names = [
+        self.key_names = names = [
             ShredKeyName(self.transfer.id, share.expires_at, share.id)
             for share in self.shares
             if share.state not in OPEN_SHARES and share.keys_destroyed_at is None
         ]
         if self.transfer.state not in OPEN_STATES:
             names.append(ShredKeyName(self.transfer.id, self.transfer.expires_at))
-        return names
 
 
 async def delete_transfers(resources: Resources, *, assured: bool = True) -> SweepReport:
@@ -107,7 +106,7 @@ def _take_due(resources: Resources) -> list[TransferRow]:
 
 
 async def _attend(resources: Resources, batch: list[TransferRow], report: SweepReport) -> None:
-    """Do what is due for a batch; if that fails as a whole, for each transfer alone, so that one cannot hold up 249."""
+    """Do what is due for a batch; if that fails as a whole, for each transfer alone, so that one cannot hold up 999."""
     try:
         await _advance(resources, [row.id for row in batch], report)
     except Exception as error:
