@@ -40,7 +40,7 @@ def _rows(
     count: int, *, token_id: str, created_at: datetime, expires_at: datetime
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     for number in range(count):
-        transfer_id, due = new_id(), expires_at + timedelta(microseconds=number % 1000)
+        transfer_id, due = new_id(), expires_at + timedelta(microseconds=number)  # as they were created
         yield (
             {
                 "id": transfer_id,
