@@ -108,7 +108,7 @@ def _take_due(resources: Resources) -> list[TransferRow]:
 async def _attend(resources: Resources, batch: list[TransferRow], report: SweepReport) -> None:
     """Do what is due for a batch; if that fails as a whole, for each transfer alone, so that one cannot hold up 999."""
     try:
-        await _advance(resources, [row.id for row in batch], report)
+        await _advance(resources, batch, report)
     except Exception as error:
         if len(batch) > 1:
             for row in batch:
@@ -119,12 +119,12 @@ async def _attend(resources: Resources, batch: list[TransferRow], report: SweepR
         await resources.in_thread(_settle, resources, [case], report)
 
 
-async def _advance(resources: Resources, ids: list[str], report: SweepReport) -> None:
+async def _advance(resources: Resources, batch: list[TransferRow], report: SweepReport) -> None:
     """The steps, in order."""
     reach("deletion.taken")
-    report.ended += await resources.in_thread(_end_what_is_due, resources, ids)
+    report.ended += await resources.in_thread(_end_what_is_due, resources, batch)
     reach("deletion.ended")
-    cases = await resources.in_thread(_load, resources, ids)
+    cases = await resources.in_thread(_load, resources, [row.id for row in batch])
     await _drop_abandoned_uploads(resources, cases)
     await resources.in_thread(_destroy_keys, resources, cases)
     await _delete_bytes(resources, cases)
@@ -144,11 +144,14 @@ def _load_again(connection: Connection, cases: list[_Case]) -> dict[str, WholeTr
     return {whole.transfer.id: whole for whole in whole_transfers.load(connection, rows)}
 
 
-def _end_what_is_due(resources: Resources, ids: list[str]) -> int:
-    """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended."""
+def _end_what_is_due(resources: Resources, batch: list[TransferRow]) -> int:
+    """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended. What a
+    request ended since the batch was taken is not ended again.
+    """
     now = resources.clock.now()
-    cases = [case for case in _load(resources, ids) if case.transfer.state in OPEN_STATES]
-    expired: list[WholeTransfer] = [case for case in cases if now >= case.transfer.expires_at]
+    with resources.database.reading() as connection:
+        cases = whole_transfers.load(connection, (row for row in batch if row.state in OPEN_STATES))
+    expired = [case for case in cases if now >= case.transfer.expires_at]
     lapsed = [pair for case in cases if now < case.transfer.expires_at for pair in _lapsed(case, now)]
     if not expired and not lapsed:
         return 0
@@ -157,11 +160,11 @@ def _end_what_is_due(resources: Resources, ids: list[str]) -> int:
         for share, claim in lapsed:
             endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
         # Ends have the sweeper look at once: that is this one, and no other need.
-        transfer_rows.postpone(transaction.connection, ids, now + TAKEN_FOR)
+        transfer_rows.postpone(transaction.connection, [row.id for row in batch], now + TAKEN_FOR)
     return sum(name.share_id is None for name in keys)
 
 
-def _lapsed(case: _Case, now: datetime) -> list[tuple[ShareRow, ClaimRow]]:
+def _lapsed(case: WholeTransfer, now: datetime) -> list[tuple[ShareRow, ClaimRow]]:
     claims = {claim.share_id: claim for claim in case.claims}
     claimed = [share for share in case.shares if share.state == ShareState.CLAIMED]
     return [(share, claims[share.id]) for share in claimed if now >= claims[share.id].window_until]
