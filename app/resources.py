@@ -29,10 +29,10 @@ from app.hashing_queue import BoundedQueue, HashingQueue
 from app.settings import Settings
 from app.storage.blob_store import BlobStore
 from app.storage.errors import StorageError
-from app.storage.vault_marks import read_high_water
 from app.storage.key_vault import KeyVault
 from app.storage.local_disk import LocalDisk
 from app.storage.vault_folder import VaultFolder
+from app.storage.vault_marks import read_high_water
 
 P = ParamSpec("P")
 R = TypeVar("R")

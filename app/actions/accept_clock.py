@@ -10,8 +10,8 @@ from app.resources import Resources
 
 
 def accept_clock(resources: Resources) -> Judgement:
-    """Believe the host's clock as it is. It still never runs backwards. The vault is told too: its purge may be all that
-    runs. Raises DatabaseRolledBack, VaultUnavailable once the database knows.
+    """Believe the host's clock as it is. It still never runs backwards. The vault is told too: its purge may be
+    all that runs. Raises DatabaseRolledBack, VaultUnavailable once the database knows.
     """
     with resources.database.writing() as transaction:
         state = service_rows.get(transaction.connection)

@@ -15,8 +15,8 @@ from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
 from app.domain.shred_key import ShredKeyName
 from app.resources import Resources, new_log_origin
-from app.storage.vault_marks import read_high_water
 from app.storage.signing_folder import SigningFolder
+from app.storage.vault_marks import read_high_water
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ up the others, and never reads "deleted" before it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -34,8 +34,8 @@ from app.fault_points import reach
 from app.resources import Resources
 from app.storage.errors import BlobBusy
 
-BATCH = 500
-TAKEN_FOR = timedelta(seconds=10)
+BATCH = 1000
+TAKEN_FOR = timedelta(seconds=20)
 """A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
 
 BYTES_COUNT_AFTER = timedelta(hours=1)
@@ -69,18 +69,17 @@ class _Case(WholeTransfer):
     failure: str | None = None
     waiting: bool = False
     done: bool = False
+    key_names: list[ShredKeyName] = field(init=False)
 
-    @property
-    def key_names(self) -> list[ShredKeyName]:
+    def __post_init__(self) -> None:
         """The keys to be gone: all of a transfer that has ended, those of ended shares of one that has not."""
-        names = [
+        self.key_names = names = [
             ShredKeyName(self.transfer.id, share.expires_at, share.id)
             for share in self.shares
             if share.state not in OPEN_SHARES and share.keys_destroyed_at is None
         ]
         if self.transfer.state not in OPEN_STATES:
             names.append(ShredKeyName(self.transfer.id, self.transfer.expires_at))
-        return names
 
 
 async def delete_transfers(resources: Resources, *, assured: bool = True) -> SweepReport:
@@ -107,9 +106,9 @@ def _take_due(resources: Resources) -> list[TransferRow]:
 
 
 async def _attend(resources: Resources, batch: list[TransferRow], report: SweepReport) -> None:
-    """Do what is due for a batch; if that fails as a whole, for each transfer alone, so that one cannot hold up 249."""
+    """Do what is due for a batch; if that fails as a whole, for each transfer alone, so that one cannot hold up 999."""
     try:
-        await _advance(resources, [row.id for row in batch], report)
+        await _advance(resources, batch, report)
     except Exception as error:
         if len(batch) > 1:
             for row in batch:
@@ -120,12 +119,12 @@ async def _attend(resources: Resources, batch: list[TransferRow], report: SweepR
         await resources.in_thread(_settle, resources, [case], report)
 
 
-async def _advance(resources: Resources, ids: list[str], report: SweepReport) -> None:
+async def _advance(resources: Resources, batch: list[TransferRow], report: SweepReport) -> None:
     """The steps, in order."""
     reach("deletion.taken")
-    report.ended += await resources.in_thread(_end_what_is_due, resources, ids)
+    report.ended += await resources.in_thread(_end_what_is_due, resources, batch)
     reach("deletion.ended")
-    cases = await resources.in_thread(_load, resources, ids)
+    cases = await resources.in_thread(_load, resources, [row.id for row in batch])
     await _drop_abandoned_uploads(resources, cases)
     await resources.in_thread(_destroy_keys, resources, cases)
     await _delete_bytes(resources, cases)
@@ -145,11 +144,14 @@ def _load_again(connection: Connection, cases: list[_Case]) -> dict[str, WholeTr
     return {whole.transfer.id: whole for whole in whole_transfers.load(connection, rows)}
 
 
-def _end_what_is_due(resources: Resources, ids: list[str]) -> int:
-    """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended."""
+def _end_what_is_due(resources: Resources, batch: list[TransferRow]) -> int:
+    """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended. What a
+    request ended since the batch was taken is not ended again.
+    """
     now = resources.clock.now()
-    cases = [case for case in _load(resources, ids) if case.transfer.state in OPEN_STATES]
-    expired: list[WholeTransfer] = [case for case in cases if now >= case.transfer.expires_at]
+    with resources.database.reading() as connection:
+        cases = whole_transfers.load(connection, (row for row in batch if row.state in OPEN_STATES))
+    expired = [case for case in cases if now >= case.transfer.expires_at]
     lapsed = [pair for case in cases if now < case.transfer.expires_at for pair in _lapsed(case, now)]
     if not expired and not lapsed:
         return 0
@@ -158,11 +160,11 @@ def _end_what_is_due(resources: Resources, ids: list[str]) -> int:
         for share, claim in lapsed:
             endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
         # Ends have the sweeper look at once: that is this one, and no other need.
-        transfer_rows.postpone(transaction.connection, ids, now + TAKEN_FOR)
+        transfer_rows.postpone(transaction.connection, [row.id for row in batch], now + TAKEN_FOR)
     return sum(name.share_id is None for name in keys)
 
 
-def _lapsed(case: _Case, now: datetime) -> list[tuple[ShareRow, ClaimRow]]:
+def _lapsed(case: WholeTransfer, now: datetime) -> list[tuple[ShareRow, ClaimRow]]:
     claims = {claim.share_id: claim for claim in case.claims}
     claimed = [share for share in case.shares if share.state == ShareState.CLAIMED]
     return [(share, claims[share.id]) for share in claimed if now >= claims[share.id].window_until]

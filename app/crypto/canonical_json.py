@@ -12,9 +12,11 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, 
 _MAX_SAFE = 2**53 - 1  # RFC 8785, section 3.2.2.3: what every reader of JSON can hold
 
 
-def canonical_json(fields: Mapping[str, str | int | bool]) -> bytes:
+def canonical_json(fields: Mapping[str, object]) -> bytes:
     """Return the object as canonical UTF-8. Raises ValueError for a value or name that it is not made for."""
-    for name, value in fields.items():
-        if not name.isascii() or not isinstance(value, (str, int)) or (type(value) is int and abs(value) > _MAX_SAFE):
+    if not "".join(fields).isascii():
+        raise ValueError("not a flat object with names in ASCII")
+    for value in fields.values():
+        if not isinstance(value, str) and (not isinstance(value, int) or abs(value) > _MAX_SAFE):
             raise ValueError("not a flat object of strings, whole numbers and truth values")
     return _encode(fields).encode()

@@ -10,13 +10,11 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import create_engine, event, make_url
 
-from app.db.engine import BUSY_TIMEOUT_SECONDS, Database, Transaction, begin_reading
+from app.db.engine import BUSY_TIMEOUT_SECONDS, Database, begin_reading
 from app.db.errors import DatabaseUnavailable
 
 _DMS_BYTE = 128
@@ -26,7 +24,7 @@ _LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, p
 
 
 class ReadOnlyDatabase(Database):
-    """One database, looked at. Nothing of it changes, no file comes to be."""
+    """One database, looked at: whoever writes meets DatabaseUnavailable. Nothing changes, no file comes to be."""
 
     def __init__(self, url: str) -> None:
         """Decide how to read it. Raises DatabaseUnavailable when there is no such file."""
@@ -34,6 +32,7 @@ class ReadOnlyDatabase(Database):
         self._still: dict[Path, tuple[int, int]] | None = None
         if parsed.get_backend_name() != "sqlite":
             super().__init__(url)
+            self._writer = self._reader
             return
         self.is_sqlite, self._turn = True, None
         self.file = Path(parsed.database or "").resolve()
@@ -47,12 +46,6 @@ class ReadOnlyDatabase(Database):
             "sqlite://", hide_parameters=True, pool_size=1, creator=lambda: _connect(uri)
         )
         event.listen(self.engine, "begin", begin_reading)
-
-    @contextmanager
-    def writing(self) -> Iterator[Transaction]:
-        """Refuse: DatabaseUnavailable."""
-        raise DatabaseUnavailable("the database was opened to be looked at")
-        yield  # what makes this a generator, as a context manager must be
 
     def require_unchanged(self) -> None:
         """Raise DatabaseUnavailable when a file read without locks was written to meanwhile: what was seen may be

@@ -17,8 +17,8 @@ KEPT_EACH = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class PurgeTime:
-    """The time of the last purge (UTC) with its anchor; for how many seconds of running the clock has not been believed,
-    None while it is.
+    """The time of the last purge (UTC) with its anchor; for how many seconds of running the clock has not been
+    believed, None while it is.
     """
 
     at: datetime

@@ -137,7 +137,11 @@ class _Deletion:
 
     def _unlink(self, folder_name: str, ids: list[str], root: int) -> None:
         try:
-            with as_unavailable("delete"), suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder:
+            with (
+                as_unavailable("delete"),
+                suppress(FileNotFoundError),
+                opened_folder(folder_name, within=root) as folder,
+            ):
                 for blob_id in ids:
                     self._unlink_one(blob_id, folder)
         except StorageError as refusal:

@@ -163,8 +163,8 @@ class VaultFolder:
         """
         with _as_unavailable("look"):
             try:
-                with self._opened() as root:
-                    return set(os.listdir(root)) <= {"lost+found"}
+                with self._opened() as root, os.scandir(root) as listing:
+                    return all(found.name == "lost+found" for found in listing)
             except FileNotFoundError:
                 return True
 

@@ -1,5 +1,6 @@
-"""`caducee keys`: the vault's own purge, as a second timer that needs neither database nor sweeper (G1); and a new vault
-in place of one that was lost.
+"""`caducee keys`: the vault's own purge, as a second timer that needs neither database nor sweeper (G1).
+
+And a new vault in place of one that was lost.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def accept_vault_() -> None:
     resources = connect(settings)
     try:
         require_new_vault(resources)
-        say(f"the vault would be {settings.vault_dir}, which is empty. Every transfer that is open ends: its key is lost.")
+        say(f"the vault would be {settings.vault_dir}, which is empty. Every transfer that is open ends.")
         say(f"If the old vault is only not mounted, mount it instead. Type the word '{WORD}' if it is gone for good:")
         if input().strip() != WORD:
             say("nothing was changed")

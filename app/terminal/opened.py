@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from app.db.read_only import ReadOnlyDatabase
 from app.harden import harden_process
 from app.logs import set_up_logs
-from app.db.read_only import ReadOnlyDatabase
 from app.resources import Resources, open_resources, open_to_look
 from app.settings import Settings
 

@@ -58,7 +58,7 @@ def check_after_restart(installation: Installation, token: str, seen: Seen) -> N
             assert try_claim(http, seen.share).status_code == httpx.codes.GONE, "served twice"
         for (transfer,) in installation.rows("SELECT id FROM transfers WHERE verified_at IS NULL"):
             http.delete(f"/api/v1/transfers/{transfer}")
-        until(lambda: not installation.rows("SELECT id FROM transfers WHERE state <> 'verified'"), seconds=35)
+        until(lambda: not installation.rows("SELECT id FROM transfers WHERE state <> 'verified'"), seconds=45)
         installation.run("doctor", "--reconcile", code=None, ORPHAN_GRACE="1s")
         assert installation.key_files() == [], "a key is left"
         assert installation.files("blobs") == [], "bytes are left"

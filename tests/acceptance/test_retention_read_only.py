@@ -1,4 +1,4 @@
-"""`caducee audit retention` as a cron job of somebody who may only read: it changes nothing, on whatever it is asked of.
+"""`caducee audit retention` as a cron job of somebody who may only read: it changes nothing, whatever it is asked of.
 
 These tests may run as root, whom no mode of a folder keeps from writing: so every name, time and byte is compared.
 """
@@ -72,7 +72,9 @@ def retention(killed: Installation, copy: Path) -> Callable[..., Ran]:
 
 def alter(copy: Path, statement: str) -> None:
     """Change the copied database, and leave the change in its write-ahead log."""
-    program = "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit(); os._exit(0)"
+    program = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit(); os._exit(0)"
+    )
     subprocess.run(["python3", "-c", program, copy / "db" / "caducee.sqlite", statement], check=True)
 
 

@@ -5,6 +5,7 @@ service, which would take its time for durability that no test needs.
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Any
 
 from sqlalchemy import insert
 
@@ -37,9 +38,9 @@ def seed(
 
 def _rows(
     count: int, *, token_id: str, created_at: datetime, expires_at: datetime
-) -> Iterator[tuple[dict[str, object], dict[str, object]]]:
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     for number in range(count):
-        transfer_id, due = new_id(), expires_at + timedelta(microseconds=number % 1000)
+        transfer_id, due = new_id(), expires_at + timedelta(microseconds=number)  # as they were created
         yield (
             {
                 "id": transfer_id,

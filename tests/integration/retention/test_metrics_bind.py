@@ -1,4 +1,4 @@
-"""Where `/metrics` is served: nowhere unless told, on the one address that was named, and never at deletion's expense."""
+"""Where `/metrics` is served: nowhere unless told, on the one address that was named, never at deletion's expense."""
 
 import socket
 import threading

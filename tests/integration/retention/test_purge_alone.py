@@ -12,7 +12,6 @@ from app.actions.accept_clock import accept_clock
 from app.actions.expire_keys import expire_keys
 from app.actions.keep_time import keep_time
 from app.domain.clock import Clock, Uptime
-from app.domain.purge_time import PurgeTime
 from app.storage.errors import VaultUnavailable
 from app.storage.key_vault import Mark
 from app.storage.vault_folder import VaultFolder

@@ -20,8 +20,8 @@ from app.domain.errors import Refusal, RetentionNotAssured, ShareExpired, ShareW
 from app.domain.share import ShareState
 from app.high_water import DatabaseRolledBack, require_not_rolled_back
 from app.storage.errors import VaultUnavailable
-from app.storage.vault_marks import read_high_water
 from app.storage.vault_folder import VaultFolder
+from app.storage.vault_marks import read_high_water
 from scheduler import timetable as timetable_module
 from scheduler.timetable import Timetable
 from tests.integration.actions.stories import (
