@@ -18,7 +18,16 @@ from app.harden import harden_process
 from app.logs import set_up_logs
 from app.resources import Resources, open_resources
 from app.settings import Settings
-from app.web import audit_routes, claim_routes, operator_routes, page_routes, problems, send_routes, share_routes, transfer_routes
+from app.web import (
+    audit_routes,
+    claim_routes,
+    operator_routes,
+    page_routes,
+    problems,
+    send_routes,
+    share_routes,
+    transfer_routes,
+)
 from app.web.edge import KnownHosts, RequestLog, SafeHeaders
 
 Audience = Literal["all", "recipient", "staff"]

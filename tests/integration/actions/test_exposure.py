@@ -62,8 +62,7 @@ class Story:
 
 @pytest.fixture
 def story(resources, time):
-    """
-    0:00  `fetched` (2 files' worth of people declared) and `unread` are deposited
+    """0:00  `fetched` (2 files' worth of people declared) and `unread` are deposited
     1:00  two wrong passwords, the right one, 100 bytes fetched, then all; 3 links refused
     1:30  `fetched` is completed and deleted at once
     2:00  `stays` is deposited
@@ -163,6 +162,7 @@ def test_bytes_that_outlive_their_keys_are_held_without_keys(resources, exposure
     """A disk that refuses: the keys are gone an hour before the bytes."""
     sent = send(resources, caller, lifetime=MINUTE)
     time.pass_by(MINUTE)
+
     async def refuse(_store, blob_ids, *, force=False):
         return {blob_id: OSError() for blob_id in blob_ids}
 
