@@ -79,13 +79,9 @@ def in_period(connection: Connection, period: Period, after: tuple[datetime, int
     return list(_entries(connection, query.order_by(ENTRIES.at, ENTRIES.sequence).limit(limit)))
 
 
-def stories(
-    connection: Connection, transfers: Sequence[str], after: int, size: int, limit: int
-) -> list[StoredEntry]:
+def stories(connection: Connection, transfers: Sequence[str], after: int, size: int, limit: int) -> list[StoredEntry]:
     """Up to `limit` entries that tell of these transfers, of the log's first `size`, those after a sequence number."""
-    query = select(*_STORED).where(
-        ENTRIES.transfer.in_(transfers), ENTRIES.sequence > after, ENTRIES.sequence < size
-    )
+    query = select(*_STORED).where(ENTRIES.transfer.in_(transfers), ENTRIES.sequence > after, ENTRIES.sequence < size)
     return list(_entries(connection, query.order_by(ENTRIES.sequence).limit(limit)))
 
 

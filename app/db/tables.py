@@ -74,7 +74,7 @@ def _member_sqlite(element: EntryMember, _compiler: SQLCompiler, **_: object) ->
     """By plain text functions: those for JSON are not allowed in a schema that is not trusted. Canonical JSON has no
     spaces, and a quote inside a value stands behind a backslash, so that this finds the member only.
     """
-    key = f"'\"{element.name}\":\"'"
+    key = f'\'"{element.name}":"\''
     rest = f"substr(content, instr(content, {key}) + {len(element.name) + 4})"
     return f"CASE WHEN instr(content, {key}) > 0 THEN substr({rest}, 1, instr({rest}, '\"') - 1) END"
 

@@ -19,7 +19,9 @@ from app.terminal.opened import opened
 def exposure(
     *,
     since: Annotated[str, typer.Option("--from", help="A date, or a time with its zone (RFC 3339).")],
-    until: Annotated[str | None, typer.Option("--to", help="The same; a date means that whole day. Now if left out.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", help="The same; a date means that whole day. Now if left out.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page to file.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -79,17 +81,49 @@ def _tables(report: ExposureReport) -> Tables:
     return [
         (
             "Held",
-            (transfer, ("CREATED", moment), ("KEYS UNTIL", moment), ("GONE", moment), ("FILES", 5), ("BYTES", 12), ("PURPOSE", 0)),
+            (
+                transfer,
+                ("CREATED", moment),
+                ("KEYS UNTIL", moment),
+                ("GONE", moment),
+                ("FILES", 5),
+                ("BYTES", 12),
+                ("PURPOSE", 0),
+            ),
             [
-                (held.transfer, held.created_at, held.keys_destroyed_at, held.deleted_at, held.files, held.bytes, held.purpose)
+                (
+                    held.transfer,
+                    held.created_at,
+                    held.keys_destroyed_at,
+                    held.deleted_at,
+                    held.files,
+                    held.bytes,
+                    held.purpose,
+                )
                 for held in report.transfers
             ],
         ),
         (
             "Claims",
-            (transfer, ("SHARE", 22), ("CLAIMED", moment), ("BYTES", 12), ("DOWNLOADS", 9), ("ENDED", 10), ("ADDRESSES", 0)),
+            (
+                transfer,
+                ("SHARE", 22),
+                ("CLAIMED", moment),
+                ("BYTES", 12),
+                ("DOWNLOADS", 9),
+                ("ENDED", 10),
+                ("ADDRESSES", 0),
+            ),
             [
-                (seen.transfer, seen.share, seen.claimed_at, seen.bytes, seen.downloads, seen.ending, " ".join(seen.addresses))
+                (
+                    seen.transfer,
+                    seen.share,
+                    seen.claimed_at,
+                    seen.bytes,
+                    seen.downloads,
+                    seen.ending,
+                    " ".join(seen.addresses),
+                )
                 for seen in report.claims
             ],
         ),
@@ -131,7 +165,9 @@ def incompleteness(report: ExposureReport) -> list[str]:
     """In plain words, what of the period the log cannot tell."""
     said = []
     if report.pruned_before is not None and report.since < report.pruned_before:
-        said.append(f"NOT COMPLETE: what happened before {report.pruned_before:%Y-%m-%dT%H:%M:%SZ} was pruned from the log")
+        said.append(
+            f"NOT COMPLETE: what happened before {report.pruned_before:%Y-%m-%dT%H:%M:%SZ} was pruned from the log"
+        )
     said += [
         f"NOT COMPLETE: a restored database has no entries from {began:%Y-%m-%dT%H:%M:%SZ} to {ended:%Y-%m-%dT%H:%M:%SZ}"
         for began, ended in report.lost

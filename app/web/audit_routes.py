@@ -90,7 +90,10 @@ async def audit_log(resources: CurrentResources, asked: Annotated[LogAsked, Quer
     wanted = entry_filter(**asked.model_dump(exclude={"start", "limit"}))
     async with resources.reporting.turn():
         page = await resources.in_thread(page_of_log, resources, wanted, start=asked.start, limit=asked.limit)
-    return {"entries": [entry.fields() or {"sequence": entry.sequence} for entry in page.entries], "next": page.following}
+    return {
+        "entries": [entry.fields() or {"sequence": entry.sequence} for entry in page.entries],
+        "next": page.following,
+    }
 
 
 @router.get("/checkpoint", response_model=None)

@@ -15,7 +15,7 @@ def _member(name: str) -> str:
     """A member of an entry's canonical JSON, as the database derives it."""
     if op.get_bind().dialect.name == "postgresql":
         return f"""\"substring\"(content, '"{name}":"([^"]*)"'::text)"""
-    key = f"'\"{name}\":\"'"
+    key = f'\'"{name}":"\''
     rest = f"substr(content, instr(content, {key}) + {len(name) + 4})"
     return f"CASE WHEN instr(content, {key}) > 0 THEN substr({rest}, 1, instr({rest}, '\"') - 1) END"
 

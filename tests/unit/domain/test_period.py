@@ -1,0 +1,75 @@
+"""Times as people write them: what is understood, and what is refused rather than guessed."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.domain.errors import InvalidTime
+from app.domain.period import Period, parse_moment, parse_period
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-03-02", datetime(2026, 3, 2, tzinfo=UTC)),
+        ("2026-03-02T12:00:00Z", NOON),
+        ("2026-03-02t12:00z", NOON),
+        ("2026-03-02 12:00:00Z", NOON),
+        ("2026-03-02T14:00:00+02:00", NOON),
+        ("2026-03-02T12:00:00.000001Z", NOON + timedelta(microseconds=1)),
+    ],
+)
+def test_dates_and_times_with_a_zone_are_understood(text, moment):
+    assert parse_moment(text) == moment
+    assert parse_moment(text).tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "now",
+        "yesterday",
+        "2026-3-2",
+        "2026-02-30",
+        "0000-01-01",
+        "2026-03-02T12:00:00",
+        "2026-03-02T25:00:00Z",
+        "2026-03-02T12:00:00 02:00",
+        "2026-03-02T12:00:00+99:00",
+        "0001-01-01T00:00:00+02:00",
+        "20260302",
+        "1772452800",
+        "\u0662026-03-02",
+        "2026-03-02\n",
+        "2026-03-02T12:00:00Z; DROP TABLE x",
+    ],
+)
+def test_anything_else_is_refused(text):
+    with pytest.raises(InvalidTime):
+        parse_moment(text)
+
+
+def test_a_date_at_the_end_means_that_whole_day():
+    period = parse_period("2026-03-01", "2026-03-01", NOON)
+    assert period == Period(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC))
+    with pytest.raises(InvalidTime):
+        parse_period("2026-03-01", "9999-12-31", NOON)
+
+
+def test_without_an_end_it_is_up_to_now():
+    assert parse_period("2026-03-01", None, NOON).until == NOON
+
+
+@pytest.mark.parametrize("until", ["2026-02-28", "2026-03-01T00:00:00Z"])
+def test_a_period_that_ends_before_it_begins_or_at_once_is_refused(until):
+    with pytest.raises(InvalidTime, match="ends before"):
+        parse_period("2026-03-01", until, NOON)
+
+
+def test_a_period_holds_its_first_instant_and_not_its_last():
+    period = Period(NOON, NOON + timedelta(hours=1))
+    assert period.since in period
+    assert period.until not in period
