@@ -61,7 +61,7 @@ class Frontier:
 
     def root(self) -> bytes:
         """Return the root over the leaves appended so far."""
-        return _fold(self._peaks)
+        return fold(self._peaks)
 
 
 # The stored tree
@@ -217,10 +217,11 @@ def _range_root(begin: int, end: int, node: Node) -> bytes:
         if size >> level & 1:
             peaks.append(node(level, begin >> level))
             begin += 1 << level
-    return _fold(peaks)
+    return fold(peaks)
 
 
-def _fold(peaks: Iterable[bytes]) -> bytes:
+def fold(peaks: Iterable[bytes]) -> bytes:
+    """Return the root over the complete subtrees with these roots, the largest (leftmost) first."""
     smallest_first = list(peaks)[::-1]
     if not smallest_first:
         return EMPTY_ROOT

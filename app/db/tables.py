@@ -210,3 +210,10 @@ audit_checkpoints = Table(
     Column("at", UtcTime, nullable=False),
     Column("note", Text, nullable=False),
 )
+
+audit_boundaries = Table(
+    "audit_boundaries",
+    metadata,
+    Column("below", BigInteger, primary_key=True, autoincrement=False),
+    comment="what the database asks before it lets content go: entries below this are pruned, and an entry says so",
+)

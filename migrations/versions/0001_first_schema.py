@@ -26,6 +26,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_access_tokens_digest")),
     )
     op.create_table(
+        "audit_boundaries",
+        sa.Column("below", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("below", name=op.f("pk_audit_boundaries")),
+        comment="what the database asks before it lets content go: entries below this are pruned, and an entry says so",
+    )
+    op.create_table(
         "audit_checkpoints",
         sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -209,4 +215,5 @@ def downgrade() -> None:
     op.drop_table("audit_nodes")
     op.drop_table("audit_entries")
     op.drop_table("audit_checkpoints")
+    op.drop_table("audit_boundaries")
     op.drop_table("access_tokens")

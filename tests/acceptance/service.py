@@ -21,6 +21,8 @@ from typing import Any
 
 import httpx
 
+from tests.full_rights import drop_triggers
+
 PROGRAM = Path(sys.executable).with_name("caducee")
 START_SECONDS = 30
 PATIENCE_SECONDS = 15
@@ -103,6 +105,7 @@ class Installation:
     def alter(self, statement: str, *values: object) -> int:
         """Change the database itself, as somebody with full rights over it. Answers how many rows changed."""
         with closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:
+            drop_triggers(connection)
             return connection.execute(statement, values).rowcount
 
     @property
