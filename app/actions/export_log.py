@@ -26,7 +26,7 @@ def export_log(
         yield checkpoint_record(kept, None)
     for start in range(0, size, PAGE):
         with resources.database.reading() as connection:
-            rows = audit_rows.raw_page(connection, start, min(start + PAGE, size))
+            rows = list(audit_rows.raw_page(connection, start, min(start + PAGE, size)))
         yield from (entry_record(sequence, content, leaf) for sequence, content, leaf, _at in rows)
         progress(min(start + PAGE, size), size)
     yield end_record(size)

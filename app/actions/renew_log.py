@@ -38,8 +38,6 @@ def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReaso
         old = service_rows.get(transaction.connection).log_origin
         sequence = audit_rows.size(transaction.connection)
         service_rows.set_log_origin(transaction.connection, origin)
-        transaction.log(
-            Entry(event=Event.LOG_RENEWED, at=now, actor="operator", outcome=reason.value, quoted=quoted)
-        )
+        transaction.log(Entry(event=Event.LOG_RENEWED, at=now, actor="operator", outcome=reason.value, quoted=quoted))
     high_water.write(resources, now)
     return RenewedLog(old, origin, quoted, sequence)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ def _records(stream: Any) -> Iterator[dict[str, Any]]:
 class _ExportedLog:
     """The records of an export, read once from beginning to end: a `LogSource`."""
 
+    seconds = None  # no time stands beside the content
+
     def __init__(self, records: Iterator[dict[str, Any]]) -> None:
         self._records = records
         self._ahead: dict[str, Any] | None = None
@@ -86,7 +89,8 @@ class _ExportedLog:
             raise ExportUnreadable("the first line does not say how long the log is")
         return LogHead(size=size, origin=str(log.get("origin")), notes=notes, pruned_below=pruned)
 
-    def page(self, start: int, stop: int) -> tuple[list[Row], None]:
+    @contextmanager
+    def page(self, start: int, stop: int) -> Iterator[tuple[list[Row], None]]:
         """The entries from `start` up to `stop`, as far as they follow each other."""
         rows: list[Row] = []
         while len(rows) < stop - start:
@@ -95,11 +99,7 @@ class _ExportedLog:
                 self._ahead = record
                 break
             rows.append(_row(record))
-        return rows, None
-
-    def time_text(self, at: int) -> str:  # noqa: ARG002 - an export has no time beside the content
-        """Nothing that the content would have to say."""
-        return ""
+        yield rows, None
 
     def require_end(self) -> None:
         """Raise ExportUnreadable unless the last record comes next and nothing after it."""

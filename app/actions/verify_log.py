@@ -1,6 +1,6 @@
 """Check the whole log: every entry, every stored node of its tree, every checkpoint; name the first that fails.
 
-Stretches are shared out to as many processes as there are processors; a short log is read in this one. Entries that
+The stretches of a long log are shared out to as many processes as there are processors. Entries that
 arrive meanwhile are not looked at: the check goes up to the size the log had at the start.
 """
 
@@ -15,14 +15,15 @@ from app.crypto.log_check import STRETCH, StretchReport, check_stretch
 from app.crypto.log_verifier import HeldNote, LogHead, LogVerifier
 from app.crypto.signed_note import Verifier
 from app.db import audit_rows, service_rows
-from app.db.audit_pages import AuditPages
-from app.db.engine import Database
+from app.db.audit_pages import AuditPages, check_elsewhere, open_elsewhere
 from app.domain.log_verdict import Kind, LogVerdict
-from app.harden import harden_process
 from app.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
-MOST_PROCESSES = 8
+MOST_PROCESSES = 7
+SHARED_FROM = 8
+"""Stretches from which on other processes are worth their start."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -73,40 +74,51 @@ def _stretches(
     resources: Resources, head: LogHead, signed: Sequence[int], progress: Progress
 ) -> Iterator[StretchReport]:
     """Check all stretches, in order."""
+    pages = AuditPages(resources.database)
     starts = range(0, head.size, STRETCH)
-    if len(starts) <= 2:
-        pages = AuditPages(resources.database)
-        for start in starts:
-            yield _checked(pages, head, signed, start)
-            progress(min(start + STRETCH, head.size), head.size)
-        return
-    workers = min(os.cpu_count() or 1, len(starts), MOST_PROCESSES)
+
+    def check(start: int) -> StretchReport:
+        stop = min(start + STRETCH, head.size)
+        return check_stretch(pages, start, stop, signed=_within(signed, start, stop), pruned_below=head.pruned_below)
+
+    others = min((os.cpu_count() or 1) - 1, MOST_PROCESSES)
+    if len(starts) < SHARED_FROM or not others:
+        reports = map(check, starts)
+    else:
+        reports = _shared_out(resources.settings.database_location, head, signed, check, others)
+    for report in reports:
+        yield report
+        progress(report.stop, head.size)
+
+
+def _within(signed: Sequence[int], start: int, stop: int) -> list[int]:
+    return [size for size in signed if start < size <= stop]
+
+
+def _shared_out(
+    location: str, head: LogHead, signed: Sequence[int], check: Callable[[int], StretchReport], others: int
+) -> Iterator[StretchReport]:
+    """Check stretches in other processes and in this one, which takes over whatever no other has begun while it would
+    have to wait for the next in order.
+    """
     # A process that is forked would share this one's connections.
     context = multiprocessing.get_context("spawn")
-    location = resources.settings.database_location
-    with ProcessPoolExecutor(workers, context, initializer=_open, initargs=(location, head, signed)) as pool:
+    with ProcessPoolExecutor(others, context, initializer=open_elsewhere, initargs=(location,)) as pool:
+        stretches = [(start, min(start + STRETCH, head.size)) for start in range(0, head.size, STRETCH)]
+        futures = {
+            start: pool.submit(check_elsewhere, start, stop, _within(signed, start, stop), head.pruned_below)
+            for start, stop in stretches
+        }
+        own: dict[int, StretchReport] = {}
         try:
-            for start, report in zip(starts, pool.map(_checked_elsewhere, starts), strict=True):
-                yield report
-                progress(min(start + STRETCH, head.size), head.size)
+            for start, future in futures.items():
+                while not future.done():
+                    spare = next(
+                        (each for each, other in futures.items() if not other.cancelled() and other.cancel()), None
+                    )
+                    if spare is None:
+                        break
+                    own[spare] = check(spare)
+                yield own.pop(start) if start in own else future.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _checked(pages: AuditPages, head: LogHead, signed: Sequence[int], start: int) -> StretchReport:
-    stop = min(start + STRETCH, head.size)
-    return check_stretch(pages, start, stop, signed=signed, pruned_below=head.pruned_below)
-
-
-_opened: list[Callable[[int], StretchReport]] = []
-"""What a process of the pool works with."""
-
-
-def _open(location: str, head: LogHead, signed: Sequence[int]) -> None:
-    harden_process()
-    pages = AuditPages(Database(location))
-    _opened.append(lambda start: _checked(pages, head, signed, start))
-
-
-def _checked_elsewhere(start: int) -> StretchReport:
-    return _opened[0](start)

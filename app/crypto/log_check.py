@@ -1,6 +1,6 @@
 """The check of a stretch of the audit log: every entry against its hash, every stored node against its entries.
 
-A log is cut into stretches of 2**16 entries, each the whole subtree under one node, so that several processes can work
+A log is cut into stretches of 2**15 entries, each the whole subtree under one node, so that several processes can work
 at once; what they report is put together by `app.crypto.log_verifier`. Bytes come from a source, the database or an
 exported file. The loops are written for speed: a million entries should take little longer than reading them.
 """
@@ -8,14 +8,16 @@ exported file. The loops are written for speed: a million entries should take li
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import zip_longest
 from typing import Protocol
 
 from app.domain.log_verdict import Finding, Kind, Tampered
 
-STRETCH_LEVEL = 16
+STRETCH_LEVEL = 15
 STRETCH = 1 << STRETCH_LEVEL
 PAGE = 1 << 13
 """Entries read at once, in one short transaction: an open reader would keep destroyed keys in SQLite's write-ahead
@@ -25,22 +27,22 @@ log.
 Row = tuple[int, str | None, bytes, int]
 """Sequence, content (None once pruned), leaf hash, and the time beside the content in microseconds since 1970."""
 
-Nodes = Mapping[int, Mapping[int, bytes]]
-"""Stored interior nodes: level, then position."""
-
-StoredNodes = Callable[[int, int, int], Sequence[bytes | None]]
-"""The stored nodes of a level, from one position up to another."""
+StoredNodes = Callable[[int, int, int], Sequence[bytes]]
+"""The stored nodes of a level, from one position up to another; fewer where some are missing."""
 
 
 class LogSource(Protocol):
     """Where entries come from. Pages are asked for in order within a stretch."""
 
-    def page(self, start: int, stop: int) -> tuple[Sequence[Row], Nodes | None]:
-        """The rows from sequence `start` up to `stop`, and the nodes that they complete (None: it has none)."""
+    @property
+    def seconds(self) -> Mapping[str, str] | None:
+        """What content says of a time, up to its second, by the digits of that second; None where no time stands
+        beside the content.
+        """
         ...
 
-    def time_text(self, at: int) -> str:
-        """What the content of an entry with this time beside it must contain."""
+    def page(self, start: int, stop: int) -> AbstractContextManager[tuple[Iterable[Row], StoredNodes | None]]:
+        """The rows from sequence `start` up to `stop`, and the nodes that they complete (None: it has none)."""
         ...
 
 
@@ -59,7 +61,9 @@ class StretchReport:
     finding: Finding | None = None
 
 
-def check_stretch(source: LogSource, start: int, stop: int, *, signed: Sequence[int], pruned_below: int) -> StretchReport:
+def check_stretch(
+    source: LogSource, start: int, stop: int, *, signed: Sequence[int], pruned_below: int
+) -> StretchReport:
     """Check the entries from `start`, a multiple of STRETCH, up to `stop`. `signed` are the sizes that checkpoints
     speak of; from `pruned_below` on no entry may lack its content.
     """
@@ -69,8 +73,8 @@ def check_stretch(source: LogSource, start: int, stop: int, *, signed: Sequence[
     try:
         for first in range(start, stop, PAGE):
             last = min(first + PAGE, stop)
-            rows, nodes = source.page(first, last)
-            leaves, wrong = _check_rows(rows, first, source, report)
+            with source.page(first, last) as (rows, nodes):
+                leaves, wrong = _check_rows(rows, first, source, report)
             _grow(tree, leaves, nodes, [mark for mark in marks if first < mark <= last], report)
             if wrong is None and len(leaves) < last - first:
                 wrong = Tampered(Kind.REMOVED, "an entry is missing", first + len(leaves))
@@ -84,11 +88,11 @@ def check_stretch(source: LogSource, start: int, stop: int, *, signed: Sequence[
 
 
 def _check_rows(
-    rows: Sequence[Row], first: int, source: LogSource, report: StretchReport
+    rows: Iterable[Row], first: int, source: LogSource, report: StretchReport
 ) -> tuple[list[bytes], Tampered | None]:
     """The leaf hashes of the rows up to the first that fails, and how it fails."""
     leaves: list[bytes] = []
-    time_text, expected = source.time_text, first
+    seconds, expected = source.seconds, first
     for sequence, content, stored, at in rows:
         if sequence != expected:
             return leaves, Tampered(Kind.REMOVED, "an entry is missing", expected)
@@ -98,9 +102,13 @@ def _check_rows(
         else:
             leaf = sha256(b"\x00" + content.encode()).digest()
             # Canonical JSON has one spelling, and no string in it can hold a bare quote: finding the text is enough.
-            if leaf != stored or f'"sequence":{expected},' not in content or time_text(at) not in content:
+            if leaf != stored or f'"sequence":{expected},' not in content:
                 return leaves, _what_is_wrong(sequence, content, same_hash=leaf == stored)
-            if '"quoted":' in content or '"below":' in content:
+            if seconds is not None:
+                digits = str(at)
+                if f'{seconds[digits[:-6]]}{digits[-6:]}Z"' not in content:
+                    return leaves, _what_is_wrong(sequence, content, same_hash=True)
+            if '"transfer":' not in content and ('"quoted":' in content or '"below":' in content):
                 report.statements.append((sequence, content))
             leaves.append(leaf)
         expected += 1
@@ -143,11 +151,10 @@ def _require_pruned(report: StretchReport, pruned_below: int) -> None:
 
 
 def _grow(
-    tree: GrowingTree, leaves: list[bytes], nodes: Nodes | None, marks: list[int], report: StretchReport
+    tree: GrowingTree, leaves: list[bytes], stored: StoredNodes | None, marks: list[int], report: StretchReport
 ) -> None:
     """Add a page's leaves to the tree, stopping at each size that was signed."""
     first, done = tree.size, 0
-    stored = None if nodes is None else _lookup(nodes)
     for mark in marks:
         if first + len(leaves) < mark:
             break
@@ -155,13 +162,6 @@ def _grow(
         done = mark - first
         report.peaks_at[mark] = tree.peaks()
     tree.add(leaves[done:], stored)
-
-
-def _lookup(nodes: Nodes) -> StoredNodes:
-    def stored(level: int, start: int, stop: int) -> Sequence[bytes | None]:
-        return list(map(nodes.get(level, {}).get, range(start, stop)))
-
-    return stored
 
 
 class GrowingTree:
@@ -209,11 +209,9 @@ class GrowingTree:
         return [self._lone[level] for level in sorted(self._lone, reverse=True)]
 
 
-def _first_other(
-    row: Sequence[bytes], found: Sequence[bytes | None], level: int, position: int
-) -> list[tuple[int, int, int]]:
+def _first_other(row: Sequence[bytes], found: Sequence[bytes], level: int, position: int) -> list[tuple[int, int, int]]:
     """The first stored node of a level that differs, as (last entry below it, level, position)."""
     if row == found:
         return []
-    at = next(each for each, (one, other) in enumerate(zip(row, found, strict=True)) if one != other) + position
+    at = next(each for each, (one, other) in enumerate(zip_longest(row, found)) if one != other) + position
     return [(((at + 1) << level) - 1, level, at)]

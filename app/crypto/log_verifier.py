@@ -152,9 +152,7 @@ class LogVerifier:
                 self._contradicted = self._contradicted or self._contradiction(size)
             elif self._contradicted is not None:
                 problem, first = str(self._contradicted), self._contradicted.finding.sequence
-                self._contradicted = Tampered(
-                    Kind.FORKED, f"{problem}, yet later ones are: the log was forked", first
-                )
+                self._contradicted = Tampered(Kind.FORKED, f"{problem}, yet later ones are: the log was forked", first)
                 raise self._contradicted
             else:
                 self._matched = size
@@ -214,9 +212,9 @@ class LogVerifier:
         return LogVerdict(
             entries=self.head.size,
             checkpoints=sum(held.size is not None for held in self.head.notes),
-            problem=found and found.problem,
+            problem=found.problem if found is not None else None,
             sequence=found.sequence if found is not None else None,
-            kind=found and found.kind,
+            kind=found.kind if found is not None else None,
             origin=self.head.origin,
             pruned_below=max(self._boundaries),
             renewals=tuple(self._renewals),

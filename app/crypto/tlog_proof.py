@@ -23,7 +23,7 @@ _MAX_CHARS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class TlogProof:
-    """The entry (bytes), its index, the inclusion proof from the leaf's sibling up, and the checkpoint, a signed note."""
+    """The entry (bytes), its index, the inclusion proof from the leaf's sibling up, the checkpoint (a signed note)."""
 
     entry: bytes
     index: int
@@ -55,9 +55,7 @@ class TlogProof:
         checkpoint = Checkpoint.parse(key.verify(self.checkpoint))
         if checkpoint.origin != key.name:
             raise ProofInvalid("the checkpoint is that of another log than the key's")
-        merkle.verify_inclusion(
-            merkle.leaf_hash(self.entry), self.index, checkpoint.size, self.hashes, checkpoint.root
-        )
+        merkle.verify_inclusion(merkle.leaf_hash(self.entry), self.index, checkpoint.size, self.hashes, checkpoint.root)
         return checkpoint
 
 

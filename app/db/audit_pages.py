@@ -1,16 +1,35 @@
-"""The stored log as its verifier reads it: page by page, each in a short transaction of its own."""
+"""The stored log as its verifier reads it: page by page, each in a short transaction of its own.
+
+`check_elsewhere` is what the processes that share out a verification run; this module imports little, so that they
+start quickly.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from app.crypto.log_check import STRETCH_LEVEL, Nodes, Row
+from app.crypto.log_check import STRETCH_LEVEL, Row, StoredNodes, StretchReport, check_stretch
 from app.db import audit_rows
 from app.db.engine import Database
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SECONDS_REMEMBERED = 10_000
+
+class _Seconds(dict[str, str]):
+    """`"time":"2026-01-31T08:15:00.` by the digits of that second since 1970: entries come many to a second."""
+
+    _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+    _MOST = 10_000
+
+    def __missing__(self, digits: str) -> str:
+        if len(self) >= self._MOST:
+            self.clear()
+        try:
+            moment = self._EPOCH + timedelta(seconds=int(digits))
+        except (ValueError, OverflowError):  # no time that this program ever writes
+            return "\x00"
+        text = self[digits] = moment.strftime('"time":"%Y-%m-%dT%H:%M:%S.')
+        return text
 
 
 class AuditPages:
@@ -19,39 +38,38 @@ class AuditPages:
     def __init__(self, database: Database) -> None:
         """Read nothing yet."""
         self._database = database
-        self._seconds: dict[str, str] = {}
+        self.seconds = _Seconds()
 
-    def page(self, start: int, stop: int) -> tuple[Sequence[Row], Nodes]:
-        """The entries from `start` up to `stop`, and the stored nodes that the last of them completes, level by level
-        up to that of a stretch.
+    @contextmanager
+    def page(self, start: int, stop: int) -> Iterator[tuple[Iterable[Row], StoredNodes]]:
+        """The entries from `start` up to `stop`, and the stored nodes that they complete, level by level up to that of
+        a stretch; in a transaction that lasts as long as it takes to look at the entries.
         """
         with self._database.reading() as connection:
-            rows = audit_rows.raw_page(connection, start, stop)
             nodes = {
-                level: dict(audit_rows.raw_nodes(connection, level, start >> level, stop >> level))
+                level: audit_rows.raw_nodes(connection, level, start >> level, stop >> level)
                 for level in range(1, STRETCH_LEVEL + 1)
                 if start >> level < stop >> level
             }
-        return rows, nodes
+            yield (
+                audit_rows.raw_page(connection, start, stop),
+                lambda level, first, last: nodes[level][first - (start >> level) : last - (start >> level)],
+            )
 
-    def nodes(self, level: int, start: int, stop: int) -> list[bytes | None]:
-        """The stored nodes of a level from one position up to another; None for one that is missing."""
+    def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
+        """The stored nodes of a level from one position up to another; fewer where some are missing."""
         with self._database.reading() as connection:
-            stored = dict(audit_rows.raw_nodes(connection, level, start, stop))
-        return [stored.get(position) for position in range(start, stop)]
+            return audit_rows.raw_nodes(connection, level, start, stop)
 
-    def time_text(self, at: int) -> str:
-        """`"time":"2026-01-31T08:15:00.000000Z"`, as content says it; the text up to the second is remembered."""
-        digits = str(at)
-        second = self._seconds.get(digits[:-6]) or self._second(digits[:-6])
-        return f'{second}{digits[-6:]}Z"'
 
-    def _second(self, digits: str) -> str:
-        if len(self._seconds) >= _SECONDS_REMEMBERED:
-            self._seconds.clear()
-        try:
-            moment = _EPOCH + timedelta(seconds=int(digits))
-        except (ValueError, OverflowError):  # no time that this program ever writes
-            return "\x00"
-        text = self._seconds[digits] = moment.strftime('"time":"%Y-%m-%dT%H:%M:%S.')
-        return text
+_pages: list[AuditPages] = []
+
+
+def open_elsewhere(location: str) -> None:
+    """Open the database in a process that shares in a verification."""
+    _pages.append(AuditPages(Database(location)))
+
+
+def check_elsewhere(start: int, stop: int, signed: Sequence[int], pruned_below: int) -> StretchReport:
+    """Check a stretch in such a process."""
+    return check_stretch(_pages[0], start, stop, signed=signed, pruned_below=pruned_below)

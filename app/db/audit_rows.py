@@ -11,10 +11,9 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import rfc8785
-from sqlalchemy import Connection, Select, and_, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
 
 from app.crypto import merkle
 from app.crypto.encoding import encode
@@ -36,7 +35,7 @@ _RAW_ENTRIES = _ENTRY.where(
     audit_entries.c.sequence >= bindparam("start"), audit_entries.c.sequence < bindparam("stop")
 ).order_by(audit_entries.c.sequence)
 _RAW_NODES = (
-    select(audit_nodes.c.position, audit_nodes.c.hash)
+    select(audit_nodes.c.hash)
     .where(
         audit_nodes.c.level == bindparam("level"),
         audit_nodes.c.position >= bindparam("start"),
@@ -124,24 +123,18 @@ def page(connection: Connection, start: int, limit: int) -> list[StoredEntry]:
     return [StoredEntry(*row) for row in connection.execute(query)]
 
 
-def raw_page(connection: Connection, start: int, stop: int) -> list[Row]:
-    """The entries from sequence `start` up to `stop` as the driver gives them, for a reader in a hurry: sequence,
-    content, leaf hash, microseconds since 1970.
+def raw_page(connection: Connection, start: int, stop: int) -> Iterator[Row]:
+    """The entries from sequence `start` up to `stop` as the driver gives them, one after the other, for a reader in a
+    hurry (SQLAlchemy's own rows cost as much again as reading and hashing an entry): sequence, content, leaf hash,
+    microseconds since 1970.
     """
-    return _raw(connection, _RAW_ENTRIES, {"start": start, "stop": stop})
+    return iter(connection.execute(_RAW_ENTRIES, {"start": start, "stop": stop}).cursor)
 
 
-def raw_nodes(connection: Connection, level: int, start: int, stop: int) -> list[tuple[int, bytes]]:
-    """The interior nodes of a level from position `start` up to `stop`: (position, hash)."""
-    return _raw(connection, _RAW_NODES, {"level": level, "start": start, "stop": stop})
-
-
-def _raw(connection: Connection, query: Select[Any], values: dict[str, int]) -> list[Any]:
-    """SQLAlchemy's own rows cost as much again as reading and hashing an entry."""
-    result = connection.execute(query, values)
-    rows: list[Any] = [] if result.cursor is None else result.cursor.fetchall()
-    result.close()
-    return rows
+def raw_nodes(connection: Connection, level: int, start: int, stop: int) -> list[bytes]:
+    """The interior nodes of a level from position `start` up to `stop`; fewer where some are missing."""
+    result = connection.execute(_RAW_NODES, {"level": level, "start": start, "stop": stop})
+    return [value for (value,) in result.cursor.fetchall()]
 
 
 def stored_size(connection: Connection) -> int:
@@ -152,7 +145,10 @@ def stored_size(connection: Connection) -> int:
 
 def entry_before_first(connection: Connection) -> bool:
     """Whether a row stands before sequence 0."""
-    return connection.execute(select(audit_entries.c.sequence).where(audit_entries.c.sequence < 0).limit(1)).first() is not None
+    return (
+        connection.execute(select(audit_entries.c.sequence).where(audit_entries.c.sequence < 0).limit(1)).first()
+        is not None
+    )
 
 
 def first_since(connection: Connection, moment: datetime, *, within: int | None = None) -> int:

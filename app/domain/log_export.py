@@ -1,9 +1,9 @@
 """The exported log: lines of JSON, one record each (docs/verify-without-us.md).
 
-    {"kind":"log", ...}          first: format, origin, public key, size, the boundary below which content was pruned
-    {"kind":"checkpoint", ...}   every signed note; `size` is absent from the one that was kept outside the database
-    {"kind":"entry", ...}        in order: the content that was hashed, as a string; or, once pruned, the hash alone
-    {"kind":"end", ...}          last: how many entries came before it
+{"kind":"log", ...}          first: format, origin, public key, size, the boundary below which content was pruned
+{"kind":"checkpoint", ...}   every signed note; `size` is absent from the one that was kept outside the database
+{"kind":"entry", ...}        in order: the content that was hashed, as a string; or, once pruned, the hash alone
+{"kind":"end", ...}          last: how many entries came before it
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a check of the audit log can find: the kinds of tampering, the first place that fails, and what explains gaps."""
+"""What a check of the audit log can find: the kind of tampering, the first place that fails, what explains gaps."""
 
 from __future__ import annotations
 

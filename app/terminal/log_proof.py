@@ -34,15 +34,12 @@ _MAX_CHARS = 1 << 20
 
 def add_to(tree: typer.Typer) -> None:
     """Add the commands to `caducee audit`."""
-    for name, command in {
-        "verify": verify,
-        "export": export,
-        "receipt": receipt,
-        "verify-receipt": check_receipt,
-        "prune": prune,
-        "new-log": new_log,
-    }.items():
-        tree.command(name)(command)
+    tree.command("verify")(verify)
+    tree.command("export")(export)
+    tree.command("receipt")(receipt)
+    tree.command("verify-receipt")(check_receipt)
+    tree.command("prune")(prune)
+    tree.command("new-log")(new_log)
 
 
 def verify(
@@ -104,7 +101,8 @@ def check_receipt(
     if as_json:
         put_json({**asdict(verdict), "verified": True})
         return
-    put(f"verified: transfer {verdict.transfer} was deleted; neither keys nor bytes were found at {verdict.entry['time']}")
+    put(f"verified: transfer {verdict.transfer} was deleted")
+    say(f"neither keys nor bytes were found at {verdict.entry['time']}")
     say(f"entry {verdict.entry['sequence']} of {verdict.size} in the log {verdict.origin}")
 
 
@@ -162,7 +160,10 @@ def _tell(verdict: LogVerdict) -> None:
 
 def _renewed(renewal: Renewal) -> str:
     why = f", {renewal.reason}" if renewal.reason else ""
-    signed = "nothing was signed under it" if renewal.signed_size is None else f"signed for {renewal.signed_size} entries"
+    signed = (
+        "nothing was signed under it" if renewal.signed_size is None else f"signed for {renewal.signed_size} entries"
+    )
     lost = max(0, (renewal.signed_size or 0) - renewal.sequence)
     missing = f", {lost} of them LOST" if lost else ""
-    return f"entry {renewal.sequence}: {renewal.event}{why}: a new origin in place of {renewal.origin}, {signed}{missing}"
+    what = f"entry {renewal.sequence}: {renewal.event}{why}"
+    return f"{what}: a new origin in place of {renewal.origin}, {signed}{missing}"

@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
         sa.PrimaryKeyConstraint("level", "position", name=op.f("pk_audit_nodes")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "counters",

@@ -15,7 +15,13 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-APPEND_ONLY = ("audit_entries", "audit_nodes", "audit_boundaries")
+APPEND_ONLY = {
+    "audit_entries": "sequence = NEW.sequence",
+    "audit_nodes": "level = NEW.level AND position = NEW.position",
+    "audit_boundaries": "below = NEW.below",
+}
+"""The tables, and what finds the row that a new one would replace."""
+
 REFUSED = "the audit log only grows"
 BOUNDARY = "(SELECT max(below) FROM audit_boundaries)"
 EXPLAINING = ("log.started", "log.renewed", "database.restored")
@@ -42,17 +48,12 @@ def downgrade() -> None:
 
 def _upgrade_sqlite() -> None:
     """`INSERT OR REPLACE` deletes without firing delete triggers, so inserting looks for what it would replace."""
-    same = {
-        "audit_entries": "sequence = NEW.sequence",
-        "audit_nodes": "level = NEW.level AND position = NEW.position",
-        "audit_boundaries": "below = NEW.below",
-    }
     pruning = (
         "NEW.content IS NULL AND OLD.content IS NOT NULL AND NEW.sequence = OLD.sequence AND NEW.at = OLD.at "
         f"AND NEW.leaf_hash = OLD.leaf_hash AND OLD.sequence < {BOUNDARY}"
     )
-    for table in APPEND_ONLY:
-        replaced = f"EXISTS (SELECT 1 FROM {table} WHERE {same[table]})"
+    for table, key in APPEND_ONLY.items():
+        replaced = f"EXISTS (SELECT 1 FROM {table} WHERE {key})"
         unless_pruning = f"WHEN ({pruning}) IS NOT TRUE" if table == "audit_entries" else ""
         for act, when in (("insert", f"WHEN {replaced}"), ("update", unless_pruning), ("delete", "")):
             op.execute(
@@ -98,7 +99,7 @@ def _refuse_changes() -> None:
 
 def _make_pruner() -> None:
     """The one way for content to go: with the owner's rights, below a boundary, a stretch at a time."""
-    telling = " AND ".join(f"strpos(content, '\"event\":\"{event}\"') = 0" for event in EXPLAINING)
+    telling = " AND ".join(f'strpos(content, \'"event":"{event}"\') = 0' for event in EXPLAINING)
     op.execute(
         f"""
         CREATE FUNCTION caducee_prune_audit(start bigint, stop bigint) RETURNS void

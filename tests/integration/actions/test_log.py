@@ -182,6 +182,10 @@ def log_content(resources, sequence) -> str | None:
         return audit_rows.page(connection, sequence, 1)[0].content
 
 
+def canonical(fields) -> str:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"))
+
+
 def rewrite(resources, sequence, content):
     """Change an entry as somebody who knows the format would: its hash and every node above it too."""
     with resources.database.writing() as transaction:
@@ -200,7 +204,7 @@ def rewrite(resources, sequence, content):
 def test_an_entry_rewritten_with_the_whole_tree_contradicts_what_was_signed(signed, signing, sequence, since):
     """Lesson 35: with full rights over the database; the stretch between two checkpoints is named."""
     fields = json.loads(log_content(signed, sequence) or "")
-    rewrite(signed, sequence, json.dumps({**fields, "actor": "somebody else"}, sort_keys=True, separators=(",", ":")))
+    rewrite(signed, sequence, canonical({**fields, "actor": "somebody else"}))
     verdict = verify_log(signed, signing)
     assert verdict.problem is not None
     assert "not those that were signed" in verdict.problem
@@ -344,7 +348,11 @@ def test_a_kept_checkpoint_that_was_altered_is_found(signed, signing):
 def test_a_checkpoint_removed_from_the_database_hides_nothing(signed, signing):
     execute(signed, delete(audit_checkpoints))
     assert verify_log(signed, signing).problem is None
-    rewrite(signed, 3, json.dumps({**json.loads(log_content(signed, 3) or ""), "actor": "x"}, sort_keys=True, separators=(",", ":")))
+    rewrite(
+        signed,
+        3,
+        canonical({**json.loads(log_content(signed, 3) or ""), "actor": "x"}),
+    )
     assert "not those that were signed" in (verify_log(signed, signing).problem or "")
 
 

