@@ -16,10 +16,10 @@ def export_log(
     resources: Resources, signing: SigningFolder, *, progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> Iterator[str]:
     """The lines, without their ends, of the log as it is now; pages are read in short transactions."""
+    kept = signing.last_checkpoint()  # first: one that is signed meanwhile may be of a longer log than is read below
     with resources.database.reading() as connection:
         size, notes = audit_rows.size(connection), list(audit_rows.checkpoints(connection))
         origin, pruned = service_rows.get(connection).log_origin, audit_rows.pruned_below(connection)
-    kept = signing.last_checkpoint()
     yield log_record(origin=origin, public_key=signing.verifier_key(), size=size, pruned_below=pruned)
     yield from (checkpoint_record(note.note, note.size) for note in notes)
     if kept is not None:

@@ -39,12 +39,20 @@ def verify_log(
     signing folder's own is believed). `progress` is told how many entries of how many are done. Raises NoteInvalid
     for a public key that is none.
     """
-    head = _head(resources, signing, since)
     text = public_key if public_key is not None else signing.verifier_key()
-    if text is None and head.notes:
+    key = None if text is None else Verifier.parse(text.strip())
+    while True:
+        head = _head(resources, signing, since)
+        verdict = _verified(resources, head, key, progress)
+        if verdict.kind is not Kind.REMOVED or _pruned_below(resources) == head.pruned_below:
+            return verdict
+        # else: the daily pruning came in between, and took content that should still have been there
+
+
+def _verified(resources: Resources, head: LogHead, key: Verifier | None, progress: Progress) -> LogVerdict:
+    if key is None and head.notes:
         problem = "there are checkpoints, but the signing folder has no public key or checkpoint"
         return LogVerdict(head.size, len(head.notes), problem, kind=Kind.REMOVED, origin=head.origin)
-    key = None if text is None else Verifier.parse(text)
 
     def stretches(signed: Sequence[int]) -> Iterator[StretchReport]:
         yield from _stretches(resources, head, signed, progress)
@@ -53,9 +61,9 @@ def verify_log(
 
 
 def _head(resources: Resources, signing: SigningFolder, since: str | None) -> LogHead:
+    kept = signing.last_checkpoint()  # first: one that is signed meanwhile may be of a longer log than is read below
     with resources.database.reading() as connection:
         stored = [HeldNote(each.note, each.size) for each in audit_rows.checkpoints(connection)]
-        kept = signing.last_checkpoint()
         return LogHead(
             size=audit_rows.size(connection),
             origin=service_rows.get(connection).log_origin,
@@ -68,6 +76,11 @@ def _head(resources: Resources, signing: SigningFolder, since: str | None) -> Lo
             stored_size=audit_rows.stored_size(connection),
             entry_before_first=audit_rows.entry_before_first(connection),
         )
+
+
+def _pruned_below(resources: Resources) -> int:
+    with resources.database.reading() as connection:
+        return audit_rows.pruned_below(connection)
 
 
 def _stretches(

@@ -28,7 +28,6 @@ from app.storage.signing_folder import SigningFolder
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
 from app.terminal.opened import opened
 
-AFile = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
 _MAX_CHARS = 1 << 20
 
 
@@ -44,9 +43,9 @@ def add_to(tree: typer.Typer) -> None:
 
 def verify(
     *,
-    since: Annotated[AFile, typer.Option(help="A checkpoint that was kept elsewhere: it must still hold.")] = None,
-    public_key: Annotated[AFile, typer.Option(help="The log's public key, as it was kept elsewhere.")] = None,
-    exported: Annotated[AFile, typer.Option("--export", help="Check an exported log instead, offline.")] = None,
+    since: Annotated[Path | None, typer.Option(help="A checkpoint kept elsewhere, that must still hold.")] = None,
+    public_key: Annotated[Path | None, typer.Option(help="The log's public key, as kept elsewhere.")] = None,
+    exported: Annotated[Path | None, typer.Option("--export", help="Check an exported log instead, offline.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Recompute the whole log and compare. Exit 1 names the first entry that fails, and how."""
@@ -84,9 +83,9 @@ def receipt(transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER")]) -> 
 
 
 def check_receipt(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(help="The receipt.")],
     *,
-    public_key: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="The log's public key.")],
+    public_key: Annotated[Path, typer.Option(help="The log's public key.")],
     as_json: AsJson = False,
 ) -> None:
     """Check a receipt offline against the log's public key. Exit 1 when it proves nothing."""

@@ -13,16 +13,19 @@ from hashlib import sha256
 from statistics import median
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.verify_log import verify_log
+from app.crypto.log_check import STRETCH
 from app.crypto.token import new_id
 from app.db import audit_rows
+from app.db.tables import audit_entries
 from app.domain.audit_events import Entry, Event
 from app.resources import open_resources
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
+from tests.full_rights import take_full_rights
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -122,8 +125,8 @@ def test_a_million_entries(installation):
     assert large < small / 0.9
 
 
-def reads_of_one_append(database) -> tuple[int, int]:
-    """How many statements read and write when one entry is appended."""
+def statements_of_one_append(database) -> tuple[int, int]:
+    """How many statements read and how many write when one entry is appended."""
     said: list[str] = []
 
     def listen(_connection, _cursor, statement, *_rest) -> None:
@@ -133,27 +136,33 @@ def reads_of_one_append(database) -> tuple[int, int]:
         first = audit_rows.size(connection)
     event.listen(database._writer, "before_cursor_execute", listen)
     try:
-        with database.writing() as transaction:
-            transaction.log(*entries(first, 1))
+        fill(database, first + 1)
     finally:
         event.remove(database._writer, "before_cursor_execute", listen)
     return said.count("SELECT"), said.count("INSERT")
 
 
-def test_an_append_reads_a_node_for_each_that_it_completes_and_no_more(installation):
-    """Twin of the million: one node on average, whatever the size; at the worst one for each level."""
-    database = installation.database
+def test_an_append_reads_one_node_for_each_that_it_completes_and_no_more(installation):
+    """Twin of the million: one node on average, whatever the size; none for every other entry."""
     for size in (3, 1_000, 4_095):
-        fill(database, size)
-        completes = [(size & -size).bit_length() - 1 if False else 0]
-        reads, writes = reads_of_one_append(database)
-        level = ((size + 1) & -(size + 1)).bit_length() - 1
-        assert reads == 1 + level, completes
-        assert writes == 1 + (level > 0)
+        fill(installation.database, size)
+        completed = ((size + 1) & -(size + 1)).bit_length() - 1  # trailing zeros of the new size
+        assert statements_of_one_append(installation.database) == (1 + completed, 1 + (completed > 0))
 
 
-def test_several_processes_verify_what_one_would(installation, monkeypatch):
-    """Twin of the million: stretches are cut small, so that a short log is shared out too."""
-    for module in ("verify_log", "log_check", "log_verifier"):
-        package = "actions" if module == "verify_log" else "crypto"
-        assert hasattr(__import__(f"app.{package}.{module}", fromlist=["x"]), "STRETCH")
+def test_several_processes_find_what_one_would(installation, monkeypatch):
+    """Twin of the million: stretches are shared out, and the first failure is named whoever found it."""
+    monkeypatch.setattr("app.actions.verify_log.SHARED_FROM", 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    size = 2 * STRETCH + 5
+    fill(installation.database, size)
+    sign_checkpoint(installation, SigningFolder(installation.settings.signing_dir))
+    assert verification(installation, size) > 0
+    for sequence in (2 * STRETCH + 1, STRETCH + 7):
+        with installation.database.writing() as transaction:
+            take_full_rights(transaction.connection)
+            transaction.connection.execute(
+                update(audit_entries).where(audit_entries.c.sequence == sequence).values(content="{}")
+            )
+        verdict = verify_log(installation, SigningFolder(installation.settings.signing_dir))
+        assert (verdict.kind, verdict.sequence) == ("changed", sequence)

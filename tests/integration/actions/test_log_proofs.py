@@ -446,8 +446,14 @@ def test_an_origin_that_nothing_explains_is_a_fork(signed, signing, exported):
     renew_log(signed, signing, RenewalReason.LOG_DAMAGED)
     sign_checkpoint(signed, signing)
     with signed.database.reading() as connection:
-        sequence = connection.execute(select(audit_entries.c.sequence).order_by(audit_entries.c.sequence.desc())).scalar()
+        sequence = connection.execute(
+            select(audit_entries.c.sequence).order_by(audit_entries.c.sequence.desc())
+        ).scalar()
     assert verify_log(signed, signing).problem is None
-    alter(signed, *rewritten(signed, sequence, quoted="another"), delete(audit_checkpoints).where(audit_checkpoints.c.size > 20))
+    alter(
+        signed,
+        *rewritten(signed, sequence, quoted="another"),
+        delete(audit_checkpoints).where(audit_checkpoints.c.size > 20),
+    )
     (signed.settings.signing_dir / "checkpoint").unlink()
     assert verify_log(signed, signing).kind == Kind.FORKED
