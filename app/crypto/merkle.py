@@ -38,32 +38,6 @@ def root(leaf_hashes: Sequence[bytes]) -> bytes:
     return node_hash(root(leaf_hashes[:split]), root(leaf_hashes[split:]))
 
 
-class Frontier:
-    """The root of a growing tree in O(log n) memory, for a verifier that reads every leaf once."""
-
-    def __init__(self) -> None:
-        self._size = 0
-        self._peaks: list[bytes] = []  # roots of the complete subtrees, the largest (leftmost) first
-
-    @property
-    def size(self) -> int:
-        """Leaves appended so far."""
-        return self._size
-
-    def append(self, leaf_hash: bytes) -> None:
-        """Add the next leaf."""
-        carry, remaining, peaks = leaf_hash, self._size, self._peaks
-        while remaining & 1:
-            carry = sha256(b"\x01" + peaks.pop() + carry).digest()
-            remaining >>= 1
-        peaks.append(carry)
-        self._size += 1
-
-    def root(self) -> bytes:
-        """Return the root over the leaves appended so far."""
-        return fold(self._peaks)
-
-
 # The stored tree
 
 

@@ -13,8 +13,8 @@ class Kind(StrEnum):
     REMOVED = "removed"
     REORDERED = "reordered"
     TRUNCATED = "truncated"
-    FORKED = "forked"
     ROLLED_BACK = "rolled_back"
+    FORKED = "forked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Exports, receipts, pruning and new origins, each checked by the program and by a verifier that knows only the texts."""
+"""Exports, receipts, pruning, new origins: each checked by the program and by a verifier that knows only the texts."""
 
 import base64
 import json
