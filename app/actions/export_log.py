@@ -25,8 +25,9 @@ def export_log(
     if kept is not None:
         yield checkpoint_record(kept, None)
     for start in range(0, size, PAGE):
-        with resources.database.reading() as connection:
-            rows = list(audit_rows.raw_page(connection, start, min(start + PAGE, size)))
-        yield from (entry_record(sequence, content, leaf) for sequence, content, leaf, _at in rows)
-        progress(min(start + PAGE, size), size)
+        stop = min(start + PAGE, size)
+        with resources.database.reading() as connection, audit_rows.raw_page(connection, start, stop) as rows:
+            records = [entry_record(sequence, content, leaf) for sequence, content, leaf, _at in rows]
+        yield from records
+        progress(stop, size)
     yield end_record(size)

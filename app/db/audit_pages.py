@@ -51,10 +51,8 @@ class AuditPages:
                 for level in range(1, STRETCH_LEVEL + 1)
                 if start >> level < stop >> level
             }
-            yield (
-                audit_rows.raw_page(connection, start, stop),
-                lambda level, first, last: nodes[level][first - (start >> level) : last - (start >> level)],
-            )
+            with audit_rows.raw_page(connection, start, stop) as rows:
+                yield rows, lambda level, first, last: nodes[level][first - (start >> level) : last - (start >> level)]
 
     def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
         """The stored nodes of a level from one position up to another; fewer where some are missing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -123,12 +124,17 @@ def page(connection: Connection, start: int, limit: int) -> list[StoredEntry]:
     return [StoredEntry(*row) for row in connection.execute(query)]
 
 
-def raw_page(connection: Connection, start: int, stop: int) -> Iterator[Row]:
+@contextmanager
+def raw_page(connection: Connection, start: int, stop: int) -> Iterator[Iterator[Row]]:
     """The entries from sequence `start` up to `stop` as the driver gives them, one after the other, for a reader in a
     hurry (SQLAlchemy's own rows cost as much again as reading and hashing an entry): sequence, content, leaf hash,
     microseconds since 1970.
     """
-    return iter(connection.execute(_RAW_ENTRIES, {"start": start, "stop": stop}).cursor)
+    result = connection.execute(_RAW_ENTRIES, {"start": start, "stop": stop})
+    try:
+        yield iter(result.cursor)
+    finally:
+        result.close()  # one that was not read to its end would keep the snapshot open, and the write-ahead log long
 
 
 def raw_nodes(connection: Connection, level: int, start: int, stop: int) -> list[bytes]:

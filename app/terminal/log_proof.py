@@ -76,7 +76,7 @@ def export() -> None:
         sys.stdout.flush()
 
 
-def receipt(transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER")]) -> None:
+def receipt(transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER", help="The id of the transfer.")]) -> None:
     """The receipt of a transfer's deletion: a signed proof, to be kept as a file."""
     with opened() as resources:
         sys.stdout.write(give_receipt(resources, transfer_id))

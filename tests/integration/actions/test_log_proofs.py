@@ -151,6 +151,18 @@ def test_nodes_beyond_the_log_show_what_was_cut(resources, signing):
     assert (verdict.kind, verdict.sequence) == (Kind.TRUNCATED, size - 5)
 
 
+def test_a_check_that_stops_early_leaves_no_reader_behind(signed, signing):
+    """A reader that stays would see the past for ever, and keep destroyed keys in SQLite's write-ahead log."""
+    content = contents(signed)[3]
+    entry = audit_entries.c.sequence == 3
+    for _ in range(2):
+        alter(signed, update(audit_entries).where(entry).values(content="{}"))
+        assert verify_log(signed, signing).sequence == 3
+        assert signed.database.forget_deleted()
+        alter(signed, update(audit_entries).where(entry).values(content=content))
+        assert verify_log(signed, signing).problem is None
+
+
 def test_a_row_before_the_first_is_found(signed, signing):
     alter(signed, audit_entries.insert().values(sequence=-1, at=signed.clock.now(), content="{}", leaf_hash=bytes(32)))
     assert verify_log(signed, signing).problem == "an entry stands before the first"

@@ -31,8 +31,9 @@ def try_to(database, *statements):
 
 
 def log_of(database):
-    with database.reading() as connection:
-        return list(audit_rows.raw_page(connection, 0, 100)), connection.execute(select(audit_nodes)).all()
+    with database.reading() as connection, audit_rows.raw_page(connection, 0, 100) as rows:
+        entries = list(rows)
+        return entries, connection.execute(select(audit_nodes)).all()
 
 
 CHANGES = [
