@@ -96,7 +96,7 @@ def _stretches(
 
     others = min((os.cpu_count() or 1) - 1, MOST_PROCESSES)
     if len(starts) < SHARED_FROM or not others:
-        reports = map(check, starts)
+        reports: Iterator[StretchReport] = map(check, starts)
     else:
         reports = _shared_out(resources.settings.database_location, head, signed, check, others)
     for report in reports:

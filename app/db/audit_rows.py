@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import rfc8785
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
@@ -131,8 +132,9 @@ def raw_page(connection: Connection, start: int, stop: int) -> Iterator[Iterator
     microseconds since 1970.
     """
     result = connection.execute(_RAW_ENTRIES, {"start": start, "stop": stop})
+    rows: Any = result.cursor  # both drivers' cursors can be iterated over, which DB-API leaves open
     try:
-        yield iter(result.cursor)
+        yield iter(rows)
     finally:
         result.close()  # one that was not read to its end would keep the snapshot open, and the write-ahead log long
 

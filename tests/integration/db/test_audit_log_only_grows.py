@@ -94,7 +94,7 @@ on_postgresql = pytest.mark.parametrize("database_kind", [pytest.param("postgres
 def as_role(grown):
     """The database as a login of its own sees it, member of one of the roles that the migration makes."""
     owner = create_engine(grown.engine.url, isolation_level="AUTOCOMMIT")
-    opened = []
+    opened: list[tuple[str, Database]] = []
 
     def connect(*roles: str) -> Database:
         name = f"login_{len(opened)}"
