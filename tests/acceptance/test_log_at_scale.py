@@ -4,7 +4,6 @@ Both figures are ratios measured in one run, so that a busy machine disturbs bot
 million entries (`make acceptance`); the ordinary one looks at what must hold at any size.
 """
 
-import os
 import sqlite3
 import time
 from contextlib import closing
@@ -62,10 +61,22 @@ def fill(database, size: int, *, at_once: int = 5_000) -> None:
 
 
 @pytest.fixture
-def installation(tmp_path):
-    resources = open_resources(Settings(data_dir=tmp_path, log_format="json"))
-    yield resources
-    resources.close()
+def installations(tmp_path):
+    """Opens as many fresh installations as are asked for."""
+    opened = []
+
+    def fresh():
+        opened.append(open_resources(Settings(data_dir=tmp_path / str(len(opened)), log_format="json")))
+        return opened[-1]
+
+    yield fresh
+    for resources in opened:
+        resources.close()
+
+
+@pytest.fixture
+def installation(installations):
+    return installations()
 
 
 def plain_loop(file) -> float:
@@ -87,42 +98,44 @@ def verification(resources, size: int) -> float:
 
 
 def ratio_of_verifying(resources, size: int, *, rounds: int) -> float:
-    """How many times the plain loop it takes, in turns; the median."""
-    return median(verification(resources, size) / plain_loop(resources.database.file) for _ in range(rounds))
+    """How many times the plain loop it takes: the best of some rounds in turns, since other work only adds."""
+    taken = [(verification(resources, size), plain_loop(resources.database.file)) for _ in range(rounds)]
+    return min(verified for verified, _ in taken) / min(plain for _, plain in taken)
 
 
-def microseconds_per_append(database, *, rounds: int) -> float:
-    """CPU microseconds of one transaction that appends one entry: what does not wait for the disk. The median."""
+def seconds_of_an_append(database) -> float:
+    """Processor time of one transaction that appends one entry: what does not wait for the disk."""
     with database.reading() as connection:
-        first = audit_rows.size(connection)
-    taken = []
-    for number in range(rounds):
-        (entry,) = entries(first + number, 1)
-        begun = time.process_time_ns()
-        with database.writing() as transaction:
-            transaction.log(entry)
-        taken.append((time.process_time_ns() - begun) / 1000)
-    return median(taken)
+        (entry,) = entries(audit_rows.size(connection), 1)
+    begun = time.process_time()
+    with database.writing() as transaction:
+        transaction.log(entry)
+    return time.process_time() - begun
+
+
+def growth_of_an_append(small, large, *, rounds: int) -> float:
+    """How many times as much an append to the large log costs, in turns; medians."""
+    taken = [(seconds_of_an_append(small), seconds_of_an_append(large)) for _ in range(rounds)]
+    return median(cost for _, cost in taken) / median(cost for cost, _ in taken)
 
 
 @pytest.mark.acceptance
 @pytest.mark.timeout(1800)
-def test_a_million_entries(installation):
+def test_a_million_entries(installations):
     """Verifying takes at most twice the plain loop; the rate of appends falls by less than 10% from 1,000 entries."""
-    fill(installation.database, 1_000)
-    microseconds_per_append(installation.database, rounds=300)  # caches warm
-    small = microseconds_per_append(installation.database, rounds=2_000)
-    fill(installation.database, 1_000_000)
-    sign_checkpoint(installation, SigningFolder(installation.settings.signing_dir))
-    installation.database.forget_deleted()
-    microseconds_per_append(installation.database, rounds=300)
-    large = microseconds_per_append(installation.database, rounds=2_000)
-    with installation.database.reading() as connection:
+    small, large = installations(), installations()
+    fill(small.database, 1_000)
+    fill(large.database, 1_000_000)
+    sign_checkpoint(large, SigningFolder(large.settings.signing_dir))
+    growth_of_an_append(small.database, large.database, rounds=300)  # caches warm
+    growth = growth_of_an_append(small.database, large.database, rounds=3_000)
+    large.database.forget_deleted()
+    with large.database.reading() as connection:
         size = audit_rows.size(connection)
-    ratio = ratio_of_verifying(installation, size, rounds=3)
-    print(f"append: {small:.0f} us at 1,000, {large:.0f} us at {size:,}; verify: {ratio:.2f} plain loops")
-    assert ratio <= 2 or (os.cpu_count() or 1) < 2
-    assert large < small / 0.9
+    ratio = ratio_of_verifying(large, size, rounds=5)
+    print(f"an append to {size:,} entries: {growth:.2f} of one to 1,000; verifying: {ratio:.2f} plain loops")
+    assert growth < 1 / 0.9
+    assert ratio <= 2
 
 
 def statements_of_one_append(database) -> tuple[int, int]:
