@@ -18,6 +18,7 @@ from app.actions.delete_transfers import delete_transfers
 from app.actions.expire_keys import expire_keys
 from app.actions.keep_time import keep_time
 from app.actions.measure import Measures, measure
+from app.actions.prune_log import prune_log
 from app.actions.reconcile import reconcile
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.domain.clock import Clock
@@ -33,6 +34,7 @@ SWEEP_SECONDS = 1
 PURGE_SECONDS = 1
 CHECKPOINT_SECONDS = 300
 RECONCILE_SECONDS = 3600
+PRUNE_SECONDS = 86_400
 
 log = structlog.get_logger()
 
@@ -58,13 +60,14 @@ class Timetable:
             (self.purge, PURGE_SECONDS),
             (self.sign, CHECKPOINT_SECONDS),
             (self.reconcile, RECONCILE_SECONDS),
+            (self.prune, PRUNE_SECONDS),
         ):
             self._scheduler.add_job(_loud(job), "interval", seconds=seconds)
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; a job under way is finished."""
         self._scheduler.start()
-        for job in (self.metrics, self.sign, self.reconcile):
+        for job in (self.metrics, self.sign, self.reconcile, self.prune):
             _loud(job)()
         stop.wait()
         self._scheduler.shutdown(wait=True)
@@ -96,6 +99,12 @@ class Timetable:
     def reconcile(self) -> None:
         """Destroy what belongs to nothing."""
         reconcile(self._resources())
+
+    def prune(self) -> None:
+        """Let entries older than the log's retention lose their content."""
+        moved = prune_log(self._resources(), actor="scheduler")
+        if moved:
+            log.info("log_pruned", entries=moved)
 
     def purge(self) -> None:
         """The vault's own end of every key: neither database nor blobs need to be there."""

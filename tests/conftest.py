@@ -62,8 +62,10 @@ class PostgresServer:
         others = "datname = current_database() AND pid <> pg_backend_pid()"
         with self._built.connect() as connection:
             connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
+            connection.execute(text("SET session_replication_role = replica"))  # else the log refuses to be emptied
             for table in reversed(metadata.sorted_tables):
                 connection.execute(table.delete())
+            connection.execute(text("RESET session_replication_role"))
 
     def close(self) -> None:
         self._engine.dispose()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from sqlalchemy import Connection
+
 from app.crypto.signed_note import Checkpoint, Verifier
 from app.db import audit_rows, service_rows
 from app.db.audit_rows import StoredCheckpoint
@@ -39,11 +41,19 @@ def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheck
         signer = signing.signer(origin)
         kept = signing.last_checkpoint()
         if kept and kept.startswith(f"{origin}\n"):  # else: the last one of an origin that was given up
-            earlier = Checkpoint.parse(Verifier.parse(signer.verifier_key).verify(kept))
-            if earlier.size > size or audit_rows.root(connection, earlier.size) != earlier.root:
-                raise LogRolledBack(f"the log has {size} entries and does not contain the {earlier.size} signed before")
+            _require_contained(connection, size, Checkpoint.parse(Verifier.parse(signer.verifier_key).verify(kept)))
     checkpoint = StoredCheckpoint(size, now, signer.sign(Checkpoint(origin, size, root).body()))
     signing.keep(checkpoint.note)
     with resources.database.writing() as transaction:
         audit_rows.add_checkpoint(transaction.connection, checkpoint)
     return checkpoint
+
+
+def _require_contained(connection: Connection, size: int, earlier: Checkpoint) -> None:
+    """A log must not be signed that is inconsistent with what was signed before (c2sp.org/tlog-checkpoint)."""
+    try:
+        contained = earlier.size <= size and audit_rows.root(connection, earlier.size) == earlier.root
+    except KeyError:  # a stored node is missing
+        contained = False
+    if not contained:
+        raise LogRolledBack(f"the log has {size} entries and does not contain the {earlier.size} signed before")

@@ -38,32 +38,6 @@ def root(leaf_hashes: Sequence[bytes]) -> bytes:
     return node_hash(root(leaf_hashes[:split]), root(leaf_hashes[split:]))
 
 
-class Frontier:
-    """The root of a growing tree in O(log n) memory, for a verifier that reads every leaf once."""
-
-    def __init__(self) -> None:
-        self._size = 0
-        self._peaks: list[bytes] = []  # roots of the complete subtrees, the largest (leftmost) first
-
-    @property
-    def size(self) -> int:
-        """Leaves appended so far."""
-        return self._size
-
-    def append(self, leaf_hash: bytes) -> None:
-        """Add the next leaf."""
-        carry, remaining, peaks = leaf_hash, self._size, self._peaks
-        while remaining & 1:
-            carry = sha256(b"\x01" + peaks.pop() + carry).digest()
-            remaining >>= 1
-        peaks.append(carry)
-        self._size += 1
-
-    def root(self) -> bytes:
-        """Return the root over the leaves appended so far."""
-        return _fold(self._peaks)
-
-
 # The stored tree
 
 
@@ -217,10 +191,11 @@ def _range_root(begin: int, end: int, node: Node) -> bytes:
         if size >> level & 1:
             peaks.append(node(level, begin >> level))
             begin += 1 << level
-    return _fold(peaks)
+    return fold(peaks)
 
 
-def _fold(peaks: Iterable[bytes]) -> bytes:
+def fold(peaks: Iterable[bytes]) -> bytes:
+    """Return the root over the complete subtrees with these roots, the largest (leftmost) first."""
     smallest_first = list(peaks)[::-1]
     if not smallest_first:
         return EMPTY_ROOT

@@ -86,6 +86,10 @@ class Verifier:
             raise NoteInvalid("the verifier key does not match its own hash")
         return cls(name, public_key_bytes)
 
+    def under_name(self, name: str) -> "Verifier":
+        """The same public key under another name: a log that was renewed goes on signing with its key."""
+        return Verifier(name, self._public_key.public_bytes_raw())
+
     def verify(self, note: str) -> str:
         """Return the text of a note that this key signed, and nothing of any other.
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, text
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
 
 from app.crypto import merkle
 from app.crypto.canonical_json import canonical_json
 from app.crypto.encoding import encode
-from app.db.tables import audit_checkpoints, audit_entries, audit_nodes, microseconds
-from app.domain.audit_events import Entry
+from app.crypto.log_check import Row
+from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, microseconds
+from app.domain.audit_events import EXPLAINING, Entry, Event
 
 SALT_BYTES = 16
 _APPEND_LOCK = 0x43414455  # any number that nothing else locks; "CADU"
@@ -28,6 +31,19 @@ _LAST = select(func.max(audit_entries.c.sequence))
 _LEAF = select(audit_entries.c.leaf_hash).where(audit_entries.c.sequence == bindparam("position"))
 _NODE = select(audit_nodes.c.hash).where(
     audit_nodes.c.level == bindparam("level"), audit_nodes.c.position == bindparam("position")
+)
+_ENTRY = select(audit_entries.c.sequence, audit_entries.c.content, audit_entries.c.leaf_hash, audit_entries.c.at)
+_RAW_ENTRIES = _ENTRY.where(
+    audit_entries.c.sequence >= bindparam("start"), audit_entries.c.sequence < bindparam("stop")
+).order_by(audit_entries.c.sequence)
+_RAW_NODES = (
+    select(audit_nodes.c.hash)
+    .where(
+        audit_nodes.c.level == bindparam("level"),
+        audit_nodes.c.position >= bindparam("start"),
+        audit_nodes.c.position < bindparam("stop"),
+    )
+    .order_by(audit_nodes.c.position)
 )
 
 
@@ -112,13 +128,57 @@ def page(connection: Connection, start: int, limit: int) -> list[StoredEntry]:
     """Up to `limit` entries from sequence `start` on. Long reads go page by page, each in a transaction of its own:
     an open reader would keep destroyed keys in SQLite's write-ahead log.
     """
-    query = (
-        select(audit_entries.c.sequence, audit_entries.c.content, audit_entries.c.leaf_hash, audit_entries.c.at)
-        .where(audit_entries.c.sequence >= start)
-        .order_by(audit_entries.c.sequence)
-        .limit(limit)
-    )
+    query = _ENTRY.where(audit_entries.c.sequence >= start).order_by(audit_entries.c.sequence).limit(limit)
     return [StoredEntry(*row) for row in connection.execute(query)]
+
+
+@contextmanager
+def raw_page(connection: Connection, start: int, stop: int) -> Iterator[Iterator[Row]]:
+    """The entries from sequence `start` up to `stop` as the driver gives them, one after the other, for a reader in a
+    hurry (SQLAlchemy's own rows cost as much again as reading and hashing an entry): sequence, content, leaf hash,
+    microseconds since 1970.
+    """
+    result = connection.execute(_RAW_ENTRIES, {"start": start, "stop": stop})
+    rows: Any = result.cursor  # both drivers' cursors can be iterated over, which DB-API leaves open
+    try:
+        yield iter(rows)
+    finally:
+        result.close()  # one that was not read to its end would keep the snapshot open, and the write-ahead log long
+
+
+def raw_nodes(connection: Connection, level: int, start: int, stop: int) -> list[bytes]:
+    """The interior nodes of a level from position `start` up to `stop`; fewer where some are missing."""
+    result = connection.execute(_RAW_NODES, {"level": level, "start": start, "stop": stop})
+    return [value for (value,) in result.cursor.fetchall()]
+
+
+def stored_size(connection: Connection) -> int:
+    """How many entries there must have been for the interior nodes that are stored; 0 without any."""
+    query = select(audit_nodes.c.level, func.max(audit_nodes.c.position)).group_by(audit_nodes.c.level)
+    return max((((position + 1) << level) for level, position in connection.execute(query) if level < 63), default=0)
+
+
+def entry_before_first(connection: Connection) -> bool:
+    """Whether a row stands before sequence 0."""
+    return (
+        connection.execute(select(audit_entries.c.sequence).where(audit_entries.c.sequence < 0).limit(1)).first()
+        is not None
+    )
+
+
+def first_since(connection: Connection, moment: datetime, *, within: int | None = None) -> int:
+    """The sequence of the first entry of that moment or later, by bisection: a dozen or two reads. Entries are in the
+    order of their commits; their times may be out of order by as long as a transaction lasts.
+    """
+    low, high = 0, size(connection) if within is None else within
+    while low < high:
+        middle = (low + high) // 2
+        at = connection.execute(select(audit_entries.c.at).where(audit_entries.c.sequence == middle)).scalar()
+        if at is not None and at < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def stored_nodes(connection: Connection, level: int, start: int, limit: int) -> list[tuple[int, bytes]]:
@@ -161,3 +221,53 @@ def add_checkpoint(connection: Connection, checkpoint: StoredCheckpoint) -> None
     changed = connection.execute(table.update().where(table.c.size == checkpoint.size).values(values)).rowcount
     if not changed:
         connection.execute(insert(table).values(size=checkpoint.size, **values))
+
+
+def pruned_below(connection: Connection) -> int:
+    """Entries below this sequence have lost their content, or are about to."""
+    return connection.execute(select(func.max(audit_boundaries.c.below))).scalar() or 0
+
+
+def add_boundary(connection: Connection, below: int) -> None:
+    """Let the content of entries below this go: in the transaction of the entry that says so."""
+    connection.execute(insert(audit_boundaries).values(below=below))
+
+
+_PRUNED = audit_entries.c.sequence < bindparam("stop")
+_HELD = audit_entries.c.content.is_not(None)
+_TELLING = and_(*(audit_entries.c.content.not_like(f'%"event":"{event.value}"%') for event in EXPLAINING))
+
+
+def first_unpruned(connection: Connection, below: int) -> int | None:
+    """The first entry below this that still has content to lose."""
+    query = select(audit_entries.c.sequence).where(_PRUNED, _HELD, _TELLING).order_by(audit_entries.c.sequence)
+    return connection.execute(query.limit(1), {"stop": below}).scalar()
+
+
+def prune(connection: Connection, start: int, stop: int) -> None:
+    """Take the content of entries from `start` up to `stop`, but of those that explain the log itself. The database
+    refuses what no boundary allows.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.caducee_prune_audit(start, stop)))
+        return
+    wanted = update(audit_entries).where(audit_entries.c.sequence >= bindparam("start"), _PRUNED, _HELD, _TELLING)
+    connection.execute(wanted.values(content=None), {"start": start, "stop": stop})
+
+
+SKEW = timedelta(minutes=15)
+"""How far apart in the log two entries of one moment can be: longer than any transaction lasts."""
+
+
+def find_deletion(connection: Connection, transfer_id: str, at: datetime) -> StoredEntry | None:
+    """The entry `transfer.deleted` of a transfer, written at that moment; None once it was pruned, or without any."""
+    start, stop = first_since(connection, at - SKEW), first_since(connection, at + SKEW)
+    query = _ENTRY.where(
+        audit_entries.c.sequence >= start,
+        audit_entries.c.sequence < stop,
+        audit_entries.c.at == at,
+        audit_entries.c.content.contains(f'"event":"{Event.TRANSFER_DELETED.value}"', autoescape=True),
+        audit_entries.c.content.contains(f'"transfer":"{transfer_id}"', autoescape=True),
+    )
+    row = connection.execute(query.limit(1)).first()
+    return StoredEntry(*row) if row else None

@@ -242,6 +242,7 @@ audit_nodes = Table(
     Column("level", Integer, primary_key=True, autoincrement=False),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("hash", Digest, nullable=False),
+    sqlite_with_rowid=False,  # kept in the order in which it is read, and found by one look instead of two
 )
 
 audit_checkpoints = Table(
@@ -250,4 +251,11 @@ audit_checkpoints = Table(
     Column("size", BigInteger, primary_key=True, autoincrement=False),
     Column("at", UtcTime, nullable=False),
     Column("note", Text, nullable=False),
+)
+
+audit_boundaries = Table(
+    "audit_boundaries",
+    metadata,
+    Column("below", BigInteger, primary_key=True, autoincrement=False),
+    comment="what the database asks before it lets content go: entries below this are pruned, and an entry says so",
 )

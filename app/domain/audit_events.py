@@ -15,6 +15,8 @@ class Event(StrEnum):
     """Everything the log can tell, as `subject.action`."""
 
     LOG_STARTED = "log.started"
+    LOG_RENEWED = "log.renewed"
+    LOG_PRUNED = "log.pruned"
     TOKEN_CREATED = "token.created"
     TOKEN_REVOKED = "token.revoked"
     TRANSFER_CREATED = "transfer.created"
@@ -73,6 +75,7 @@ class Entry:
     lateness_ms: int | None = None
     count: int | None = None
     quoted: str | None = None
+    below: int | None = None
 
     def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
         """The object that is written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds."""
@@ -90,6 +93,16 @@ class Entry:
 
 
 _OPTIONAL = tuple(field.name for field in fields(Entry) if field.name not in {"event", "at"})
+class RenewalReason(StrEnum):
+    """Why an operator begins a new origin of the log: the `outcome` of `log.renewed`."""
+
+    LOG_DAMAGED = "log_damaged"
+    KEY_LOST = "key_lost"
+    KEY_EXPOSED = "key_exposed"
+
+
+EXPLAINING = (Event.LOG_STARTED, Event.LOG_RENEWED, Event.DATABASE_RESTORED)
+"""Entries that explain the log itself: they tell of nobody, and pruning leaves them their content."""
 
 
 def log_time(moment: datetime) -> str:

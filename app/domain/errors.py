@@ -237,6 +237,21 @@ class ClaimedByProof(Refusal):
     title = "This claim decrypts by itself: fetch the blobs, not the files."
 
 
+class NotDeletedYet(Refusal):
+    code = "not_deleted_yet"
+    title = "The transfer is not deleted yet: there is a receipt once its deletion was verified."
+
+
+class ReceiptNotSigned(Refusal):
+    code = "receipt_not_signed"
+    title = "The deletion is in the log, but no checkpoint covers it yet. Try again in a moment."
+
+
+class ReceiptPruned(Refusal):
+    code = "receipt_pruned"
+    title = "The log keeps no more than the hash of this deletion: its retention is over."
+
+
 # --- not now
 
 

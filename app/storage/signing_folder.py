@@ -6,6 +6,7 @@ database, so that a restored database cannot pass for the whole log.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from app.crypto.encoding import decode, encode
@@ -44,6 +45,15 @@ class SigningFolder:
         except (OSError, UnicodeDecodeError, MalformedSecret) as error:
             raise SigningUnavailable(f"the signing key in {self._root} cannot be used") from error
         return signer
+
+    def give_up_key(self) -> None:
+        """Remove the private key, durably: the next signer makes another. Raises SigningUnavailable."""
+        try:
+            with durable_files.opened_folder(self._root) as folder:
+                durable_files.remove(PRIVATE_KEY, within=folder)
+                os.fsync(folder)
+        except OSError as error:
+            raise SigningUnavailable(f"the signing key in {self._root} cannot be removed") from error
 
     def verifier_key(self) -> str | None:
         """The public key as it was written for handing out; None before the first checkpoint."""

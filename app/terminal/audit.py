@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from app.actions.drill_restore import drill_restore
 from app.actions.reconcile import count_orphans
 from app.actions.report_retention import RetentionReport, report_retention
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
-from app.actions.verify_log import verify_log
 from app.domain.duration import format_duration
 from app.resources import InstallationMismatch, Resources
 from app.storage.errors import StorageError
@@ -30,25 +26,6 @@ tree = typer.Typer(help="The audit log and the proof of deletion.", no_args_is_h
 
 
 tree.command("log")(log)
-
-
-@tree.command("verify")
-def verify(*, as_json: AsJson = False) -> None:
-    """Recompute the whole log and compare. Exit 1 names the first entry that fails."""
-    progress = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    with opened() as resources, progress as bar:
-        task = bar.add_task("verifying", total=None)
-        signing = SigningFolder(resources.settings.signing_dir)
-        verdict = verify_log(resources, signing, progress=lambda done, of: bar.update(task, completed=done, total=of))
-    if as_json:
-        put_json({**asdict(verdict), "verified": verdict.problem is None})
-    elif verdict.problem is None:
-        put(f"verified: {verdict.entries} entries, {verdict.checkpoints} checkpoints")
-    else:
-        place = "" if verdict.sequence is None else f" (entry {verdict.sequence})"
-        put(f"NOT verified: {verdict.problem}{place}")
-    if verdict.problem is not None:
-        raise typer.Exit(REFUSED)
 
 
 @tree.command("checkpoint")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.terminal import audit, clock, config, db, doctor, keys, lockdown, serve, sweep, tokens, transfers
+from app.terminal import audit, clock, config, db, doctor, keys, lockdown, log_proof, serve, sweep, tokens, transfers
 from app.terminal.shares import tree as share_tree
 from app.terminal.shares_here import revoke
 
@@ -16,6 +16,7 @@ def add_to(tree: typer.Typer) -> None:
     tree.command("sweep")(sweep.sweep)
     tree.command("doctor")(doctor.doctor)
     share_tree.command("revoke")(revoke)
+    log_proof.add_to(audit.tree)
     for name, branch in {
         "keys": keys.tree,
         "token": tokens.tree,

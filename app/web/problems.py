@@ -59,6 +59,9 @@ STATUS: dict[type[Refusal], int] = {
     errors.KeyAlreadySet: 409,
     errors.OwnerKeyMissing: 409,
     errors.ClaimedByProof: 409,
+    errors.NotDeletedYet: 409,
+    errors.ReceiptNotSigned: 409,
+    errors.ReceiptPruned: 410,
     errors.RetentionNotAssured: 503,
     errors.ClockNotTrusted: 503,
     errors.LockedDown: 503,
@@ -75,6 +78,7 @@ _HEADERS: dict[type[Refusal], dict[str, str]] = {
     # Not Basic, though `content` takes that: browsers would open their own dialog over the recipient's page.
     errors.WrongPassword: {"WWW-Authenticate": 'Caducee realm="link and password"'},
     errors.Busy: {"Retry-After": "2"},
+    errors.ReceiptNotSigned: {"Retry-After": "10"},
     errors.RetentionNotAssured: {"Retry-After": "60"},
     errors.VaultOutOfReach: {"Retry-After": "10"},
     errors.BlobsOutOfReach: {"Retry-After": "10"},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from app.actions.create_transfer import TransferAsked, create_sealed_transfer, create_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
+from app.actions.give_receipt import give_receipt
 from app.actions.issue_share import issue_share, prepare_share
 from app.actions.list_transfers import list_transfers, show_transfer
 from app.actions.withdraw_share import withdraw_share
@@ -144,6 +145,12 @@ async def own_transfers(caller: CurrentCaller, resources: CurrentResources) -> T
 async def own_transfer(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> TransferListed:
     """One's own transfer, with the state of each share."""
     return listed(resources, await resources.in_thread(show_transfer, resources, caller, transfer_id))
+
+
+@router.get("/transfers/{transfer_id}/receipt", response_class=PlainTextResponse)
+async def receipt(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> PlainTextResponse:
+    """The signed proof that one's own transfer was deleted (c2sp.org/tlog-proof)."""
+    return PlainTextResponse(await resources.in_thread(give_receipt, resources, transfer_id, caller=caller))
 
 
 @router.delete("/transfers/{transfer_id}", status_code=204, response_class=Response)

@@ -35,6 +35,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest", name=op.f("uq_access_tokens_digest")),
     )
     op.create_table(
+        "audit_boundaries",
+        sa.Column("below", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("below", name=op.f("pk_audit_boundaries")),
+        comment="what the database asks before it lets content go: entries below this are pruned, and an entry says so",
+    )
+    op.create_table(
         "audit_checkpoints",
         sa.Column("size", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
@@ -61,6 +67,7 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
         sa.PrimaryKeyConstraint("level", "position", name=op.f("pk_audit_nodes")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "counters",
@@ -229,4 +236,5 @@ def downgrade() -> None:
     op.drop_index("ix_audit_entries_at", table_name="audit_entries")
     op.drop_table("audit_entries")
     op.drop_table("audit_checkpoints")
+    op.drop_table("audit_boundaries")
     op.drop_table("access_tokens")

@@ -22,6 +22,7 @@ import httpx
 
 from tests.acceptance import warm_start
 from tests.acceptance.warm_start import PROGRAM, Program, Start
+from tests.full_rights import drop_triggers
 
 START_SECONDS = 30
 PATIENCE_SECONDS = 15
@@ -95,6 +96,7 @@ class Installation:
     def alter(self, statement: str, *values: object) -> int:
         """Change the database itself, as somebody with full rights over it. Answers how many rows changed."""
         with closing(sqlite3.connect(self.database, timeout=10)) as connection, connection:
+            drop_triggers(connection)
             return connection.execute(statement, values).rowcount
 
     @property

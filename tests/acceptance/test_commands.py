@@ -18,7 +18,17 @@ def shop(tmp_path_factory):
     """An installation with a little of everything, served while the commands run."""
     installation = Installation(tmp_path_factory.mktemp("shop"))
     with installation.serving() as server, server.http(token := installation.token()) as http:
+        keep_a_receipt(installation, http)
         yield installation, server, http, token
+
+
+def keep_a_receipt(installation, http):
+    """With the public key, beside the data folder: where commands are run."""
+    path = f"/api/v1/transfers/{send(http).transfer_id}"
+    ok(http.delete(path), 204)
+    until(lambda: http.get(f"{path}/receipt").status_code == 200, what="a receipt")
+    (installation.folder / "a.tlog-proof").write_bytes(http.get(f"{path}/receipt").content)
+    (installation.folder / "log.pub").write_text(installation.run("audit", "checkpoint", "--json").json["public_key"])
 
 
 def commands(command, path=()):
@@ -38,6 +48,8 @@ ARGUMENTS = {
     ("share", "issue"): ["{transfer}", "--to", "ARS"],
     ("audit", "drill"): ["--restored", "{backup}"],
     ("audit", "exposure"): ["--from", "2020-01-01"],
+    ("audit", "verify-receipt"): ["a.tlog-proof", "--public-key", "log.pub"],
+    ("audit", "new-log"): ["--reason", "log_damaged"],
 }
 
 

@@ -16,6 +16,7 @@ from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from tests.acceptance.people import claim, send
 from tests.acceptance.service import Installation
+from tests.full_rights import drop_triggers
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ class Checked:
     def verdict(self, *statements):
         """What verification says while these statements are in force."""
         with sqlite3.connect(self.database) as connection:
+            drop_triggers(connection)
             for statement, values in statements:
                 connection.execute(statement, values)
             connection.commit()

@@ -8,8 +8,9 @@ import pytest
 import typer
 
 from app.domain.access_token import Role
-from app.domain.audit_events import Entry, Event
+from app.domain.audit_events import Entry, Event, RenewalReason
 from app.domain.errors import every_refusal
+from app.domain.log_verdict import Kind
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.main import create_app
@@ -89,6 +90,14 @@ def test_every_field_of_an_entry_is_listed_in_order():
     listed = [row[0] for row in rows("docs/audit-log.md", "field")]
     assert listed == [field.name for field in fields(Entry) if field.name != "at"]
     assert all(f"`{name}`" in page("docs/audit-log.md") for name in ("sequence", "time", "salt"))
+
+
+def test_every_kind_of_failure_is_listed_in_order():
+    assert [row[0] for row in rows("docs/audit-log.md", "kind")] == [kind.value for kind in Kind]
+
+
+def test_every_reason_for_a_new_origin_is_named():
+    assert [reason for reason in RenewalReason if f"`{reason}`" not in page("docs/audit-log.md")] == []
 
 
 # --- states

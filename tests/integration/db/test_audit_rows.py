@@ -14,6 +14,7 @@ from app.db.audit_rows import StoredCheckpoint
 from app.db.engine import Database
 from app.db.tables import audit_entries, audit_nodes
 from app.domain.audit_events import Entry, Event
+from tests.full_rights import take_full_rights
 from tests.integration.db.rows import NOW, SECOND
 
 
@@ -133,6 +134,7 @@ def test_a_pruned_entry_has_no_fields(database):
 def test_a_hole_in_the_tree_is_an_error_and_no_guess(database):
     append(database, *range(4))
     with database.writing() as transaction:
+        take_full_rights(transaction.connection)
         transaction.connection.execute(delete(audit_nodes).where(audit_nodes.c.level == 2))
         transaction.connection.execute(delete(audit_entries).where(audit_entries.c.sequence == 1))
     with database.reading() as connection:

@@ -1,0 +1,61 @@
+"""Give a receipt of deletion: a signed proof that the log says of a transfer that keys and bytes were looked for and
+not found.
+
+It is checked offline against the log's public key, also years later, when the log itself keeps only a hash of it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from app.crypto import merkle
+from app.crypto.errors import CryptoError
+from app.crypto.signed_note import Checkpoint
+from app.crypto.tlog_proof import TlogProof
+from app.db import audit_rows, service_rows, transfer_rows
+from app.db.audit_rows import StoredCheckpoint, StoredEntry
+from app.domain.access_token import Caller
+from app.domain.errors import NotDeletedYet, ReceiptNotSigned, ReceiptPruned, TransferNotFound
+from app.resources import Resources
+
+
+class LogAltered(Exception):
+    """The stored log no longer leads from the entry to what was signed: see `caducee audit verify`."""
+
+
+def give_receipt(resources: Resources, transfer_id: str, *, caller: Caller | None = None) -> str:
+    """The receipt, a C2SP tlog-proof. An operator (no caller) gets it for any transfer.
+
+    Raises TransferNotFound (also for others' transfers), NotDeletedYet, ReceiptNotSigned, ReceiptPruned, LogAltered.
+    """
+    with resources.database.reading() as connection:
+        transfer = transfer_rows.find(connection, transfer_id)
+        if transfer is None or (caller is not None and transfer.token_id != caller.token_id):
+            raise TransferNotFound
+        if transfer.verified_at is None:
+            raise NotDeletedYet
+        entry = audit_rows.find_deletion(connection, transfer_id, transfer.verified_at)
+        if entry is None or entry.content is None:
+            raise ReceiptPruned
+        return _proof(connection, entry, entry.content, _covering(connection, entry)).to_text()
+
+
+def _covering(connection: Connection, entry: StoredEntry) -> StoredCheckpoint:
+    """The newest checkpoint: of the current origin, so that the public key handed out today is its key."""
+    newest = audit_rows.last_checkpoint(connection)
+    origin = service_rows.get(connection).log_origin
+    if newest is None or newest.size <= entry.sequence or not newest.note.startswith(f"{origin}\n"):
+        raise ReceiptNotSigned
+    return newest
+
+
+def _proof(connection: Connection, entry: StoredEntry, content: str, signed: StoredCheckpoint) -> TlogProof:
+    """A proof that was checked before it is given away; the signature is whoever checks the receipt's to check."""
+    try:
+        hashes = merkle.inclusion_proof(entry.sequence, signed.size, audit_rows.node_reader(connection))
+        checkpoint = Checkpoint.parse(signed.note.rpartition("\n\n")[0] + "\n")
+        leaf = merkle.leaf_hash(content.encode())
+        merkle.verify_inclusion(leaf, entry.sequence, checkpoint.size, hashes, checkpoint.root)
+    except (CryptoError, KeyError):
+        raise LogAltered("the log was altered: no proof leads to what was signed; run `caducee audit verify`") from None
+    return TlogProof(content.encode(), entry.sequence, tuple(hashes), signed.note)

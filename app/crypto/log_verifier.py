@@ -1,0 +1,234 @@
+"""The verdict on a log: what its stretches report, put together and held against every checkpoint there is.
+
+    1. every note that the caller trusts a key for is read: those beside the log, those kept elsewhere;
+    2. stretches are taken in order: the first failure in them ends the check;
+    3. at each size that was signed, the root must be the signed one;
+    4. at the end the log must be as long as anything that was signed over it, and every gap explained by an entry.
+
+The kinds: an entry, node or note that is not what it was (changed), is not there (removed) or stands elsewhere
+(reordered); a log shorter than its own remains say (truncated) or than a checkpoint kept elsewhere says (rolled_back);
+two signed histories (forked). `app.crypto.log_check` does the hashing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from app.crypto import merkle
+from app.crypto.errors import NoteInvalid
+from app.crypto.log_check import STRETCH, STRETCH_LEVEL, GrowingTree, StoredNodes, StretchReport, fields_of
+from app.crypto.signed_note import Checkpoint, Verifier
+from app.domain.audit_events import Event
+from app.domain.log_verdict import Kind, LogVerdict, Renewal, Tampered
+
+RENEWALS = {Event.LOG_RENEWED.value, Event.DATABASE_RESTORED.value}
+
+
+@dataclass(frozen=True, slots=True)
+class HeldNote:
+    """A checkpoint that the log is held against: `size` is where it is filed beside the log, None for one that is kept
+    elsewhere. `asked`: somebody asks for this one, whatever origin it has.
+    """
+
+    note: str
+    size: int | None = None
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogHead:
+    """What is known of a log before it is read: entries, origin, notes; the boundary below which it says it was pruned;
+    for how many entries tree nodes are stored; whether an entry stands before the first.
+    """
+
+    size: int
+    origin: str
+    notes: Sequence[HeldNote]
+    pruned_below: int = 0
+    stored_size: int = 0
+    entry_before_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    checkpoint: Checkpoint
+    held: HeldNote
+
+
+class LogVerifier:
+    """One check of one log."""
+
+    def __init__(self, head: LogHead, key: Verifier | None, stored: StoredNodes | None = None) -> None:
+        """`key` is the log's public key, under whatever name; `stored` reads the nodes above the stretches."""
+        self.head = head
+        self._key, self._stored = key, stored
+        self._upper = GrowingTree(level=STRETCH_LEVEL)
+        self._signed: dict[int, list[_Signed]] = {}
+        self._earlier: list[_Signed] = []
+        self._strange: dict[str, str] = {}
+        self._roots: dict[int, bytes] = {0: merkle.EMPTY_ROOT}
+        self._matched = 0
+        self._contradicted: Tampered | None = None
+        self._renewals: list[Renewal] = []
+        self._boundaries = [0]
+        self._bare: list[tuple[int, int]] = []
+
+    def verify(self, stretches: Callable[[Sequence[int]], Iterable[StretchReport]]) -> LogVerdict:
+        """The verdict. `stretches` gets the sizes at which a root is needed and reports of all stretches in order; no
+        more of them are asked for once something failed.
+        """
+        try:
+            self._read_notes()
+            for report in stretches(sorted({*self._signed, *(each.checkpoint.size for each in self._earlier)})):
+                self._take(report)
+            self._require_whole()
+        except Tampered as tampered:
+            return self._verdict(self._contradicted or tampered)
+        return self._verdict(None)
+
+    # 1. the notes
+
+    def _read_notes(self) -> None:
+        if self.head.entry_before_first:
+            raise Tampered(Kind.CHANGED, "an entry stands before the first")
+        for held in self.head.notes:
+            self._read(held)
+        for size, signed in sorted(self._signed.items()):
+            if len({each.checkpoint.root for each in signed}) > 1:
+                raise Tampered(
+                    Kind.FORKED, f"two checkpoints over {size} entries contradict each other: the log was forked"
+                )
+        self._compare(0)
+
+    def _read(self, held: HeldNote) -> None:
+        origin = held.note.partition("\n")[0]
+        which = f"the checkpoint over {held.size} entries" if held.size is not None else "the checkpoint kept elsewhere"
+        try:
+            checkpoint = self._opened(held.note, origin)
+        except (NoteInvalid, ValueError) as error:
+            if origin != self.head.origin and not held.asked:
+                self._strange[origin] = which  # perhaps of an earlier key
+                return
+            raise Tampered(Kind.CHANGED, f"{which} is not what was signed: {error}") from None
+        if held.size is not None and checkpoint.size != held.size:
+            raise Tampered(Kind.CHANGED, f"{which} belongs to another log or size")
+        signed = _Signed(checkpoint, held)
+        if origin == self.head.origin or held.asked:
+            self._signed.setdefault(checkpoint.size, []).append(signed)
+        else:
+            self._earlier.append(signed)
+        if origin != self.head.origin:
+            self._strange[origin] = which
+
+    def _opened(self, note: str, origin: str) -> Checkpoint:
+        if self._key is None:
+            raise NoteInvalid("there is no public key to check it with")
+        return Checkpoint.parse(self._key.under_name(origin).verify(note))
+
+    # 2. and 3. the stretches
+
+    def _take(self, report: StretchReport) -> None:
+        left = self._upper.peaks()
+        for size in sorted(report.peaks_at):
+            self._roots[size] = merkle.fold([*left, *report.peaks_at[size]])
+            self._compare(size)
+        for sequence, content in report.statements:
+            self._note_statement(sequence, content)
+        self._bare += report.bare
+        if report.finding is not None:
+            found = report.finding
+            raise Tampered(found.kind, found.problem, found.sequence)
+        if report.stop - report.start == STRETCH:
+            self._upper.add(report.peaks, self._stored)
+
+    def _compare(self, size: int) -> None:
+        """Hold the root against what was signed over so many entries.
+
+        A contradiction is kept, not raised: whether something signed later agrees tells a fork from a change.
+        """
+        for signed in self._signed.get(size, ()):
+            if signed.checkpoint.root != self._roots[size]:
+                self._contradicted = self._contradicted or self._contradiction(size)
+            elif self._contradicted is not None:
+                problem, first = str(self._contradicted), self._contradicted.finding.sequence
+                self._contradicted = Tampered(Kind.FORKED, f"{problem}, yet later ones are: the log was forked", first)
+                raise self._contradicted
+            else:
+                self._matched = size
+
+    def _contradiction(self, size: int) -> Tampered:
+        if size == 0:
+            return Tampered(Kind.CHANGED, "the checkpoint over no entries has another root than the empty log")
+        since = self._matched
+        return Tampered(Kind.CHANGED, f"entries {since} to {size - 1} are not those that were signed", since)
+
+    def _note_statement(self, sequence: int, content: str) -> None:
+        fields = fields_of(content)
+        event, below, quoted = fields.get("event"), fields.get("below"), fields.get("quoted")
+        if event == Event.LOG_PRUNED and isinstance(below, int) and below <= sequence:
+            self._boundaries.append(below)
+        if event in RENEWALS:
+            self._renewals.append(_renewal(sequence, fields, quoted if isinstance(quoted, str) else ""))
+
+    # 4. the end
+
+    def _require_whole(self) -> None:
+        if self._contradicted is not None:
+            raise self._contradicted
+        self._require_length()
+        boundary = max(self._boundaries)
+        for start, stop in self._bare:
+            if stop > boundary:
+                first = max(start, boundary)
+                raise Tampered(Kind.REMOVED, "an entry's content was removed without being pruned", first)
+        self._require_explained()
+
+    def _require_length(self) -> None:
+        size = self.head.size
+        beside = [held.checkpoint.size for signed in self._signed.values() for held in signed if held.held.size]
+        existed = max([size, self.head.stored_size, *beside])
+        if existed > size:
+            raise Tampered(Kind.TRUNCATED, f"the log was cut: {existed} entries existed, {size} are left", size)
+        signed_over = max([size, *self._signed])
+        if signed_over > size:
+            raise Tampered(
+                Kind.ROLLED_BACK, f"the log was rolled back: {signed_over} entries were signed, {size} are there", size
+            )
+
+    def _require_explained(self) -> None:
+        """A checkpoint of another origin is no contradiction if the log itself says that it was given up."""
+        given_up = {renewal.origin: renewal for renewal in self._renewals}
+        for origin, which in self._strange.items():
+            if origin not in given_up:
+                raise Tampered(Kind.FORKED, f"{which} belongs to another log, and no entry explains it")
+        for signed in self._earlier:
+            size, renewal = signed.checkpoint.size, given_up[signed.checkpoint.origin]
+            if size <= renewal.sequence and self._roots.get(size) != signed.checkpoint.root:
+                raise Tampered(Kind.CHANGED, f"entries 0 to {size - 1} are not those that were signed", 0)
+
+    def _verdict(self, tampered: Tampered | None) -> LogVerdict:
+        found = tampered.finding if tampered is not None else None
+        return LogVerdict(
+            entries=self.head.size,
+            checkpoints=sum(held.size is not None for held in self.head.notes),
+            problem=found.problem if found is not None else None,
+            sequence=found.sequence if found is not None else None,
+            kind=found.kind if found is not None else None,
+            origin=self.head.origin,
+            pruned_below=max(self._boundaries),
+            renewals=tuple(self._renewals),
+        )
+
+
+def _renewal(sequence: int, fields: dict[str, object], quoted: str) -> Renewal:
+    """What a renewal says. Its quotation is not checked here: the note is held by whoever kept it."""
+    lines = quoted.split("\n")
+    reason = fields.get("outcome")
+    return Renewal(
+        sequence=sequence,
+        event=str(fields["event"]),
+        reason=reason if isinstance(reason, str) else None,
+        origin=lines[0] or None,
+        signed_size=int(lines[1]) if len(lines) > 1 and lines[1].isdecimal() else None,
+    )

@@ -1,0 +1,74 @@
+"""Proofs that an entry is in a log, as one text that is checked offline (c2sp.org/tlog-proof).
+
+A receipt of deletion is such a proof with the entry itself, the canonical JSON that was hashed, as its `extra` data.
+The format does not authenticate that line; here the proof starts from its hash, so the signature covers it.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as BadBase64
+from dataclasses import dataclass
+
+from app.crypto import merkle
+from app.crypto.errors import ProofInvalid
+from app.crypto.signed_note import Checkpoint, Verifier
+
+HEADER = "c2sp.org/tlog-proof@v1"
+_INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
+_MAX_HASHES = 63  # of the largest log there can be
+_MAX_CHARS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class TlogProof:
+    """The entry (bytes), its index, the inclusion proof from the leaf's sibling up, the checkpoint (a signed note)."""
+
+    entry: bytes
+    index: int
+    hashes: tuple[bytes, ...]
+    checkpoint: str
+
+    def to_text(self) -> str:
+        """As it is handed out."""
+        lines = [HEADER, f"extra {_base64(self.entry)}", f"index {self.index}", *map(_base64, self.hashes)]
+        return "\n".join(lines) + "\n\n" + self.checkpoint
+
+    @classmethod
+    def parse(cls, text: str) -> TlogProof:
+        """Read one back, only in the spelling that `to_text` writes. Raises ProofInvalid."""
+        if len(text) > _MAX_CHARS:
+            raise ProofInvalid("a proof of this kind is shorter")
+        proof, separator, checkpoint = text.partition("\n\n")
+        header, *lines = proof.split("\n")
+        if header != HEADER or not separator or len(lines) < 2 or not lines[0].startswith("extra "):
+            raise ProofInvalid("not a transparency log proof with its entry")
+        index = _INDEX.fullmatch(lines[1])
+        if index is None or len(lines) - 2 > _MAX_HASHES:
+            raise ProofInvalid("not a well-formed transparency log proof")
+        entry = _from_base64(lines[0].removeprefix("extra "))
+        return cls(entry, int(index[1]), tuple(map(_from_base64, lines[2:])), checkpoint)
+
+    def verify(self, key: Verifier) -> Checkpoint:
+        """Check signature, origin and inclusion; answer the checkpoint. Raises NoteInvalid, ProofInvalid."""
+        checkpoint = Checkpoint.parse(key.verify(self.checkpoint))
+        if checkpoint.origin != key.name:
+            raise ProofInvalid("the checkpoint is that of another log than the key's")
+        merkle.verify_inclusion(merkle.leaf_hash(self.entry), self.index, checkpoint.size, self.hashes, checkpoint.root)
+        return checkpoint
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
+
+
+def _from_base64(text: str) -> bytes:
+    """Standard base64, canonical only. Raises ProofInvalid."""
+    try:
+        data = b64decode(text, validate=True)
+    except (BadBase64, ValueError):
+        raise ProofInvalid("not well-formed base64") from None
+    if _base64(data) != text:
+        raise ProofInvalid("not well-formed base64")
+    return data

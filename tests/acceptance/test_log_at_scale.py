@@ -1,0 +1,181 @@
+"""The log at size: verifying it takes little longer than reading it, and appending does not slow down as it grows.
+
+Both figures are ratios measured in one run, so that a busy machine disturbs both sides alike. The full-scale run has a
+million entries (`make acceptance`); the ordinary one looks at what must hold at any size.
+"""
+
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from statistics import median
+
+import pytest
+from sqlalchemy import event, update
+
+from app.actions.sign_checkpoint import sign_checkpoint
+from app.actions.verify_log import verify_log
+from app.crypto.log_check import STRETCH
+from app.crypto.token import new_id
+from app.db import audit_rows
+from app.db.tables import audit_entries
+from app.domain.audit_events import Entry, Event
+from app.resources import open_resources
+from app.settings import Settings
+from app.storage.signing_folder import SigningFolder
+from tests.full_rights import take_full_rights
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def entries(first: int, count: int) -> list[Entry]:
+    """Downloads, the longest entries that are common."""
+    transfer, share, claim = new_id(), new_id(), new_id()
+    return [
+        Entry(
+            event=Event.FILE_FETCHED,
+            at=START + timedelta(milliseconds=37 * number),
+            actor="recipient",
+            transfer=transfer,
+            share=share,
+            claim=claim,
+            file=0,
+            size=123_456,
+            address="192.0.2.17",
+            outcome="sent",
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def fill(database, size: int, *, at_once: int = 5_000) -> None:
+    """Let the log grow to that size, through the same code as every act."""
+    with database.reading() as connection:
+        first = audit_rows.size(connection)
+    while first < size:
+        count = min(at_once, size - first)
+        with database.writing() as transaction:
+            transaction.log(*entries(first, count))
+        first += count
+
+
+@pytest.fixture
+def installations(tmp_path):
+    """Opens as many fresh installations as are asked for."""
+    opened = []
+
+    def fresh():
+        opened.append(open_resources(Settings(data_dir=tmp_path / str(len(opened)), log_format="json")))
+        return opened[-1]
+
+    yield fresh
+    for resources in opened:
+        resources.close()
+
+
+@pytest.fixture
+def installation(installations):
+    return installations()
+
+
+def plain_loop(file) -> float:
+    """Seconds to read and hash every entry, and nothing else."""
+    begun = time.perf_counter()
+    with closing(sqlite3.connect(file)) as connection:
+        for _sequence, content in connection.execute("SELECT sequence, content FROM audit_entries ORDER BY sequence"):
+            sha256(b"\x00" + content.encode()).digest()
+    return time.perf_counter() - begun
+
+
+def verification(resources, size: int) -> float:
+    """Seconds to verify everything."""
+    begun = time.perf_counter()
+    verdict = verify_log(resources, SigningFolder(resources.settings.signing_dir))
+    took = time.perf_counter() - begun
+    assert (verdict.problem, verdict.entries) == (None, size)
+    return took
+
+
+def ratio_of_verifying(resources, size: int, *, rounds: int) -> float:
+    """How many times the plain loop it takes: the best of some rounds in turns, since other work only adds."""
+    taken = [(verification(resources, size), plain_loop(resources.database.file)) for _ in range(rounds)]
+    return min(verified for verified, _ in taken) / min(plain for _, plain in taken)
+
+
+def seconds_of_an_append(database) -> float:
+    """Processor time of one transaction that appends one entry: what does not wait for the disk."""
+    with database.reading() as connection:
+        (entry,) = entries(audit_rows.size(connection), 1)
+    begun = time.process_time()
+    with database.writing() as transaction:
+        transaction.log(entry)
+    return time.process_time() - begun
+
+
+def growth_of_an_append(small, large, *, rounds: int) -> float:
+    """How many times as much an append to the large log costs, in turns; medians."""
+    taken = [(seconds_of_an_append(small), seconds_of_an_append(large)) for _ in range(rounds)]
+    return median(cost for _, cost in taken) / median(cost for cost, _ in taken)
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(1800)
+def test_a_million_entries(installations):
+    """Verifying takes at most twice the plain loop; the rate of appends falls by less than 10% from 1,000 entries."""
+    small, large = installations(), installations()
+    fill(small.database, 1_000)
+    fill(large.database, 1_000_000)
+    sign_checkpoint(large, SigningFolder(large.settings.signing_dir))
+    growth_of_an_append(small.database, large.database, rounds=300)  # caches warm
+    growth = growth_of_an_append(small.database, large.database, rounds=3_000)
+    large.database.forget_deleted()
+    with large.database.reading() as connection:
+        size = audit_rows.size(connection)
+    ratio = ratio_of_verifying(large, size, rounds=5)
+    print(f"an append to {size:,} entries: {growth:.2f} of one to 1,000; verifying: {ratio:.2f} plain loops")
+    assert growth < 1 / 0.9
+    assert ratio <= 2
+
+
+def statements_of_one_append(database) -> tuple[int, int]:
+    """How many statements read and how many write when one entry is appended."""
+    said: list[str] = []
+
+    def listen(_connection, _cursor, statement, *_rest) -> None:
+        said.append(statement.split(None, 1)[0].upper())
+
+    with database.reading() as connection:
+        first = audit_rows.size(connection)
+    event.listen(database._writer, "before_cursor_execute", listen)
+    try:
+        fill(database, first + 1)
+    finally:
+        event.remove(database._writer, "before_cursor_execute", listen)
+    return said.count("SELECT"), said.count("INSERT")
+
+
+def test_an_append_reads_one_node_for_each_that_it_completes_and_no_more(installation):
+    """Twin of the million: one node on average, whatever the size; none for every other entry."""
+    for size in (3, 1_000, 4_095):
+        fill(installation.database, size)
+        completed = ((size + 1) & -(size + 1)).bit_length() - 1  # trailing zeros of the new size
+        assert statements_of_one_append(installation.database) == (1 + completed, 1 + (completed > 0))
+
+
+def test_several_processes_find_what_one_would(installation, monkeypatch):
+    """Twin of the million: stretches are shared out, and the first failure is named whoever found it."""
+    monkeypatch.setattr("app.actions.verify_log.SHARED_FROM", 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    size = 2 * STRETCH + 5
+    fill(installation.database, size)
+    sign_checkpoint(installation, SigningFolder(installation.settings.signing_dir))
+    assert verification(installation, size) > 0
+    for sequence in (2 * STRETCH + 1, STRETCH + 7):
+        with installation.database.writing() as transaction:
+            take_full_rights(transaction.connection)
+            transaction.connection.execute(
+                update(audit_entries).where(audit_entries.c.sequence == sequence).values(content="{}")
+            )
+        verdict = verify_log(installation, SigningFolder(installation.settings.signing_dir))
+        assert (verdict.kind, verdict.sequence) == ("changed", sequence)
