@@ -1,0 +1,54 @@
+"""The sentences of the recipient's page, in French and English: babel catalogues, read as they are written.
+
+`{name}` in a sentence is filled in by the page's script. French spacing before `: ; ? !` and inside `« »` is added here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+
+from babel.messages.pofile import read_po
+
+LANGUAGES = ("fr", "en")
+NO_BREAK = "\u00a0"
+
+Sentences = dict[str, str | list[str]]
+"""By key; singular and plural where a sentence counts something."""
+
+
+@cache
+def catalogue(language: str) -> Sentences:
+    """Every sentence in `fr` or `en`."""
+    source = files("app").joinpath("locale", language, "LC_MESSAGES", "recipient.po")
+    with source.open("rb") as file:
+        messages = [message for message in read_po(file, locale=language, abort_invalid=True) if message.id]
+    return {
+        message.id[0] if message.pluralizable else message.id: _written(message.string, language)
+        for message in messages
+    }
+
+
+def catalogue_json(language: str) -> bytes:
+    """The catalogue as the page's script reads it."""
+    return json.dumps(catalogue(language), ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def sentence(language: str, key: str) -> str:
+    """A sentence without a count."""
+    text = catalogue(language)[key]
+    if not isinstance(text, str):
+        raise TypeError(f"{key} counts something")
+    return text
+
+
+def _written(text: str | tuple[str, ...], language: str) -> str | list[str]:
+    if isinstance(text, tuple):
+        return [_spaced(form, language) for form in text]
+    return _spaced(text, language)
+
+
+def _spaced(text: str, language: str) -> str:
+    return re.sub(r"(?<=«) | (?=[:;?!»%])", NO_BREAK, text) if language == "fr" else text
