@@ -32,6 +32,16 @@ export async function keep(kept) {
   await inStore("readwrite", (store) => store.put(kept));
 }
 
+/**
+ * Keep what this tab begins, unless another tab has begun already: answers what is kept then.
+ * @param {Kept} begun
+ * @returns {Promise<Kept>}
+ */
+export async function begin(begun) {
+  await inStore("readwrite", (store) => store.add(begun));
+  return (await recall(begun.shareId)) ?? begun;
+}
+
 /** @param {string} shareId */
 export async function forget(shareId) {
   await inStore("readwrite", (store) => store.delete(shareId));
