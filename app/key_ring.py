@@ -38,7 +38,7 @@ class OwnerKeys:
 
 def open_for_owner(vault: KeyVault, transfer: TransferRow, client_key: bytes, now: datetime) -> OwnerKeys:
     """The depositor's way. Raises WrongClientKey, TransferEnded, VaultOutOfReach."""
-    shred_key = _held(vault, ShredKeyName(transfer.id, transfer.expires_at), now, gone=TransferEnded)
+    shred_key = shred_key_of(vault, transfer, now)
     owner_key = wrapping.owner_key(client_key, wrapping.owner_part(shred_key, transfer.id), transfer.id)
     try:
         wrapped = transfer.owner_wrap or b""
@@ -46,6 +46,11 @@ def open_for_owner(vault: KeyVault, transfer: TransferRow, client_key: bytes, no
     except CannotDecrypt:
         raise WrongClientKey from None
     return OwnerKeys(transfer_key, shred_key)
+
+
+def shred_key_of(vault: KeyVault, transfer: TransferRow, now: datetime) -> bytes:
+    """The vault's part of a transfer. Raises TransferEnded, VaultOutOfReach."""
+    return _held(vault, ShredKeyName(transfer.id, transfer.expires_at), now, gone=TransferEnded)
 
 
 def server_part(vault: KeyVault, share: ShareRow, stretched: bytes, now: datetime) -> bytes:

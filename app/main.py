@@ -18,7 +18,16 @@ from app.harden import harden_process
 from app.logs import set_up_logs
 from app.resources import Resources, open_resources
 from app.settings import Settings
-from app.web import claim_routes, operator_routes, page_routes, problems, send_routes, share_routes, transfer_routes
+from app.web import (
+    claim_routes,
+    operator_routes,
+    page_routes,
+    problems,
+    sealed_routes,
+    send_routes,
+    share_routes,
+    transfer_routes,
+)
 from app.web.edge import KnownHosts, RequestLog, SafeHeaders
 
 Audience = Literal["all", "recipient", "staff"]
@@ -28,7 +37,7 @@ REFUSALS_SECONDS = 60
 log = structlog.get_logger()
 
 RECIPIENT_ROUTERS = (page_routes.router, share_routes.router, claim_routes.router)
-STAFF_ROUTERS = (send_routes.router, transfer_routes.router, transfer_routes.upload_router)
+STAFF_ROUTERS = (send_routes.router, transfer_routes.router, transfer_routes.upload_router, sealed_routes.router)
 
 
 def create_app(audience: Audience = "all", *, settings: Settings, resources: Resources | None = None) -> FastAPI:

@@ -121,7 +121,7 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
         transfer = transfer_rows.find(connection, share.transfer_id) if share else None
         files = transfer_rows.files_of(connection, [transfer.id]) if transfer else []
         claim = share_rows.claim_of_share(connection, share.id) if share else None
-    right = same(digest(presented.link_proof), share.link_proof_digest if share else _NO_DIGEST)
+    right = same(digest(presented.link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
     if share is None or transfer is None or not right:
         raise ShareNotFound
     found = _Found(share, files, claim, transfer.sealed)

@@ -44,39 +44,41 @@ class CreatedTransfer:
         return f"CreatedTransfer({self.id})"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class CreatedSealedTransfer:
+    """A sealed transfer open for blobs. `owner_part` (32 bytes) is what the vault adds to the depositor's key."""
+
+    id: str
+    owner_part: bytes
+    expires_at: datetime
+
+
 def create_transfer(
     resources: Resources, caller: Caller, asked: TransferAsked, *, client_key: bytes | None = None
 ) -> CreatedTransfer:
-    """Open a transfer. Raises RetentionNotAssured, LifetimeOutOfRange, InvalidRequest, VaultOutOfReach.
-
-    Order: the row, then the vault. A crash in between leaves a transfer that nothing opens and that its expiry ends.
-    """
-    now = resources.clock.now()
+    """Open a transfer. Raises RetentionNotAssured, LifetimeOutOfRange, InvalidRequest, VaultOutOfReach."""
     transfer_id, transfer_key, shred_key = new_id(), new_secret(), new_secret()
     client_key = client_key or new_secret()
     owner_key = wrapping.owner_key(client_key, wrapping.owner_part(shred_key, transfer_id), transfer_id)
-    row = _row(
-        resources,
-        caller,
-        asked,
-        transfer_id=transfer_id,
-        owner_wrap=wrapping.wrap_for_owner(transfer_key, owner_key=owner_key, transfer_id=transfer_id),
-        now=now,
-    )
-    _insert(resources, row, caller)
-    reach("deposit.row_written")
-    try:
-        resources.vault.create(ShredKeyName(transfer_id, row.expires_at), shred_key)
-        reach("deposit.key_stored")
-    except StorageError as error:
-        _deny(resources, row)
-        raise VaultOutOfReach from error
+    owner_wrap = wrapping.wrap_for_owner(transfer_key, owner_key=owner_key, transfer_id=transfer_id)
+    row = _row(resources, caller, asked, transfer_id=transfer_id, owner_wrap=owner_wrap)
+    _store(resources, row, caller, shred_key)
     return CreatedTransfer(transfer_id, client_key, row.expires_at)
 
 
+def create_sealed_transfer(resources: Resources, caller: Caller, asked: TransferAsked) -> CreatedSealedTransfer:
+    """Open a transfer whose key only the depositor's program knows. Raises what `create_transfer` raises."""
+    transfer_id, shred_key = new_id(), new_secret()
+    row = _row(resources, caller, asked, transfer_id=transfer_id, owner_wrap=None)
+    _store(resources, row, caller, shred_key)
+    return CreatedSealedTransfer(transfer_id, wrapping.owner_part(shred_key, transfer_id), row.expires_at)
+
+
 def _row(
-    resources: Resources, caller: Caller, asked: TransferAsked, *, transfer_id: str, owner_wrap: bytes, now: datetime
+    resources: Resources, caller: Caller, asked: TransferAsked, *, transfer_id: str, owner_wrap: bytes | None
 ) -> TransferRow:
+    """The row. A depositor's wrap that is missing is what makes it a sealed one: its program brings that later."""
+    now = resources.clock.now()
     purposes = resources.settings.purposes
     if asked.purpose is not None and asked.purpose not in purposes:
         raise InvalidRequest(f"purpose: one of {', '.join(purposes)}." if purposes else "purpose: none is configured.")
@@ -87,7 +89,7 @@ def _row(
         id=transfer_id,
         token_id=caller.token_id,
         state=TransferState.RECEIVING,
-        sealed=False,
+        sealed=owner_wrap is None,
         created_at=now,
         expires_at=expires_at,
         closed_at=None,
@@ -102,6 +104,18 @@ def _row(
         due_at=expires_at,
         failures=0,
     )
+
+
+def _store(resources: Resources, row: TransferRow, caller: Caller, shred_key: bytes) -> None:
+    """The row, then the vault. A crash in between leaves a transfer that nothing opens and that its expiry ends."""
+    _insert(resources, row, caller)
+    reach("deposit.row_written")
+    try:
+        resources.vault.create(ShredKeyName(row.id, row.expires_at), shred_key)
+        reach("deposit.key_stored")
+    except StorageError as error:
+        _deny(resources, row)
+        raise VaultOutOfReach from error
 
 
 def _insert(resources: Resources, row: TransferRow, caller: Caller) -> None:

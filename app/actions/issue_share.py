@@ -1,13 +1,18 @@
-"""Step 4 of a file's life: give one recipient the right to fetch a transfer once, by a link and a password."""
+"""Step 4 of a file's life: give one recipient the right to fetch a transfer once, by a link and a password.
+
+Of a sealed transfer the server cannot wrap the key. It prepares the share, which the depositor's program then opens
+with the key that it wrapped itself (`open_share.py`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from app import key_ring
 from app.crypto import wrapping
-from app.crypto.password import new_password, new_salt
+from app.crypto.errors import MalformedSecret
+from app.crypto.password import new_password, new_salt, normalise
 from app.crypto.token import digest, new_id, new_secret
 from app.db import endings, share_rows, transfer_rows
 from app.db.share_rows import ShareRow
@@ -15,10 +20,14 @@ from app.db.transfer_rows import FileRow, TransferRow
 from app.domain.access_token import Caller
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import (
+    ClientKeyRequired,
     InvalidRequest,
+    MalformedPassword,
+    OwnerKeyMissing,
     TransferEmpty,
     TransferIsSealed,
     TransferNotFound,
+    TransferNotSealed,
     UploadUnfinished,
     VaultOutOfReach,
 )
@@ -46,40 +55,148 @@ class IssuedShare:
         return f"IssuedShare({self.id})"
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class PreparedShare:
+    """A share of a sealed transfer, closed until the depositor's program has wrapped the transfer key with
+    `server_part` (32 bytes): see `open_share`.
+    """
+
+    id: str
+    server_part: bytes
+    expires_at: datetime
+
+
 async def issue_share(
-    resources: Resources, caller: Caller, *, transfer_id: str, client_key: bytes, recipient: str
+    resources: Resources, caller: Caller, *, transfer_id: str, client_key: bytes | None, recipient: str
 ) -> IssuedShare:
     """Issue a share, and close the transfer for new files with the first one.
 
-    Raises TransferNotFound, TransferEnded, TransferEmpty, UploadUnfinished, WrongClientKey, InvalidRequest, Busy.
+    Raises TransferNotFound, TransferEnded, TransferIsSealed, TransferEmpty, UploadUnfinished, ClientKeyRequired,
+    WrongClientKey, InvalidRequest, VaultOutOfReach, Busy.
     """
+    named = _checked(recipient)
+    transfer, keys = await resources.in_thread(_open, resources, caller, transfer_id, client_key)
+    password, link_secret = new_password(), new_secret()
+    draft = await _draft(resources, transfer, keys.shred_key, recipient=named, password=password)
+    share_key = wrapping.share_key(link_secret, draft.server_part, draft.row.id)
+    row = replace(
+        draft.row,
+        state=ShareState.ISSUED,
+        link_proof_digest=digest(wrapping.link_proof(link_secret)),
+        wrapped_key=wrapping.wrap_for_share(
+            keys.transfer_key, share_key=share_key, transfer_id=transfer.id, share_id=draft.row.id
+        ),
+    )
+    await resources.in_thread(_store, resources, caller, row, draft.share_shred_key)
+    return IssuedShare(row.id, transfer.id, link_secret, password, row.expires_at)
+
+
+async def prepare_share(
+    resources: Resources, caller: Caller, *, transfer_id: str, recipient: str, password: str
+) -> PreparedShare:
+    """Prepare a share of a sealed transfer for a password of the depositor's program, and close the transfer for new
+    files with the first one.
+
+    Raises TransferNotFound, TransferEnded, TransferNotSealed, TransferEmpty, UploadUnfinished, OwnerKeyMissing,
+    MalformedPassword, InvalidRequest, VaultOutOfReach, Busy.
+    """
+    named = _checked(recipient)
+    try:
+        normalised = normalise(password)
+    except MalformedSecret:
+        raise MalformedPassword from None
+    transfer, shred_key = await resources.in_thread(_open_sealed, resources, caller, transfer_id)
+    draft = await _draft(resources, transfer, shred_key, recipient=named, password=normalised)
+    await resources.in_thread(_store, resources, caller, draft.row, draft.share_shred_key)
+    return PreparedShare(draft.row.id, draft.server_part, draft.row.expires_at)
+
+
+def _checked(recipient: str) -> str:
     named = checked_free_text(recipient, field="recipient")
     if named is None:
         raise InvalidRequest("recipient: who is this for?")
-    transfer, keys = await resources.in_thread(_open, resources, caller, transfer_id, client_key)
-    password, salt = new_password(), new_salt()
+    return named
+
+
+def _open(
+    resources: Resources, caller: Caller, transfer_id: str, client_key: bytes | None
+) -> tuple[TransferRow, key_ring.OwnerKeys]:
+    """The transfer and its keys, by the depositor's client key."""
+    now = resources.clock.now()
+    transfer = _find_shareable(resources, caller, transfer_id, now, sealed=False)
+    if client_key is None:
+        raise ClientKeyRequired
+    return transfer, key_ring.open_for_owner(resources.vault, transfer, client_key, now)
+
+
+def _open_sealed(resources: Resources, caller: Caller, transfer_id: str) -> tuple[TransferRow, bytes]:
+    """The transfer and its shred key."""
+    now = resources.clock.now()
+    transfer = _find_shareable(resources, caller, transfer_id, now, sealed=True)
+    return transfer, key_ring.shred_key_of(resources.vault, transfer, now)
+
+
+def _find_shareable(
+    resources: Resources, caller: Caller, transfer_id: str, now: datetime, *, sealed: bool
+) -> TransferRow:
+    with resources.database.reading() as connection:
+        found = transfer_rows.find(connection, transfer_id)
+        files = transfer_rows.files_of(connection, [found.id]) if found else []
+    transfer = _require_own(found, caller, now)
+    _require_shareable(transfer, files, sealed=sealed)
+    return transfer
+
+
+def _require_own(transfer: TransferRow | None, caller: Caller, now: datetime) -> TransferRow:
+    if transfer is None or transfer.token_id != caller.token_id:
+        raise TransferNotFound
+    require_open(transfer.state, transfer.expires_at, now)
+    return transfer
+
+
+def _require_shareable(transfer: TransferRow, files: list[FileRow], *, sealed: bool) -> None:
+    if transfer.sealed != sealed:
+        raise TransferIsSealed if transfer.sealed else TransferNotSealed
+    if any(file.state == FileState.RECEIVING for file in files):
+        raise UploadUnfinished
+    if not files:
+        raise TransferEmpty
+    if sealed and [file.number for file in files] != list(range(len(files))):
+        raise UploadUnfinished("The upload of a file broke off and was not sent again: the numbers have a gap.")
+    if transfer.owner_wrap is None:
+        raise OwnerKeyMissing
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Draft:
+    """A share that nobody can claim yet, for want of a link and of the wrapped key; and what it takes to make that."""
+
+    row: ShareRow
+    server_part: bytes
+    share_shred_key: bytes
+
+
+async def _draft(
+    resources: Resources, transfer: TransferRow, shred_key: bytes, *, recipient: str, password: str
+) -> _Draft:
+    salt, parameters = new_salt(), resources.settings.argon2
     async with resources.issuing.turn():
-        stretched = await resources.issuing.stretch(password, salt, resources.settings.argon2)
-    share_id, link_secret, share_shred_key = new_id(), new_secret(), new_secret()
-    server_part = wrapping.server_part(stretched, keys.shred_key, share_shred_key, share_id)
-    share_key = wrapping.share_key(link_secret, server_part, share_id)
-    parameters = resources.settings.argon2
+        stretched = await resources.issuing.stretch(password, salt, parameters)
+    share_id, share_shred_key = new_id(), new_secret()
     row = ShareRow(
         id=share_id,
         transfer_id=transfer.id,
-        recipient=named,
-        state=ShareState.ISSUED,
+        recipient=recipient,
+        state=ShareState.PREPARED,
         issued_at=resources.clock.now(),
         expires_at=transfer.expires_at,
-        link_proof_digest=digest(wrapping.link_proof(link_secret)),
+        link_proof_digest=None,
         verifier_digest=digest(wrapping.verifier(stretched, share_id)),
         argon2_salt=salt,
         argon2_time=parameters.time,
         argon2_memory_kib=parameters.memory_kib,
         argon2_lanes=parameters.lanes,
-        wrapped_key=wrapping.wrap_for_share(
-            keys.transfer_key, share_key=share_key, transfer_id=transfer.id, share_id=share_id
-        ),
+        wrapped_key=None,
         attempts=0,
         failures=0,
         attempted_at=None,
@@ -87,35 +204,7 @@ async def issue_share(
         ended_at=None,
         keys_destroyed_at=None,
     )
-    await resources.in_thread(_store, resources, caller, row, share_shred_key)
-    return IssuedShare(share_id, transfer.id, link_secret, password, row.expires_at)
-
-
-def _open(
-    resources: Resources, caller: Caller, transfer_id: str, client_key: bytes
-) -> tuple[TransferRow, key_ring.OwnerKeys]:
-    """The transfer and its keys, by the depositor's client key."""
-    now = resources.clock.now()
-    with resources.database.reading() as connection:
-        found = transfer_rows.find(connection, transfer_id)
-        files = transfer_rows.files_of(connection, [found.id]) if found else []
-    transfer = _require_shareable(found, files, caller, now)
-    return transfer, key_ring.open_for_owner(resources.vault, transfer, client_key, now)
-
-
-def _require_shareable(
-    transfer: TransferRow | None, files: list[FileRow], caller: Caller, now: datetime
-) -> TransferRow:
-    if transfer is None or transfer.token_id != caller.token_id:
-        raise TransferNotFound
-    require_open(transfer.state, transfer.expires_at, now)
-    if transfer.sealed:
-        raise TransferIsSealed
-    if any(file.state == FileState.RECEIVING for file in files):
-        raise UploadUnfinished
-    if not files:
-        raise TransferEmpty
-    return transfer
+    return _Draft(row, wrapping.server_part(stretched, shred_key, share_shred_key, share_id), share_shred_key)
 
 
 def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key: bytes) -> None:
@@ -123,14 +212,16 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
     with resources.database.writing() as transaction:
         connection = transaction.connection
         require_open_for_outflow(resources, connection)
-        transfer = transfer_rows.find(connection, row.transfer_id, for_update=True)
+        found = transfer_rows.find(connection, row.transfer_id, for_update=True)
+        transfer = _require_own(found, caller, row.issued_at)
         files = transfer_rows.files_of(connection, [row.transfer_id])
-        _require_shareable(transfer, files, caller, row.issued_at)
+        prepared = row.state == ShareState.PREPARED
+        _require_shareable(transfer, files, sealed=prepared)
         transfer_rows.close(connection, row.transfer_id, row.issued_at)
         share_rows.create(connection, row)
         transaction.log(
             Entry(
-                event=Event.SHARE_ISSUED,
+                event=Event.SHARE_PREPARED if prepared else Event.SHARE_ISSUED,
                 at=row.issued_at,
                 actor=caller.actor,
                 transfer=row.transfer_id,
@@ -138,6 +229,7 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
                 files=len(files),
                 size=sum(file.size for file in files),
                 expires_at=row.expires_at,
+                sealed=transfer.sealed or None,
             )
         )
     reach("share.row_written")

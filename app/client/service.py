@@ -17,7 +17,38 @@ class NotConfigured(Exception):
 
 
 class ServiceRefused(Exception):
-    """The service refused, or could not be reached."""
+    """The service refused, with the problem's `code`, or could not be reached (None)."""
+
+    def __init__(self, told: str, code: str | None = None) -> None:
+        """What to tell a person; nothing that was sent is in it."""
+        super().__init__(told)
+        self.code = code
+
+
+def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str, Any]:
+    """One request to the server that `http` knows; the answer's JSON, empty without a body. Raises ServiceRefused."""
+    try:
+        answer = http.request(method, path, **request)
+    except httpx.HTTPError as error:
+        raise unreachable(error) from None
+    if not answer.is_success:
+        raise refused(answer)
+    document: dict[str, Any] = answer.json() if answer.content else {}
+    return document
+
+
+def unreachable(error: httpx.HTTPError) -> ServiceRefused:
+    """The server did not answer."""
+    return ServiceRefused(f"the service cannot be reached: {type(error).__name__}")
+
+
+def refused(answer: httpx.Response) -> ServiceRefused:
+    """The server's refusal, in its own words if they can be read."""
+    try:
+        problem = answer.json()
+        return ServiceRefused(f"{problem['detail']} ({problem['code']})", str(problem["code"]))
+    except (ValueError, KeyError, TypeError):
+        return ServiceRefused(f"the service answered {answer.status_code}")
 
 
 @dataclass(frozen=True)
@@ -46,19 +77,5 @@ class Service:
 
     def _call(self, method: str, path: str, *, json: object, client_key: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.token}", "Caducee-Client-Key": client_key}
-        try:
-            answer = httpx.request(method, self.server + path, json=json, headers=headers, timeout=TIMEOUT_SECONDS)
-        except httpx.HTTPError as error:
-            raise ServiceRefused(f"{self.server} cannot be reached: {type(error).__name__}") from error
-        if answer.is_success:
-            document: dict[str, Any] = answer.json()
-            return document
-        raise ServiceRefused(_told(answer))
-
-
-def _told(answer: httpx.Response) -> str:
-    try:
-        problem = answer.json()
-        return f"{problem['detail']} ({problem['code']})"
-    except (ValueError, KeyError, TypeError):
-        return f"the service answered {answer.status_code}"
+        with httpx.Client(base_url=self.server, headers=headers, timeout=TIMEOUT_SECONDS) as http:
+            return ask(http, method, path, json=json)

@@ -24,7 +24,7 @@ class ShareRow:
     state: ShareState
     issued_at: datetime
     expires_at: datetime
-    link_proof_digest: bytes
+    link_proof_digest: bytes | None
     verifier_digest: bytes
     argon2_salt: bytes
     argon2_time: int
@@ -59,6 +59,8 @@ class ClaimRow:
 _SHARE = [shares.c[name] for name in ShareRow.__dataclass_fields__]
 _CLAIM = [claims.c[name] for name in ClaimRow.__dataclass_fields__]
 
+_REDEEMABLE = (ShareState.ISSUED, ShareState.CLAIMED)  # the second: its winner may ask again
+
 
 def create(connection: Connection, row: ShareRow) -> None:
     """Insert a new share."""
@@ -79,11 +81,21 @@ def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[Sh
     return [_share(row) for row in connection.execute(query.order_by(shares.c.transfer_id, shares.c.issued_at))]
 
 
+def open_prepared(connection: Connection, share_id: str, wrapped_key: bytes, link_proof_digest: bytes) -> bool:
+    """Let a prepared share be claimed: once. False when it is not, or no longer, waiting for that."""
+    opened = connection.execute(
+        update(shares)
+        .where(shares.c.id == share_id, shares.c.state == ShareState.PREPARED)
+        .values(state=ShareState.ISSUED, wrapped_key=wrapped_key, link_proof_digest=link_proof_digest)
+    )
+    return opened.rowcount == 1
+
+
 def reserve_attempt(connection: Connection, share_id: str, limit: int, now: datetime) -> bool:
     """Spend an attempt before the password is hashed. False when none is left to spend."""
     reserved = connection.execute(
         update(shares)
-        .where(shares.c.id == share_id, shares.c.state.in_(OPEN_STATES), shares.c.attempts < limit)
+        .where(shares.c.id == share_id, shares.c.state.in_(_REDEEMABLE), shares.c.attempts < limit)
         .values(attempts=shares.c.attempts + 1, attempted_at=now)
     )
     return reserved.rowcount == 1
@@ -135,7 +147,7 @@ def end(connection: Connection, share_ids: Sequence[str], state: ShareState, now
 
 
 def open_ones(connection: Connection) -> list[ShareRow]:
-    """All shares that can be claimed or are being fetched."""
+    """All shares that have not ended."""
     return [_share(row) for row in connection.execute(select(*_SHARE).where(shares.c.state.in_(OPEN_STATES)))]
 
 

@@ -158,6 +158,16 @@ def close(connection: Connection, transfer_id: str, now: datetime) -> None:
     )
 
 
+def set_owner_wrap(connection: Connection, transfer_id: str, owner_wrap: bytes) -> bool:
+    """Store the wrapped key that the depositor's program made: once. False when there is one, or the transfer ended."""
+    stored = connection.execute(
+        update(transfers)
+        .where(transfers.c.id == transfer_id, transfers.c.owner_wrap.is_(None), transfers.c.state.in_(OPEN_STATES))
+        .values(owner_wrap=owner_wrap)
+    )
+    return stored.rowcount == 1
+
+
 def deny(connection: Connection, transfer_ids: Sequence[str], ending: Ending, now: datetime) -> set[str]:
     """The one step that ends transfers: no request opens them from here on, their wrapped keys are gone, the sweeper
     takes over. Answers those that had not ended before.

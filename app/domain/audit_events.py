@@ -20,6 +20,7 @@ class Event(StrEnum):
     TRANSFER_CREATED = "transfer.created"
     FILE_DEPOSITED = "file.deposited"
     UPLOAD_ABANDONED = "upload.abandoned"
+    SHARE_PREPARED = "share.prepared"
     SHARE_ISSUED = "share.issued"
     SHARE_CLAIMED = "share.claimed"
     PASSWORD_WRONG = "password.wrong"

@@ -65,6 +65,11 @@ class ClientTooSlow(Refusal):
     title = "Nothing came from the client for too long; nothing was kept."
 
 
+class MalformedCiphertext(Refusal):
+    code = "malformed_ciphertext"
+    title = "The body cannot be a sealed file: its length is that of none. Nothing was kept."
+
+
 class RangeNotSatisfiable(Refusal):
     code = "range_not_satisfiable"
     title = "The range lies outside the file."
@@ -195,6 +200,26 @@ class UploadUnfinished(Refusal):
 class TransferIsSealed(Refusal):
     code = "transfer_is_sealed"
     title = "The transfer is sealed: only the programs at both ends can encrypt and open it."
+
+
+class TransferNotSealed(Refusal):
+    code = "transfer_not_sealed"
+    title = "The transfer is not sealed: the service encrypts it, and opens it with the client key."
+
+
+class WrongFileNumber(Refusal):
+    code = "wrong_file_number"
+    title = "The files of a sealed transfer are numbered from 0, without a gap, each once."
+
+
+class KeyAlreadySet(Refusal):
+    code = "key_already_set"
+    title = "A wrapped key is stored there already; it is set once and never replaced."
+
+
+class OwnerKeyMissing(Refusal):
+    code = "owner_key_missing"
+    title = "The depositor's wrapped key is not stored yet: without it nobody could issue another share."
 
 
 class ClaimedByProof(Refusal):

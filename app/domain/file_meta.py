@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from app.domain.errors import InvalidFileName
 from app.domain.transfer import checked_file_name, checked_media_type
+
+MAX_JSON_BYTES = 1024
+"""The most that the JSON of a name and type takes, every character of the longest name escaped, and some room."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -26,6 +30,9 @@ class FileMeta:
 
     @classmethod
     def from_json(cls, data: bytes) -> FileMeta:
-        """Read what `to_json` wrote, also from other programs: names are checked again."""
-        fields = json.loads(data)
-        return cls.checked(fields["name"], fields.get("type"))
+        """Read what `to_json` wrote, also from other programs: names are checked again. Raises InvalidFileName."""
+        try:
+            fields = json.loads(data)
+            return cls.checked(fields["name"], fields.get("type"))
+        except (ValueError, LookupError, TypeError, AttributeError):  # not JSON, or other JSON than this
+            raise InvalidFileName from None

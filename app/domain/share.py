@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from app.domain.errors import Refusal, ShareExpired, ShareLocked, ShareUsed, ShareWithdrawn
+from app.domain.errors import Refusal, ShareExpired, ShareLocked, ShareNotFound, ShareUsed, ShareWithdrawn
 
 
 class ShareState(StrEnum):
-    """`issued` can be claimed, `claimed` is within its window; all others are ends and have no keys left."""
+    """`prepared` waits for the key that a sealing program wraps, and is unknown to recipients; `issued` can be claimed,
+    `claimed` is within its window; all others are ends and have no keys left.
+    """
 
+    PREPARED = "prepared"
     ISSUED = "issued"
     CLAIMED = "claimed"
     COMPLETED = "completed"
@@ -21,9 +24,10 @@ class ShareState(StrEnum):
     EXPIRED = "expired"
 
 
-OPEN_STATES = (ShareState.ISSUED, ShareState.CLAIMED)
+OPEN_STATES = (ShareState.PREPARED, ShareState.ISSUED, ShareState.CLAIMED)
 
 _REFUSALS: dict[ShareState, type[Refusal]] = {
+    ShareState.PREPARED: ShareNotFound,
     ShareState.CLAIMED: ShareUsed,
     ShareState.COMPLETED: ShareUsed,
     ShareState.LAPSED: ShareUsed,

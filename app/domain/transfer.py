@@ -16,6 +16,7 @@ from app.domain.errors import (
     LifetimeOutOfRange,
     TransferClosed,
     TransferEnded,
+    WrongFileNumber,
 )
 
 LIFETIME_CEILING = timedelta(days=31)
@@ -92,6 +93,16 @@ def require_taking_files(closed_at: datetime | None) -> None:
     """Refuse further files once a share was issued."""
     if closed_at is not None:
         raise TransferClosed
+
+
+def next_file_number(taken: set[int], asked: int | None) -> int:
+    """The lowest free number: that of a broken upload is taken again. Whoever encrypts by themselves must know the
+    number beforehand: if it is another, raises WrongFileNumber, which names the right one.
+    """
+    number = next(number for number in range(len(taken) + 1) if number not in taken)
+    if asked is not None and asked != number:
+        raise WrongFileNumber(next_number=number)
+    return number
 
 
 _SEPARATORS = frozenset("/\\")

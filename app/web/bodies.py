@@ -9,7 +9,10 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from app.actions.deposit_file import Arriving
-from app.domain.errors import BodyIncomplete, InvalidFileName, InvalidRequest
+from app.actions.deposit_sealed_file import SealedArriving
+from app.crypto.encoding import decode
+from app.crypto.errors import MalformedSecret
+from app.domain.errors import BodyIncomplete, InvalidFileName, InvalidRequest, TransferIsSealed
 from app.domain.file_meta import FileMeta
 
 
@@ -19,13 +22,37 @@ def arriving(request: Request, filename: str | None) -> Arriving:
     Raises InvalidFileName; InvalidRequest for a body that says it is compressed or a form.
     """
     name = filename if filename is not None else _named_in_header(request)
-    content_type = request.headers.get("content-type")
-    if (content_type or "").lower().startswith("multipart/"):
+    meta = FileMeta.checked(name, request.headers.get("content-type"))
+    _require_bare_body(request)
+    return Arriving(meta, _body(request), _announced(request))
+
+
+def sealed_arriving(request: Request, number: int) -> SealedArriving:
+    """The sealed file that a request brings, its name and type sealed in `Caducee-Sealed-Meta`.
+
+    Raises InvalidRequest; TransferIsSealed for a name in clear.
+    """
+    if "caducee-file-name" in request.headers:
+        raise TransferIsSealed("A sealed file has its name in Caducee-Sealed-Meta, and nowhere in clear.")
+    try:
+        sealed_meta = decode(request.headers.get("caducee-sealed-meta", ""))
+    except MalformedSecret:
+        raise InvalidRequest("Caducee-Sealed-Meta: base64url without padding.") from None
+    _require_bare_body(request)
+    return SealedArriving(number, sealed_meta, _body(request), _announced(request))
+
+
+def _require_bare_body(request: Request) -> None:
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise InvalidRequest("Send the file itself as the body (curl -T), not a form.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise InvalidRequest("Content-Encoding is not taken: send the file as it is.")
+
+
+def _announced(request: Request) -> int | None:
+    """The length of the body in bytes, if the client says it."""
     length = request.headers.get("content-length")
-    return Arriving(FileMeta.checked(name, content_type), _body(request), int(length) if length else None)
+    return int(length) if length else None
 
 
 def _named_in_header(request: Request) -> str:

@@ -137,14 +137,6 @@ def client_key_given(request: Request) -> bytes | None:
         raise ClientKeyRequired from None
 
 
-def client_key(request: Request) -> bytes:
-    """The client key, where a route needs it. Raises ClientKeyRequired."""
-    key = client_key_given(request)
-    if key is None:
-        raise ClientKeyRequired
-    return key
-
-
 def claim_token(request: Request) -> bytes:
     """The claim token: `Authorization: Bearer`, or the claim's cookie if the page itself asks. Raises ClaimNotFound."""
     text = bearer(request)
@@ -188,7 +180,6 @@ def _here(read: Callable[[Request], T]) -> Callable[[Request], Coroutine[Any, An
 
 CurrentCaller = Annotated[Caller, Depends(_here(caller_of))]
 CurrentResources = Annotated[Resources, Depends(_here(resources_of))]
-ClientKey = Annotated[bytes, Depends(_here(client_key))]
 GivenClientKey = Annotated[bytes | None, Depends(_here(client_key_given))]
 ClaimToken = Annotated[bytes, Depends(_here(claim_token))]
 ClientAddress = Annotated[str, Depends(_here(client_address))]

@@ -32,9 +32,23 @@ class TransferRequest(_Asked):
 
 
 class ShareRequest(_Asked):
-    """A share to issue."""
+    """A share to issue; of a sealed transfer with the password that the depositor's program made."""
 
     recipient: StrictStr
+    password: Secret | None = None
+
+
+class OwnerKeyRequest(_Asked):
+    """The key of a sealed transfer, wrapped for its depositor."""
+
+    wrapped_key: Secret
+
+
+class ShareKeyRequest(_Asked):
+    """The key of a sealed transfer, wrapped for one recipient, and the proof of that recipient's link."""
+
+    wrapped_key: Secret
+    link_proof: Secret
 
 
 class LookRequest(_Asked):
@@ -53,10 +67,13 @@ class ClaimRequest(_Asked):
 
 
 class TransferCreated(BaseModel):
-    """An opened transfer. `client_key` is shown here only, and absent when the client brought its own."""
+    """An opened transfer. `client_key` is shown here only, and absent when the client brought its own. A sealed one has
+    `owner_part` in its place.
+    """
 
     id: str
     client_key: str | None = None
+    owner_part: str | None = None
     expires_at: Moment
 
 
@@ -74,6 +91,22 @@ class ShareCreated(BaseModel):
     link: str
     password: str
     expires_at: Moment
+
+
+class SharePrepared(BaseModel):
+    """A share of a sealed transfer, closed until its wrapped key is put. Its link is `page#sealed.<link secret>`."""
+
+    share_id: str
+    server_part: str
+    page: str
+    expires_at: Moment
+
+
+class OwnerKeyShown(BaseModel):
+    """What a depositor's program finds the key of its sealed transfer with, beside its client key."""
+
+    owner_part: str
+    wrapped_key: str | None = None
 
 
 class SendAnswer(ShareCreated):

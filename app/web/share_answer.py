@@ -50,7 +50,12 @@ def language_of(accept_language: str | None) -> str:
 
 def link_of(settings: Settings, share: IssuedShare) -> str:
     """The link: the secret stands in the fragment, which no client sends."""
-    return f"{settings.recipients_origin}/s/{share.id}#{encode(share.link_secret)}"
+    return f"{page_of(settings, share.id)}#{encode(share.link_secret)}"
+
+
+def page_of(settings: Settings, share_id: str) -> str:
+    """The address of the recipient's page, without any secret."""
+    return f"{settings.recipients_origin}/s/{share_id}"
 
 
 def share_answer(request: Request, answer: ShareCreated) -> Response:

@@ -5,29 +5,32 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from app.actions.create_transfer import TransferAsked, create_transfer
+from app.actions.create_transfer import TransferAsked, create_sealed_transfer, create_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
-from app.actions.issue_share import issue_share
+from app.actions.issue_share import issue_share, prepare_share
 from app.actions.list_transfers import list_transfers, show_transfer
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.encoding import encode
+from app.domain.access_token import Caller
 from app.domain.duration import parse_duration
-from app.domain.errors import InvalidRequest
+from app.domain.errors import InvalidRequest, TransferIsSealed, TransferNotSealed
+from app.resources import Resources
 from app.web.bodies import arriving
-from app.web.caller import ClientKey, CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
+from app.web.caller import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
 from app.web.listing import listed
 from app.web.schemas import (
     FileCreated,
     Me,
     ShareCreated,
+    SharePrepared,
     ShareRequest,
     TransferCreated,
     TransferList,
     TransferListed,
     TransferRequest,
 )
-from app.web.share_answer import link_of, share_answer
+from app.web.share_answer import link_of, page_of, share_answer
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
@@ -51,8 +54,6 @@ async def open_transfer(
     asked: TransferRequest, caller: CurrentCaller, resources: CurrentResources, given_key: GivenClientKey
 ) -> TransferCreated:
     """Open a transfer for files."""
-    if asked.sealed:
-        raise InvalidRequest("sealed: not offered yet.")
     terms = TransferAsked(
         lifetime=None if asked.expires_in is None else parse_duration(asked.expires_in),
         label=asked.label,
@@ -60,6 +61,11 @@ async def open_transfer(
         records=asked.records,
         keep_until_expiry=asked.keep_until_expiry,
     )
+    if asked.sealed:
+        if given_key is not None:
+            raise TransferIsSealed
+        sealed = await resources.in_thread(create_sealed_transfer, resources, caller, terms)
+        return TransferCreated(id=sealed.id, owner_part=encode(sealed.owner_part), expires_at=sealed.expires_at)
     created = await resources.in_thread(create_transfer, resources, caller, terms, client_key=given_key)
     client_key = None if given_key else encode(created.client_key)
     return TransferCreated(id=created.id, client_key=client_key, expires_at=created.expires_at)
@@ -72,7 +78,7 @@ async def add_file(
     transfer_id: str,
     caller: CurrentCaller,
     resources: CurrentResources,
-    client_key: ClientKey,
+    client_key: GivenClientKey,
     filename: str | None = None,
 ) -> FileCreated:
     """Stream one file into a transfer."""
@@ -81,16 +87,21 @@ async def add_file(
     return FileCreated(number=deposited.number, size=deposited.size)
 
 
-@router.post("/transfers/{transfer_id}/shares", status_code=201, response_model=ShareCreated)
+@router.post("/transfers/{transfer_id}/shares", status_code=201, response_model=ShareCreated | SharePrepared)
 async def share(
     request: Request,
     transfer_id: str,
     asked: ShareRequest,
     caller: CurrentCaller,
     resources: CurrentResources,
-    client_key: ClientKey,
+    client_key: GivenClientKey,
 ) -> Response:
-    """Issue a share; the first one closes the transfer for new files."""
+    """Issue a share; the first one closes the transfer for new files. Of a sealed transfer it is only prepared."""
+    own = await resources.in_thread(show_transfer, resources, caller, transfer_id)
+    if own.transfer.sealed:
+        return await _prepared(transfer_id, asked, caller, resources, client_key)
+    if asked.password is not None:
+        raise TransferNotSealed("password: only for sealed transfers; of others the service makes it.")
     issued = await issue_share(
         resources, caller, transfer_id=transfer_id, client_key=client_key, recipient=asked.recipient
     )
@@ -101,6 +112,25 @@ async def share(
         expires_at=issued.expires_at,
     )
     return share_answer(request, answer)
+
+
+async def _prepared(
+    transfer_id: str, asked: ShareRequest, caller: Caller, resources: Resources, client_key: bytes | None
+) -> Response:
+    if client_key is not None:
+        raise TransferIsSealed
+    if asked.password is None:
+        raise InvalidRequest("password: for a sealed transfer the depositor's program makes it.")
+    prepared = await prepare_share(
+        resources, caller, transfer_id=transfer_id, recipient=asked.recipient, password=asked.password
+    )
+    answer = SharePrepared(
+        share_id=prepared.id,
+        server_part=encode(prepared.server_part),
+        page=page_of(resources.settings, prepared.id),
+        expires_at=prepared.expires_at,
+    )
+    return JSONResponse(answer.model_dump(mode="json"), 201)
 
 
 @router.get("/transfers")

@@ -149,7 +149,12 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("issued_at", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
-        sa.Column("link_proof_digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column(
+            "link_proof_digest",
+            sa.LargeBinary(length=32),
+            nullable=True,
+            comment="absent while a sealing program has not opened the share",
+        ),
         sa.Column("verifier_digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("argon2_salt", sa.LargeBinary(), nullable=False),
         sa.Column("argon2_time", sa.Integer(), nullable=False),

@@ -45,6 +45,22 @@ def hkdf(material: bytes, salt: bytes, info: str) -> bytes:
     return hmac.new(pseudorandom_key, info.encode("ascii") + b"\x01", sha512).digest()[:32]
 
 
+def expand(pseudorandom_key: bytes, info: bytes, length: int) -> bytes:
+    """HKDF-Expand-SHA512: RFC 5869 section 2.3."""
+    output = block = b""
+    for counter in range(1, -(-length // 64) + 1):
+        block = hmac.new(pseudorandom_key, block + info + bytes([counter]), sha512).digest()
+        output += block
+    return output[:length]
+
+
+def seal(key: bytes, salt: bytes, context: str, plain: bytes) -> bytes:
+    """C2SP chunked encryption, Cobblestone-256, of less than one chunk: its nonce is the base nonce."""
+    info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0" + salt + context.encode("ascii")
+    material = expand(key, info, 32 + 12 + 32)
+    return salt + material[44:] + AESGCM(material[:32]).encrypt(material[32:44], plain, None)
+
+
 def wrap(key: bytes, nonce: bytes, secret: bytes, aad: str) -> bytes:
     """`nonce || AES-256-GCM`."""
     return nonce + AESGCM(key).encrypt(nonce, secret, aad.encode("ascii"))
@@ -141,6 +157,21 @@ def one_life() -> dict[str, str | int]:
     return ids | labels | {name: value.hex() for name, value in {**given, **derived, **wrapped}.items()}
 
 
+def sealed_name() -> dict[str, str]:
+    """The name of a file, sealed for the transfer above, and the link of its share; bytes in hexadecimal."""
+    transfer_id, share_id = made_up_id("transfer"), made_up_id("share")
+    context, salt = f"caducee/v1 meta {transfer_id} 7", made_up("meta salt", 24)
+    meta = json.dumps({"name": "d\u00e9pistage.csv", "type": "text/csv"}, ensure_ascii=False).encode()
+    fragment = urlsafe_b64encode(made_up("link_secret")).rstrip(b"=").decode("ascii")
+    return {
+        "context": context,
+        "salt": salt.hex(),
+        "meta": meta.hex(),
+        "sealed_meta": seal(made_up("transfer_key"), salt, context, meta).hex(),
+        "link": f"https://files.example/s/{share_id}#sealed.{fragment}",
+    }
+
+
 def document() -> str:
     """The whole file."""
     passwords = [{"typed": typed, "normalised": normalised} for typed, normalised in PASSWORDS]
@@ -149,6 +180,7 @@ def document() -> str:
         "passwords": passwords,
         "stretching": stretching(),
         "life": one_life(),
+        "sealed": sealed_name(),
     }
     return json.dumps(content, indent=1) + "\n"
 

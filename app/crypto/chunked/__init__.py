@@ -2,7 +2,8 @@
 
 Every blob is `salt(24) || commitment(32) || chunks`; a chunk is 16 KiB of plaintext and a 16-byte tag, the last one is
 always shorter. `Encryptor` writes blobs while a body arrives, `ChunkReader` opens any range of one, `Decryptor` opens
-a stream at the recipient's end, `seal` and `open_sealed` are for small things such as file names.
+a stream at the recipient's end, `PassingBlob` counts one that stays closed, `seal` and `open_sealed` are for small
+things such as file names.
 """
 
 from app.crypto.chunked.decryptor import Decryptor
@@ -17,6 +18,7 @@ from app.crypto.chunked.layout import (
     plain_size,
     sealed_size,
 )
+from app.crypto.chunked.passing import PassingBlob
 from app.crypto.chunked.reader import ChunkReader
 from app.crypto.chunked.whole import open_sealed, seal
 
@@ -28,6 +30,7 @@ __all__ = [
     "ChunkReader",
     "Decryptor",
     "Encryptor",
+    "PassingBlob",
     "file_context",
     "meta_context",
     "open_sealed",

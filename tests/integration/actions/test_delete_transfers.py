@@ -11,7 +11,6 @@ from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.delete_transfers import SweepReport, delete_transfers
-from app.actions.deposit_file import LEASE
 from app.actions.fetch_file import open_download
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
@@ -23,6 +22,7 @@ from app.domain.errors import Refusal, ShareExpired
 from app.domain.retention import FORGET_AFTER
 from app.domain.share import ShareState
 from app.domain.transfer import Ending, FileState, TransferState
+from app.intake import LEASE
 from app.resources import Resources
 from app.storage.local_blob import LocalBlobWriter
 from tests.integration.actions.stories import (
@@ -390,7 +390,7 @@ def abandoned(resources, caller, transfer, monkeypatch):
         return None
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.actions.deposit_file._undo", nothing)
+        patch.setattr("app.intake._undo", nothing)
         patch.setattr(LocalBlobWriter, "_remove_in_thread", lambda self: None)
         with pytest.raises(BaseExceptionGroup):
             run(deposit(resources, caller, transfer, killed()))

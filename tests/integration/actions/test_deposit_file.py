@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from app import intake as module
 from app import stream_watch
-from app.actions import deposit_file as module
 from app.actions.create_transfer import CreatedTransfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.delete_transfers import delete_transfers

@@ -123,7 +123,7 @@ def test_attempts_at_once_are_not_more_than_there_are(filled):
 @pytest.mark.parametrize("state", ShareState)
 def test_attempts_are_only_for_shares_that_stand(writing, state):
     share = a_share(writing, a_transfer(writing), state=state)
-    assert share_rows.reserve_attempt(writing, share.id, 5, NOW) is (state in OPEN_STATES)
+    assert share_rows.reserve_attempt(writing, share.id, 5, NOW) is (state in {ShareState.ISSUED, ShareState.CLAIMED})
 
 
 def test_an_attempt_that_was_never_reserved_cannot_be_returned(writing, share):

@@ -1,5 +1,6 @@
 """Rules of a transfer: lifetimes, and what it lets in by way of names, types and texts."""
 
+import json
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.errors import InvalidFileName, InvalidRequest, LifetimeOutOfRange, TransferClosed, TransferEnded
-from app.domain.file_meta import FileMeta
+from app.domain.errors import (
+    InvalidFileName,
+    InvalidRequest,
+    LifetimeOutOfRange,
+    TransferClosed,
+    TransferEnded,
+    WrongFileNumber,
+)
+from app.domain.file_meta import MAX_JSON_BYTES, FileMeta
 from app.domain.transfer import (
     DEFAULT_MEDIA_TYPE,
     ENDING_STATES,
@@ -20,6 +28,7 @@ from app.domain.transfer import (
     checked_file_name,
     checked_free_text,
     checked_media_type,
+    next_file_number,
     require_open,
     require_taking_files,
 )
@@ -259,3 +268,29 @@ def test_any_other_text_is_refused_naming_its_field(given):
     """Lesson 26."""
     with pytest.raises(InvalidRequest, match=r"^recipient: "):
         checked_free_text(given, field="recipient")
+
+
+# Numbers of files
+
+
+@given(st.sets(st.integers(0, 20)))
+def test_a_file_gets_the_lowest_free_number(taken):
+    number = next_file_number(taken, None)
+    assert number not in taken
+    assert set(range(number)) <= taken
+    assert next_file_number(taken, number) == number
+
+
+@pytest.mark.parametrize("asked", [-1, 0, 2, 10**30])
+def test_who_asks_for_another_number_is_told_the_right_one(asked):
+    with pytest.raises(WrongFileNumber) as refused:
+        next_file_number({0}, asked)
+    assert refused.value.members == {"next_number": 1}
+
+
+@pytest.mark.parametrize("letter", ['"', "\N{LATIN SMALL LETTER E WITH ACUTE}", "\N{EURO SIGN}", "\N{GRINNING FACE}"])
+def test_the_longest_name_fits_into_its_sealed_form_however_a_program_escapes_it(letter):
+    name = letter * (MAX_NAME_BYTES // len(letter.encode()))
+    media_type = f"{'a' * 60}/{'b' * 60}"
+    assert len(FileMeta.checked(name, media_type).to_json()) <= MAX_JSON_BYTES
+    assert len(json.dumps({"name": name, "type": media_type}, ensure_ascii=True, indent=2)) <= MAX_JSON_BYTES

@@ -1,0 +1,75 @@
+"""Step 3 of a sealed file's life: take in what the depositor's own program encrypted, and store it as it comes.
+
+Without the key only lengths can be judged. Whether the ciphertext opens, only the recipient's program can tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from app import intake
+from app.crypto.chunked import PassingBlob, plain_size
+from app.crypto.errors import Truncated
+from app.domain.access_token import Caller
+from app.domain.errors import InvalidRequest, MalformedCiphertext
+from app.domain.file_meta import MAX_JSON_BYTES
+from app.intake import Asked
+from app.resources import Resources
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SealedArriving:
+    """A sealed file on its way in: its number, its sealed name and type, its ciphertext as it comes, and the bytes of
+    that if the client announced them.
+    """
+
+    number: int
+    sealed_meta: bytes
+    body: AsyncIterator[bytes]
+    announced_size: int | None
+
+
+async def deposit_sealed_file(
+    resources: Resources, caller: Caller, *, transfer_id: str, arriving: SealedArriving
+) -> int:
+    """Take one sealed file into an open sealed transfer. Answers its size in bytes of plaintext.
+
+    Raises TransferNotFound, TransferEnded, TransferClosed, TransferNotSealed, InvalidRequest, MalformedCiphertext,
+    WrongFileNumber, RetentionNotAssured, TooLarge, DiskNearlyFull, ClientTooSlow. Whatever it raises, nothing of the
+    file is left.
+    """
+    asked = Asked(
+        caller, transfer_id, sealed=True, announced_size=_plain(arriving.announced_size), number=arriving.number
+    )
+    _require_meta_shape(arriving.sealed_meta)
+    admitted = await resources.in_thread(intake.admit, resources, asked)
+    async with intake.or_nothing(resources, admitted):
+        try:
+            row = await intake.take_in(
+                resources,
+                admitted,
+                body=arriving.body,
+                passage=PassingBlob(),
+                sealed_meta=arriving.sealed_meta,
+            )
+        except Truncated:
+            raise MalformedCiphertext from None
+    return row.size
+
+
+def _plain(sealed_bytes: int | None) -> int | None:
+    """The plaintext in so much ciphertext, before any of it is sent."""
+    try:
+        return None if sealed_bytes is None else plain_size(sealed_bytes)
+    except Truncated:
+        raise MalformedCiphertext from None
+
+
+def _require_meta_shape(sealed_meta: bytes) -> None:
+    try:
+        fits = 0 < plain_size(len(sealed_meta)) <= MAX_JSON_BYTES
+    except Truncated:
+        fits = False
+    if not fits:
+        raise InvalidRequest("Caducee-Sealed-Meta: a sealed name and type, of at most 1 KiB before it was sealed.")

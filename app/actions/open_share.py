@@ -1,0 +1,58 @@
+"""Step 4 of a sealed file's life, second half: the depositor's program has wrapped the key; let the share be claimed.
+
+One UPDATE decides, as for claims: a share is opened once, and whoever opens it fixes link and key for good.
+"""
+
+from __future__ import annotations
+
+from app.crypto.token import digest
+from app.db import share_rows, transfer_rows
+from app.domain import share as share_rules
+from app.domain.access_token import Caller
+from app.domain.audit_events import Entry, Event
+from app.domain.errors import KeyAlreadySet, ShareNotFound, TransferNotSealed
+from app.domain.share import ShareState
+from app.gate import require_open_for_outflow
+from app.resources import Resources
+
+
+def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_key: bytes, link_proof: bytes) -> None:
+    """Open a prepared share. `wrapped_key` has 60 bytes, `link_proof` 32; whether they fit together the server cannot
+    tell. Raises ShareNotFound (also for others' shares), TransferNotSealed, KeyAlreadySet, and the share's end.
+    """
+    now = resources.clock.now()
+    with resources.database.writing() as transaction:
+        connection = transaction.connection
+        require_open_for_outflow(resources, connection)
+        found = share_rows.find(connection, share_id)
+        transfer = transfer_rows.find(connection, found.transfer_id, for_update=True) if found else None
+        share = share_rows.find(connection, share_id)  # as it is now that nobody else can end it
+        if share is None or transfer is None or transfer.token_id != caller.token_id:
+            raise ShareNotFound
+        if not transfer.sealed:
+            raise TransferNotSealed
+        _require_prepared(share_rules.state_shown(share.state, share.expires_at, now))
+        if not share_rows.open_prepared(connection, share.id, wrapped_key, digest(link_proof)):
+            raise KeyAlreadySet
+        files = transfer_rows.files_of(connection, [share.transfer_id])
+        transaction.log(
+            Entry(
+                event=Event.SHARE_ISSUED,
+                at=now,
+                actor=caller.actor,
+                transfer=share.transfer_id,
+                share=share.id,
+                files=len(files),
+                size=sum(file.size for file in files),
+                expires_at=share.expires_at,
+                sealed=True,
+            )
+        )
+
+
+def _require_prepared(state: ShareState) -> None:
+    if state in {ShareState.ISSUED, ShareState.CLAIMED}:
+        raise KeyAlreadySet
+    refusal = share_rules.refusal(state)
+    if state != ShareState.PREPARED and refusal is not None:
+        raise refusal

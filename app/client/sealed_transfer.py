@@ -1,0 +1,116 @@
+"""A depositor's program with a sealed transfer: it makes the keys, encrypts the files, wraps the key for each share.
+
+The server sees ciphertext, wraps and the password, which opens nothing without the link's secret; never that secret,
+the client key, the transfer key, a name or a byte of a file. The transfer key is held in memory only: whoever keeps the
+client key gets it back by `reopen`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from app.client import sealing
+from app.client.link import Link
+from app.client.service import ServiceRefused, ask
+from app.crypto.chunked import sealed_size
+from app.crypto.encoding import decode, encode
+from app.crypto.password import new_password
+from app.crypto.token import new_secret
+from app.crypto.wrapping import link_proof
+from app.domain.file_meta import FileMeta
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SealedShare:
+    """A share for one recipient. Link and password are nowhere else; they go by two different channels."""
+
+    id: str
+    link: Link
+    password: str
+    expires_at: str
+
+
+@dataclass(slots=True, repr=False)
+class SealedTransfer:
+    """One sealed transfer. `http` knows the server and carries the access token; `files` is how many were added."""
+
+    http: httpx.Client
+    id: str
+    client_key: bytes
+    transfer_key: bytes
+    files: int = 0
+
+    @classmethod
+    def create(cls, http: httpx.Client, **terms: Any) -> SealedTransfer:
+        """Open a transfer on the server's terms (`expires_in`, `label`, ...), with keys made here. Raises
+        ServiceRefused.
+        """
+        opened = ask(http, "POST", "/api/v1/transfers", json={**terms, "sealed": True})
+        transfer = cls(http, opened["id"], client_key=new_secret(), transfer_key=new_secret())
+        wrapped_key = sealing.wrap_for_owner(
+            transfer.transfer_key,
+            client_key=transfer.client_key,
+            owner_part=decode(opened["owner_part"], length=32),
+            transfer_id=transfer.id,
+        )
+        ask(http, "PUT", f"{transfer._path}/key", json={"wrapped_key": encode(wrapped_key)})
+        return transfer
+
+    @classmethod
+    def reopen(cls, http: httpx.Client, transfer_id: str, client_key: bytes) -> SealedTransfer:
+        """Find the transfer's key again. Raises ServiceRefused, and CannotDecrypt for another client key."""
+        path = f"/api/v1/transfers/{quote(transfer_id, safe='')}"
+        kept = ask(http, "GET", f"{path}/key")
+        transfer_key = sealing.unwrap_for_owner(
+            decode(kept.get("wrapped_key", "")),
+            client_key=client_key,
+            owner_part=decode(kept["owner_part"], length=32),
+            transfer_id=transfer_id,
+        )
+        return cls(http, transfer_id, client_key, transfer_key, files=len(ask(http, "GET", path)["files"]))
+
+    def add(self, meta: FileMeta, pieces: Iterable[bytes], *, size: int | None = None) -> int:
+        """Encrypt a file while it is read and sent; `size` in bytes, if it is known, lets the server refuse beforehand.
+        Answers the file's number. Raises ServiceRefused; the same number is taken again then, under a fresh salt.
+        """
+        number = self.files
+        headers = {"Caducee-Sealed-Meta": encode(sealing.seal_meta(self.transfer_key, self.id, number, meta))}
+        if size is not None:
+            headers["Content-Length"] = str(sealed_size(size))
+        sealed = sealing.seal_file(self.transfer_key, self.id, number, pieces)
+        ask(self.http, "PUT", f"{self._path}/blobs/{number}", content=sealed, headers=headers)
+        self.files += 1
+        return number
+
+    def issue(self, recipient: str) -> SealedShare:
+        """Issue a share: the server prepares it, the key is wrapped here, and that opens it. Raises ServiceRefused."""
+        password, link_secret = new_password(), new_secret()
+        asked = {"recipient": recipient, "password": password}
+        prepared = ask(self.http, "POST", f"{self._path}/shares", json=asked)
+        share_id: str = prepared["share_id"]
+        wrapped_key = sealing.wrap_for_share(
+            self.transfer_key,
+            link_secret=link_secret,
+            server_part=decode(prepared["server_part"], length=32),
+            transfer_id=self.id,
+            share_id=share_id,
+        )
+        key = {"wrapped_key": encode(wrapped_key), "link_proof": encode(link_proof(link_secret))}
+        try:
+            ask(self.http, "PUT", f"/api/v1/shares/{share_id}/key", json=key)
+        except ServiceRefused:
+            with suppress(ServiceRefused):  # one that stays closed would only hold up the transfer's early end
+                ask(self.http, "DELETE", f"/api/v1/shares/{share_id}")
+            raise
+        link = Link(prepared["page"], share_id, link_secret, sealed=True)
+        return SealedShare(share_id, link, password, prepared["expires_at"])
+
+    @property
+    def _path(self) -> str:
+        return f"/api/v1/transfers/{self.id}"

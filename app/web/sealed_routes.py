@@ -1,0 +1,62 @@
+"""Sealed transfers, for depositors' programs: keys that they wrap and files that they encrypt. None opens here."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.actions.deposit_sealed_file import deposit_sealed_file
+from app.actions.keep_owner_key import show_owner_key, store_owner_key
+from app.actions.open_share import open_share
+from app.crypto.encoding import decode, encode
+from app.crypto.errors import MalformedSecret
+from app.crypto.wrapping import KEY_BYTES, WRAPPED_KEY_BYTES
+from app.domain.errors import InvalidRequest
+from app.web.bodies import sealed_arriving
+from app.web.caller import CurrentCaller, CurrentResources, GuardedRoute
+from app.web.schemas import FileCreated, OwnerKeyRequest, OwnerKeyShown, ShareKeyRequest
+
+router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["sealed"])
+
+
+@router.put("/transfers/{transfer_id}/key", status_code=204, response_class=Response)
+async def put_owner_key(
+    transfer_id: str, asked: OwnerKeyRequest, caller: CurrentCaller, resources: CurrentResources
+) -> None:
+    """Keep the transfer key that the depositor's program wrapped for itself. Once."""
+    wrapped_key = _bytes(asked.wrapped_key, "wrapped_key", WRAPPED_KEY_BYTES)
+    await resources.in_thread(store_owner_key, resources, caller, transfer_id, wrapped_key)
+
+
+@router.get("/transfers/{transfer_id}/key", response_model_exclude_none=True)
+async def get_owner_key(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> OwnerKeyShown:
+    """What the depositor's program finds the transfer key with again, beside its client key."""
+    found = await resources.in_thread(show_owner_key, resources, caller, transfer_id)
+    wrapped_key = None if found.wrapped_key is None else encode(found.wrapped_key)
+    return OwnerKeyShown(owner_part=encode(found.owner_part), wrapped_key=wrapped_key)
+
+
+@router.put("/transfers/{transfer_id}/blobs/{number}", status_code=201)
+async def add_blob(
+    request: Request, transfer_id: str, number: int, caller: CurrentCaller, resources: CurrentResources
+) -> FileCreated:
+    """Stream one sealed file into a transfer. The answer's size is that of the plaintext."""
+    file = sealed_arriving(request, number)
+    size = await deposit_sealed_file(resources, caller, transfer_id=transfer_id, arriving=file)
+    return FileCreated(number=number, size=size)
+
+
+@router.put("/shares/{share_id}/key", status_code=204, response_class=Response)
+async def put_share_key(
+    share_id: str, asked: ShareKeyRequest, caller: CurrentCaller, resources: CurrentResources
+) -> None:
+    """Open a prepared share with the transfer key that the depositor's program wrapped for its recipient. Once."""
+    wrapped_key = _bytes(asked.wrapped_key, "wrapped_key", WRAPPED_KEY_BYTES)
+    link_proof = _bytes(asked.link_proof, "link_proof", KEY_BYTES)
+    await resources.in_thread(open_share, resources, caller, share_id, wrapped_key=wrapped_key, link_proof=link_proof)
+
+
+def _bytes(text: str, member: str, length: int) -> bytes:
+    try:
+        return decode(text, length=length)
+    except MalformedSecret:
+        raise InvalidRequest(f"{member}: {length} bytes, base64url without padding.") from None
