@@ -5,7 +5,10 @@ import re
 
 import pytest
 
-from tests.acceptance.people import add_file, issue, ok, open_transfer, send
+from app.client.sealed_transfer import SealedTransfer
+from app.crypto.encoding import encode
+from app.domain.file_meta import FileMeta
+from tests.acceptance.people import Share, add_file, issue, ok, open_transfer, send
 from tests.browser.reader import Reader, content
 
 MIB = 1 << 20
@@ -241,6 +244,99 @@ def test_what_the_depositor_ends_meanwhile_is_told(site, reader):
     reader.page.reload()
     reader.sees("over")
     assert reader.kept()["records"] == []
+
+
+# --- sealed transfers
+
+
+def seal(site, **files: bytes) -> Share:
+    """Deposit as a sealing program does, and issue a share."""
+    transfer = SealedTransfer.create(site.staff, expires_in="1h", label="Scellé")
+    for name, each in files.items():
+        transfer.add(FileMeta(name, "text/plain"), [each[at : at + MIB] for at in range(0, len(each), MIB)] or [b""])
+    share = transfer.issue("CPAM 75")
+    return Share(transfer.id, encode(transfer.client_key), share.id, share.link.text(), share.password)
+
+
+def test_sealed_files_are_opened_by_the_browser_alone(site, reader, body):
+    """In sealed mode the server sees neither secret nor plaintext: its traffic, its log, its whole data folder."""
+    marker = b"PATIENT DUPONT 1 85 05 78 006 084"
+    site.road.seen.clear()
+    share = seal(site, secret_name=marker * 1000, big=body)
+    reader.open(share)
+    assert reader.page.url == share.link.partition("#")[0]
+    assert "Scellé" in reader.page.inner_text("main")
+    reader.claim(share.password)
+    assert "secret_name" in reader.page.inner_text("#files")
+    assert reader.fetch(0) == marker * 1000
+    assert reader.fetch(1) == body
+    reader.received(1)
+    secret = share.secret.removeprefix("sealed.").encode()
+    seen = {"traffic": bytes(site.road.seen), "log": site.server.log.encode()}
+    seen |= {path.name: data for path, data in site.installation.bytes_at_rest().items()}
+    for where, data in seen.items():
+        assert secret not in data, where
+        assert marker not in data, where
+        assert b"secret_name" not in data, where
+    assert b"link_secret" not in seen["traffic"]
+    reader.finish()
+
+
+@pytest.mark.parametrize("name", ["../../up", "\u202etxt.exe", "NUL", "", "x" * 255])
+def test_hostile_names_of_a_sealed_transfer_are_made_harmless(site, reader, name):
+    """The service cannot refuse what it cannot read; the page does not trust it (lesson 26)."""
+    transfer = SealedTransfer.create(site.staff, expires_in="1h")
+    transfer.add(FileMeta(name, "text/html"), [b"<script>alert(1)</script>"])
+    issued = transfer.issue("CPAM 75")
+    share = Share(transfer.id, "", issued.id, issued.link.text(), issued.password)
+    reader.open(share)
+    reader.claim(share.password)
+    download = reader.start()
+    assert content(download) == b"<script>alert(1)</script>"
+    assert not set("/\\\u202e") & set(download.suggested_filename)
+    assert download.suggested_filename.strip(".")
+
+
+def test_sealed_files_open_in_memory_where_workers_are_off(site, new_reader, body):
+    reader = new_reader("en", service_workers="block")
+    share = seal(site, a=body)
+    reader.open(share)
+    reader.page.locator("#password-error", has_text="less than 256 MB").wait_for()
+    reader.claim(share.password)
+    assert reader.fetch() == body
+    reader.received()
+
+
+def test_a_service_that_denies_the_seal_is_not_believed(site, new_reader):
+    """`#sealed.` is the link's own word: the secret stays here, whatever the answer to the look says."""
+    reader = new_reader("en", service_workers="block")
+    share = seal(site, a=b"x")
+
+    def lie(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"sealed": False})
+
+    reader.page.route("**/look", lie)
+    site.road.seen.clear()
+    reader.open(share)
+    reader.claim(share.password)
+    assert share.secret.removeprefix("sealed.").encode() not in bytes(site.road.seen)
+
+
+def test_a_sealed_share_whose_key_was_swapped_says_so(site, reader):
+    """A server that hands out another wrapped key is found out by the browser; nothing is called downloaded."""
+    share = seal(site, a=b"x")
+
+    def swap(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"wrapped_key": encode(bytes(60))})
+
+    reader.open(share)
+    reader.page.route("**/claim", swap)
+    reader.claim(share.password, "damaged")
+
+
+# --- how little is sent
 
 
 def test_the_page_is_small_until_the_download_starts(site, reader):

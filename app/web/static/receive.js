@@ -86,7 +86,7 @@ async function look({ secret }) {
   const name = state === "claimed" && kept ? "ready" : (VIEW_OF_STATE[state] ?? "busy");
   const when = state === "expired" ? expires_at : used_at;
   expiresAt = expires_at;
-  if (link) link.sealed = sealed;
+  if (link) link.sealed ||= sealed; // the link's word counts: no service may talk us out of it
   show(name, {
     label: label ?? undefined,
     expires: new Date(expires_at),
