@@ -17,7 +17,7 @@ CSP = (
     "frame-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types caducee"
 )
-"""`frame-src`: the download that the service worker answers. The one Trusted Types policy names the worker's address."""
+"""`frame-src`: downloads that the service worker answers. The one Trusted Types policy names the worker's address."""
 
 WORKER = "sw.js"
 WORKER_HEADERS = {

@@ -85,20 +85,25 @@ def damages():
     case = next(case for case in CHUNKED if case["message_length"] == 65_536)
     data, chunk = sealed(case), 16_400
     first, second = data[56 : 56 + chunk], data[56 + chunk : 56 + 2 * chunk]
-    flipped = [bytes([*data[:at], data[at] ^ 1, *data[at + 1 :]]) for at in (0, 23, 24, 55, 56, 56 + chunk, len(data) - 1)]
-    return case, [
-        *flipped,
-        data[:40],
-        data[:56],
-        data[:-16],  # truncated at the end of a chunk: without its last, shorter one
-        data[: -16 - chunk],
-        data[:-1],
-        data + b"x",
-        data + bytes(16),
-        data[:56] + second + first + data[56 + 2 * chunk :],
-        data[:56] + second + data[56 + 2 * chunk :],
-        b"",
+    flipped = [
+        bytes([*data[:at], data[at] ^ 1, *data[at + 1 :]]) for at in (0, 23, 24, 55, 56, 56 + chunk, len(data) - 1)
     ]
+    return (
+        case,
+        [
+            *flipped,
+            data[:40],
+            data[:56],
+            data[:-16],  # truncated at the end of a chunk: without its last, shorter one
+            data[: -16 - chunk],
+            data[:-1],
+            data + b"x",
+            data + bytes(16),
+            data[:56] + second + first + data[56 + 2 * chunk :],
+            data[:56] + second + data[56 + 2 * chunk :],
+            b"",
+        ],
+    )
 
 
 def test_whatever_is_altered_truncated_extended_or_swapped_fails(modules):

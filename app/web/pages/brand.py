@@ -1,6 +1,6 @@
 """A hospital's own colour on the recipient's page, made readable: WCAG 2.2 asks for a contrast of 4.5 to 1.
 
-The colour is kept where it can be, and else darkened on the light page and lightened on the dark one until it can be read.
+The colour is kept where it can be, else darkened on the light page and lightened on the dark one until it can be read.
 """
 
 from __future__ import annotations

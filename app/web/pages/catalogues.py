@@ -1,6 +1,6 @@
 """The sentences of the recipient's page, in French and English: babel catalogues, read as they are written.
 
-`{name}` in a sentence is filled in by the page's script. French spacing before `: ; ? !` and inside `« »` is added here.
+`{name}` in a sentence is filled in by the page's script. French spacing before `: ; ? !` and in `« »` is added here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
+from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
 LANGUAGES = ("fr", "en")
@@ -24,11 +25,8 @@ def catalogue(language: str) -> Sentences:
     """Every sentence in `fr` or `en`."""
     source = files("app").joinpath("locale", language, "LC_MESSAGES", "recipient.po")
     with source.open("rb") as file:
-        messages = [message for message in read_po(file, locale=language, abort_invalid=True) if message.id]
-    return {
-        message.id[0] if message.pluralizable else message.id: _written(message.string, language)
-        for message in messages
-    }
+        messages = read_po(file, locale=language, abort_invalid=True)
+    return dict(_entry(message, language) for message in messages if message.id)
 
 
 def catalogue_json(language: str) -> bytes:
@@ -44,10 +42,10 @@ def sentence(language: str, key: str) -> str:
     return text
 
 
-def _written(text: str | tuple[str, ...], language: str) -> str | list[str]:
-    if isinstance(text, tuple):
-        return [_spaced(form, language) for form in text]
-    return _spaced(text, language)
+def _entry(message: Message, language: str) -> tuple[str, str | list[str]]:
+    key = message.id if isinstance(message.id, str) else message.id[0]
+    text = message.string or ""
+    return key, _spaced(text, language) if isinstance(text, str) else [_spaced(form, language) for form in text]
 
 
 def _spaced(text: str, language: str) -> str:
