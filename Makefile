@@ -13,7 +13,7 @@ COMPILE  = $(UV) pip compile pyproject.toml --quiet --universal --python-version
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo drill test test-fast acceptance coverage lint types format bench docs pins clean
+.PHONY: help setup run demo drill test test-fast acceptance coverage lint types screenshots format bench docs pins clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ types: ## the types of the recipient's page
 $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
 	@npm ci --silent --prefix $(PAGE)
 	@touch $@
+
+screenshots: $(STAMP) ## take the pictures in docs/images anew
+	$(BIN)/python -m tests.browser.screenshots
 
 format: $(STAMP) ## rewrite the code as `make lint` wants it
 	$(BIN)/ruff check --fix-only .

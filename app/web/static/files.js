@@ -73,6 +73,7 @@ function rowOf(file, name) {
 function settle(row) {
   const button = part(row.element, "button");
   put(button, row.file.received ? "download_again" : "download");
+  button.classList.toggle("plain", row.file.received === true);
   button.hidden = false;
   part(row.element, ".file-received").hidden = !row.file.received;
   part(row.element, ".file-progress").hidden = true;

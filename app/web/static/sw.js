@@ -7,6 +7,8 @@
  */
 
 const PREFIX = "/s/save/";
+/** How many pieces of 1 MiB wait here, so that the page works while the browser writes. */
+const PIECES_AHEAD = 4;
 
 /** @typedef {{name: string, size: number, port: MessagePort}} Announced */
 
@@ -60,25 +62,24 @@ function streamed(port) {
   let finish = () => {};
   /** @type {Promise<void>} */
   const over = new Promise((resolve) => (finish = resolve));
-  const stream = new ReadableStream({
-    pull: (controller) =>
-      new Promise((resolve) => {
-        port.onmessage = ({ data }) => {
-          if (data instanceof Uint8Array) {
-            controller.enqueue(data);
-            return resolve();
-          }
-          if (data === "end") controller.close();
-          else controller.error(new Error("cut"));
-          finish();
-          return resolve();
-        };
-        port.postMessage("more");
-      }),
+  const source = {
+    pull: (/** @type {ReadableStreamDefaultController} */ controller) =>
+      /** @type {Promise<void>} */ (
+        new Promise((resolve) => {
+          port.onmessage = ({ data }) => {
+            if (data instanceof Uint8Array) controller.enqueue(data);
+            else if (data === "end") controller.close();
+            else controller.error(new Error("cut"));
+            if (!(data instanceof Uint8Array)) finish();
+            resolve();
+          };
+          port.postMessage("more");
+        })
+      ),
     cancel: () => {
       port.postMessage("cancelled");
       finish();
     },
-  });
-  return { stream, over };
+  };
+  return { stream: new ReadableStream(source, { highWaterMark: PIECES_AHEAD }), over };
 }
