@@ -53,7 +53,7 @@ def check_after_restart(installation: Installation, token: str, seen: Seen) -> N
         if seen.share is not None and not seen.claimed:
             answer = try_claim(http, seen.share)
             assert answer.status_code in {httpx.codes.OK, httpx.codes.GONE}, answer.text
-        if seen.claimed:
+        if seen.share is not None and seen.claimed:
             assert try_claim(http, seen.share).status_code == httpx.codes.GONE, "served twice"
         for (transfer,) in installation.rows("SELECT id FROM transfers WHERE verified_at IS NULL"):
             http.delete(f"/api/v1/transfers/{transfer}")

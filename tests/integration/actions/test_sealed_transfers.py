@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -380,6 +381,25 @@ def test_a_sealed_name_of_the_wrong_length_is_refused(resources, caller, transfe
 def test_a_sealed_name_of_the_greatest_length_is_taken(resources, caller, transfer):
     run(deposit_sealed(resources, caller, transfer, sealed_meta=bytes(sealed_size(MAX_JSON_BYTES))))
     assert len(file_rows(resources, transfer.id)[0].sealed_meta or b"") == sealed_size(MAX_JSON_BYTES)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_memory_does_not_grow_with_the_file(resources, caller, transfer):
+    """48 MiB pass through in less memory than a few of the pieces take."""
+    plain = 48 * 1024 * 1024
+    whole, rest = divmod(sealed_size(plain), 65_536)
+
+    async def coming():
+        for _ in range(whole):
+            yield bytes(65_536)
+        yield bytes(rest)
+
+    tracemalloc.start()
+    size = run(deposit_sealed(resources, caller, transfer, coming(), sealed_meta=bytes(90)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size == plain
+    assert peak < 3 << 20, f"{peak} bytes"
 
 
 # The same guards as for plain deposits

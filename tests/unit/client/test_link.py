@@ -8,9 +8,8 @@ import pytest
 from app.client.link import Link
 from app.crypto.encoding import encode
 from app.crypto.errors import MalformedSecret
-from app.crypto.token import new_id, new_secret
 
-ID, SECRET = new_id(), new_secret()
+ID, SECRET = encode(bytes(range(16))), bytes(range(32))
 
 
 @pytest.mark.parametrize("sealed", [True, False])

@@ -129,7 +129,7 @@ def test_the_wraps_are_bound_to_their_transfer_and_share():
     share = new_id()
     for_share = sealing.wrap_for_share(KEY, link_secret=secret, server_part=part, transfer_id=TRANSFER, share_id=share)
     for_owner = sealing.wrap_for_owner(KEY, client_key=client_key, owner_part=part, transfer_id=TRANSFER)
-    right = {"link_secret": secret, "server_part": part, "transfer_id": TRANSFER, "share_id": share}
+    right: dict[str, Any] = {"link_secret": secret, "server_part": part, "transfer_id": TRANSFER, "share_id": share}
     assert sealing.unwrap_for_share(for_share, **right) == KEY
     for wrong in ({"share_id": new_id()}, {"transfer_id": new_id()}, {"link_secret": part}, {"server_part": secret}):
         with pytest.raises(CannotDecrypt):
