@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import Self
 
+import httpx
 import pytest
 
 from tests.acceptance.people import send
@@ -19,11 +21,11 @@ TAB_BYTES = 500 * MIB
 
 
 @pytest.fixture(scope="module")
-def direct(tmp_path_factory) -> Iterator[tuple]:
+def direct(tmp_path_factory) -> Iterator[httpx.Client]:
     """A service without a road before it, which would be what is measured."""
     installation = Installation(tmp_path_factory.mktemp("direct"))
     with installation.serving() as server, server.http(installation.token()) as staff:
-        yield server, staff
+        yield staff
 
 
 class Memory:
@@ -33,7 +35,7 @@ class Memory:
         self.peak = 0
         self._over = threading.Event()
 
-    def __enter__(self) -> "Memory":
+    def __enter__(self) -> Self:
         threading.Thread(target=self._watch, daemon=True).start()
         return self
 
@@ -47,11 +49,8 @@ class Memory:
 
 def tabs() -> list[int]:
     """Renderer processes that descend from this one."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and b"--type=renderer" in read(folder / "cmdline") and mine(int(folder.name)):
-            found.append(int(folder.name))
-    return found
+    pids = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
+    return [pid for pid in pids if b"--type=renderer" in read(Path(f"/proc/{pid}/cmdline")) and mine(pid)]
 
 
 def mine(pid: int) -> bool:
@@ -73,7 +72,7 @@ def read(path: Path) -> bytes:
 @pytest.mark.timeout(600)
 def test_a_gibibyte_streams_through_a_tab_of_bounded_memory(direct, browser):
     """At 100 MiB/s or more, decrypted in the browser; the bytes are right."""
-    server, staff = direct
+    staff = direct
     block = os.urandom(MIB)
     expected = sha256()
     for _ in range(1024):
@@ -99,8 +98,8 @@ def test_a_gibibyte_streams_through_a_tab_of_bounded_memory(direct, browser):
 
 @pytest.mark.acceptance
 def test_the_password_can_be_typed_within_300_milliseconds(direct, browser):
-    """On loopback, from the click on the link to a page that takes the password; the best of five, as others work too."""
-    _, staff = direct
+    """On loopback, from the click on the link to a page that takes the password; the best of five."""
+    staff = direct
     share = send(staff)
     taken = []
     for _ in range(5):
