@@ -16,6 +16,7 @@ const TAG_BYTES = 16;
 const SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES;
 const SALT_BYTES = 24;
 const COMMITMENT_BYTES = 32;
+const HEADER_BYTES = SALT_BYTES + COMMITMENT_BYTES;
 const NONCE_BYTES = 12;
 const KEY_BYTES = 32;
 const LABEL = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0";
@@ -54,12 +55,14 @@ export function metaContext(transferId, number) {
 export async function* opened(transferKey, context, ciphertext) {
   const reader = new ExactReader(ciphertext);
   try {
-    const fileKey = await openFileKey(transferKey, context, await reader.upTo(SALT_BYTES + COMMITMENT_BYTES));
+    const fileKey = await openFileKey(transferKey, context, await reader.fill(new Uint8Array(HEADER_BYTES)));
+    // One buffer for all pieces: WebCrypto copies what it is given before `decrypt` comes back with its promise.
+    const buffer = new Uint8Array(PIECE_CHUNKS * SEALED_CHUNK_BYTES);
     /** @type {Promise<Bytes>[]} */
     const ahead = [];
     for (let first = 0, more = true; more; first += PIECE_CHUNKS) {
-      const sealed = await reader.upTo(PIECE_CHUNKS * SEALED_CHUNK_BYTES);
-      more = sealed.length === PIECE_CHUNKS * SEALED_CHUNK_BYTES;
+      const sealed = await reader.fill(buffer);
+      more = sealed.length === buffer.length;
       if (!more && sealed.length % SEALED_CHUNK_BYTES < TAG_BYTES) throw new Damaged("truncated");
       const piece = openPiece(fileKey, first, sealed);
       piece.catch(() => {}); // it is looked at below, in order; until then it is nobody's unhandled failure
@@ -97,7 +100,7 @@ export async function openedWhole(transferKey, context, sealed) {
  * @returns {Promise<FileKey>}
  */
 async function openFileKey(transferKey, context, header) {
-  if (header.length < SALT_BYTES + COMMITMENT_BYTES) throw new Damaged("truncated");
+  if (header.length < HEADER_BYTES) throw new Damaged("truncated");
   const info = joined(ascii(LABEL), header.subarray(0, SALT_BYTES), ascii(context));
   const stream = await expanded(transferKey, info, KEY_BYTES + NONCE_BYTES + COMMITMENT_BYTES);
   const commitment = stream.subarray(KEY_BYTES + NONCE_BYTES);
@@ -127,7 +130,7 @@ async function expanded(key, info, length) {
  * Decrypt the chunks of a piece, all at once.
  * @param {FileKey} fileKey
  * @param {number} first number of the first chunk
- * @param {Bytes} sealed
+ * @param {Bytes} sealed may be used for something else once this has come back with its promise
  * @returns {Promise<Bytes>}
  */
 async function openPiece({ key, baseNonce }, first, sealed) {
@@ -159,7 +162,7 @@ function nonceOf(baseNonce, number) {
   return nonce;
 }
 
-/** Pieces of any length in, pieces of the length asked for out; shorter ones only at the end. */
+/** Pieces of any length in, whole buffers out; a shorter one only at the end. */
 class ExactReader {
   /** @param {AsyncIterable<Uint8Array>} pieces */
   constructor(pieces) {
@@ -169,24 +172,24 @@ class ExactReader {
   }
 
   /**
-   * @param {number} length
+   * Fill a buffer, and answer the part of it that was filled.
+   * @param {Bytes} buffer
    * @returns {Promise<Bytes>}
    */
-  async upTo(length) {
-    const taken = new Uint8Array(length);
+  async fill(buffer) {
     let filled = 0;
-    while (filled < length) {
+    while (filled < buffer.length) {
       if (this.rest.length === 0) {
         const next = await this.pieces.next();
         if (next.done) break;
         this.rest = next.value;
       }
-      const part = this.rest.subarray(0, length - filled);
-      taken.set(part, filled);
+      const part = this.rest.subarray(0, buffer.length - filled);
+      buffer.set(part, filled);
       filled += part.length;
       this.rest = this.rest.subarray(part.length);
     }
-    return taken.subarray(0, filled);
+    return buffer.subarray(0, filled);
   }
 
   async cancel() {

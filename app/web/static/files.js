@@ -93,9 +93,19 @@ async function fetchRow(row) {
   } catch (error) {
     await failed(row, error);
   } finally {
+    const followed = row.element.contains(document.activeElement);
     row.running = false;
     settle(row);
+    if (followed) nextStep(row).focus();
   }
+}
+
+/** Where the reader goes on who followed a download: its own button after a failure, else what is to be done next.
+ * @param {Row} row
+ */
+function nextStep({ file, element }) {
+  const next = file.received ? rows.find((row) => !row.file.received && !row.running)?.element : element;
+  return next ? part(next, "button") : byId("finish");
 }
 
 // --- decrypted here
@@ -160,8 +170,10 @@ function progressOf({ file, name, element }) {
   const told = part(element, ".file-told");
   let [done, announced, cutNow] = [0, 0, false];
   const speed = new Speed();
+  const followed = document.activeElement === part(element, "button");
   part(element, "button").hidden = true;
   part(element, ".file-progress").hidden = false;
+  if (followed) part(element, ".file-progress").focus(); // the button is gone: the focus must not be
   part(element, ".file-received").hidden = true;
   bar.setAttribute("aria-labelledby", `file-${file.number}`);
   bar.value = 0;
@@ -229,7 +241,6 @@ async function received(row, told) {
   put(part(row.element, ".file-received"), holder.claim.key ? "file_received" : "file_started");
   await holder.moved();
   status("files", told, { name: row.name });
-  if (rows.every(({ file }) => file.received) && holder.claim.key) byId("finish").focus();
 }
 
 /**
