@@ -212,7 +212,9 @@ def test_where_workers_are_off_the_browser_downloads_by_itself(site, new_reader,
     reader.sees("files")
     assert "deux.bin" in reader.page.inner_text("#files")
     assert reader.fetch(1) == body[:MIB]
-    assert "deux" not in str(reader.kept())
+    kept = reader.kept()
+    assert "deux" not in str(kept)
+    assert '"token":""' in kept["records"][0], "the cookie, which no script can read, is the only right"
     reader.finish()
 
 

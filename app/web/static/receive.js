@@ -212,7 +212,10 @@ async function open(claim, told) {
   const names = await Promise.all(claim.files.map((file, index) => told?.[index] ?? nameOf(claim, file)));
   const safe = names.map((name, index) => safeName(name, claim.files[index].number));
   const moved = async () => {
-    if (kept) await keep((kept = { ...kept, claim, until: Date.now() + CLAIM_WINDOW_MS }));
+    if (!kept) return;
+    const token = claim.key ? kept.token : ""; // where a cookie that scripts cannot read is the right, it stays the only one
+    kept = { ...kept, token, claim, until: Date.now() + CLAIM_WINDOW_MS };
+    await keep(kept);
   };
   await moved();
   showFiles({ claim, token: kept?.token ?? "", worker: await worker, moved, end }, safe);
