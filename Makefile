@@ -6,13 +6,14 @@ STAMP   := $(VENV)/.setup-done
 PYTHON  ?=
 WORKERS ?= auto
 ARGS    ?=
+PAGE    := tests/browser
 UV      ?= $(BIN)/uv
 COMPILE  = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo drill test test-fast acceptance coverage lint format bench docs pins clean
+.PHONY: help setup run demo drill test test-fast acceptance coverage lint types screenshots format bench docs pins clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,7 +67,23 @@ lint: $(STAMP) ## style, types, layers, dependencies, house rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	@$(MAKE) --no-print-directory types
 	$(BIN)/python -m pytest -q tests/unit/test_house_rules.py tests/unit/test_dockerfile.py
+
+# npm is needed for this alone: TypeScript reads the types in the page's comments; nothing is built.
+types: ## the types of the recipient's page
+	@if command -v npm >/dev/null; then \
+	  $(MAKE) --no-print-directory $(PAGE)/node_modules/.package-lock.json && \
+	  for project in tsconfig tsconfig.worker; do $(PAGE)/node_modules/.bin/tsc -p $(PAGE)/$$project.json || exit 1; done; \
+	elif [ "$$CADUCEE_REQUIRE_ALL" = 1 ]; then echo "NO NPM HERE: the page's types cannot be checked" >&2; exit 1; \
+	else echo "NO NPM HERE: the types of the recipient's page were NOT checked" >&2; fi
+
+$(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
+	@npm ci --silent --prefix $(PAGE)
+	@touch $@
+
+screenshots: $(STAMP) ## take the pictures in docs/images anew
+	$(BIN)/python -m tests.browser.screenshots
 
 format: $(STAMP) ## rewrite the code as `make lint` wants it
 	$(BIN)/ruff check --fix-only .

@@ -42,6 +42,11 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
+LOGO_SUFFIXES = (".svg", ".png")
+LOGO_MAX_BYTES = 32 * 1024
+"""So that the page stays small (docs/performance.md)."""
+
+
 class Settings(BaseSettings):
     """The service's settings. Field names are the variables' names without `CADUCEE_`, in lower case."""
 
@@ -77,6 +82,8 @@ class Settings(BaseSettings):
 
     organisation: str = ""
     contact: str = ""
+    brand_colour: str = Field(default="", pattern=r"^(#[0-9a-fA-F]{6})?$")
+    brand_logo: Path | None = None
     purposes: Listed = ()
 
     argon2_time: int = 3
@@ -98,6 +105,15 @@ class Settings(BaseSettings):
     def _folder(cls, value: str | None) -> str | None:
         if value is not None and "://" in value:
             raise ValueError("only folders are offered yet")
+        return value
+
+    @field_validator("brand_logo")
+    @classmethod
+    def _small_image(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        if value.suffix not in LOGO_SUFFIXES or not value.is_file() or value.stat().st_size > LOGO_MAX_BYTES:
+            raise ValueError(f"a file {' or '.join(LOGO_SUFFIXES)} of at most {LOGO_MAX_BYTES} bytes is needed")
         return value
 
     @field_validator("public_url", "staff_url")
@@ -148,6 +164,11 @@ class Settings(BaseSettings):
     def signing_dir(self) -> Path:
         """Where the log's signing key lies."""
         return self.keys_dir or self.data_dir / "keys"
+
+    @property
+    def logo_name(self) -> str:
+        """The name under which the house's logo is served; empty without one."""
+        return f"logo{self.brand_logo.suffix}" if self.brand_logo else ""
 
     @property
     def recipients_origin(self) -> str:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Annotated
 
 import typer
 
 from app.actions.examine import Finding, Level, examine
 from app.actions.reconcile import Look, reconcile
+from app.settings import Settings
 from app.terminal.console import REFUSED, AsJson, put_json, put_table
 from app.terminal.opened import opened
+from app.web.pages.assets import everything_served
 
 
 def doctor(
     *,
     reconcile_: Annotated[bool, typer.Option("--reconcile", help="Destroy what belongs to nothing.")] = False,
+    assets: Annotated[bool, typer.Option("--assets", help="Print the SHA-256 of what recipients are served.")] = False,
     confirm: Annotated[bool, typer.Option("--confirm", help="So many orphans are right: destroy them.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Examine the installation. Exit 1 when something is wrong; advice alone exits 0."""
+    if assets:
+        _put_hashes(Settings(), as_json=as_json)
+        return
     with opened() as resources:
         findings = examine(resources)
         if reconcile_ or confirm:
@@ -40,3 +47,13 @@ def _orphans(look: Look) -> Finding:
 
 def _row(finding: Finding) -> tuple[str, str, str]:
     return (finding.level.value, finding.check, finding.said)
+
+
+def _put_hashes(settings: Settings, *, as_json: bool) -> None:
+    """What an agency compares with the page it gets: the bytes by their address, in the order of `sha256sum`."""
+    hashes = {address: sha256(content).hexdigest() for address, content in everything_served(settings)}
+    if as_json:
+        put_json([{"address": address, "sha256": digest} for address, digest in hashes.items()])
+    else:
+        for address, digest in hashes.items():
+            typer.echo(f"{digest}  {address}")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
-from html import escape
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.settings import Settings
-from app.web.pages.texts import TEXTS
+from app.web.pages.catalogues import sentence
 
-_NO_BREAK = "\u00a0"
-_SLOT = re.compile(r"\{([a-z]+)\}")
 _ENVIRONMENT = Environment(
     loader=PackageLoader("app.web", "pages"),
     autoescape=True,
@@ -24,44 +19,30 @@ _ENVIRONMENT = Environment(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    """A text that is HTML already; the template's escaping honours `__html__`."""
-
-    html: str
-
-    def __html__(self) -> str:
-        return self.html
-
-
+@cache
 def render_recipient_page(settings: Settings, language: str) -> str:
     """The page in `fr` or `en`, as HTML. What belongs to one share is put in by the page's script."""
-    return _page(
+
+    def say(key: str) -> str:
+        """A sentence; one with places to fill is left to the script."""
+        text = sentence(language, key)
+        return "" if "{" in text else text
+
+    return _ENVIRONMENT.get_template("receive.html").render(
+        say=say,
         language=language,
+        other="en" if language == "fr" else "fr",
         organisation=settings.organisation,
         contact=settings.contact,
+        logo=settings.logo_name,
         origin=settings.recipients_origin,
-        window=_minutes(settings.claim_window),
+        window_seconds=round(settings.claim_window.total_seconds()),
+        modules=_modules(),
     )
 
 
 @cache
-def _page(*, language: str, organisation: str, contact: str, origin: str, window: str) -> str:
-    def say(name: str) -> _Sentence:
-        return _sentence(getattr(TEXTS[name], language), window=window, french=language == "fr")
-
-    template = _ENVIRONMENT.get_template("receive.html")
-    return template.render(say=say, language=language, organisation=organisation, contact=contact, origin=origin)
-
-
-def _sentence(text: str, *, window: str, french: bool) -> _Sentence:
-    """A text as HTML: the window put in, other names in braces as empty elements for the script to fill."""
-    spaced = re.sub(r"(?<=«) | (?=[:;?!»])", _NO_BREAK, text) if french else text
-    html = escape(spaced).replace("{window}", window)
-    return _Sentence(_SLOT.sub(r'<span data-slot="\1"></span>', html))
-
-
-def _minutes(span: timedelta) -> str:
-    """A span in whole minutes; the word is the same in both languages."""
-    count = max(1, round(span.total_seconds() / 60))
-    return f"{count}{_NO_BREAK}minute{'s' if count > 1 else ''}"
+def _modules() -> list[str]:
+    """The page's scripts, so that the browser asks for all of them at once."""
+    names = [place.name for place in files("app.web").joinpath("static").iterdir() if place.name.endswith(".js")]
+    return sorted(name for name in names if name not in {"receive.js", "sw.js"})

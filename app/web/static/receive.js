@@ -1,28 +1,33 @@
 /**
- * The recipient's page: read the link, look at the share, claim it with the password, hand out the files, say that all
- * has arrived. The file reads in that order.
+ * The recipient's page: read the link, look at the share, claim it with the password, and hand over to the files.
  *
- * Every sentence stands in the page, in the reader's language; this script shows and fills them, and builds no markup.
- *
- * What a tab must remember to survive a lost answer or a reload lies in its sessionStorage: before the claim, the
- * link's secret and the claim token chosen here; after it, the claim's id and its files. The right to fetch is then
- * the claim's HttpOnly cookie.
+ * The link's secret lives in this script's memory only: it leaves the address bar at once and is never sent, except by
+ * browsers without service workers, for transfers that are not sealed (docs/recipient-page.md).
  */
 
-const LANGUAGE = document.documentElement.lang;
-/** The reader's own variety of the page's language, for dates and numbers. */
-const LOCALE = navigator.languages.find((tag) => tag.split("-")[0] === LANGUAGE) ?? LANGUAGE;
-const SHARE_ID = location.pathname.split("/").at(-1);
+import * as api from "./api.js";
+import { metaContext, openedWhole } from "./chunked.js";
+import { fromBase64url, toBase64url } from "./encoding.js";
+import { busy, showFiles } from "./files.js";
+import { currentLanguage, speak } from "./language.js";
+import { safeName } from "./names.js";
+import { readPassword } from "./password.js";
+import { begin, forget, keep, recall } from "./remembered.js";
+import { saver } from "./saving.js";
+import { alone, byId, fill, notice, retell, show, status, viewOf } from "./view.js";
+import { linkProof, openShare } from "./wrapping.js";
+
+/** @typedef {import("./encoding.js").Bytes} Bytes */
+/** @typedef {import("./remembered.js").Kept} Kept */
+/** @typedef {import("./remembered.js").KeptClaim} KeptClaim */
+
+const SHARE_ID = location.pathname.split("/").at(-1) ?? "";
 const ID_FORM = /^[A-Za-z0-9_-]{22}$/;
-const SECRET_FORM = /^[A-Za-z0-9_-]{43}$/;
-const SEALED_PREFIX = "sealed.";
-const ANSWER_WITHIN_MS = 60_000;
+const LINK_FORM = /^(sealed\.)?([A-Za-z0-9_-]{43})$/;
+const CLAIM_WINDOW_MS = Number(document.body.dataset.window) * 1000;
+const WATCH_EVERY_MS = 15_000;
 
-/** What the password may be written with and is dropped: as `normalise` in app/crypto/password.py. */
-const FILLER = /[\s\p{Z}\p{Pd}\p{Cf}\u2212]/gu;
-const PASSWORD_CHARS = 16;
-const CROCKFORD = /^[0-9A-HJKMNP-TV-Z]$/;
-
+/** @type {Record<string, string>} */
 const VIEW_OF_STATE = {
   issued: "ready",
   claimed: "used",
@@ -32,377 +37,244 @@ const VIEW_OF_STATE = {
   locked: "locked",
   expired: "expired",
 };
-const VIEW_OF_CODE = { share_not_found: "unknown", share_expired: "expired", offline: "offline" };
+/** @type {Record<string, string>} */
+const VIEW_OF_CODE = {
+  share_not_found: "unknown",
+  share_expired: "expired",
+  offline: "offline",
+  locked_down: "stopped",
+  clock_not_trusted: "stopped",
+};
 /** Refusals of a claim after which a look tells more. */
-const ENDED = new Set([
-  "share_used",
-  "share_withdrawn",
-  "share_expired",
-  "share_locked",
-  "share_not_found",
-  "transfer_is_sealed",
-]);
+const ENDED = new Set(["share_used", "share_withdrawn", "share_expired", "share_locked", "share_not_found"]);
 
-let memory = {};
+/** @type {{secret: Bytes, sealed: boolean} | null} */
+let link = null;
+/** @type {Kept | null} */
+let kept = null;
+/** @type {Promise<ServiceWorker | null>} */
+let worker = Promise.resolve(null);
+let expiresAt = "";
 
 // --- 1. the link
 
 async function start() {
-  const fragment = takeFragment();
-  memory = recall();
-  if (memory.claim) return resume(memory.claim);
-  if (memory.end) return show(memory.end);
-  if (fragment.startsWith(SEALED_PREFIX)) return show("sealed");
-  if (fragment && !SECRET_FORM.test(fragment)) return show("incomplete");
-  if (fragment && fragment !== memory.secret) remember({ secret: fragment });
-  if (!memory.secret) return show("incomplete");
+  link = takeLink() ?? link;
+  kept = await recall(SHARE_ID);
+  if (kept?.claim) return resume(kept.claim);
+  if (!link) return show("incomplete");
   if (!ID_FORM.test(SHARE_ID)) return show("unknown");
-  return look();
+  return look(link);
 }
 
-/** The link's fragment, taken out of the address bar and the history. Mail programs add a full stop or a bracket. */
-function takeFragment() {
+/** The link's secret, taken out of the address bar and the history. Mail programs add a full stop or a bracket. */
+function takeLink() {
   const fragment = location.hash.slice(1).replace(/[^A-Za-z0-9_-]+$/, "");
-  if (location.hash) history.replaceState(null, "", location.pathname);
-  return fragment;
+  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+  const read = LINK_FORM.exec(fragment);
+  return read && { sealed: read[1] !== undefined, secret: fromBase64url(read[2]) };
 }
 
 // --- 2. the look
 
-async function look() {
+/** @param {{secret: Bytes, sealed: boolean}} seen */
+async function look({ secret }) {
   show("loading");
-  const answer = await post(`/api/v1/shares/${SHARE_ID}/look`, { link_proof: await linkProof(memory.secret) });
+  const answer = await api.look(SHARE_ID, await linkProof(secret));
   if (!answer.ok) return show(VIEW_OF_CODE[answer.code] ?? "busy");
-  const seen = answer.data;
-  const name = viewToShow(seen);
-  const view = show(name, {
-    again: seen.state === "claimed" && " ",
-    label: seen.label,
-    expires: moment(seen.expires_at),
-    attempts: String(seen.attempts_left),
-    when: seen.state === "expired" ? moment(seen.expires_at) : seen.used_at && moment(seen.used_at),
+  const { state, label, expires_at, sealed, attempts_left, used_at } = answer.data;
+  const name = state === "claimed" && kept ? "ready" : (VIEW_OF_STATE[state] ?? "busy");
+  const when = state === "expired" ? expires_at : used_at;
+  expiresAt = expires_at;
+  if (link) link.sealed ||= sealed; // the link's word counts: no service may talk us out of it
+  show(name, {
+    label: label ?? undefined,
+    expires: new Date(expires_at),
+    attempts: attempts_left,
+    when: when && new Date(when),
   });
-  if (name === "ready" && !navigator.cookieEnabled) {
-    notice(view, "no_cookies");
-    view.querySelector("[type=submit]").disabled = true;
-  }
+  if (name !== "ready") return forget(SHARE_ID);
+  byId("again").hidden = state !== "claimed";
+  worker = saver();
+  return warnWithoutWorker(sealed);
 }
 
-/** The state's view. A share claimed while this tab holds a token was claimed by this tab, as far as it can know. */
-function viewToShow({ state, sealed }) {
-  if (state === "claimed" && memory.token) return "ready";
-  if (state === "issued" && sealed) return "sealed";
-  return VIEW_OF_STATE[state] ?? "busy";
+/** @param {boolean} sealed */
+async function warnWithoutWorker(sealed) {
+  if ((await worker) === null) warn(sealed ? "no_worker" : navigator.cookieEnabled ? null : "no_cookies");
 }
 
-/** What proves the link without giving its secret away (design, section 4). */
-async function linkProof(secret) {
-  const key = await crypto.subtle.importKey("raw", fromBase64url(secret), "HKDF", false, ["deriveBits"]);
-  const info = new TextEncoder().encode("caducee/v1 link proof");
-  const parameters = { name: "HKDF", hash: "SHA-512", salt: new Uint8Array(), info };
-  return toBase64url(new Uint8Array(await crypto.subtle.deriveBits(parameters, key, 256)));
+/** @param {string | null} key */
+function warn(key) {
+  if (key) notice("ready", key);
 }
 
 // --- 3. the claim
 
-const claimForm = document.getElementById("claim");
-const passwordField = document.getElementById("password");
+const passwordField = /** @type {HTMLInputElement} */ (byId("password"));
 
-claimForm.addEventListener("submit", (event) => {
+byId("claim").addEventListener("submit", (event) => {
   event.preventDefault();
-  alone(claim);
+  void alone(claim);
 });
 passwordField.addEventListener("input", () => complain(null));
 
 async function claim() {
-  const password = checkedPassword(passwordField.value);
-  if (password === null) return;
-  // Chosen and kept before the first try: if the answer is lost, the same claim gets it again.
-  remember({ token: memory.token ?? toBase64url(crypto.getRandomValues(new Uint8Array(32))) });
+  const read = readPassword(passwordField.value);
+  if ("problem" in read) return complain(read.problem, read.values);
+  if (!link) return show("incomplete");
   complain(null);
   status("ready", "opening");
-  const body = { link_secret: memory.secret, password, claim_token: memory.token };
-  const answer = await post(`/api/v1/shares/${SHARE_ID}/claim`, body);
+  const byProof = link.sealed || (await worker) !== null;
+  const token = toBase64url(crypto.getRandomValues(new Uint8Array(32)));
+  kept = await begin({ shareId: SHARE_ID, token, byProof, until: Date.parse(expiresAt), claim: null });
+  if (kept.claim) return resume(kept.claim);
+  const proven = kept.byProof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
+  const answer = await api.claim(SHARE_ID, { ...proven, password: read.password, claim_token: kept.token });
   status("ready", null);
-  if (answer.ok) return claimed(answer.data);
-  if (ENDED.has(answer.code) || answer.data?.attempts_left === 0) {
-    remember({ token: undefined }); // it was not ours that won
-    return look();
+  if (answer.ok) return claimed(answer.data, link.secret);
+  return refused(answer);
+}
+
+/** @param {api.Answer} answer */
+async function refused({ code, data }) {
+  if (ENDED.has(code) || data?.attempts_left === 0) {
+    await forget(SHARE_ID); // it was not ours that won
+    kept = null;
+    return link ? look(link) : show("incomplete");
   }
-  if (answer.code === "wrong_password") return refused(answer.data.attempts_left);
-  return complain(answer.code === "offline" ? "claim_offline" : "claim_busy");
-}
-
-/** The password in its one spelling, or null once the reader was told what is wrong with it. */
-function checkedPassword(typed) {
-  const kept = typed.replace(FILLER, "");
-  // Before toUpperCase, which makes ASCII letters of some foreign ones.
-  const ascii = [...kept].map((character) => (character <= "\x7e" ? character.toUpperCase() : character));
-  const read = ascii.map((character) => ({ O: "0", I: "1", L: "1" })[character] ?? character);
-  const alien = read.findIndex((character) => !CROCKFORD.test(character));
-  if (!kept) complain("password_empty");
-  else if (alien >= 0) complain("password_alien", { character: [...kept][alien] });
-  else if (read.length !== PASSWORD_CHARS) complain("password_length", { typed: String(read.length) });
-  else return read.join("");
-  return null;
-}
-
-function refused(attemptsLeft) {
-  fill(viewOf("ready"), { attempts: String(attemptsLeft) });
-  complain("wrong_password", { count: attemptsLeft });
+  if (code in VIEW_OF_CODE && code !== "offline") return show(VIEW_OF_CODE[code]);
+  if (code !== "wrong_password") return complain(code === "offline" ? "claim_offline" : "claim_busy");
+  fill(viewOf("ready"), { attempts: data.attempts_left });
+  complain("wrong_password", { count: data.attempts_left });
   passwordField.select();
 }
 
-/** Say what is wrong with the password, at its field; null takes it back. */
-function complain(name, values) {
-  notice(viewOf("ready"), name, values);
-  passwordField.setAttribute("aria-invalid", String(name !== null));
-  if (name !== null) passwordField.focus();
+/**
+ * Say what is wrong with the password, at its field; null takes it back.
+ * @param {string | null} key
+ * @param {import("./language.js").Values} [values]
+ */
+function complain(key, values) {
+  notice("ready", key, values);
+  passwordField.setAttribute("aria-invalid", String(key !== null));
+  if (key !== null) passwordField.focus();
 }
 
-function claimed(answer) {
+/**
+ * @param {any} answer
+ * @param {Bytes} linkSecret
+ */
+async function claimed(answer, linkSecret) {
   passwordField.value = "";
-  const files = answer.files.map(({ number, size, name }) => ({ number, size, name, started: false }));
-  forget();
-  remember({ claim: { id: answer.claim_id, expires_at: answer.expires_at, files } });
-  showFiles(memory.claim);
+  const { claim_id: id, transfer_id: transferId, expires_at, files, server_part, wrapped_key } = answer;
+  const key = server_part
+    ? await openShare({
+        linkSecret,
+        serverPart: fromBase64url(server_part),
+        wrappedKey: fromBase64url(wrapped_key),
+        transferId,
+        shareId: SHARE_ID,
+      }).catch(() => null)
+    : null;
+  if (server_part && !key) return show("damaged");
+  link = null;
+  const stored = files.map((/** @type {any} */ file) => ({
+    number: file.number,
+    size: file.size,
+    sealedSize: file.sealed_size,
+    ...(key && { sealedMeta: file.sealed_meta }),
+  }));
+  const names = files.map((/** @type {any} */ file) => file.name);
+  return open({ id, transferId, expiresAt: expires_at, files: stored, key }, key ? null : names);
 }
 
 // --- 4. the files
 
-const fileList = document.getElementById("files");
-const fileTemplate = document.getElementById("file");
-
-/** After a reload: the files again, if the claim still stands. */
-async function resume({ id, expires_at, files }) {
+/**
+ * After a closed tab: the files again, if the claim still stands.
+ * @param {KeptClaim} claim
+ */
+async function resume(claim) {
   show("loading");
-  const answer = await head(fileUrl(id, files[0].number));
+  worker = saver();
+  const answer = claim.key ? await api.standing(claim.id, kept?.token ?? "") : await api.named(claim.id, 0);
   if (answer.gone) return end("over");
-  showFiles({ id, expires_at, files });
-  if (!answer.ok) notice(viewOf("files"), trouble(answer));
-}
-
-function showFiles({ id, expires_at, files }) {
-  fileList.replaceChildren(...files.map((file) => fileRow(id, file)));
-  askToConfirm(false);
-  show("files", { expires: moment(expires_at) });
-}
-
-function fileRow(claimId, file) {
-  const row = fileTemplate.content.cloneNode(true);
-  const link = row.querySelector("a");
-  link.href = fileUrl(claimId, file.number);
-  fill(row, { name: file.name, size: bytes(file.size) });
-  markStarted(link, file.started);
-  link.addEventListener("click", () => fetching(link, file));
-  return row;
-}
-
-/** The browser downloads by itself; beside that, ask whether it can, since a refusal would not be seen in the page. */
-async function fetching(link, file) {
-  const answer = await head(link.href);
-  if (!answer.ok) {
-    status("files", null);
-    return notice(viewOf("files"), trouble(answer));
-  }
-  file.started = true;
-  remember({ claim: memory.claim });
-  markStarted(link, true);
-  notice(viewOf("files"), null);
-  status("files", "download_started", { name: file.name });
-}
-
-/** The sentence for a file that cannot be had. */
-function trouble({ code, gone }) {
-  if (gone) return "files_refused";
-  return code === "offline" ? "files_offline" : "files_busy";
-}
-
-function markStarted(link, started) {
-  link.querySelector(".file-started").hidden = !started;
-}
-
-function fileUrl(claimId, number) {
-  return `/api/v1/claims/${claimId}/files/${number}`;
-}
-
-// --- 5. the end
-
-const finishButton = document.getElementById("finish");
-const confirmPanel = document.getElementById("confirm");
-
-finishButton.addEventListener("click", () => {
-  askToConfirm(true);
-  document.getElementById("confirm-title").focus();
-});
-document.getElementById("confirm-no").addEventListener("click", stepBack);
-document.getElementById("confirm-yes").addEventListener("click", () => alone(complete));
-confirmPanel.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") stepBack();
-});
-
-function askToConfirm(asked) {
-  const missing = memory.claim.files.filter((file) => !file.started).length;
-  const told = missing ? sentence("confirm_missing", { count: missing }) : [];
-  document.getElementById("missing").replaceChildren(...told);
-  confirmPanel.hidden = !asked;
-  finishButton.hidden = asked;
-  finishButton.setAttribute("aria-expanded", String(asked));
-}
-
-function stepBack() {
-  askToConfirm(false);
-  finishButton.focus();
-}
-
-async function complete() {
-  notice(viewOf("files"), null);
-  status("files", "deleting");
-  const answer = await post(`/api/v1/claims/${memory.claim.id}/complete`);
-  status("files", null);
-  if (answer.ok) return end("done");
-  if (answer.code === "claim_not_found") return end("over");
-  return notice(viewOf("files"), trouble(answer));
-}
-
-/** Nothing more can be fetched here: forget the files, remember why for a reload. */
-function end(view) {
-  forget();
-  remember({ end: view });
-  show(view);
-}
-
-// --- what the page shows
-
-function viewOf(name) {
-  return document.querySelector(`[data-view="${name}"]`);
-}
-
-/** Show one state of the page, and let its heading be read out. */
-function show(name, values = {}) {
-  for (const view of document.querySelectorAll("[data-view]")) view.hidden = view.dataset.view !== name;
-  const view = viewOf(name);
-  fill(view, values);
-  for (const part of view.querySelectorAll("[data-optional]")) part.hidden = !values[part.dataset.optional];
-  if (name !== "loading") view.querySelector("h1").focus({ preventScroll: true });
-  return view;
-}
-
-function fill(part, values) {
-  for (const slot of part.querySelectorAll("[data-slot]")) {
-    const value = values[slot.dataset.slot];
-    if (value !== undefined) slot.textContent = value ?? "";
-  }
-}
-
-/** The nodes of a sentence from the page; with a `count`, of its singular or plural. */
-function sentence(name, values = {}) {
-  const plural = "count" in values ? `_${new Intl.PluralRules(LANGUAGE).select(values.count)}` : "";
-  const source = document.getElementById("notices").content.querySelector(`[data-text="${name}${plural}"]`);
-  const copy = source.cloneNode(true);
-  fill(copy, values);
-  return [...copy.childNodes];
-}
-
-function notice(view, name, values) {
-  view.querySelector("[data-notice]").replaceChildren(...(name === null ? [] : sentence(name, values)));
-}
-
-function status(viewName, name, values) {
-  viewOf(viewName).querySelector("[data-status]").replaceChildren(...(name === null ? [] : sentence(name, values)));
-}
-
-/** A time on the reader's clock, in the reader's form. */
-function moment(written) {
-  const day = { weekday: "long", day: "numeric", month: "long", year: "numeric" };
-  const time = { hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
-  return new Intl.DateTimeFormat(LOCALE, { ...day, ...time }).format(new Date(written));
-}
-
-function bytes(count) {
-  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
-  const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, count)) / 3)));
-  const form = { style: "unit", unit: units[step], unitDisplay: step ? "short" : "long", maximumFractionDigits: 1 };
-  return new Intl.NumberFormat(LOCALE, form).format(count / 1000 ** step);
-}
-
-// --- what the tab remembers
-
-function recall() {
-  try {
-    return JSON.parse(sessionStorage.getItem(SHARE_ID)) ?? {};
-  } catch {
-    return memory; // storage is blocked: then only a reload loses it
-  }
-}
-
-function remember(more) {
-  memory = { ...memory, ...more };
-  try {
-    sessionStorage.setItem(SHARE_ID, JSON.stringify(memory));
-  } catch {
-    // As above.
-  }
-}
-
-function forget() {
-  memory = {};
-  try {
-    sessionStorage.removeItem(SHARE_ID);
-  } catch {
-    // As above.
-  }
-}
-
-// --- what it says to the service
-
-async function post(path, body) {
-  const headers = body ? { "Content-Type": "application/json" } : {};
-  return answerOf(path, { method: "POST", headers, body: body && JSON.stringify(body) });
-}
-
-async function head(path) {
-  return answerOf(path, { method: "HEAD" });
+  if (!answer.ok) return show(answer.code === "offline" ? "offline" : "busy");
+  return open(claim, null);
 }
 
 /**
- * The answer as `{ok, gone, code, data}`. `code` is the problem's, or `offline` when there was no answer; `gone` says
- * that asking again is of no use, also where a HEAD brings no code.
+ * @param {KeptClaim} claim
+ * @param {string[] | null} told names, where the service told them
  */
-async function answerOf(path, options) {
+async function open(claim, told) {
+  const names = await Promise.all(claim.files.map((file, index) => told?.[index] ?? nameOf(claim, file)));
+  const safe = names.map((name, index) => safeName(name, claim.files[index].number));
+  const moved = async () => {
+    if (!kept) return;
+    const token = claim.key ? kept.token : ""; // where a cookie that scripts cannot read is the right, it stays the only one
+    kept = { ...kept, token, claim, until: Date.now() + CLAIM_WINDOW_MS };
+    await keep(kept);
+  };
+  await moved();
+  showFiles({ claim, token: kept?.token ?? "", worker: await worker, moved, end }, safe);
+}
+
+/**
+ * @param {KeptClaim} claim
+ * @param {import("./remembered.js").KeptFile} file
+ */
+async function nameOf(claim, file) {
+  if (!claim.key || !file.sealedMeta) return (await api.named(claim.id, file.number)).name;
+  const context = metaContext(claim.transferId, file.number);
   try {
-    const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
-    const response = await fetch(path, { ...options, signal, credentials: "same-origin", cache: "no-store" });
-    const text = await response.text();
-    const data = text && response.headers.get("Content-Type")?.includes("json") ? JSON.parse(text) : null;
-    return { ok: response.ok, gone: [404, 410].includes(response.status), code: data?.code, data };
+    return JSON.parse(new TextDecoder().decode(await openedWhole(claim.key, context, fromBase64url(file.sealedMeta)))).name;
   } catch {
-    return { ok: false, gone: false, code: "offline", data: null };
+    return undefined; // the file itself is checked by itself; it gets a name of ours
   }
 }
 
-/** Run one thing at a time: a second click while the first is under way does nothing. */
-let working = false;
-async function alone(action) {
-  if (working) return;
-  working = true;
-  document.body.toggleAttribute("data-working", true);
-  try {
-    await action();
-  } finally {
-    working = false;
-    document.body.toggleAttribute("data-working", false);
-  }
+/**
+ * Nothing more can be fetched here: forget.
+ * @param {string} view
+ */
+async function end(view) {
+  kept = null;
+  await forget(SHARE_ID);
+  show(view);
 }
 
-function toBase64url(array) {
-  return btoa(String.fromCharCode(...array)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+/** The window closes while the page is open. */
+setInterval(() => {
+  if (kept?.claim && kept.until <= Date.now() && !busy()) void end("over");
+}, WATCH_EVERY_MS);
+
+addEventListener("beforeunload", (event) => {
+  if (busy()) event.preventDefault();
+});
+
+// --- the language
+
+byId("language").addEventListener("click", (event) => {
+  event.preventDefault();
+  void switchLanguage();
+});
+
+async function switchLanguage() {
+  const wanted = currentLanguage() === "fr" ? "en" : "fr";
+  if (!(await speak(wanted))) return;
+  history.replaceState(null, "", `?lang=${wanted}`);
+  retell();
+  const other = wanted === "fr" ? "en" : "fr";
+  const anchor = /** @type {HTMLAnchorElement} */ (byId("language"));
+  Object.assign(anchor, { lang: other, hreflang: other, href: `?lang=${other}` });
 }
 
-function fromBase64url(text) {
-  return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
+for (const button of document.querySelectorAll("[data-retry]")) {
+  button.addEventListener("click", () => void alone(start));
 }
-
-for (const button of document.querySelectorAll("[data-retry]")) button.addEventListener("click", () => alone(start));
-addEventListener("hashchange", start);
-start();
+addEventListener("hashchange", () => void start());
+link = takeLink();
+await speak(currentLanguage());
+await start();

@@ -1,0 +1,61 @@
+"""Everything the recipient's page consists of, by its address: what is served, and what `doctor --assets` hashes."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from app.settings import Settings
+from app.web.pages.brand import brand_css
+from app.web.pages.catalogues import LANGUAGES, catalogue_json
+from app.web.pages.render import render_recipient_page
+
+MEDIA_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "json": "application/json",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that the page loads, as it is and compressed."""
+
+    content: bytes
+    media_type: str
+    zipped: bytes
+
+
+@cache
+def assets(settings: Settings) -> dict[str, Asset]:
+    """Every asset by its name, read once."""
+    found = {place.name: place.read_bytes() for place in files("app.web").joinpath("static").iterdir()}
+    found |= {f"{language}.json": catalogue_json(language) for language in LANGUAGES}
+    found["brand.css"] = brand_css(settings.brand_colour).encode()
+    if settings.brand_logo:
+        found[settings.logo_name] = settings.brand_logo.read_bytes()
+    return {name: _asset(name, content) for name, content in sorted(found.items())}
+
+
+def _asset(name: str, content: bytes) -> Asset:
+    return Asset(content, MEDIA_TYPES[name.rpartition(".")[2]], gzip.compress(content, mtime=0))
+
+
+@cache
+def page(settings: Settings, language: str) -> Asset:
+    """The page itself. Nothing secret stands in it, so that compressing it gives nothing away (BREACH)."""
+    content = render_recipient_page(settings, language).encode()
+    return Asset(content, "text/html; charset=utf-8", gzip.compress(content, mtime=0))
+
+
+def everything_served(settings: Settings) -> Iterator[tuple[str, bytes]]:
+    """The page in each language and its assets: address and bytes. `*` is any share's id: the page is the same."""
+    for language in LANGUAGES:
+        yield f"/s/*?lang={language}", page(settings, language).content
+    for name, asset in assets(settings).items():
+        yield f"/s/assets/{name}", asset.content

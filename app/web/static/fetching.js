@@ -1,0 +1,105 @@
+/**
+ * A file of a claim as it comes from the service: ciphertext that goes on by itself where the connection was cut, and the
+ * plaintext it opens to.
+ */
+
+import { ciphertext } from "./api.js";
+import { Damaged, fileContext, opened } from "./chunked.js";
+
+/** @typedef {import("./encoding.js").Bytes} Bytes */
+/** @typedef {{id: string, token: string, transferId: string, key: CryptoKey}} OpenClaim */
+/** @typedef {{number: number, size: number, sealedSize: number}} StoredFile */
+
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 15_000;
+const TRIES_WITHOUT_A_BYTE = 12;
+
+/** The service refuses for good: the claim has ended, or has sent its bytes. */
+export class Gone extends Error {}
+
+/** No byte came for so many tries that the reader should know. Trying again may help. */
+export class OutOfReach extends Error {}
+
+/**
+ * The file's plaintext. Throws Damaged, Gone or OutOfReach.
+ * @param {OpenClaim} claim
+ * @param {StoredFile} file
+ * @param {{signal: AbortSignal, onCut: (cut: boolean) => void}} options
+ * @returns {AsyncGenerator<Bytes, void, void>}
+ */
+export async function* plaintext(claim, file, options) {
+  let size = 0;
+  const context = fileContext(claim.transferId, file.number);
+  for await (const piece of opened(claim.key, context, resumed(claim, file, options))) {
+    size += piece.length;
+    yield piece;
+  }
+  if (size !== file.size) throw new Damaged("another length than was told");
+}
+
+/**
+ * The ciphertext, asked for again from the first byte that is missing whenever the connection is cut.
+ * @param {OpenClaim} claim
+ * @param {StoredFile} file
+ * @param {{signal: AbortSignal, onCut: (cut: boolean) => void}} options
+ * @returns {AsyncGenerator<Uint8Array, void, void>}
+ */
+async function* resumed(claim, file, { signal, onCut }) {
+  let from = 0;
+  let tries = 0;
+  /** @type {string | null} */
+  let etag = null;
+  while (from < file.sealedSize) {
+    /** @type {Response | null} */
+    const response = await ciphertext(claim, file.number, { from, etag, signal }).catch(() => null);
+    signal.throwIfAborted();
+    if (response?.ok) {
+      if (from > 0 && response.status !== 206) throw new Damaged("another file than before");
+      etag = response.headers.get("ETag");
+      for await (const piece of untilCut(response)) {
+        if (tries > 0) onCut(false);
+        tries = 0;
+        from += piece.length;
+        yield piece;
+      }
+      signal.throwIfAborted();
+    } else if (response && [404, 409, 410, 416].includes(response.status)) {
+      throw new Gone();
+    }
+    if (from >= file.sealedSize) return;
+    tries += 1;
+    onCut(true);
+    if (tries > TRIES_WITHOUT_A_BYTE) throw new OutOfReach();
+    await pause(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (tries - 1)));
+  }
+}
+
+/**
+ * The body's pieces; a cut ends them like the end does.
+ * @param {Response} response
+ * @returns {AsyncGenerator<Uint8Array, void, void>}
+ */
+async function* untilCut(response) {
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+  try {
+    for (;;) {
+      const next = await reader.read().catch(() => null);
+      if (!next || next.done) return;
+      yield next.value;
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}
+
+/**
+ * Wait, but no longer than until the browser is online again.
+ * @param {number} ms
+ * @returns {Promise<void>}
+ */
+function pause(ms) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    addEventListener("online", () => (clearTimeout(timer), resolve()), { once: true });
+  });
+}

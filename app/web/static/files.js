@@ -1,0 +1,298 @@
+/**
+ * The files of a claim: a row for each, its download with progress, and the end, when the reader has everything.
+ */
+
+import * as api from "./api.js";
+import { Damaged } from "./chunked.js";
+import { Gone, plaintext } from "./fetching.js";
+import { Cancelled, MEMORY_BYTES, NoWorker, saveByWorker, saveFromMemory } from "./saving.js";
+import { alone, byId, notice, part, put, show, status } from "./view.js";
+
+/** @typedef {import("./encoding.js").Bytes} Bytes */
+/** @typedef {import("./remembered.js").KeptClaim} KeptClaim */
+/** @typedef {import("./remembered.js").KeptFile} KeptFile */
+/** @typedef {{file: KeptFile, name: string, element: HTMLElement, running: boolean}} Row */
+/**
+ * @typedef {object} Holder what the page does about a claim
+ * @property {KeptClaim} claim
+ * @property {string} token
+ * @property {ServiceWorker | null} worker
+ * @property {() => Promise<void>} moved bytes came, or a file was received: the window moved on
+ * @property {(view: string) => Promise<void>} end nothing more can be fetched here
+ */
+
+const TOLD_EVERY_MS = 250;
+const ANNOUNCED_EVERY = 0.25;
+
+/** @type {Holder} */
+let holder;
+/** @type {Row[]} */
+let rows = [];
+
+/** Whether a download is under way, which leaving the page would stop. */
+export function busy() {
+  return rows.some((row) => row.running);
+}
+
+/**
+ * @param {Holder} held
+ * @param {string[]} names one for each file of the claim
+ */
+export function showFiles(held, names) {
+  holder = held;
+  rows = held.claim.files.map((file, index) => rowOf(file, names[index]));
+  byId("files").replaceChildren(...rows.map((row) => row.element));
+  askToConfirm(false);
+  const window = { seconds: Number(document.body.dataset.window) };
+  show("files", { expires: new Date(held.claim.expiresAt), window, count: rows.length });
+  for (const row of rows) settle(row);
+}
+
+/**
+ * @param {KeptFile} file
+ * @param {string} name
+ * @returns {Row}
+ */
+function rowOf(file, name) {
+  const template = /** @type {HTMLTemplateElement} */ (byId("file"));
+  const copy = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
+  const row = { file, name, element: part(copy, "li"), running: false };
+  const [label, button] = [part(copy, "bdi"), part(copy, "button")];
+  label.textContent = name;
+  label.id = `file-${file.number}`;
+  button.id = `fetch-${file.number}`;
+  button.setAttribute("aria-labelledby", `${button.id} ${label.id}`);
+  put(part(copy, ".file-size"), "size", { size: { bytes: file.size } });
+  button.addEventListener("click", () => void fetchRow(row));
+  return row;
+}
+
+/** How a row looks when nothing runs: the first that is not received is the one thing to do next.
+ * @param {Row} row
+ */
+function settle(row) {
+  const button = part(row.element, "button");
+  put(button, row.file.received ? "download_again" : "download");
+  button.classList.toggle("plain", row.file.received === true);
+  button.hidden = false;
+  part(row.element, ".file-received").hidden = !row.file.received;
+  part(row.element, ".file-progress").hidden = true;
+  const next = rows.find(({ file, running }) => !file.received && !running);
+  for (const { element } of rows) part(element, "button").classList.toggle("secondary", element !== next?.element);
+  byId("finish").classList.toggle("secondary", rows.some(({ file }) => !file.received));
+}
+
+/** @param {Row} row */
+async function fetchRow(row) {
+  if (row.running) return;
+  row.running = true;
+  put(part(row.element, ".error"), null);
+  notice("files", null);
+  try {
+    await (holder.claim.key ? decrypt(row, holder.claim.key) : leaveToBrowser(row));
+  } catch (error) {
+    await failed(row, error);
+  } finally {
+    const followed = row.element.contains(document.activeElement);
+    row.running = false;
+    settle(row);
+    if (followed) nextStep(row).focus();
+  }
+}
+
+/** Where the reader goes on who followed a download: its own button after a failure, else what is to be done next.
+ * @param {Row} row
+ */
+function nextStep({ file, element }) {
+  const next = file.received ? rows.find((row) => !row.file.received && !row.running)?.element : element;
+  return next ? part(next, "button") : byId("finish");
+}
+
+// --- decrypted here
+
+/**
+ * @param {Row} row
+ * @param {CryptoKey} key
+ */
+async function decrypt(row, key) {
+  const { id, transferId } = holder.claim;
+  const claim = { id, transferId, key, token: holder.token };
+  const stopped = new AbortController();
+  const progress = progressOf(row);
+  const open = () =>
+    counted(plaintext(claim, row.file, { signal: stopped.signal, onCut: progress.cut }), progress.moved);
+  try {
+    await save(row, open);
+  } finally {
+    progress.end();
+    stopped.abort();
+  }
+  await received(row, "received");
+}
+
+/**
+ * @param {Row} row
+ * @param {() => AsyncGenerator<Bytes, void, void>} open
+ */
+async function save({ file, name }, open) {
+  const { worker } = holder;
+  if (worker) {
+    try {
+      return await saveByWorker(worker, { name, size: file.size }, open);
+    } catch (error) {
+      if (!(error instanceof NoWorker)) throw error;
+    }
+  }
+  if (file.size > MEMORY_BYTES) throw new TooLarge();
+  return saveFromMemory(name, open());
+}
+
+class TooLarge extends Error {}
+
+/**
+ * @param {AsyncGenerator<Bytes, void, void>} pieces
+ * @param {(bytes: number) => void} moved
+ * @returns {AsyncGenerator<Bytes, void, void>}
+ */
+async function* counted(pieces, moved) {
+  for await (const piece of pieces) {
+    const { length } = piece; // its reader may take the bytes away
+    yield piece;
+    moved(length);
+  }
+}
+
+/** Show how far a file has come: to the eye four times a second, to the ear at each quarter.
+ * @param {Row} row
+ */
+function progressOf({ file, name, element }) {
+  const bar = /** @type {HTMLProgressElement} */ (part(element, "progress"));
+  const told = part(element, ".file-told");
+  let [done, announced, cutNow] = [0, 0, false];
+  const speed = new Speed();
+  const followed = document.activeElement === part(element, "button");
+  part(element, "button").hidden = true;
+  part(element, ".file-progress").hidden = false;
+  if (followed) part(element, ".file-progress").focus(); // the button is gone: the focus must not be
+  part(element, ".file-received").hidden = true;
+  bar.setAttribute("aria-labelledby", `file-${file.number}`);
+  bar.value = 0;
+  const tell = () => {
+    const share = file.size ? done / file.size : 1;
+    const perSecond = speed.at(done);
+    bar.value = share;
+    if (cutNow) return put(told, "cut");
+    const left = perSecond ? { seconds: (file.size - done) / perSecond } : undefined;
+    const values = { done: { bytes: done }, size: { bytes: file.size }, speed: { bytes: perSecond }, left };
+    put(told, left && done < file.size ? "progress" : "progress_first", values);
+    if (share < announced + ANNOUNCED_EVERY || share >= 1) return;
+    announced = share;
+    void holder.moved();
+    status("files", "announced", { name, percent: Math.round(share * 100) });
+  };
+  const timer = setInterval(tell, TOLD_EVERY_MS);
+  tell();
+  return {
+    moved: (/** @type {number} */ bytes) => void (done += bytes),
+    cut: (/** @type {boolean} */ cut) => {
+      if (cut && !cutNow) status("files", "cut");
+      cutNow = cut;
+    },
+    end: () => clearInterval(timer),
+  };
+}
+
+/** Bytes per second over the last few seconds. */
+class Speed {
+  /** @type {[number, number][]} */
+  marks = [];
+
+  /** @param {number} done */
+  at(done) {
+    const now = performance.now();
+    this.marks.push([now, done]);
+    if (this.marks.length > 20) this.marks.shift();
+    const [then, before] = this.marks[0];
+    return now > then ? ((done - before) * 1000) / (now - then) : 0;
+  }
+}
+
+// --- left to the browser
+
+/** The browser downloads by itself, with the claim's cookie; ask first whether it can, a refusal would not be seen here.
+ * @param {Row} row
+ */
+async function leaveToBrowser(row) {
+  const answer = await api.named(holder.claim.id, row.file.number);
+  if (!answer.ok) throw answer.gone ? new Gone() : new Error(answer.code);
+  const link = document.createElement("a");
+  link.href = api.filePath(holder.claim.id, row.file.number);
+  link.download = "";
+  link.click();
+  await received(row, "download_started");
+}
+
+/**
+ * @param {Row} row
+ * @param {string} told
+ */
+async function received(row, told) {
+  row.file.received = true;
+  put(part(row.element, ".file-received"), holder.claim.key ? "file_received" : "file_started");
+  await holder.moved();
+  status("files", told, { name: row.name });
+}
+
+/**
+ * @param {Row} row
+ * @param {unknown} error
+ */
+async function failed(row, error) {
+  status("files", null);
+  put(part(row.element, ".error"), troubleOf(error));
+}
+
+/** @param {unknown} error */
+function troubleOf(error) {
+  if (error instanceof Gone) return "files_refused";
+  if (error instanceof Damaged) return "files_damaged";
+  if (error instanceof Cancelled) return "files_cancelled";
+  if (error instanceof TooLarge) return "files_too_large";
+  return navigator.onLine ? "files_busy" : "files_offline";
+}
+
+// --- everything has arrived
+
+byId("finish").addEventListener("click", () => {
+  askToConfirm(true);
+  byId("confirm-title").focus();
+});
+byId("confirm-no").addEventListener("click", stepBack);
+byId("confirm-yes").addEventListener("click", () => void alone(complete));
+byId("confirm").addEventListener("keydown", (event) => {
+  if (event.key === "Escape") stepBack();
+});
+
+/** @param {boolean} asked */
+function askToConfirm(asked) {
+  const missing = rows.filter(({ file }) => !file.received).length;
+  put(byId("missing"), missing ? "confirm_missing" : null, { count: missing });
+  byId("confirm").hidden = !asked;
+  byId("finish").hidden = asked;
+  byId("finish").setAttribute("aria-expanded", String(asked));
+}
+
+function stepBack() {
+  askToConfirm(false);
+  byId("finish").focus();
+}
+
+async function complete() {
+  notice("files", null);
+  status("files", "deleting");
+  const answer = await api.complete(holder.claim.id, holder.claim.key ? holder.token : null);
+  status("files", null);
+  if (answer.ok) return holder.end("done");
+  if (answer.gone) return holder.end("over");
+  return notice("files", answer.code === "offline" ? "files_offline" : "files_busy");
+}

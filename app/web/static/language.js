@@ -1,0 +1,113 @@
+/**
+ * The reader's language: sentences from the service's catalogues, dates, sizes and spans in the reader's own form.
+ */
+
+/**
+ * A value that a sentence, or a place in the page, can show.
+ * @typedef {string | number | Date | {bytes: number} | {seconds: number} | null | undefined} Value
+ * @typedef {Record<string, Value>} Values
+ */
+
+const SLOT = /\{([a-z]+)\}/g;
+/** What isolates a stranger's text, so that its direction does not turn the sentence around. */
+const FIRST_STRONG = "\u2068";
+const POP = "\u2069";
+
+let language = document.documentElement.lang;
+/** @type {Record<string, string | [string, string]>} */
+let catalogue = {};
+
+export function currentLanguage() {
+  return language;
+}
+
+/**
+ * Fetch a catalogue and speak it from now on. False when it cannot be had: then nothing changes.
+ * @param {string} wanted
+ * @returns {Promise<boolean>}
+ */
+export async function speak(wanted) {
+  try {
+    const response = await fetch(`/s/assets/${wanted}.json`);
+    if (!response.ok) return false;
+    catalogue = await response.json();
+    language = document.documentElement.lang = wanted;
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * A sentence with its values; null when one of them is missing. With a `count`, its singular or plural.
+ * @param {string} key
+ * @param {Values} values
+ * @returns {string | null}
+ */
+export function sentence(key, values = {}) {
+  let missing = false;
+  const text = form(key, values).replace(SLOT, (_, slot) => {
+    const value = values[slot];
+    if (value === null || value === undefined) missing = true;
+    return typeof value === "string" ? `${FIRST_STRONG}${value}${POP}` : formatted(value);
+  });
+  return missing ? null : text;
+}
+
+/**
+ * @param {string} key
+ * @param {Values} values
+ * @returns {string}
+ */
+function form(key, values) {
+  const written = catalogue[key] ?? "";
+  if (typeof written === "string") return written;
+  return written[new Intl.PluralRules(language).select(Number(values.count)) === "one" ? 0 : 1];
+}
+
+/**
+ * @param {Value} value
+ * @returns {string}
+ */
+export function formatted(value) {
+  if (value === null || value === undefined) return "";
+  if (typeof value === "string") return value;
+  if (typeof value === "number") return new Intl.NumberFormat(locale()).format(value);
+  if (value instanceof Date) return moment(value);
+  return "bytes" in value ? bytes(value.bytes) : span(value.seconds);
+}
+
+/** The reader's own variety of the language, for dates and numbers. */
+function locale() {
+  return navigator.languages.find((tag) => tag.split("-")[0] === language) ?? language;
+}
+
+/** @param {Date} time on the reader's clock */
+function moment(time) {
+  const day = /** @type {const} */ ({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
+  const clock = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
+  return new Intl.DateTimeFormat(locale(), { ...day, ...clock }).format(time);
+}
+
+/** @param {number} count */
+function bytes(count) {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
+  const step = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, count)) / 3)));
+  return measured(count / 1000 ** step, units[step], step > 0 ? "short" : "long");
+}
+
+/** @param {number} seconds */
+function span(seconds) {
+  if (seconds < 59.5) return measured(Math.max(1, Math.round(seconds)), "second", "long");
+  if (seconds < 5_370) return measured(Math.round(seconds / 60), "minute", "long");
+  return measured(seconds / 3_600, "hour", "long");
+}
+
+/**
+ * @param {number} count
+ * @param {string} unit
+ * @param {"short" | "long"} unitDisplay
+ */
+function measured(count, unit, unitDisplay) {
+  return new Intl.NumberFormat(locale(), { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 }).format(count);
+}

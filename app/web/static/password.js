@@ -1,0 +1,33 @@
+/**
+ * The password in its one spelling, however it was typed: as `normalise` in app/crypto/password.py, and checked against
+ * the same vectors. Telling the reader what is wrong here costs no attempt.
+ */
+
+/** White space, dashes and invisible characters. */
+const FILLER = /[\s\p{Z}\p{Pd}\p{Cf}\u2212]/gu;
+const PASSWORD_CHARS = 16;
+const CROCKFORD = /^[0-9A-HJKMNP-TV-Z]$/;
+
+/** @type {Record<string, string>} */
+const MISREAD = { O: "0", I: "1", L: "1" };
+
+/**
+ * @typedef {{password: string}} Right
+ * @typedef {{problem: string, values: Record<string, string | number>}} Wrong
+ */
+
+/**
+ * @param {string} typed
+ * @returns {Right | Wrong}
+ */
+export function readPassword(typed) {
+  const kept = [...typed.replace(FILLER, "")];
+  // Before toUpperCase, which makes ASCII letters of some foreign ones.
+  const read = kept.map((character) => (character <= "\x7e" ? character.toUpperCase() : character));
+  const written = read.map((character) => MISREAD[character] ?? character);
+  const alien = written.findIndex((character) => !CROCKFORD.test(character));
+  if (kept.length === 0) return { problem: "password_empty", values: {} };
+  if (alien >= 0) return { problem: "password_alien", values: { character: kept[alien] } };
+  if (written.length !== PASSWORD_CHARS) return { problem: "password_length", values: { typed: written.length } };
+  return { password: written.join("") };
+}

@@ -1,0 +1,91 @@
+/**
+ * What this browser keeps between a claim and its end, so that a closed tab can go on: in IndexedDB, one record for each
+ * share, deleted when the files were confirmed, when the service says that the claim is over, and at the latest when this
+ * page is next opened after the share's expiry (docs/recipient-page.md).
+ *
+ * Never kept: the link's secret, the password, file names in clear. The transfer key is kept as a CryptoKey that no script
+ * can read out.
+ */
+
+const DATABASE = "caducee";
+const STORE = "claims";
+
+/**
+ * @typedef {import("./fetching.js").StoredFile & {sealedMeta?: string, received?: boolean}} KeptFile
+ * @typedef {{id: string, transferId: string, expiresAt: string, files: KeptFile[], key: CryptoKey | null}} KeptClaim
+ * `key` is null where the right to fetch is the claim's cookie
+ * @typedef {{shareId: string, token: string, byProof: boolean, until: number, claim: KeptClaim | null}} Kept
+ * `token` is chosen before the first try, so that a lost answer can be asked for again, in the same way (`byProof`)
+ */
+
+/**
+ * @param {string} shareId
+ * @returns {Promise<Kept | null>}
+ */
+export async function recall(shareId) {
+  await forgetExpired();
+  return (await inStore("readonly", (store) => store.get(shareId))) ?? null;
+}
+
+/** @param {Kept} kept */
+export async function keep(kept) {
+  await inStore("readwrite", (store) => store.put(kept));
+}
+
+/**
+ * Keep what this tab begins, unless another tab has begun already: answers what is kept then.
+ * @param {Kept} begun
+ * @returns {Promise<Kept>}
+ */
+export async function begin(begun) {
+  await inStore("readwrite", (store) => store.add(begun));
+  return (await recall(begun.shareId)) ?? begun;
+}
+
+/** @param {string} shareId */
+export async function forget(shareId) {
+  await inStore("readwrite", (store) => store.delete(shareId));
+}
+
+async function forgetExpired() {
+  /** @type {Kept[]} */
+  const all = (await inStore("readonly", (store) => store.getAll())) ?? [];
+  for (const kept of all) if (kept.until <= Date.now()) await forget(kept.shareId);
+}
+
+/**
+ * Do one thing in the store. Where storage is blocked, nothing is kept: then only a closed tab loses the claim.
+ * @param {IDBTransactionMode} mode
+ * @param {(store: IDBObjectStore) => IDBRequest} act
+ * @returns {Promise<any>}
+ */
+async function inStore(mode, act) {
+  try {
+    const database = await done(opening());
+    try {
+      return await done(act(database.transaction(STORE, mode).objectStore(STORE)));
+    } finally {
+      database.close();
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+function opening() {
+  const request = indexedDB.open(DATABASE, 1);
+  request.onupgradeneeded = () => request.result.createObjectStore(STORE, { keyPath: "shareId" });
+  return request;
+}
+
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+function done(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}

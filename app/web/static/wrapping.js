@@ -1,0 +1,54 @@
+/**
+ * The formulas that lead from a link and what the service adds to the transfer key (design, section 4; checked against
+ * tests/vectors/wrapping.json). WebCrypto alone computes them, and the transfer key never becomes bytes here: it is
+ * unwrapped into a key that cannot be read out.
+ */
+
+import { ascii, joined, toBase64url } from "./encoding.js";
+
+/** @typedef {import("./encoding.js").Bytes} Bytes */
+
+const NONCE_BYTES = 12;
+
+/** The transfer key as the file format uses it: the key of an HKDF-Expand, which is HMAC. */
+export const TRANSFER_KEY = { name: "HMAC", hash: "SHA-512" };
+
+/**
+ * What proves the link without giving its secret away.
+ * @param {Bytes} linkSecret
+ * @returns {Promise<string>}
+ */
+export async function linkProof(linkSecret) {
+  return toBase64url(await hkdf(linkSecret, new Uint8Array(), "caducee/v1 link proof"));
+}
+
+/**
+ * The transfer key of a share, which cannot be read out. Rejects when link, `serverPart` and `wrappedKey` do not belong
+ * together.
+ * @param {{linkSecret: Bytes, serverPart: Bytes, wrappedKey: Bytes, transferId: string, shareId: string}} share
+ * @returns {Promise<CryptoKey>}
+ */
+export async function openShare({ linkSecret, serverPart, wrappedKey, transferId, shareId }) {
+  const bits = await hkdf(joined(linkSecret, serverPart), ascii(shareId), "caducee/v1 share key");
+  const shareKey = await crypto.subtle.importKey("raw", bits, "AES-GCM", false, ["unwrapKey"]);
+  const sealing = {
+    name: "AES-GCM",
+    iv: wrappedKey.subarray(0, NONCE_BYTES),
+    additionalData: ascii(`caducee/v1 share ${transferId} ${shareId}`),
+  };
+  const wrapped = wrappedKey.subarray(NONCE_BYTES);
+  return crypto.subtle.unwrapKey("raw", wrapped, shareKey, sealing, TRANSFER_KEY, false, ["sign"]);
+}
+
+/**
+ * HKDF-SHA512 with 32 bytes out (RFC 5869).
+ * @param {Bytes} secret
+ * @param {Bytes} salt
+ * @param {string} info
+ * @returns {Promise<Bytes>}
+ */
+async function hkdf(secret, salt, info) {
+  const key = await crypto.subtle.importKey("raw", secret, "HKDF", false, ["deriveBits"]);
+  const parameters = { name: "HKDF", hash: "SHA-512", salt, info: ascii(info) };
+  return new Uint8Array(await crypto.subtle.deriveBits(parameters, key, 256));
+}

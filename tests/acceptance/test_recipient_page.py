@@ -1,0 +1,52 @@
+"""The recipient's page as it is served: what its hashes are of, how it is rebranded. In browsers: tests/browser/."""
+
+from hashlib import sha256
+
+from tests.acceptance.people import ok
+
+
+def test_doctor_prints_the_hashes_of_what_is_served(house, anyone):
+    """An agency compares them with what it gets, compressed or not."""
+    printed = house.installation.run("doctor", "--assets", "--json", PUBLIC_URL=house.server.origin).json
+    assert {it["address"] for it in printed} >= {"/s/*?lang=fr", "/s/*?lang=en", "/s/assets/sw.js", "/s/assets/fr.json"}
+    for it in printed:
+        for encoding in ("gzip", "identity"):
+            answer = anyone.get(it["address"].replace("*", "A" * 22), headers={"Accept-Encoding": encoding})
+            assert sha256(answer.content).hexdigest() == it["sha256"], it["address"]
+            assert answer.headers.get("content-encoding") == (None if encoding == "identity" else encoding)
+
+
+def test_everything_the_page_loads_is_hashed(house, anyone):
+    printed = house.installation.run("doctor", "--assets", PUBLIC_URL=house.server.origin).out
+    page = anyone.get("/s/x").text
+    addresses = {part.split('"')[0] for part in page.split('href="')[1:] + page.split('src="')[1:]}
+    loaded = {address for address in addresses if address.startswith("/")}
+    assert loaded
+    assert {address for address in loaded if f"  {address}\n" not in printed} == set()
+
+
+def test_the_language_is_asked_for_by_header_or_by_the_switch(anyone):
+    for query, header, language in (
+        ("", "fr-CH, en;q=0.5", "fr"),
+        ("", "de", "en"),
+        ("?lang=fr", "en", "fr"),
+        ("?lang=x", "fr", "fr"),
+    ):
+        answer = anyone.get(f"/s/x{query}", headers={"Accept-Language": header})
+        assert answer.headers["content-language"] == language
+        assert f'<html lang="{language}">' in answer.text
+
+
+def test_a_house_shows_its_own_colour_and_logo(installation):
+    logo = installation.folder / "logo.svg"
+    logo.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    settings = {"BRAND_COLOUR": "#8a1c7c", "BRAND_LOGO": str(logo), "ORGANISATION": "CHU de Bordeaux"}
+    with installation.serving(**settings) as server, server.http() as anyone:
+        page = anyone.get("/s/x").text
+        assert 'src="/s/assets/logo.svg"' in page
+        assert "CHU de Bordeaux" in page
+        assert "style=" not in page
+        assert "--accent: #8a1c7c" in anyone.get("/s/assets/brand.css").text
+        assert anyone.get("/s/assets/logo.svg").text == logo.read_text()
+        assert "sandbox" in anyone.get("/s/assets/logo.svg").headers["content-security-policy"]
+        assert ok(anyone.get("/s/assets/logo.png"), 404)["code"] == "not_found"

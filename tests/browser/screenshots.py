@@ -1,0 +1,81 @@
+"""Take the pictures of the recipient's page that the README shows: `make screenshots`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Browser
+
+from tests.acceptance.people import Share, add_file, issue, ok, open_transfer, send
+from tests.acceptance.service import Installation
+from tests.browser.chromium import chromium, program
+from tests.browser.proxy import Road, road
+from tests.browser.reader import Reader
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+DESK = {"width": 900, "height": 860}
+PHONE = {"width": 390, "height": 860}
+
+
+def main(folder: Path) -> None:
+    """Write every picture into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as data, road() as way, chromium(program()) as browser:
+        settings = {"ORGANISATION": "CHU de Bordeaux", "CONTACT": "05 57 00 00 00", "PUBLIC_URL": way.origin}
+        installation = Installation(Path(data), **settings)
+        with (
+            installation.serving() as server,
+            server.http(installation.token(), host=f"127.0.0.1:{way.port}") as staff,
+        ):
+            way.target = server.port
+            transfer, key = open_transfer(staff, label="Tests Covid, semaine 48", expires_in="7d")
+            for name, size in (("tests-semaine-48.csv", 48_000_000), ("notice.pdf", 212_000)):
+                ok(add_file(staff, transfer, key, bytes(size), name), 201)
+            share = issue(staff, transfer, key)
+            used = send(staff)
+            _way_through(browser, way, share, folder)
+            _used(browser, used, staff, folder)
+
+
+def _reader(browser: Browser, **options: object) -> Reader:
+    settings = {"viewport": DESK, "locale": "en-GB", "timezone_id": "Europe/Paris", "device_scale_factor": 1} | options
+    return Reader.in_tab_of(browser.new_context(**settings))  # type: ignore[arg-type]
+
+
+def _way_through(browser: Browser, way: Road, share: Share, folder: Path) -> None:
+    """Ready on a desk and on a phone in the dark, then the download on its way, then all of it."""
+    phone = _reader(browser, viewport=PHONE, locale="fr-FR", color_scheme="dark")
+    phone.open(share)
+    phone.page.screenshot(path=folder / "ready-phone-fr.png", full_page=True)
+    desk = _reader(browser)
+    desk.open(share)
+    desk.page.screenshot(path=folder / "ready.png")
+    desk.claim(share.password)
+    way.pause_seconds = 0.004
+    desk.start(0)
+    desk.page.wait_for_function("() => document.querySelector('progress').value > 0.4")
+    desk.page.screenshot(path=folder / "downloading.png")
+    way.pause_seconds = 0
+    desk.received(0)
+    desk.fetch(1)
+    desk.received(1)
+    desk.page.click("#finish")
+    desk.page.screenshot(path=folder / "received.png")
+    desk.page.click("#confirm-yes")
+    desk.sees("done")
+    desk.page.screenshot(path=folder / "done.png")
+
+
+def _used(browser: Browser, share: Share, staff: httpx.Client, folder: Path) -> None:
+    body = {"link_secret": share.secret, "password": share.password}
+    ok(staff.post(f"/api/v1/shares/{share.id}/claim", json=body), 200)
+    reader = _reader(browser)
+    reader.open(share, "used")
+    reader.page.screenshot(path=folder / "used.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES)
