@@ -21,7 +21,7 @@ from app.crypto.token import new_id
 from app.db import audit_rows
 from app.db.tables import audit_entries
 from app.domain.audit_events import Entry, Event
-from app.resources import open_resources
+from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from tests.full_rights import take_full_rights
@@ -63,7 +63,7 @@ def fill(database, size: int, *, at_once: int = 5_000) -> None:
 @pytest.fixture
 def installations(tmp_path):
     """Opens as many fresh installations as are asked for."""
-    opened = []
+    opened: list[Resources] = []
 
     def fresh():
         opened.append(open_resources(Settings(data_dir=tmp_path / str(len(opened)), log_format="json")))
