@@ -58,8 +58,8 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class EntryMember(ColumnElement[str]):
-    """A member of an entry's content, for a column that the database itself derives from it: nobody can write it, and it
-    goes when the content is pruned.
+    """A member of an entry's content, for a column that the database itself derives from it: nobody can write it, and
+    it goes when the content is pruned.
     """
 
     inherit_cache = False

@@ -222,8 +222,10 @@ class TransferAccount:
 
     def _stood(self, claim: SeenClaim) -> bool:
         claimed, ended = claim.claimed_at, claim.ended_at
+        if claimed is not None and claimed in self._period:
+            return True
         begun = claimed is None or claimed < self._period.until
-        return begun and (ended is None or ended > self._period.since or claimed in self._period)
+        return begun and (ended is None or ended > self._period.since)
 
 
 @dataclass(slots=True)

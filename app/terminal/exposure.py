@@ -169,7 +169,7 @@ def incompleteness(report: ExposureReport) -> list[str]:
             f"NOT COMPLETE: what happened before {report.pruned_before:%Y-%m-%dT%H:%M:%SZ} was pruned from the log"
         )
     said += [
-        f"NOT COMPLETE: a restored database has no entries from {began:%Y-%m-%dT%H:%M:%SZ} to {ended:%Y-%m-%dT%H:%M:%SZ}"
+        f"NOT COMPLETE: a restored database lacks entries from {began:%Y-%m-%dT%H:%M:%SZ} to {ended:%Y-%m-%dT%H:%M:%SZ}"
         for began, ended in report.lost
     ]
     return said

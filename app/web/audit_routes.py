@@ -69,7 +69,7 @@ def _retention(resources: Resources) -> dict[str, Any]:
 
 
 def _orphans(resources: Resources) -> int | None:
-    """Counted here and now, as the command does: an old count would not prove anything. None when a store cannot tell."""
+    """Counted here and now, as the command does: an old count would prove nothing. None when a store cannot tell."""
     try:
         return sum(look.orphans for look in count_orphans(resources))
     except (StorageError, InstallationMismatch):

@@ -76,7 +76,8 @@ def test_exposure_tells_what_is_held(opened, role):
 
 
 def test_the_log_comes_in_pages(opened, auditor):
-    found, start = [], 0
+    found = []
+    start: int | None = 0
     while start is not None:
         page = get(opened, "log", auditor, start=start, limit=2).json()
         found += page["entries"]

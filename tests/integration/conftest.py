@@ -9,12 +9,13 @@ import pytest
 import structlog
 
 from app import resources as resources_module
-from app.db import engine, service_rows
+from app.db import audit_rows, engine, service_rows
 from app.domain.access_token import Caller
 from app.domain.clock import Clock, Uptime
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
+from tests.integration.actions.documented_entries import contradiction
 from tests.integration.actions.stories import a_caller
 
 # The service's own log is not looked at here; structlog's default would draw each traceback with all its variables.
@@ -70,8 +71,20 @@ def without_waiting_for_the_disk(monkeypatch) -> None:
 
 
 @pytest.fixture
+def entries_as_documented(monkeypatch) -> None:
+    """Whatever any test here has the service log, it is what docs/audit-log.md says of that event."""
+    append = audit_rows.append
+
+    def check_and_append(connection, entries) -> None:
+        assert [reason for reason in map(contradiction, entries) if reason] == []
+        append(connection, entries)
+
+    monkeypatch.setattr(audit_rows, "append", check_and_append)
+
+
+@pytest.fixture
 def start_service(
-    database_url, time, tmp_path, monkeypatch, without_waiting_for_the_disk
+    database_url, time, tmp_path, monkeypatch, without_waiting_for_the_disk, entries_as_documented
 ) -> Iterator[Callable[..., Resources]]:
     """Opens the installation as one process of the service does; again for a further process. Settings by name."""
     monkeypatch.setattr(resources_module, "Clock", lambda: Clock(time, time.uptime))

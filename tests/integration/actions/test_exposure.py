@@ -1,5 +1,5 @@
-"""Lesson 36: the log alone answers what was held and fetched between two instants (AP-HP could not for weeks), and holds
-no file name (CNIL 2021-122).
+"""Lesson 36: the log alone answers what was held and fetched between two instants (AP-HP could not for weeks), and
+holds no file name (CNIL 2021-122).
 """
 
 import json
@@ -62,7 +62,9 @@ class Story:
 
 @pytest.fixture
 def story(resources, time):
-    """0:00  `fetched` (2 files' worth of people declared) and `unread` are deposited
+    """What happened, by hours and minutes.
+
+    0:00  `fetched` (40 people declared) and `unread` are deposited
     1:00  two wrong passwords, the right one, 100 bytes fetched, then all; 3 links refused
     1:30  `fetched` is completed and deleted at once
     2:00  `stays` is deposited
@@ -289,7 +291,12 @@ def test_a_question_about_a_day_reads_the_index_and_that_day(resources, exposure
     fill(resources, 9_000)
     read = []
     fields = StoredEntry.fields
-    monkeypatch.setattr(StoredEntry, "fields", lambda entry: read.append(entry.sequence) or fields(entry))
+
+    def noting(entry):
+        read.append(entry.sequence)
+        return fields(entry)
+
+    monkeypatch.setattr(StoredEntry, "fields", noting)
     report = exposure(100 * DAY, 101 * DAY)
     assert 3 <= report.held.transfers <= 5
     assert len(read) < 100

@@ -77,7 +77,8 @@ def test_following_begins_at_the_end_and_goes_on(resources, caller, story, monke
 
 def test_pages_lead_through_everything(resources, story, monkeypatch):
     monkeypatch.setattr("app.actions.read_log.PAGE", 3)
-    everything, found, start = list(read_log(resources)), [], 0
+    everything, found = list(read_log(resources)), []
+    start: int | None = 0
     while start is not None:
         page = page_of_log(resources, entry_filter(), start=start, limit=4)
         assert len(page.entries) <= 4
