@@ -30,7 +30,7 @@ def report_exposure(resources: Resources, period: Period) -> ExposureReport:
     """The exposure in a period, of the log as it is now. Raises LogUnreadable."""
     with resources.database.reading() as connection:
         size = audit_rows.size(connection)
-        pruned_before = audit_queries.first_kept(connection, size)
+        pruned_before = audit_queries.first_kept(connection)
         lost = [gap for gap in audit_queries.restores(connection) if gap[0] < period.until and gap[1] > period.since]
     report = ExposureReport(resources.clock.now(), period.since, period.until, size, pruned_before, lost)
     report.complete = not lost and (pruned_before is None or period.since >= pruned_before)

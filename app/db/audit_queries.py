@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, func, or_, select
 
+from app.db import audit_rows
 from app.db.audit_rows import StoredEntry
 from app.db.tables import audit_entries
 from app.domain.audit_events import Event
@@ -109,20 +110,11 @@ def held_at(connection: Connection, moment: datetime, after: str, rows: int) -> 
     return HeldPage(list(connection.execute(held).scalars()), upto)
 
 
-def first_kept(connection: Connection, size: int) -> datetime | None:
-    """The time of the first entry that still has its content, if any before it was pruned; None when none was.
-
-    What is pruned is the log's beginning: looked for by halving.
-    """
-    low, high = 0, size
-    while low < high:
-        middle = (low + high) // 2
-        pruned = select(ENTRIES.content.is_(None)).where(ENTRIES.sequence == middle)
-        low, high = (middle + 1, high) if connection.execute(pruned).scalar() else (low, middle)
-    if low == 0:
-        return None
-    at: datetime | None = connection.execute(select(ENTRIES.at).where(ENTRIES.sequence == min(low, size - 1))).scalar()
-    return at
+def first_kept(connection: Connection) -> datetime | None:
+    """The time of the first entry that was not pruned; None when none was."""
+    below = audit_rows.pruned_below(connection)
+    at: datetime | None = connection.execute(select(ENTRIES.at).where(ENTRIES.sequence == below)).scalar()
+    return at if below else None
 
 
 def restores(connection: Connection) -> list[tuple[datetime, datetime]]:

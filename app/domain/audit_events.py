@@ -93,6 +93,8 @@ class Entry:
 
 
 _OPTIONAL = tuple(field.name for field in fields(Entry) if field.name not in {"event", "at"})
+
+
 class RenewalReason(StrEnum):
     """Why an operator begins a new origin of the log: the `outcome` of `log.renewed`."""
 

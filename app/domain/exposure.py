@@ -27,6 +27,8 @@ INCIDENTS = frozenset(
         Event.LOCKDOWN_LIFTED,
         Event.ALL_KEYS_DESTROYED,
         Event.DATABASE_RESTORED,
+        Event.LOG_RENEWED,
+        Event.VAULT_REPLACED,
         Event.DRILL_FAILED,
     }
 )

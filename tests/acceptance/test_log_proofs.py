@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.people import claim, ok, send, wrong_secret
-from tests.acceptance.service import PROGRAM, Installation, until
+from tests.acceptance.service import Installation, until
+from tests.acceptance.warm_start import PROGRAM
 
 VERIFIER = Path(__file__).parents[1] / "independent_log_verifier.py"
 

@@ -13,6 +13,7 @@ from app.actions.accept_restore import accept_restore
 from app.actions.complete_claim import complete_claim
 from app.actions.log_refused_links import log_refused_links
 from app.actions.report_exposure import LogUnreadable, report_exposure
+from app.db import audit_rows
 from app.db.audit_rows import StoredEntry
 from app.db.tables import audit_entries, claims, files, shares, transfers
 from app.domain.document import document
@@ -20,6 +21,7 @@ from app.domain.errors import WrongPassword
 from app.domain.exposure import ExposureReport
 from app.domain.period import Period
 from app.storage.local_disk import LocalDisk
+from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -224,8 +226,9 @@ def test_small_pages_tell_the_same(exposure, story, monkeypatch):
 def test_a_period_before_the_prune_boundary_is_plainly_not_complete(resources, exposure, story):
     """What is pruned cannot be told; what remains of those transfers is."""
     with resources.database.writing() as transaction:
-        pruned = update(audit_entries).where(audit_entries.c.at < START + HOUR)
-        transaction.connection.execute(pruned.values(content=None))
+        below = audit_rows.first_since(transaction.connection, START + HOUR)
+        audit_rows.add_boundary(transaction.connection, below)
+        audit_rows.prune(transaction.connection, 0, below)
     report = exposure(-HOUR, 4 * HOUR)
     assert (report.complete, report.pruned_before) == (False, START + HOUR)
     assert ids(report) == {story.fetched.id, story.unread.id, story.stays.id}
@@ -247,6 +250,7 @@ def test_entries_that_a_restored_database_lost_are_plainly_missing(resources, ex
 def test_an_entry_that_somebody_altered_is_named_and_not_guessed_at(resources, exposure, story):
     (claimed,) = log_of(resources, event="share.claimed")
     with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
         altered = update(audit_entries).where(audit_entries.c.sequence == claimed["sequence"])
         transaction.connection.execute(altered.values(content='{"transfer":"' + story.fetched.id + '"}'))
     with pytest.raises(LogUnreadable, match=f"entry {claimed['sequence']} .*audit verify"):

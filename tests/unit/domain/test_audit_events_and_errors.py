@@ -36,6 +36,7 @@ def test_an_entry_has_no_field_for_a_name_a_label_a_recipient_or_any_free_text()
         "lateness_ms",
         "count",
         "quoted",  # a checkpoint of this log, as it was signed
+        "below",  # the sequence of an entry
     ]
 
 
