@@ -1,57 +1,65 @@
-"""The schema's version: building it, and refusing to run on another one."""
+"""The schema's version: building it, and refusing to run on another one.
+
+Alembic is loaded only where a schema is changed: every command and process asks for the version as it starts.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
 
 import migrations
 from app.db.engine import Database
 from app.db.errors import SchemaOutdated
 
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    return config
+MIGRATIONS = Path(migrations.__file__).parent
 
 
 @cache
-def newest_revision() -> str | None:
-    """The revision that this program was written for."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+def newest_revision() -> str:
+    """The revision that this program was written for: the number of its last migration (`versions/NNNN_what.py`)."""
+    return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
 
 
 def current_revision(database: Database) -> str | None:
     """The revision of the database; None when it is empty."""
     with database.reading() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return revision
 
 
 def upgrade(database: Database) -> None:
     """Bring the schema up to this program's version, in one transaction."""
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
     with database.writing() as transaction:
-        config = _config()
         config.attributes["connection"] = transaction.connection
         command.upgrade(config, "head")
 
 
 def require_current(database: Database) -> None:
     """Raise SchemaOutdated unless the schema is this program's; an empty database is built first."""
-    if current_revision(database) is None:
+    current = current_revision(database)
+    if current is None:
         upgrade(database)
     else:
-        require_this_schema(database)
+        _require_newest(current)
 
 
 def require_this_schema(database: Database) -> None:
     """Raise SchemaOutdated unless the schema is this program's."""
-    current, newest = current_revision(database), newest_revision()
+    _require_newest(current_revision(database))
+
+
+def _require_newest(current: str | None) -> None:
+    newest = newest_revision()
     if current != newest:
         at = current or "no version"
         raise SchemaOutdated(f"the database is at {at}, this program needs {newest}: run `caducee db upgrade`")
