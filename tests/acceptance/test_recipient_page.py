@@ -40,11 +40,11 @@ def test_the_language_is_asked_for_by_header_or_by_the_switch(anyone):
 def test_a_house_shows_its_own_colour_and_logo(installation):
     logo = installation.folder / "logo.svg"
     logo.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    settings = {"BRAND_COLOUR": "#8a1c7c", "BRAND_LOGO": str(logo), "ORGANISATION": "CHU de Bordeaux"}
+    settings = {"BRAND_COLOUR": "#8a1c7c", "BRAND_LOGO": str(logo), "ORGANISATION": "Hôpital des Essais"}
     with installation.serving(**settings) as server, server.http() as anyone:
         page = anyone.get("/s/x").text
         assert 'src="/s/assets/logo.svg"' in page
-        assert "CHU de Bordeaux" in page
+        assert "Hôpital des Essais" in page
         assert "style=" not in page
         assert "--accent: #8a1c7c" in anyone.get("/s/assets/brand.css").text
         assert anyone.get("/s/assets/logo.svg").text == logo.read_text()

@@ -55,8 +55,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         installation = Installation(
             tmp_path_factory.mktemp("site"),
             PUBLIC_URL=way.origin,
-            ORGANISATION="CHU de Bordeaux",
-            CONTACT="05 57 00 00 00",
+            ORGANISATION="Hôpital des Essais",
+            CONTACT="01 99 00 12 34",
         )
         server = stack.enter_context(installation.serving())
         way.target = server.port

@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
     """Write every picture into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as data, road() as way, chromium(program()) as browser:
-        settings = {"ORGANISATION": "CHU de Bordeaux", "CONTACT": "05 57 00 00 00", "PUBLIC_URL": way.origin}
+        settings = {"ORGANISATION": "Hôpital des Essais", "CONTACT": "01 99 00 12 34", "PUBLIC_URL": way.origin}
         installation = Installation(Path(data), **settings)
         with (
             installation.serving() as server,

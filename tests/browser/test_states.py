@@ -27,7 +27,7 @@ def checked(reader, language, view, title=None):
     assert title is None or heading.inner_text() == title[LANGUAGES.index(language)]
     assert reader.page.evaluate("document.documentElement.lang") == language
     assert view == "loading" or heading.evaluate("it => it === document.activeElement"), f"{view}: focus"
-    assert reader.page.title().endswith("CHU de Bordeaux")
+    assert reader.page.title().endswith("Hôpital des Essais")
     assert reader.barriers() == [], view
     return shown
 
@@ -53,7 +53,7 @@ def test_the_way_through(site, new_reader, language, colours):
     reader.open(share)
     view = checked(reader, language, "ready", ("Des fichiers vous attendent", "Files are waiting for you"))
     assert "Résultats du 24 novembre" in view.inner_text()
-    assert "CHU de Bordeaux" in view.inner_text()
+    assert "Hôpital des Essais" in view.inner_text()
 
     reader.claim(wrong_password(), "ready")
     error = reader.page.locator("#password-error")
@@ -103,7 +103,7 @@ def test_links_that_open_nothing_say_why_and_whom_to_call(site, ended, new_reade
         reader.page.goto("about:blank")
         reader.open(ended[name], name)
         view = checked(reader, language, name, title)
-        assert "05 57 00 00 00" in view.inner_text()
+        assert "01 99 00 12 34" in view.inner_text()
         assert name != "used" or "202" in view.locator("p").first.inner_text(), "when it was used"
         assert reader.kept()["records"] == []
 
