@@ -202,3 +202,12 @@ def test_a_vault_that_cannot_keep_the_time_is_purged_all_the_same(resources, tim
     time.pass_by(7 * DAY)
     assert purge().removed == 2
     assert said == ["mark_not_kept"]
+
+
+def test_a_lost_installation_file_holds_up_no_expiry(resources, time, purge, held):
+    """It is loud each time, since an empty folder would look the same; the keys are gone before that."""
+    (resources.settings.vault_dir / "installation").unlink()
+    time.pass_until(held.transfer.expires_at)
+    with pytest.raises(VaultUnavailable, match="no installation file"):
+        purge()
+    assert [path.name for path in resources.settings.vault_dir.glob("20*/*")] == ["hour.key"]
