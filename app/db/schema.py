@@ -9,6 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
 
 import migrations
 from app.db.engine import Database
@@ -36,6 +37,8 @@ def current_revision(database: Database) -> str | None:
 def upgrade(database: Database) -> None:
     """Bring the schema up to this program's version, in one transaction."""
     with database.writing() as transaction:
+        if not database.is_sqlite:
+            transaction.connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large table takes what it takes
         config = _config()
         config.attributes["connection"] = transaction.connection
         command.upgrade(config, "head")
