@@ -8,6 +8,7 @@ import shutil
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import delete
 
 from app.actions.accept_restore import accept_restore
 from app.actions.complete_claim import complete_claim
@@ -15,15 +16,17 @@ from app.actions.keep_time import keep_time
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.db import service_rows
+from app.db.tables import audit_entries, audit_nodes
 from app.domain.clock import Clock, Uptime
 from app.domain.errors import Refusal, RetentionNotAssured, ShareExpired, ShareWithdrawn
 from app.domain.share import ShareState
-from app.high_water import DatabaseRolledBack, require_not_rolled_back
+from app.high_water import DatabaseRolledBack, LogDamaged, require_not_rolled_back
 from app.storage.errors import VaultUnavailable
 from app.storage.vault_folder import VaultFolder
 from app.storage.vault_marks import read_high_water
 from scheduler import timetable as timetable_module
 from scheduler.timetable import Timetable
+from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -261,3 +264,37 @@ def test_a_vault_that_cannot_keep_the_mark_does_not_hold_up_expiry(resources, ca
     assert transfer_row(resources, sent.id).state == "verified"
     with pytest.raises(RetentionNotAssured):
         a_transfer(resources, caller)
+
+
+# A damaged log
+
+
+def test_a_missing_node_of_the_log_stops_no_sweep(resources, caller, time, timetable):
+    """It is built from the entries below it, and alerts."""
+    sent = send(resources, caller, lifetime=HOUR)
+    timetable.sweep()
+    with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(delete(audit_nodes))
+    time.pass_by(HOUR)
+    timetable.sweep()
+    assert transfer_row(resources, sent.id).state == "verified"
+    with resources.database.reading() as connection:
+        assert service_rows.get(connection).last_sweep_at == time.moment
+
+
+def test_a_log_damaged_beyond_that_is_not_served_and_stops_no_deletion(resources, caller, time, timetable, monkeypatch):
+    sent = send(resources, caller, lifetime=HOUR)
+    timetable.sweep()
+    monkeypatch.setattr(timetable, "sign", lambda: None)  # refuses, which is not what is looked at
+    with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(delete(audit_nodes))
+        transaction.connection.execute(delete(audit_entries).where(audit_entries.c.sequence == 1))
+    time.pass_by(HOUR)
+    timetable.sweep()
+    assert transfer_row(resources, sent.id).state == "verified"
+    with resources.database.reading() as connection:
+        assert service_rows.get(connection).last_sweep_at == time.moment - HOUR
+    with pytest.raises(LogDamaged, match="audit verify"):
+        require_not_rolled_back(resources)
