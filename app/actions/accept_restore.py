@@ -40,6 +40,7 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
             keys += endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor="operator")
         service_rows.keep_mark(transaction.connection, now)
         service_rows.keep_anchor(transaction.connection, resources.clock.judge().anchor)
+        service_rows.accept_rolled_back(transaction.connection)
         service_rows.set_log_origin(transaction.connection, new_log_origin())
         transaction.log(
             Entry(event=Event.DATABASE_RESTORED, at=now, actor="operator", count=len(shares), quoted=quoted)

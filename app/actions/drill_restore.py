@@ -94,7 +94,9 @@ def _require_own(resources: Resources, restored: Database) -> None:
     with resources.database.reading() as ours, restored.reading() as theirs:
         found = service_rows.find(theirs)
         if found is None or found.installation_id != service_rows.get(ours).installation_id:
-            raise InstallationMismatch("the backup is another installation's: the drill would prove nothing of this one")
+            raise InstallationMismatch(
+                "the backup is another installation's: the drill would prove nothing of this one"
+            )
 
 
 def _pages(database: Database) -> Iterator[list[WholeTransfer]]:

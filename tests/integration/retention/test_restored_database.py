@@ -18,7 +18,7 @@ from app.actions.verify_log import verify_log
 from app.db import service_rows
 from app.db.tables import audit_entries, audit_nodes
 from app.domain.clock import Clock, Uptime
-from app.domain.errors import Refusal, RetentionNotAssured, ShareExpired, ShareWithdrawn
+from app.domain.errors import Refusal, RestoreNotAccepted, RetentionNotAssured, ShareExpired, ShareWithdrawn
 from app.domain.share import ShareState
 from app.high_water import DatabaseRolledBack, LogDamaged, require_not_rolled_back
 from app.storage.errors import VaultUnavailable
@@ -216,7 +216,7 @@ def timetable(resources, signing, time, monkeypatch):
 def test_under_a_running_service_it_stops_counting_sweeps_but_expiry_goes_on(
     resources, caller, time, tmp_path, timetable
 ):
-    """The dead-man's switch then stops deposits; what is due is destroyed all the same."""
+    """Nothing goes in; what is due is destroyed all the same."""
     sent = send(resources, caller, lifetime=HOUR)
     timetable.sweep()
     backup = back_up(resources, tmp_path / "backup.sqlite")
@@ -230,8 +230,12 @@ def test_under_a_running_service_it_stops_counting_sweeps_but_expiry_goes_on(
         time.pass_by(20 * MINUTE)
         timetable.sweep()
     assert transfer_row(resources, sent.id).state == "verified"
-    with pytest.raises(RetentionNotAssured):
+    with pytest.raises(RestoreNotAccepted):
         a_transfer(resources, caller)
+    with resources.database.reading() as connection:
+        state = service_rows.get(connection)
+    assert state.last_sweep_at is not None
+    assert state.last_sweep_at < time.moment - HOUR
 
 
 def test_a_rolled_back_database_makes_no_orphans(resources, signing, caller, tmp_path, timetable):
