@@ -24,7 +24,9 @@ log = structlog.get_logger()
 
 
 def keep_time(resources: Resources) -> Judgement:
-    """Judge, and keep the result. Raises DatabaseRolledBack, once every process refuses by it; VaultUnavailable when the mark cannot be kept there."""
+    """Judge, and keep the result. Raises DatabaseRolledBack, once every process refuses by it; VaultUnavailable when
+    the mark cannot be kept there.
+    """
     with resources.database.writing() as transaction:
         connection = transaction.connection
         state = service_rows.get(connection)

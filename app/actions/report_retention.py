@@ -33,8 +33,8 @@ class VaultSeen:
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
     """What is held, what is overdue, and whether the sweeper works. Lateness in seconds; gaps as (from, to);
-    `lateness_by_day` as (day, deletions, worst lateness). `rolled_back`: why this database is not the one that the vault
-    remembers, if it is not.
+    `lateness_by_day` as (day, deletions, worst lateness). `rolled_back`: why this database is not the one that the
+    vault remembers, if it is not.
     """
 
     at: datetime

@@ -81,8 +81,8 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
 
 
 def _completed_by(sequence: int, leaf: bytes, node: merkle.Node) -> dict[tuple[int, int], bytes]:
-    """The nodes that a leaf completes; none where the log is damaged beyond that: an act, a deletion above all, must not
-    fail for it. They can be built later from what is below them.
+    """The nodes that a leaf completes; none where the log is damaged beyond that: an act, a deletion above all, must
+    not fail for it. They can be built later from what is below them.
     """
     try:
         return {(level, position): value for level, position, value in merkle.nodes_completed_by(sequence, leaf, node)}
@@ -105,8 +105,8 @@ def size(connection: Connection) -> int:
 
 
 def node_reader(connection: Connection) -> Callable[[int, int], bytes]:
-    """A function that reads the stored hash at (level, position); level 0 are the leaves. A node that is missing is built
-    from the two below it, loudly: somebody has taken it. KeyError where that ends at an entry that is missing too.
+    """A function that reads the stored hash at (level, position); level 0 are the leaves. A node that is missing is
+    built from the two below it, loudly: somebody has taken it. KeyError where that ends at an entry that is gone too.
     """
 
     def stored_or_built(level: int, position: int) -> tuple[bytes, bool]:

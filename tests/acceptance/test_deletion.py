@@ -162,6 +162,7 @@ def test_a_backup_of_database_and_blobs_restored_afterwards_yields_nothing(tmp_p
         shutil.copytree(backup / store, installation.data / store)
     assert "database_rolled_back" in installation.run("serve", "--port", "9", code=2).err, "nothing starts by itself"
     installation.run("db", "accept-restore")
+    installation.run("lockdown", "off")
     with installation.serving() as server, server.http() as http:
         for share in (completed, withdrawn, expired):
             for answer in (

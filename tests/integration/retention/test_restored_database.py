@@ -13,12 +13,14 @@ from sqlalchemy import delete
 from app.actions.accept_restore import accept_restore
 from app.actions.complete_claim import complete_claim
 from app.actions.keep_time import keep_time
+from app.actions.lock_down import lift_lockdown, lock_down
+from app.actions.revoke_access_token import revoke_access_token
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.db import service_rows
 from app.db.tables import audit_entries, audit_nodes
 from app.domain.clock import Clock, Uptime
-from app.domain.errors import Refusal, RestoreNotAccepted, RetentionNotAssured, ShareExpired, ShareWithdrawn
+from app.domain.errors import LockedDown, Refusal, RestoreNotAccepted, RetentionNotAssured, ShareExpired, ShareWithdrawn
 from app.domain.share import ShareState
 from app.high_water import DatabaseRolledBack, LogDamaged, require_not_rolled_back
 from app.storage.errors import VaultUnavailable
@@ -104,6 +106,7 @@ def test_accepted_it_goes_on_without_any_open_share(restored, signing, used, wai
     assert accepted.withdrawn == 2
     assert accepted.entries_lost > 0
     require_not_rolled_back(restored)
+    lift_lockdown(restored)
     for share in (used.share, waiting.share):
         with pytest.raises(ShareWithdrawn):
             run(claim(restored, share))
@@ -112,8 +115,27 @@ def test_accepted_it_goes_on_without_any_open_share(restored, signing, used, wai
     assert run(fetch(restored, run(claim(restored, again.share)))) == CONTENT
 
 
+def test_accepted_it_is_locked_down_until_somebody_looked_at_the_tokens(
+    resources, caller, signing, used, tmp_path, start_service
+):
+    """What an incident's operators did after the backup must not be undone by the restore: the token is valid again."""
+    backup = back_up(resources, tmp_path / "before.sqlite")
+    revoke_access_token(resources, caller.token_id)
+    lock_down(resources)
+    sweep_as_scheduled(resources, signing)
+    resources.close()
+    restore(resources, backup)
+    restored = start_service()
+    accepted = accept_restore(restored, signing)
+    assert caller.token_id in {token.id for token in accepted.tokens}
+    with pytest.raises(LockedDown):
+        run(claim(restored, used.share))
+    assert len(log_of(restored, event="lockdown.begun")) == 1
+
+
 def test_the_depositor_can_issue_again_what_nobody_had_used(restored, signing, waiting):
     accept_restore(restored, signing)
+    lift_lockdown(restored)
     sweep_as_scheduled(restored, signing)
     share = run(issue(restored, waiting.caller, waiting.transfer))
     assert run(fetch(restored, run(claim(restored, share)))) == CONTENT

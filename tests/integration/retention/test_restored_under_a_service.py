@@ -1,4 +1,4 @@
-"""The database is restored under a service that runs: the first sweep sees it, and every process refuses from then on."""
+"""The database is restored under a service that runs: the first sweep sees it, and every process refuses after it."""
 
 from dataclasses import replace
 
