@@ -11,9 +11,10 @@ from app.resources import Resources
 
 
 def require_open_for_intake(resources: Resources, connection: Connection) -> None:
-    """Raises LockedDown, ClockNotTrusted, RetentionNotAssured."""
+    """Raises RestoreNotAccepted, LockedDown, ClockNotTrusted, RetentionNotAssured."""
     state = _state(resources, connection)
     require_intake(
+        rolled_back_at=state.rolled_back_at,
         locked_down_at=state.locked_down_at,
         clock_problem=_clock_problem(resources, state),
         last_sweep_at=state.last_sweep_at,
@@ -23,9 +24,13 @@ def require_open_for_intake(resources: Resources, connection: Connection) -> Non
 
 
 def require_open_for_outflow(resources: Resources, connection: Connection) -> None:
-    """Raises LockedDown, ClockNotTrusted."""
+    """Raises RestoreNotAccepted, LockedDown, ClockNotTrusted."""
     state = _state(resources, connection)
-    require_outflow(locked_down_at=state.locked_down_at, clock_problem=_clock_problem(resources, state))
+    require_outflow(
+        rolled_back_at=state.rolled_back_at,
+        locked_down_at=state.locked_down_at,
+        clock_problem=_clock_problem(resources, state),
+    )
 
 
 def _state(resources: Resources, connection: Connection) -> ServiceState:

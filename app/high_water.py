@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.crypto import merkle
+from sqlalchemy import Connection
+
 from app.db import audit_rows
 from app.domain.high_water import HighWater
 from app.resources import Resources
@@ -18,8 +19,12 @@ class DatabaseRolledBack(Exception):
     """The log in the database is shorter than, or differs from, what the vault remembers: `database_rolled_back`."""
 
 
+class LogDamaged(DatabaseRolledBack):
+    """Entries of the log are missing, with the tree's nodes above them: what the vault remembers cannot be found."""
+
+
 def require_not_rolled_back(resources: Resources) -> None:
-    """Raise DatabaseRolledBack if the vault remembers more of the log than the database has."""
+    """Raise DatabaseRolledBack if the vault remembers more of the log than the database has, or something else."""
     remembered = read_high_water(resources.vault)
     if remembered is None:
         return
@@ -30,7 +35,7 @@ def require_not_rolled_back(resources: Resources) -> None:
                 f"database_rolled_back: the log has {size} entries, the vault remembers {remembered.log_size}; "
                 "if a backup was restored on purpose: caducee db accept-restore"
             )
-        if audit_rows.root(connection, remembered.log_size) != remembered.log_root:
+        if _root(connection, remembered.log_size) != remembered.log_root:
             raise DatabaseRolledBack(
                 f"database_rolled_back: the log's first {remembered.log_size} entries are not those the vault "
                 "remembers; if a backup was restored on purpose: caducee db accept-restore"
@@ -47,5 +52,15 @@ def write(resources: Resources, now: datetime) -> None:
     """Write the mark whatever it was before: for a restored database that was accepted."""
     with resources.database.reading() as connection:
         size = audit_rows.size(connection)
-        root = audit_rows.root(connection, size) if size else merkle.EMPTY_ROOT
+        root = _root(connection, size)
     resources.vault.write_mark(HighWater(now, resources.clock.judge().anchor, size, root).to_text())
+
+
+def _root(connection: Connection, size: int) -> bytes:
+    try:
+        return audit_rows.root(connection, size)
+    except KeyError:
+        raise LogDamaged(
+            f"log_damaged: of the log's first {size} entries some are missing, and their place in the tree too; "
+            "caducee audit verify names them; bring back the database, or the last backup before that"
+        ) from None

@@ -188,6 +188,8 @@ def restore_over(service: Installation, backup: Path, token: str, ended: list[De
     start_is_refused(service, "database_rolled_back")
     tell("$ caducee db accept-restore")
     service.command("db", "accept-restore")
+    tell("$ caducee lockdown off")
+    service.command("lockdown", "off")
     nothing_is_readable(service, token, ended)
     tell(f"$ caducee audit verify   {service.command('audit', 'verify').strip()}")
 

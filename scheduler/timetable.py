@@ -1,7 +1,8 @@
 """What runs when: the sweep, the vault's own purge, the signing of checkpoints. Three jobs, each on its own.
 
 The sweep and the purge share no code and no data (G1): either alone keeps what is promised. Jobs never overlap with
-themselves; one that is late runs once, not as often as it was missed.
+themselves; one that is late runs once, not as often as it was missed. The purge has a thread of its own: the others'
+may all hang on a database that does not answer.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ PURGE_SECONDS = 1
 CHECKPOINT_SECONDS = 300
 RECONCILE_SECONDS = 3600
 PRUNE_SECONDS = 86_400
+PURGE_ALONE = "purge"
 
 log = structlog.get_logger()
 
@@ -52,9 +54,8 @@ class Timetable:
         self._opening = threading.Lock()
         self._signing_now = threading.Lock()
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
-        self._scheduler = BackgroundScheduler(
-            timezone="UTC", executors={"default": ThreadPoolExecutor(4)}, job_defaults=defaults
-        )
+        executors = {"default": ThreadPoolExecutor(4), PURGE_ALONE: ThreadPoolExecutor(1)}
+        self._scheduler = BackgroundScheduler(timezone="UTC", executors=executors, job_defaults=defaults)
         for job, seconds in (
             (self.sweep, SWEEP_SECONDS),
             (self.purge, PURGE_SECONDS),
@@ -62,7 +63,8 @@ class Timetable:
             (self.reconcile, RECONCILE_SECONDS),
             (self.prune, PRUNE_SECONDS),
         ):
-            self._scheduler.add_job(_loud(job), "interval", seconds=seconds)
+            executor = PURGE_ALONE if job == self.purge else "default"
+            self._scheduler.add_job(_loud(job), "interval", seconds=seconds, executor=executor)
 
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; a job under way is finished."""

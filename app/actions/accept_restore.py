@@ -2,7 +2,8 @@
 
 What happened after the backup is unknown to it. So every open share is withdrawn (one that was used since must not be
 used again; its key is gone from the vault in any case), and the log goes on under a new origin that quotes the last
-checkpoint of the old one: whoever holds it can see how much is missing.
+checkpoint of the old one: whoever holds it can see how much is missing. A lockdown begun and tokens revoked after the
+backup are forgotten too. So the service comes up locked down, for an operator to look at the tokens first.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app import high_water
-from app.db import audit_rows, endings, service_rows, share_rows
+from app.db import access_token_rows, audit_rows, endings, service_rows, share_rows
+from app.db.access_token_rows import TokenRow
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
 from app.domain.shred_key import ShredKeyName
@@ -21,14 +23,19 @@ from app.storage.vault_marks import read_high_water
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRestore:
-    """How many shares were withdrawn, and how many entries the log has lost."""
+    """How many shares were withdrawn, how many entries the log has lost, and the tokens that are valid: some of them
+    may have been revoked since the backup.
+    """
 
     withdrawn: int
     entries_lost: int
+    tokens: list[TokenRow]
 
 
 def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRestore:
-    """Accept. Does nothing to a database that was not rolled back but withdraw its shares; that is for the operator."""
+    """Accept, and lock down. Of a database that was not rolled back it withdraws the shares all the same; that is for
+    the operator to know.
+    """
     now = resources.clock.now()
     remembered = read_high_water(resources.vault)
     quoted = signing.last_checkpoint()
@@ -40,10 +47,15 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
             keys += endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor="operator")
         service_rows.keep_mark(transaction.connection, now)
         service_rows.keep_anchor(transaction.connection, resources.clock.judge().anchor)
+        service_rows.accept_rolled_back(transaction.connection)
         service_rows.set_log_origin(transaction.connection, new_log_origin())
         transaction.log(
             Entry(event=Event.DATABASE_RESTORED, at=now, actor="operator", count=len(shares), quoted=quoted)
         )
+        if service_rows.get(transaction.connection).locked_down_at is None:
+            service_rows.set_lockdown(transaction.connection, now)
+            transaction.log(Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor="operator"))
+        tokens = access_token_rows.valid(transaction.connection, now)
     resources.destroy_keys(keys)
     high_water.write(resources, now)
-    return AcceptedRestore(len(shares), max(0, (remembered.log_size if remembered else 0) - size))
+    return AcceptedRestore(len(shares), max(0, (remembered.log_size if remembered else 0) - size), tokens)

@@ -18,6 +18,8 @@ def check_readiness(resources: Resources) -> list[str]:
         with resources.database.reading() as connection:
             state = service_rows.get(connection)
         resources.clock.observe(mark=state.time_mark, anchor=state.anchor)
+        if state.rolled_back_at is not None:
+            reasons.append("database_rolled_back")
         if state.locked_down_at is not None:
             reasons.append("locked_down")
         if state.clock_problem or resources.clock.judge().problem:

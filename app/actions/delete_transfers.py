@@ -151,7 +151,7 @@ def _end_what_is_due(resources: Resources, batch: list[TransferRow]) -> int:
     now = resources.clock.now()
     with resources.database.reading() as connection:
         cases = whole_transfers.load(connection, (row for row in batch if row.state in OPEN_STATES))
-    expired = [case for case in cases if now >= case.transfer.expires_at]
+    expired = [case.transfer for case in cases if now >= case.transfer.expires_at]
     lapsed = [pair for case in cases if now < case.transfer.expires_at for pair in _lapsed(case, now)]
     if not expired and not lapsed:
         return 0

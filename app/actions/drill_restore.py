@@ -21,7 +21,7 @@ from app.domain.audit_events import Entry, Event
 from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import OPEN_STATES
-from app.resources import Resources
+from app.resources import InstallationMismatch, Resources
 
 PAGE = 500
 _VAULT_FILE = re.compile(r"hour\.key|high-water|purge-time|[0-9]{1,12}(\.[A-Za-z0-9_-]{22}){1,2}")
@@ -51,11 +51,13 @@ class DrillResult:
 
 def drill_restore(resources: Resources, restored: Path) -> DrillResult:
     """Look through a restored data folder (`db/caducee.sqlite` below it, or the file itself). Raises FileNotFoundError,
-    DatabaseUnavailable, VaultUnavailable: what cannot be looked at has not passed.
+    DatabaseUnavailable, VaultUnavailable: what cannot be looked at has not passed; InstallationMismatch for another
+    installation's backup, of which our vault holds no key in any case.
     """
     findings = [f"a file of the vault is in the backup: {path}" for path in _vault_files(restored)]
     transfers = ended = shares_ended = 0
     with _restored_database(restored) as database:
+        _require_own(resources, database)
         for page in _pages(database):
             transfers += len(page)
             for whole in page:
@@ -86,6 +88,15 @@ def _restored_database(restored: Path) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def _require_own(resources: Resources, restored: Database) -> None:
+    with resources.database.reading() as ours, restored.reading() as theirs:
+        found = service_rows.find(theirs)
+        if found is None or found.installation_id != service_rows.get(ours).installation_id:
+            raise InstallationMismatch(
+                "the backup is another installation's: the drill would prove nothing of this one"
+            )
 
 
 def _pages(database: Database) -> Iterator[list[WholeTransfer]]:

@@ -25,12 +25,14 @@ from app.domain.errors import (
     MalformedPassword,
     OwnerKeyMissing,
     TransferEmpty,
+    TransferEnded,
     TransferIsSealed,
     TransferNotFound,
     TransferNotSealed,
     UploadUnfinished,
     VaultOutOfReach,
 )
+from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.share import ShareState
 from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import FileState, checked_free_text, require_open
@@ -208,21 +210,23 @@ async def _draft(
 
 
 def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key: bytes) -> None:
-    """The row, then the vault, as for transfers: a share whose key did not get there cannot be claimed and is ended."""
+    """The row, then the vault, as for transfers: a share whose key did not get there cannot be claimed and is ended;
+    one that was ended before its key got there does not leave it behind.
+    """
     with resources.database.writing() as transaction:
-        connection = transaction.connection
+        connection, now = transaction.connection, resources.clock.now()  # hashing and queueing took their time
         require_open_for_outflow(resources, connection)
         found = transfer_rows.find(connection, row.transfer_id, for_update=True)
-        transfer = _require_own(found, caller, row.issued_at)
+        transfer = _require_own(found, caller, now)
         files = transfer_rows.files_of(connection, [row.transfer_id])
         prepared = row.state == ShareState.PREPARED
         _require_shareable(transfer, files, sealed=prepared)
-        transfer_rows.close(connection, row.transfer_id, row.issued_at)
-        share_rows.create(connection, row)
+        transfer_rows.close(connection, row.transfer_id, now)
+        share_rows.create(connection, replace(row, issued_at=now))
         transaction.log(
             Entry(
                 event=Event.SHARE_PREPARED if prepared else Event.SHARE_ISSUED,
-                at=row.issued_at,
+                at=now,
                 actor=caller.actor,
                 transfer=row.transfer_id,
                 share=row.id,
@@ -233,10 +237,21 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
             )
         )
     reach("share.row_written")
+    name = ShredKeyName(row.transfer_id, row.expires_at, row.id)
     try:
-        resources.vault.create(ShredKeyName(row.transfer_id, row.expires_at, row.id), share_shred_key)
+        resources.vault.create(name, share_shred_key)
         reach("share.key_stored")
     except StorageError as error:
         with resources.database.writing() as transaction:
             endings.end_share(transaction, row, ShareState.WITHDRAWN, now=resources.clock.now(), actor="system")
         raise VaultOutOfReach from error
+    _require_still_open(resources, name, row.id)
+
+
+def _require_still_open(resources: Resources, name: ShredKeyName, share_id: str) -> None:
+    """Who ended the share meanwhile looked for its key before it was there, and looks no more: it goes here."""
+    with resources.database.reading() as connection:
+        share = share_rows.find(connection, share_id)
+    if share is None or share.state not in OPEN_SHARES:
+        resources.destroy_keys([name])
+        raise TransferEnded("The share was ended while it was being issued.")

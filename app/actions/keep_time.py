@@ -17,13 +17,16 @@ from app.db import service_rows
 from app.db.service_rows import ServiceState
 from app.domain.audit_events import Entry, Event
 from app.domain.clock import DATABASE_AHEAD, WAIT_FOR_ACCEPTANCE, Judgement
+from app.high_water import DatabaseRolledBack
 from app.resources import Resources
 
 log = structlog.get_logger()
 
 
 def keep_time(resources: Resources) -> Judgement:
-    """Judge, and keep the result. Raises DatabaseRolledBack; VaultUnavailable when the mark cannot be kept there."""
+    """Judge, and keep the result. Raises DatabaseRolledBack, once every process refuses by it; VaultUnavailable when
+    the mark cannot be kept there.
+    """
     with resources.database.writing() as transaction:
         connection = transaction.connection
         state = service_rows.get(connection)
@@ -40,7 +43,12 @@ def keep_time(resources: Resources) -> Judgement:
         service_rows.keep_mark(connection, judgement.now)
         service_rows.keep_anchor(connection, judgement.anchor)
         service_rows.keep_clock_problem(connection, judgement.problem, waited if judgement.problem else 0.0)
-    high_water.keep(resources, judgement.now)
+    try:
+        high_water.keep(resources, judgement.now)
+    except DatabaseRolledBack:
+        with resources.database.writing() as transaction:
+            service_rows.note_rolled_back(transaction.connection, judgement.now)
+        raise
     return judgement
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from app.db import counter_rows, service_rows, transfer_rows
 from app.domain.retention import deletion_is_assured
+from app.high_water import DatabaseRolledBack, require_not_rolled_back
 from app.resources import Resources
 from app.storage.errors import StorageError
 
@@ -32,7 +33,8 @@ class VaultSeen:
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
     """What is held, what is overdue, and whether the sweeper works. Lateness in seconds; gaps as (from, to);
-    `lateness_by_day` as (day, deletions, worst lateness).
+    `lateness_by_day` as (day, deletions, worst lateness). `rolled_back`: why this database is not the one that the
+    vault remembers, if it is not.
     """
 
     at: datetime
@@ -42,6 +44,7 @@ class RetentionReport:
     worst_lateness_s: int
     failing: list[str]
     vault: VaultSeen
+    rolled_back: str | None
     orphans: int | None
     last_sweep_at: datetime | None
     sweeping: bool
@@ -55,7 +58,8 @@ class RetentionReport:
     @property
     def exit_code(self) -> int:
         """0 clean, 1 something is overdue or orphaned, 2 it cannot be proved."""
-        if not self.sweeping or self.vault.problem or self.orphans is None or self.clock_problem:
+        unknown = self.vault.problem or self.rolled_back or self.clock_problem
+        if not self.sweeping or self.orphans is None or unknown:
             return 2
         wrong = (self.overdue, self.failing, self.vault.keys_past_due, self.vault.hours_past_due, self.orphans)
         return 1 if any(wrong) else 0
@@ -65,7 +69,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
     """Look at the database and the vault, each for itself. `orphans`: how many there are, None if nobody could tell."""
     judgement = resources.clock.judge()
     now = judgement.now
-    vault = _vault_seen(resources, now - SLACK)
+    vault, rolled_back = _vault_seen(resources, now - SLACK), _rolled_back(resources)
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
         overdue, oldest = transfer_rows.overdue(connection, now - SLACK)
@@ -77,6 +81,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             worst_lateness_s=int((now - oldest).total_seconds()) if oldest else 0,
             failing=[row.id for row in transfer_rows.failing(connection, FAILING_SHOWN)],
             vault=vault,
+            rolled_back=rolled_back,
             orphans=orphans,
             last_sweep_at=state.last_sweep_at,
             sweeping=deletion_is_assured(state.last_sweep_at, now, resources.settings.deadman),
@@ -95,3 +100,11 @@ def _vault_seen(resources: Resources, due: datetime) -> VaultSeen:
         return VaultSeen(keys, resources.vault.ended_hours(due))
     except StorageError as error:
         return VaultSeen(None, None, str(error))
+
+
+def _rolled_back(resources: Resources) -> str | None:
+    try:
+        require_not_rolled_back(resources)
+    except (DatabaseRolledBack, StorageError) as error:
+        return str(error)
+    return None

@@ -52,6 +52,13 @@ def every(connection: Connection) -> list[TokenRow]:
     return [_row(row) for row in connection.execute(query)]
 
 
+def valid(connection: Connection, now: datetime) -> list[TokenRow]:
+    """Those that were not revoked and have not expired, oldest first."""
+    return [
+        row for row in every(connection) if row.revoked_at is None and (row.expires_at is None or now < row.expires_at)
+    ]
+
+
 def revoke(connection: Connection, token_id: str, now: datetime) -> bool:
     """Revoke a token; False when there is none of that id, or it was revoked before."""
     changed = connection.execute(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
 
 from app.crypto import merkle
@@ -22,6 +23,8 @@ from app.crypto.encoding import encode
 from app.crypto.log_check import Row
 from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, microseconds
 from app.domain.audit_events import EXPLAINING, Entry, Event
+
+log = structlog.get_logger()
 
 SALT_BYTES = 16
 _APPEND_LOCK = 0x43414455  # any number that nothing else locks; "CADU"
@@ -68,14 +71,24 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
         leaf = merkle.leaf_hash(content)
         rows.append((sequence, microseconds(entry.at), content.decode(), leaf))
         fresh[0, sequence] = leaf
-        for level, position, value in merkle.nodes_completed_by(sequence, leaf, node):
-            fresh[level, position] = value
+        fresh.update(_completed_by(sequence, leaf, node))
     _insert(connection, "audit_entries (sequence, at, content, leaf_hash)", rows)
     nodes: list[tuple[object, ...]] = [
         (level, position, value) for (level, position), value in fresh.items() if level > 0
     ]
     if nodes:
         _insert(connection, "audit_nodes (level, position, hash)", nodes)
+
+
+def _completed_by(sequence: int, leaf: bytes, node: merkle.Node) -> dict[tuple[int, int], bytes]:
+    """The nodes that a leaf completes; none where the log is damaged beyond that: an act, a deletion above all, must
+    not fail for it. They can be built later from what is below them.
+    """
+    try:
+        return {(level, position): value for level, position, value in merkle.nodes_completed_by(sequence, leaf, node)}
+    except KeyError as missing:
+        log.error("log_damaged", missing=f"entry {missing}", alert=True)
+        return {}
 
 
 def _insert(connection: Connection, into: str, rows: list[tuple[object, ...]]) -> None:
@@ -92,13 +105,24 @@ def size(connection: Connection) -> int:
 
 
 def node_reader(connection: Connection) -> Callable[[int, int], bytes]:
-    """A function that reads the stored hash at (level, position); level 0 are the leaves. KeyError when absent."""
+    """A function that reads the stored hash at (level, position); level 0 are the leaves. A node that is missing is
+    built from the two below it, loudly: somebody has taken it. KeyError where that ends at an entry that is gone too.
+    """
 
-    def node(level: int, position: int) -> bytes:
+    def stored_or_built(level: int, position: int) -> tuple[bytes, bool]:
         place = {"position": position} if level == 0 else {"level": level, "position": position}
         value: bytes | None = connection.execute(_LEAF if level == 0 else _NODE, place).scalar()
-        if value is None:
-            raise KeyError((level, position))
+        if value is not None:
+            return value, True
+        if level == 0:
+            raise KeyError(position)
+        left, right = (stored_or_built(level - 1, 2 * position + side)[0] for side in (0, 1))
+        return merkle.node_hash(left, right), False
+
+    def node(level: int, position: int) -> bytes:
+        value, stored = stored_or_built(level, position)
+        if not stored:
+            log.error("log_damaged", missing=f"node {position} of level {level}", alert=True)
         return value
 
     return node

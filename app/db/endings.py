@@ -7,13 +7,13 @@ finds them: `keys_destroyed_at` is empty until the end of the keys was observed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from app.db import share_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.share_rows import ShareRow
 from app.db.transfer_rows import TransferRow
-from app.db.whole_transfers import WholeTransfer
 from app.domain import share as share_rules
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
@@ -65,26 +65,27 @@ def deny_transfer(
     transaction: Transaction, transfer: TransferRow, ending: Ending, *, now: datetime, actor: str
 ) -> list[ShredKeyName]:
     """End a transfer and its open shares. Answers the keys to destroy now; empty when it had ended before."""
-    whole = WholeTransfer(transfer, shares=share_rows.of_transfers(transaction.connection, [transfer.id]))
-    return deny_transfers(transaction, [whole], ending, now=now, actor=actor)
+    return deny_transfers(transaction, [transfer], ending, now=now, actor=actor)
 
 
 def deny_transfers(
-    transaction: Transaction, wholes: list[WholeTransfer], ending: Ending, *, now: datetime, actor: str
+    transaction: Transaction, transfers: Sequence[TransferRow], ending: Ending, *, now: datetime, actor: str
 ) -> list[ShredKeyName]:
-    """The same for many, in as many statements as for one."""
+    """The same for many, in as many statements as for one. Which shares they have is asked once they are denied: from
+    then on nobody can issue another.
+    """
     connection = transaction.connection
-    denied = transfer_rows.deny(connection, [whole.transfer.id for whole in wholes], ending, now)
+    denied = transfer_rows.deny(connection, [transfer.id for transfer in transfers], ending, now)
     if not denied:
         return []
     transfer_rows.strip_files(connection, list(denied))
-    wholes = [whole for whole in wholes if whole.transfer.id in denied]
+    shares = share_rows.of_transfers(connection, denied)
     state = _SHARES_END_AS.get(ending, ShareState.WITHDRAWN)
-    ended = share_rows.end(connection, [share.id for whole in wholes for share in whole.shares], state, now)
+    ended = share_rows.end(connection, [share.id for share in shares], state, now)
     keys = []
-    for transfer, shares in ((whole.transfer, whole.shares) for whole in wholes):
+    for transfer in (transfer for transfer in transfers if transfer.id in denied):
         keys.append(ShredKeyName(transfer.id, transfer.expires_at))
-        for share in (share for share in shares if share.id in ended):
+        for share in (share for share in shares if share.id in ended and share.transfer_id == transfer.id):
             keys.append(ShredKeyName(transfer.id, share.expires_at, share.id))
             transaction.log(
                 Entry(event=_SHARE_EVENTS[state], at=now, actor=actor, transfer=transfer.id, share=share.id)

@@ -28,6 +28,13 @@ TRUNCATE_TRIES = 20
 TRUNCATE_WAIT_MS = 50
 TRUNCATE_PAUSE_SECONDS = 0.01
 
+CONNECT_SECONDS = 10
+LOCK_SECONDS = BUSY_TIMEOUT_SECONDS
+STATEMENT_SECONDS = 120
+"""On PostgreSQL nothing waits for ever: a server that does not answer, a lock, a statement. The longest statements are
+those over a sweep's batch and a page of the log, a second or two each; migrations are exempt.
+"""
+
 
 class Transaction:
     """A transaction that writes: its connection, and the log entries that are committed with it."""
@@ -57,7 +64,9 @@ class Database:
         # Statements' values must not reach an exception's text.
         pool: dict[str, Any] = {"hide_parameters": True, "pool_size": 10, "max_overflow": 20, "pool_use_lifo": True}
         if not self.is_sqlite:
-            self.engine = self._writer = create_engine(parsed, **pool, pool_pre_ping=True)
+            self.engine = self._writer = create_engine(
+                parsed, **pool, pool_pre_ping=True, connect_args=_patience(parsed)
+            )
             # Else each statement would see another state, and a claim without the share it was made of.
             self._reader: Engine = self.engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -130,6 +139,16 @@ def _parsed(url: str) -> URL:
     raise DatabaseUnavailable(
         "CADUCEE_DATABASE_URL is neither sqlite:///path/to/file nor postgresql+psycopg://user@host/name"
     )
+
+
+def _patience(parsed: URL) -> dict[str, object]:
+    """How long PostgreSQL's driver and server wait, as libpq names it; what the URL says itself comes last and wins."""
+    limits = {"statement_timeout": STATEMENT_SECONDS, "lock_timeout": LOCK_SECONDS}
+    options = " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items())
+    given = parsed.query.get("options")
+    waits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000}
+    chosen = {name: value for name, value in waits.items() if name not in parsed.query}
+    return {**chosen, "options": f"{options} {given}" if isinstance(given, str) else options}
 
 
 @contextmanager

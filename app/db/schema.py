@@ -40,6 +40,8 @@ def upgrade(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with database.writing() as transaction:
+        if not database.is_sqlite:
+            transaction.connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large table takes what it takes
         config.attributes["connection"] = transaction.connection
         command.upgrade(config, "head")
 

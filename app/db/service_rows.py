@@ -30,6 +30,7 @@ class ServiceState:
     last_sweep_at: datetime | None = None
     last_drill_at: datetime | None = None
     locked_down_at: datetime | None = None
+    rolled_back_at: datetime | None = None
 
     @property
     def anchor(self) -> Anchor | None:
@@ -104,6 +105,18 @@ def keep_clock_problem(connection: Connection, problem: str | None, waited_secon
 def set_lockdown(connection: Connection, since: datetime | None) -> None:
     """Begin (a time) or end (None) the lockdown."""
     connection.execute(update(service_state).values(locked_down_at=since))
+
+
+def note_rolled_back(connection: Connection, since: datetime) -> None:
+    """Note that this database was restored from a backup; keeps the first time."""
+    connection.execute(
+        update(service_state).where(service_state.c.rolled_back_at.is_(None)).values(rolled_back_at=since)
+    )
+
+
+def accept_rolled_back(connection: Connection) -> None:
+    """Go on with a database that was restored."""
+    connection.execute(update(service_state).values(rolled_back_at=None))
 
 
 def set_log_origin(connection: Connection, origin: str) -> None:

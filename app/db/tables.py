@@ -114,6 +114,7 @@ service_state = Table(
     Column("last_sweep_at", UtcTime, comment="the end of the last sweep that succeeded"),
     Column("last_drill_at", UtcTime, comment="the last restore drill that passed"),
     Column("locked_down_at", UtcTime),
+    Column("rolled_back_at", UtcTime, comment="when a sweep found that the vault remembers more of the log than this"),
     CheckConstraint("id = 1", name="single_row"),
 )
 

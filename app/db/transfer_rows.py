@@ -288,8 +288,10 @@ def oldest_held(connection: Connection) -> datetime | None:
 
 
 def failing(connection: Connection, limit: int) -> list[TransferRow]:
-    """Deletions that failed at least once and are not done, worst first."""
-    query = select(*_TRANSFER).where(transfers.c.failures > 0, transfers.c.state.in_(ENDING_STATES))
+    """Deletions that failed at least once and are not done, worst first: of transfers, and of shares whose transfer
+    lives on.
+    """
+    query = select(*_TRANSFER).where(transfers.c.failures > 0)
     return [_transfer(row) for row in connection.execute(query.order_by(transfers.c.failures.desc()).limit(limit))]
 
 

@@ -265,6 +265,13 @@ class ClockNotTrusted(Refusal):
     title = "The host's clock has leapt: nothing is taken in or given out until an operator has looked at it."
 
 
+class RestoreNotAccepted(Refusal):
+    code = "database_rolled_back"
+    title = (
+        "The database was restored from a backup: nothing is taken in or given out until an operator has accepted it."
+    )
+
+
 class LockedDown(Refusal):
     code = "locked_down"
     title = "The service is locked down by its operators."

@@ -202,13 +202,16 @@ class VaultFolder:
             durable_files.replace_file(mark, content, within=root)
 
     def read_mark(self, mark: Mark = Mark.HIGH_WATER) -> str | None:
-        """Return the content of `<vault>/high-water` (or of another mark), None when none was written yet."""
+        """Return the content of `<vault>/high-water` (or of another mark), None when none was written yet: which only
+        the right vault can say. A mark that is there needs no installation file beside it: the purge goes by it.
+        """
         with _as_unavailable("read the mark"), self._opened() as root:
-            self._prove(root)
             try:
                 content = durable_files.read_file(mark, within=root, max_bytes=MARK_MAX_BYTES)
             except FileNotFoundError:
+                self._prove(root)
                 return None
+            self._refuse_foreign(root)
         try:
             return content.decode()
         except UnicodeDecodeError:

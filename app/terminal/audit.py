@@ -128,7 +128,7 @@ def _print_retention(report: RetentionReport, deadman: str) -> None:
     ]
     put_table(("WHAT", "VALUE"), rows)
     put(VERDICTS[report.exit_code])
-    for problem in (report.vault.problem, *(f"failing: {transfer}" for transfer in report.failing)):
+    for problem in (report.vault.problem, report.rolled_back, *(f"failing: {transfer}" for transfer in report.failing)):
         if problem:
             put(problem)
 

@@ -10,7 +10,7 @@ from app.db.engine import Database
 from app.db.schema import current_revision, newest_revision, upgrade
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
-from app.terminal.console import REFUSED, put, say
+from app.terminal.console import REFUSED, put, put_table, say
 from app.terminal.opened import opened
 
 tree = typer.Typer(help="The database.", no_args_is_help=True)
@@ -27,10 +27,13 @@ def upgrade_() -> None:
 
 @tree.command("accept-restore")
 def accept_restore_() -> None:
-    """Go on with a database that was restored from a backup: withdraw every open share, begin a new log origin."""
+    """Go on with a restored database: withdraw every open share, begin a new log origin, and lock down."""
     with opened() as resources:
         accepted = accept_restore(resources, SigningFolder(resources.settings.signing_dir))
     say(f"accepted: {accepted.withdrawn} shares withdrawn, {accepted.entries_lost} log entries are lost")
+    say("locked down. These tokens are valid, also those revoked after the backup: `caducee token revoke ID` for each")
+    say("that should not be; then `caducee lockdown off`, unless a lockdown was on before the restore")
+    put_table(("ID", "NAME", "ROLE", "EXPIRES"), ((t.id, t.name, t.role, t.expires_at) for t in accepted.tokens))
 
 
 @tree.command("check")

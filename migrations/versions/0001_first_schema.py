@@ -100,6 +100,12 @@ def upgrade() -> None:
         sa.Column("last_sweep_at", sa.BigInteger(), nullable=True, comment="the end of the last sweep that succeeded"),
         sa.Column("last_drill_at", sa.BigInteger(), nullable=True, comment="the last restore drill that passed"),
         sa.Column("locked_down_at", sa.BigInteger(), nullable=True),
+        sa.Column(
+            "rolled_back_at",
+            sa.BigInteger(),
+            nullable=True,
+            comment="when a sweep found that the vault remembers more of the log than this",
+        ),
         sa.CheckConstraint("id = 1", name=op.f("ck_service_state_single_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_service_state")),
     )

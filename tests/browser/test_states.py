@@ -125,6 +125,7 @@ def test_what_is_no_link_or_gets_no_answer(site, new_reader, language):
         "database_unavailable": "busy",
         "locked_down": "stopped",
         "clock_not_trusted": "stopped",
+        "database_rolled_back": "stopped",
     }
     for code, view in refusals.items():
         reader.page.unroute("**/look")

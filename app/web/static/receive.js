@@ -44,6 +44,7 @@ const VIEW_OF_CODE = {
   offline: "offline",
   locked_down: "stopped",
   clock_not_trusted: "stopped",
+  database_rolled_back: "stopped",
 };
 /** Refusals of a claim after which a look tells more. */
 const ENDED = new Set(["share_used", "share_withdrawn", "share_expired", "share_locked", "share_not_found"]);

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.actions import issue_share as issue_share_module
 from app.actions.create_transfer import CreatedTransfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.look_at_share import look_at_share
@@ -301,3 +302,36 @@ def test_a_withdrawn_share_is_refused_with_its_reason(resources, caller, transfe
     change(resources, shares, share.id, state=ShareState.WITHDRAWN)
     with pytest.raises(ShareWithdrawn):
         run(claim(resources, share))
+
+
+# What ends while a share is issued
+
+
+def test_a_transfer_that_ends_before_the_key_is_stored_leaves_no_key(resources, caller, transfer, monkeypatch):
+    """The sweep that looked for the share's key had looked before it was there."""
+
+    def end(point):
+        if point == "share.row_written":
+            delete_transfer(resources, transfer.id, caller=caller)
+            sweep(resources)
+
+    monkeypatch.setattr(issue_share_module, "reach", end)
+    with pytest.raises(TransferEnded):
+        run(issue(resources, caller, transfer))
+    assert transfer_row(resources, transfer.id).state == TransferState.VERIFIED
+    assert keys_held(resources) == set()
+
+
+def test_a_transfer_that_expires_while_the_password_is_hashed_gets_no_share(
+    resources, caller, transfer, time, monkeypatch
+):
+    stretch = HashingQueue.stretch
+
+    async def slowly(*given):
+        time.pass_until(transfer.expires_at)
+        return await stretch(*given)
+
+    monkeypatch.setattr(HashingQueue, "stretch", slowly)
+    with pytest.raises(TransferEnded):
+        run(issue(resources, caller, transfer))
+    assert count_rows(resources, shares) == 0

@@ -17,7 +17,7 @@ from app.actions.delete_transfer import delete_transfer
 from app.actions.fetch_file import open_download
 from app.actions.issue_share import prepare_share
 from app.actions.keep_owner_key import show_owner_key, store_owner_key
-from app.actions.lock_down import lock_down
+from app.actions.lock_down import lift_lockdown, lock_down
 from app.actions.look_at_share import look_at_share
 from app.actions.open_share import open_share
 from app.actions.reconcile import reconcile
@@ -832,6 +832,7 @@ def test_a_sealed_transfer_whose_bytes_are_gone_is_ended_by_reconciliation(resou
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_an_accepted_restore_withdraws_prepared_shares_too(resources, caller, signing, prepared):
     assert accept_restore(resources, signing).withdrawn == 1
+    lift_lockdown(resources)
     assert share_row(resources, prepared.id).state == ShareState.WITHDRAWN
     with pytest.raises(ShareWithdrawn):
         let_claim(resources, caller, prepared)

@@ -131,17 +131,40 @@ def test_a_pruned_entry_has_no_fields(database):
     assert audit_rows.StoredEntry(0, None, bytes(32), NOW).fields() == {}
 
 
-def test_a_hole_in_the_tree_is_an_error_and_no_guess(database):
-    append(database, *range(4))
+def damage(database, *, sequence):
+    """All nodes are gone, and an entry with them."""
     with database.writing() as transaction:
         take_full_rights(transaction.connection)
-        transaction.connection.execute(delete(audit_nodes).where(audit_nodes.c.level == 2))
-        transaction.connection.execute(delete(audit_entries).where(audit_entries.c.sequence == 1))
+        transaction.connection.execute(delete(audit_nodes))
+        transaction.connection.execute(delete(audit_entries).where(audit_entries.c.sequence == sequence))
+
+
+def test_missing_nodes_are_built_from_what_is_below_them(database):
+    append(database, *range(8))
+    with database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(delete(audit_nodes))
+    append(database, *range(8))
+    with database.reading() as connection:
+        assert audit_rows.root(connection, 16) == merkle.root(leaves(database))
+
+
+def test_a_hole_in_the_tree_is_an_error_and_no_guess(database):
+    append(database, *range(4))
+    damage(database, sequence=1)
     with database.reading() as connection:
         with pytest.raises(KeyError):
             audit_rows.root(connection, 4)
         with pytest.raises(KeyError):
             audit_rows.node_reader(connection)(0, 1)
+
+
+def test_an_act_does_not_fail_for_a_hole_in_the_tree(database):
+    append(database, *range(7))
+    damage(database, sequence=1)
+    append(database, 7)
+    with database.reading() as connection:
+        assert [each.sequence for each in audit_rows.page(connection, 6, 9)] == [6, 7]
 
 
 def test_the_newest_checkpoint_is_the_largest_and_one_of_the_same_size_replaces_it(database):

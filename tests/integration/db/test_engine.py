@@ -1,5 +1,6 @@
 """Transactions: what is written with them, what is not left behind, and what an exception may say."""
 
+import socket
 import sqlite3
 import threading
 import time
@@ -14,6 +15,7 @@ from sqlalchemy.exc import StatementError
 
 from app.crypto.token import new_secret
 from app.db import audit_rows, service_rows, share_rows, transfer_rows
+from app.db import engine as engine_module
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
 from app.db.tables import UtcTime, access_tokens, audit_entries, transfers
@@ -370,3 +372,37 @@ def test_any_label_comes_back_as_it_was(filled, label):
 def test_no_entry_is_written_outside_of_writing(filled):
     with filled.reading() as connection:
         assert connection.execute(select(audit_entries)).all() == []
+
+
+# A database that does not answer
+
+
+POSTGRES_ONLY = pytest.mark.parametrize(
+    "database_kind", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+
+
+@POSTGRES_ONLY
+def test_nobody_waits_for_a_lock_or_a_statement_for_ever(database_url, filled, monkeypatch):
+    """The sweeper's threads are few: each that hangs is one that deletes nothing."""
+    monkeypatch.setattr(engine_module, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(engine_module, "STATEMENT_SECONDS", 2)
+    impatient = Database(database_url)
+    try:
+        with filled.writing() as holder:
+            holder.connection.execute(text("LOCK TABLE transfers"))
+            with pytest.raises(DatabaseUnavailable, match="lock timeout"), impatient.writing() as transaction:
+                transaction.connection.execute(select(transfers.c.id))
+        with pytest.raises(DatabaseUnavailable, match="statement timeout"), impatient.reading() as connection:
+            connection.execute(text("SELECT pg_sleep(10)"))
+    finally:
+        impatient.close()
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr(engine_module, "CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = Database(f"postgresql+psycopg://caducee@127.0.0.1:{silent.getsockname()[1]}/caducee?sslmode=disable")
+        with pytest.raises(DatabaseUnavailable, match="timeout"):
+            database.check()
+        database.close()

@@ -3,7 +3,9 @@
 Where no sweeper keeps the time, the purge keeps it; else it would stand where the last sweep stood, for ever.
 """
 
+import threading
 from datetime import timedelta
+from time import sleep
 
 import pytest
 
@@ -16,6 +18,8 @@ from app.storage.errors import VaultUnavailable
 from app.storage.key_vault import Mark
 from app.storage.vault_folder import VaultFolder
 from app.storage.vault_marks import read_purge_time
+from scheduler import timetable as timetable_module
+from scheduler.timetable import Timetable
 from tests.integration.actions.stories import keys_held, send
 
 MINUTE, HOUR, DAY, YEAR = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=365)
@@ -202,3 +206,32 @@ def test_a_vault_that_cannot_keep_the_time_is_purged_all_the_same(resources, tim
     time.pass_by(7 * DAY)
     assert purge().removed == 2
     assert said == ["mark_not_kept"]
+
+
+def test_a_lost_installation_file_holds_up_no_expiry(resources, time, purge, held):
+    """It is loud each time, since an empty folder would look the same; the keys are gone before that."""
+    (resources.settings.vault_dir / "installation").unlink()
+    time.pass_until(held.transfer.expires_at)
+    with pytest.raises(VaultUnavailable, match="no installation file"):
+        purge()
+    assert [path.name for path in resources.settings.vault_dir.glob("20*/*")] == ["hour.key"]
+
+
+def test_it_runs_though_every_other_job_hangs_on_the_database(resources, time, held, monkeypatch):
+    """A PostgreSQL that takes connections and does not answer: the sweeper's threads are all lost to it."""
+    answers, stop = threading.Event(), threading.Event()
+    monkeypatch.setattr(timetable_module, "Clock", lambda: Clock(time, time.uptime))
+    for name in ("SWEEP", "PURGE", "CHECKPOINT", "RECONCILE", "PRUNE"):
+        monkeypatch.setattr(timetable_module, f"{name}_SECONDS", 0.05)
+    monkeypatch.setattr(Timetable, "_resources", lambda _self: answers.wait(20))
+    thread = threading.Thread(target=Timetable(resources.settings).run, args=(stop,))
+    thread.start()
+    try:
+        sleep(0.5)
+        time.pass_until(held.transfer.expires_at)
+        sleep(0.5)
+        assert keys_held(resources) == set()
+    finally:
+        stop.set()
+        answers.set()
+        thread.join(20)

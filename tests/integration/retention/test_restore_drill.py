@@ -1,6 +1,8 @@
 """The restore drill: a backup is restored into a folder of its own, and nothing that has ended can be read from it."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -10,6 +12,7 @@ from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_secret
 from app.db import service_rows
 from app.domain.shred_key import ShredKeyName
+from app.resources import InstallationMismatch
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.stories import events_of, issue, log_of, out_of_reach, run, send, sweep
 from tests.integration.retention.backups import back_up
@@ -154,3 +157,12 @@ def test_what_cannot_be_looked_at_has_not_passed(resources, restored, tmp_path):
         drill_restore(resources, restored)
     assert last_drill(resources) is None
     assert events_of(resources, event="drill.passed") == []
+
+
+def test_another_installations_backup_is_refused(resources, restored):
+    """Its keys were never in our vault: it would pass without proving anything."""
+    with closing(sqlite3.connect(restored / "db" / "caducee.sqlite")) as database, database:
+        database.execute("UPDATE service_state SET installation_id = 'BBBBBBBBBBBBBBBBBBBBBB'")
+    with pytest.raises(InstallationMismatch, match="another installation's"):
+        drill_restore(resources, restored)
+    assert last_drill(resources) is None

@@ -8,22 +8,27 @@ import shutil
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import delete
 
 from app.actions.accept_restore import accept_restore
 from app.actions.complete_claim import complete_claim
 from app.actions.keep_time import keep_time
+from app.actions.lock_down import lift_lockdown, lock_down
+from app.actions.revoke_access_token import revoke_access_token
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.db import service_rows
+from app.db.tables import audit_entries, audit_nodes
 from app.domain.clock import Clock, Uptime
-from app.domain.errors import Refusal, RetentionNotAssured, ShareExpired, ShareWithdrawn
+from app.domain.errors import LockedDown, Refusal, RestoreNotAccepted, RetentionNotAssured, ShareExpired, ShareWithdrawn
 from app.domain.share import ShareState
-from app.high_water import DatabaseRolledBack, require_not_rolled_back
+from app.high_water import DatabaseRolledBack, LogDamaged, require_not_rolled_back
 from app.storage.errors import VaultUnavailable
 from app.storage.vault_folder import VaultFolder
 from app.storage.vault_marks import read_high_water
 from scheduler import timetable as timetable_module
 from scheduler.timetable import Timetable
+from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -101,6 +106,7 @@ def test_accepted_it_goes_on_without_any_open_share(restored, signing, used, wai
     assert accepted.withdrawn == 2
     assert accepted.entries_lost > 0
     require_not_rolled_back(restored)
+    lift_lockdown(restored)
     for share in (used.share, waiting.share):
         with pytest.raises(ShareWithdrawn):
             run(claim(restored, share))
@@ -109,8 +115,27 @@ def test_accepted_it_goes_on_without_any_open_share(restored, signing, used, wai
     assert run(fetch(restored, run(claim(restored, again.share)))) == CONTENT
 
 
+def test_accepted_it_is_locked_down_until_somebody_looked_at_the_tokens(
+    resources, caller, signing, used, tmp_path, start_service
+):
+    """What an incident's operators did after the backup must not be undone by the restore: the token is valid again."""
+    backup = back_up(resources, tmp_path / "before.sqlite")
+    revoke_access_token(resources, caller.token_id)
+    lock_down(resources)
+    sweep_as_scheduled(resources, signing)
+    resources.close()
+    restore(resources, backup)
+    restored = start_service()
+    accepted = accept_restore(restored, signing)
+    assert caller.token_id in {token.id for token in accepted.tokens}
+    with pytest.raises(LockedDown):
+        run(claim(restored, used.share))
+    assert len(log_of(restored, event="lockdown.begun")) == 1
+
+
 def test_the_depositor_can_issue_again_what_nobody_had_used(restored, signing, waiting):
     accept_restore(restored, signing)
+    lift_lockdown(restored)
     sweep_as_scheduled(restored, signing)
     share = run(issue(restored, waiting.caller, waiting.transfer))
     assert run(fetch(restored, run(claim(restored, share)))) == CONTENT
@@ -213,7 +238,7 @@ def timetable(resources, signing, time, monkeypatch):
 def test_under_a_running_service_it_stops_counting_sweeps_but_expiry_goes_on(
     resources, caller, time, tmp_path, timetable
 ):
-    """The dead-man's switch then stops deposits; what is due is destroyed all the same."""
+    """Nothing goes in; what is due is destroyed all the same."""
     sent = send(resources, caller, lifetime=HOUR)
     timetable.sweep()
     backup = back_up(resources, tmp_path / "backup.sqlite")
@@ -227,8 +252,12 @@ def test_under_a_running_service_it_stops_counting_sweeps_but_expiry_goes_on(
         time.pass_by(20 * MINUTE)
         timetable.sweep()
     assert transfer_row(resources, sent.id).state == "verified"
-    with pytest.raises(RetentionNotAssured):
+    with pytest.raises(RestoreNotAccepted):
         a_transfer(resources, caller)
+    with resources.database.reading() as connection:
+        state = service_rows.get(connection)
+    assert state.last_sweep_at is not None
+    assert state.last_sweep_at < time.moment - HOUR
 
 
 def test_a_rolled_back_database_makes_no_orphans(resources, signing, caller, tmp_path, timetable):
@@ -261,3 +290,37 @@ def test_a_vault_that_cannot_keep_the_mark_does_not_hold_up_expiry(resources, ca
     assert transfer_row(resources, sent.id).state == "verified"
     with pytest.raises(RetentionNotAssured):
         a_transfer(resources, caller)
+
+
+# A damaged log
+
+
+def test_a_missing_node_of_the_log_stops_no_sweep(resources, caller, time, timetable):
+    """It is built from the entries below it, and alerts."""
+    sent = send(resources, caller, lifetime=HOUR)
+    timetable.sweep()
+    with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(delete(audit_nodes))
+    time.pass_by(HOUR)
+    timetable.sweep()
+    assert transfer_row(resources, sent.id).state == "verified"
+    with resources.database.reading() as connection:
+        assert service_rows.get(connection).last_sweep_at == time.moment
+
+
+def test_a_log_damaged_beyond_that_is_not_served_and_stops_no_deletion(resources, caller, time, timetable, monkeypatch):
+    sent = send(resources, caller, lifetime=HOUR)
+    timetable.sweep()
+    monkeypatch.setattr(timetable, "sign", lambda: None)  # refuses, which is not what is looked at
+    with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(delete(audit_nodes))
+        transaction.connection.execute(delete(audit_entries).where(audit_entries.c.sequence == 1))
+    time.pass_by(HOUR)
+    timetable.sweep()
+    assert transfer_row(resources, sent.id).state == "verified"
+    with resources.database.reading() as connection:
+        assert service_rows.get(connection).last_sweep_at == time.moment - HOUR
+    with pytest.raises(LogDamaged, match="audit verify"):
+        require_not_rolled_back(resources)

@@ -1,5 +1,6 @@
 """The report that proves deletion, or says that it cannot: its exit code, its figures, its page."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
@@ -7,11 +8,14 @@ import pytest
 
 from app.actions.keep_time import keep_time
 from app.actions.report_retention import RetentionReport, VaultSeen, report_retention
+from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
 from app.domain.retention import FORGET_AFTER
 from app.domain.shred_key import ShredKeyName
 from app.storage.errors import BlobUnavailable
 from app.storage.local_disk import LocalDisk
+from app.storage.vault_folder import VaultFolder
+from app.storage.vault_marks import read_high_water
 from app.terminal.retention_page import retention_page
 from tests.integration.actions.stories import a_transfer, out_of_reach, send, share_row, sweep, transfer_row
 
@@ -66,6 +70,24 @@ def test_a_deletion_that_fails_is_1(resources, caller, time, report, monkeypatch
     time.pass_by(5 * MINUTE)
     sweep(resources)
     assert report().exit_code == 0
+
+
+def test_the_key_of_a_share_that_resists_is_1_though_its_transfer_lives_on(resources, caller, report, monkeypatch):
+    sent = send(resources, caller, keep_until_expiry=True)
+    monkeypatch.setattr(VaultFolder, "destroy", lambda _vault, _names: None)
+    withdraw_share(resources, sent.share.id, caller=caller)
+    assert sweep(resources).failed == 1
+    assert (report().failing, report().exit_code) == ([sent.id], 1)
+
+
+def test_a_database_that_was_rolled_back_is_2(resources, report):
+    keep_time(resources)
+    remembered = read_high_water(resources.vault)
+    assert remembered is not None
+    resources.vault.write_mark(replace(remembered, log_size=remembered.log_size + 1).to_text())
+    seen = report()
+    assert "accept-restore" in (seen.rolled_back or "")
+    assert seen.exit_code == 2
 
 
 def test_a_key_past_due_is_1(resources, time, report):
@@ -227,6 +249,7 @@ A_REPORT = RetentionReport(
     gaps=[(datetime(2026, 3, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, 2, 30, tzinfo=UTC))],
     lateness={"lateness_le_1": 30, "lateness_le_2": 39, "lateness_count": 40, "lateness_sum_ms": 30_000},
     lateness_by_day=[(datetime(2026, 3, 1, tzinfo=UTC), 40, 4.25)],
+    rolled_back=None,
     clock_problem="<b>365 days</b> ahead of the boot clock",
     locked_down_at=None,
     last_drill_at=None,
