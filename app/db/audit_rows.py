@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -107,6 +107,27 @@ def node_reader(connection: Connection) -> Callable[[int, int], bytes]:
 def root(connection: Connection, of_size: int) -> bytes:
     """The root of the tree of the first `of_size` entries."""
     return merkle.root_of(of_size, node_reader(connection))
+
+
+def complete_tree(connection: Connection) -> None:
+    """Compute nodes anew that are missing, from what is left below them: without them no entry can be appended. A node
+    that lies over a missing entry stays missing, and one that was changed stays as it is.
+    """
+    entries, node = size(connection), node_reader(connection)
+    counts = select(audit_nodes.c.level, func.count()).group_by(audit_nodes.c.level)
+    stored: dict[int, int] = {level: count for level, count in connection.execute(counts)}
+    for level in range(1, entries.bit_length()):
+        expected = entries >> level
+        if stored.get(level, 0) >= expected:
+            continue
+        there = set(connection.execute(select(audit_nodes.c.position).where(audit_nodes.c.level == level)).scalars())
+        rows: list[tuple[object, ...]] = []
+        for position in (each for each in range(expected) if each not in there):
+            with suppress(KeyError):
+                value = merkle.node_hash(node(level - 1, 2 * position), node(level - 1, 2 * position + 1))
+                rows.append((level, position, value))
+        if rows:
+            _insert(connection, "audit_nodes (level, position, hash)", rows)
 
 
 @dataclass(frozen=True, slots=True)
