@@ -19,7 +19,7 @@ from app.actions.verify_receipt import verify_receipt
 from app.crypto.errors import CryptoError, NoteInvalid
 from app.crypto.signed_note import Checkpoint
 from app.db import audit_rows, service_rows
-from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes
+from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, service_state
 from app.domain.audit_events import Entry, Event, RenewalReason
 from app.domain.errors import NotDeletedYet, ReceiptNotSigned, ReceiptPruned, TransferNotFound
 from app.domain.log_verdict import Kind
@@ -469,3 +469,28 @@ def test_an_origin_that_nothing_explains_is_a_fork(signed, signing, exported):
     )
     (signed.settings.signing_dir / "checkpoint").unlink()
     assert verify_log(signed, signing).kind == Kind.FORKED
+
+
+def test_an_origin_changed_behind_the_logs_back_does_not_silence_the_signer(signed, signing):
+    """One column of one row: the kept checkpoint would be overwritten by one of a rewritten log."""
+    kept = signing.last_checkpoint()
+    alter(
+        signed,
+        *rewritten(signed, 4, actor="somebody else"),
+        delete(audit_checkpoints),
+        update(service_state).values(log_origin="caducee.log/another"),
+    )
+    with pytest.raises(LogRolledBack, match="no entry says why"):
+        sign_checkpoint(signed, signing)
+    assert signing.last_checkpoint() == kept
+    renew_log(signed, signing, RenewalReason.LOG_DAMAGED)
+    sign_checkpoint(signed, signing)
+    assert signing.last_checkpoint() != kept
+
+
+def test_an_entry_that_quotes_another_origin_does_not_explain_this_one(signed, signing):
+    renew_log(signed, signing, RenewalReason.LOG_DAMAGED)
+    sign_checkpoint(signed, signing)
+    alter(signed, delete(audit_checkpoints), update(service_state).values(log_origin="caducee.log/another"))
+    with pytest.raises(LogRolledBack):
+        sign_checkpoint(signed, signing)
