@@ -114,8 +114,8 @@ def complete_tree(connection: Connection) -> None:
     that lies over a missing entry stays missing, and one that was changed stays as it is.
     """
     entries, node = size(connection), node_reader(connection)
-    counts = select(audit_nodes.c.level, func.count()).group_by(audit_nodes.c.level)
-    stored: dict[int, int] = {level: count for level, count in connection.execute(counts)}
+    counts = select(audit_nodes.c.level, func.count().label("nodes")).group_by(audit_nodes.c.level)
+    stored = {row.level: row.nodes for row in connection.execute(counts)}
     for level in range(1, entries.bit_length()):
         expected = entries >> level
         if stored.get(level, 0) >= expected:

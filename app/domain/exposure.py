@@ -293,8 +293,9 @@ class Deleted:
 
 @dataclass(slots=True)
 class ExposureReport:
-    """The answer. `complete` is False when the log no longer has, or lost, entries of the period: what was pruned lies
-    before `pruned_before`; `lost` are the periods (from, to) that a restored database has no entries of.
+    """The answer. `complete` is False when the log no longer has, or lost, entries of the period or of what was held in
+    it: what was pruned lies before `pruned_before`, and `told_in_part` transfers were created before that; `lost` are
+    the periods (from, to) that a restored database has no entries of.
     """
 
     at: datetime
@@ -304,6 +305,7 @@ class ExposureReport:
     pruned_before: datetime | None = None
     lost: list[tuple[datetime, datetime]] = field(default_factory=list)
     complete: bool = True
+    told_in_part: int = 0
     held: Volume = field(default_factory=Volume)
     with_keys: Volume = field(default_factory=Volume)
     purposes: list[PurposeVolume] = field(default_factory=list)
@@ -344,6 +346,8 @@ class ExposureReport:
         self.failed_deletions.sort(key=lambda failure: (failure.at, failure.transfer))
         self._total_held()
         self._total_acts()
+        self.told_in_part = sum(held.created_at is None for held in self.transfers)
+        self.complete = self.complete and not self.told_in_part
 
     def _total_held(self) -> None:
         purposes: dict[str | None, Volume] = {}

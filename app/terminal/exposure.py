@@ -168,6 +168,11 @@ def incompleteness(report: ExposureReport) -> list[str]:
         said.append(
             f"NOT COMPLETE: what happened before {report.pruned_before:%Y-%m-%dT%H:%M:%SZ} was pruned from the log"
         )
+    if report.told_in_part:
+        said.append(
+            f"NOT COMPLETE: {report.told_in_part} transfers were created before what was pruned from the log: "
+            "of their files, bytes and people not all is counted"
+        )
     said += [
         f"NOT COMPLETE: a restored database lacks entries from {began:%Y-%m-%dT%H:%M:%SZ} to {ended:%Y-%m-%dT%H:%M:%SZ}"
         for began, ended in report.lost

@@ -21,6 +21,8 @@ from app.domain.errors import WrongPassword
 from app.domain.exposure import ExposureReport
 from app.domain.period import Period
 from app.storage.local_disk import LocalDisk
+from app.terminal.exposure import incompleteness
+from app.terminal.exposure_page import exposure_page
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     ADDRESS,
@@ -234,9 +236,23 @@ def test_a_period_before_the_prune_boundary_is_plainly_not_complete(resources, e
     assert ids(report) == {story.fetched.id, story.unread.id, story.stays.id}
     assert [held.created_at for held in report.transfers][:2] == [None, None]
     later = exposure(HOUR, 4 * HOUR)
-    assert later.complete
     assert ids(later) == ids(report)
     assert ids(exposure(91 * MINUTE, 119 * MINUTE)) == {story.unread.id}
+
+
+def test_what_was_held_over_the_prune_boundary_is_plainly_told_in_part(resources, exposure, story):
+    """Their files and people were told before the boundary: none is counted, and that is said."""
+    with resources.database.writing() as transaction:
+        below = audit_rows.first_since(transaction.connection, START + HOUR)
+        audit_rows.add_boundary(transaction.connection, below)
+        audit_rows.prune(transaction.connection, 0, below)
+    report = exposure(HOUR, 4 * HOUR)
+    assert (report.complete, report.told_in_part) == (False, 2)
+    assert (report.held.records, report.held.files) == (0, 1)
+    assert any("2 transfers" in line for line in incompleteness(report))
+    assert "2 transfers" in exposure_page(report, resources.settings)
+    after_them = exposure(3 * HOUR + MINUTE, 4 * HOUR)
+    assert (after_them.complete, after_them.told_in_part) == (True, 0)
 
 
 def test_entries_that_a_restored_database_lost_are_plainly_missing(resources, exposure, signing, story):
