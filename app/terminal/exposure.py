@@ -58,6 +58,7 @@ def _totals(report: ExposureReport) -> list[tuple[str, object]]:
         *((f"held for {each.purpose or '(no purpose given)'}", _volume(each.volume)) for each in report.purposes),
         ("claims that stood open", fetched.claims),
         ("fetched", f"{fetched.bytes} bytes in {fetched.downloads} downloads, by {fetched.recipients} recipients"),
+        ("in downloads whose end is not told", f"at most {fetched.bytes_untold} more bytes"),
         ("addresses of recipients", fetched.addresses),
         ("wrong passwords", f"{refused.wrong_passwords} from {refused.addresses} addresses"),
         ("links refused", f"{refused.links}, at most {refused.most_links_in_a_minute} in a minute"),
