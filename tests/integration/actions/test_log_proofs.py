@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from app.actions.accept_restore import accept_restore
-from app.actions.export_log import export_log
+from app.actions.export_log import LogPrunedMeanwhile, export_log
 from app.actions.give_receipt import LogAltered, give_receipt
 from app.actions.prune_log import prune_log
 from app.actions.renew_log import renew_log
@@ -230,6 +230,23 @@ def test_an_export_that_ends_early_is_no_export(signed, signing, exported):
 def test_an_export_holds_nothing_but_what_the_log_holds(signed, exported):
     records = [json.loads(line) for line in exported(signed).read_text(encoding="utf-8").splitlines()]
     assert [record["content"] for record in records if record["kind"] == "entry"] == contents(signed)
+
+
+def test_an_export_that_pruning_overtook_has_no_end_and_says_to_try_again(
+    resources, signing, time, monkeypatch, exported
+):
+    """It would hold entries without content above the boundary that it names: no verifier could accept it, ever."""
+    monkeypatch.setattr("app.actions.export_log.PAGE", 4)
+    append(resources, 9)
+    sign_checkpoint(resources, signing)
+    time.pass_by(400 * DAY)
+    lines = export_log(resources, signing)
+    written = [next(lines), next(lines)]
+    prune_log(resources, actor="scheduler")
+    with pytest.raises(LogPrunedMeanwhile, match="again"):
+        written.extend(lines)
+    assert all(json.loads(line)["kind"] != "end" for line in written)
+    assert both(exported(resources), signing).problem is None
 
 
 # Receipts
