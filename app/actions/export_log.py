@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from app.db import audit_rows, service_rows
+from app.db.audit_pages import AuditPages
 from app.domain.log_export import checkpoint_record, end_record, entry_record, log_record
 from app.resources import Resources
 from app.storage.signing_folder import SigningFolder
@@ -24,9 +25,10 @@ def export_log(
     """
     kept = signing.last_checkpoint()  # first: one that is signed meanwhile may be of a longer log than is read below
     with resources.database.reading() as connection:
-        size, notes = audit_rows.size(connection), list(audit_rows.checkpoints(connection))
+        size, newest = audit_rows.size(connection), audit_rows.last_checkpoint(connection)
         origin, pruned = service_rows.get(connection).log_origin, audit_rows.pruned_below(connection)
     yield log_record(origin=origin, public_key=signing.verifier_key(), size=size, pruned_below=pruned)
+    notes = AuditPages(resources.database).checkpoints(newest.size) if newest is not None else ()
     yield from (checkpoint_record(note.note, note.size) for note in notes)
     if kept is not None:
         yield checkpoint_record(kept, None)

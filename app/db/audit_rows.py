@@ -235,6 +235,18 @@ def checkpoints(connection: Connection) -> Iterator[StoredCheckpoint]:
         yield StoredCheckpoint(*row)
 
 
+def checkpoint_page(connection: Connection, after: int, upto: int, limit: int) -> list[StoredCheckpoint]:
+    """Up to `limit` checkpoints over more than `after` entries and `upto` at most, in order."""
+    size_ = audit_checkpoints.c.size
+    query = select(audit_checkpoints).where(size_ > after, size_ <= upto).order_by(size_).limit(limit)
+    return [StoredCheckpoint(*row) for row in connection.execute(query)]
+
+
+def remove_checkpoints(connection: Connection, sizes: Sequence[int]) -> None:
+    """Let checkpoints go that later ones stand for."""
+    connection.execute(audit_checkpoints.delete().where(audit_checkpoints.c.size.in_(sizes)))
+
+
 def add_checkpoint(connection: Connection, checkpoint: StoredCheckpoint) -> None:
     """Store a checkpoint; one of the same size is replaced (the hourly one of an idle log)."""
     table = audit_checkpoints

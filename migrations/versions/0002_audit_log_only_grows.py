@@ -3,7 +3,8 @@
 Entries and tree nodes may be inserted and read. One thing else is let through, the pruner's: an entry's content may
 become NULL below a boundary in `audit_boundaries`. Whoever owns the tables can disable triggers; so on PostgreSQL the
 service should connect as a member of `caducee_app`, which may insert and select, and the scheduler as one of
-`caducee_pruner` too, which signs and prunes (docs/operations.md). Roles are made if the migrating user may make roles, and left out if not.
+`caducee_pruner` too, which signs and prunes (docs/operations.md). Roles are made if the migrating user may make roles,
+and left out if not.
 """
 
 from __future__ import annotations

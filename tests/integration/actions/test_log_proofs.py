@@ -416,6 +416,36 @@ def test_content_missing_above_the_boundary_is_found(signed, signing, time, expo
         assert (verdict.kind, verdict.sequence) == (Kind.REMOVED, 25)
 
 
+def sizes_signed(resources) -> list[int]:
+    with resources.database.reading() as connection:
+        return [checkpoint.size for checkpoint in audit_rows.checkpoints(connection)]
+
+
+def test_of_old_checkpoints_the_last_of_each_hour_and_origin_stays(resources, signing, time, exported, monkeypatch):
+    """A busy day has one a second: without end, none could hold them all to verify the log."""
+    monkeypatch.setattr("app.db.audit_pages.CHECKPOINTS", 2)
+
+    def signed_after(minutes) -> int:
+        time.pass_by(minutes * timedelta(minutes=1))
+        append(resources)
+        checkpoint = sign_checkpoint(resources, signing)
+        assert checkpoint is not None
+        return checkpoint.size
+
+    every = [signed_after(minutes) for minutes in (0, 5, 5, 60, 5)]  # from 10:15 on
+    first = signing.last_checkpoint()
+    renew_log(resources, signing, RenewalReason.LOG_DAMAGED)
+    every += [signed_after(minutes) for minutes in (1, 1)]
+    prune_log(resources, actor="scheduler")
+    assert sizes_signed(resources) == every, "of the last day none goes"
+    time.pass_by(2 * DAY)
+    recent = [signed_after(minutes) for minutes in (0, 1)]
+    prune_log(resources, actor="scheduler")
+    assert sizes_signed(resources) == [every[2], every[4], every[6], *recent]
+    assert both(exported(resources), signing).checkpoints == 5
+    assert verify_log(resources, signing, since=first).problem is None
+
+
 # A new origin
 
 
