@@ -110,8 +110,8 @@ def root(connection: Connection, of_size: int) -> bytes:
 
 
 def complete_tree(connection: Connection) -> None:
-    """Compute nodes anew that are missing, from what is left below them: without them no entry can be appended. A node
-    that lies over a missing entry stays missing, and one that was changed stays as it is.
+    """Store anew the nodes that are missing, computed from what is left below them. A node that lies over a missing
+    entry stays missing, and one that was changed stays as it is.
     """
     entries, node = size(connection), node_reader(connection)
     counts = select(audit_nodes.c.level, func.count().label("nodes")).group_by(audit_nodes.c.level)
