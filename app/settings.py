@@ -100,6 +100,14 @@ class Settings(BaseSettings):
             raise ValueError(f"never above {LIFETIME_CEILING.days} days")
         return value
 
+    @field_validator("audit_retention")
+    @classmethod
+    def _outlives_transfers(cls, value: timedelta) -> timedelta:
+        """So that what the log tells of a transfer that is still held has not been pruned."""
+        if value <= LIFETIME_CEILING:
+            raise ValueError(f"more than {LIFETIME_CEILING.days} days, the longest that a transfer can live")
+        return value
+
     @field_validator("blobs", "vault")
     @classmethod
     def _folder(cls, value: str | None) -> str | None:

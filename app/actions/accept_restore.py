@@ -2,8 +2,9 @@
 
 What happened after the backup is unknown to it. So every open share is withdrawn (one that was used since must not be
 used again; its key is gone from the vault in any case), and the log goes on under a new origin that quotes the last
-checkpoint of the old one: whoever holds it can see how much is missing. A lockdown begun and tokens revoked after the
-backup are forgotten too. So the service comes up locked down, for an operator to look at the tokens first.
+checkpoint of the old one: whoever holds it can see how much is missing. A log that was damaged is gone on with the same
+way: whoever altered it may have altered the rest. A lockdown begun and tokens revoked after the backup are forgotten
+too. So the service comes up locked down, for an operator to look at the tokens first.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
     quoted = signing.last_checkpoint()
     keys: list[ShredKeyName] = []
     with resources.database.writing() as transaction:
+        audit_rows.complete_tree(transaction.connection)
         size = audit_rows.size(transaction.connection)
         shares = share_rows.open_ones(transaction.connection)
         for share in shares:

@@ -136,7 +136,8 @@ class Download:
 
     async def reserve(self, count: int) -> None:
         """Take the bytes of this download out of the claim's allowance before the first is sent, so that many at once
-        get no more than one after the other; `close` gives back what was not sent. Raises ClaimExhausted.
+        get no more than one after the other; `close` gives back what was not sent. Raises ClaimExhausted, ClaimEnded:
+        the end of the share tells what was taken until then, so nothing may be taken after it.
         """
         await self.resources.in_thread(self._reserve, count)
 
@@ -144,6 +145,9 @@ class Download:
         with self.resources.database.writing() as transaction:
             if not share_rows.reserve_bytes(transaction.connection, self.standing.claim.id, count):
                 raise ClaimExhausted
+            share = share_rows.find(transaction.connection, self.standing.share.id)  # the claim's row is held by now
+            if share is None or share.state != ShareState.CLAIMED:
+                raise ClaimEnded
         self._reserved = count
 
     def _require_time(self) -> None:

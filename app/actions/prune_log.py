@@ -3,22 +3,30 @@
 The boundary is logged first, in a transaction of its own: verification accepts missing content only below one that the
 log itself tells of. The content goes after it, a stretch at a time, so that no deposit waits; what a crash leaves over
 goes with the next run. Entries that explain the log (a new origin, a restored database) keep theirs.
+
+Checkpoints are thinned with it: a busy day has one for each second, and a later one proves all that an earlier one
+does.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.db import audit_rows
+from app.db.audit_pages import AuditPages
+from app.db.audit_rows import StoredCheckpoint
 from app.domain.audit_events import Entry, Event
 from app.resources import Resources
 
 AT_ONCE = 2_000
+CHECKPOINTS_KEPT = timedelta(days=1)
+"""Beyond this, the last checkpoint of each hour stays."""
 
 
 def prune_log(resources: Resources, *, actor: str) -> int:
     """Prune what is older than CADUCEE_AUDIT_RETENTION. Answers how many entries the boundary moved past."""
     now = resources.clock.now()
+    _thin_checkpoints(resources, now - CHECKPOINTS_KEPT)
     moved, below = _move_boundary(resources, now - resources.settings.audit_retention, now=now, actor=actor)
     with resources.database.reading() as connection:
         start = audit_rows.first_unpruned(connection, below)
@@ -46,3 +54,23 @@ def _move_boundary(resources: Resources, cutoff: datetime, *, now: datetime, act
         audit_rows.add_boundary(connection, below)
         transaction.log(Entry(event=Event.LOG_PRUNED, at=now, actor=actor, count=below - before, below=below))
     return below - before, below
+
+
+def _thin_checkpoints(resources: Resources, before: datetime) -> None:
+    """Of checkpoints before a moment keep the last of each hour and origin."""
+    with resources.database.reading() as connection:
+        newest = audit_rows.last_checkpoint(connection)
+    doomed: list[int] = []
+    earlier: StoredCheckpoint | None = None
+    for checkpoint in AuditPages(resources.database).checkpoints(newest.size) if newest is not None else ():
+        if earlier is not None and checkpoint.at < before and _hour_of(checkpoint) == _hour_of(earlier):
+            doomed.append(earlier.size)
+        earlier = checkpoint
+    for first in range(0, len(doomed), AT_ONCE):
+        with resources.database.writing() as transaction:
+            audit_rows.remove_checkpoints(transaction.connection, doomed[first : first + AT_ONCE])
+
+
+def _hour_of(checkpoint: StoredCheckpoint) -> tuple[str, datetime]:
+    """Its origin and its hour."""
+    return checkpoint.note.partition("\n")[0], checkpoint.at.replace(minute=0, second=0, microsecond=0)

@@ -26,10 +26,12 @@ class RenewedLog:
 
 
 def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReason) -> RenewedLog:
-    """Begin a new origin; with a new key, unless the reason is that the log was damaged.
+    """Begin a new origin; with a new key, unless the reason is that the log was damaged. Raises DatabaseRolledBack: a
+    log that the vault does not know for its own is gone on with by `accept_restore` alone, which withdraws open shares.
 
     The key goes first: a crash in between leaves a log that is not signed until this is run again.
     """
+    high_water.require_not_rolled_back(resources)
     quoted = signing.last_checkpoint()
     if reason is not RenewalReason.LOG_DAMAGED:
         signing.give_up_key()

@@ -1,7 +1,8 @@
 """Sign what the log says now. Only the scheduler does: the processes that face the network hold no signing key.
 
 The last checkpoint is kept beside the key too, outside the database. A log that is shorter than it, or that does not
-contain it, was restored or altered: nothing is signed then (`LogRolledBack`), loudly.
+contain it, was restored or altered: nothing is signed then (`LogRolledBack`), loudly. Of another origin than the log's
+it must be one that an entry of the log gives up; else changing the origin in the database would silence all that.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from app.crypto.signed_note import Checkpoint, Verifier
-from app.db import audit_rows, service_rows
+from app.db import audit_queries, audit_rows, service_rows
 from app.db.audit_rows import StoredCheckpoint
 from app.resources import Resources
 from app.storage.signing_folder import SigningFolder
@@ -38,15 +39,26 @@ def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheck
         if last and last.size == size and now - last.at < IDLE_INTERVAL:
             return None
         root = audit_rows.root(connection, size)
-        signer = signing.signer(origin)
         kept = signing.last_checkpoint()
-        if kept and kept.startswith(f"{origin}\n"):  # else: the last one of an origin that was given up
+        of_this_origin = kept is not None and kept.startswith(f"{origin}\n")
+        if kept is not None and not of_this_origin:
+            _require_given_up(connection, kept)
+        signer = signing.signer(origin)
+        if kept is not None and of_this_origin:
             _require_contained(connection, size, Checkpoint.parse(Verifier.parse(signer.verifier_key).verify(kept)))
     checkpoint = StoredCheckpoint(size, now, signer.sign(Checkpoint(origin, size, root).body()))
     signing.keep(checkpoint.note)
     with resources.database.writing() as transaction:
         audit_rows.add_checkpoint(transaction.connection, checkpoint)
     return checkpoint
+
+
+def _require_given_up(connection: Connection, kept: str) -> None:
+    """The log must say that the origin of this checkpoint was given up."""
+    origin, _, _ = kept.partition("\n")
+    quotations = (entry.fields().get("quoted") for entry in audit_queries.renewals(connection))
+    if not any(str(quoted).startswith(f"{origin}\n") for quoted in quotations):
+        raise LogRolledBack(f"the log has another origin than what was signed before ({origin}), and no entry says why")
 
 
 def _require_contained(connection: Connection, size: int, earlier: Checkpoint) -> None:

@@ -14,6 +14,9 @@ from app.crypto.log_check import STRETCH_LEVEL, Row, StoredNodes, StretchReport,
 from app.db import audit_rows
 from app.db.engine import Database
 
+CHECKPOINTS = 1_000
+"""How many are read at once."""
+
 
 class _Seconds(dict[str, str]):
     """`"time":"2026-01-31T08:15:00.` by the digits of that second since 1970: entries come many to a second."""
@@ -53,6 +56,17 @@ class AuditPages:
             }
             with audit_rows.raw_page(connection, start, stop) as rows:
                 yield rows, lambda level, first, last: nodes[level][first - (start >> level) : last - (start >> level)]
+
+    def checkpoints(self, upto: int) -> Iterator[audit_rows.StoredCheckpoint]:
+        """The checkpoints over `upto` entries at most, in order."""
+        after = -1
+        while True:
+            with self._database.reading() as connection:
+                page = audit_rows.checkpoint_page(connection, after, upto, CHECKPOINTS)
+            yield from page
+            if len(page) < CHECKPOINTS:
+                return
+            after = page[-1].size
 
     def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
         """The stored nodes of a level from one position up to another; fewer where some are missing."""

@@ -118,13 +118,29 @@ def first_kept(connection: Connection) -> datetime | None:
 
 
 def restores(connection: Connection) -> list[tuple[datetime, datetime]]:
-    """What restored backups took out of the log: of each, the time of the last entry left, and of the restore."""
-    query = select(ENTRIES.at).where(ENTRIES.transfer.is_(None), ENTRIES.event == Event.DATABASE_RESTORED)
+    """What restored backups took out of the log: of each, the time of the last entry left, and of the restore. A new
+    origin is one, too, that quotes a checkpoint over more entries than came before it.
+    """
     gaps = []
-    for at in connection.execute(query.order_by(ENTRIES.at)).scalars().all():
+    for at in [entry.at for entry in renewals(connection) if _lost_entries(entry)]:
         before = connection.execute(select(func.max(ENTRIES.at)).where(ENTRIES.at < at)).scalar()
         gaps.append((before or at, at))
     return gaps
+
+
+def renewals(connection: Connection) -> list[StoredEntry]:
+    """The entries that begin a new origin of the log, in order."""
+    began = ENTRIES.event.in_([Event.LOG_RENEWED, Event.DATABASE_RESTORED])
+    query = select(*_STORED).where(ENTRIES.transfer.is_(None), began)
+    return list(_entries(connection, query.order_by(ENTRIES.sequence)))
+
+
+def _lost_entries(renewal: StoredEntry) -> bool:
+    fields = renewal.fields()
+    if fields.get("event") == Event.DATABASE_RESTORED:
+        return True
+    lines = str(fields.get("quoted")).split("\n")  # origin, size, root: a checkpoint
+    return len(lines) > 1 and lines[1].isdecimal() and int(lines[1]) > renewal.sequence
 
 
 def _entries(connection: Connection, query: Select[Any]) -> Iterator[StoredEntry]:

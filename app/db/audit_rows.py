@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -133,6 +133,27 @@ def root(connection: Connection, of_size: int) -> bytes:
     return merkle.root_of(of_size, node_reader(connection))
 
 
+def complete_tree(connection: Connection) -> None:
+    """Store anew the nodes that are missing, computed from what is left below them. A node that lies over a missing
+    entry stays missing, and one that was changed stays as it is.
+    """
+    entries, node = size(connection), node_reader(connection)
+    counts = select(audit_nodes.c.level, func.count().label("nodes")).group_by(audit_nodes.c.level)
+    stored = {row.level: row.nodes for row in connection.execute(counts)}
+    for level in range(1, entries.bit_length()):
+        expected = entries >> level
+        if stored.get(level, 0) >= expected:
+            continue
+        there = set(connection.execute(select(audit_nodes.c.position).where(audit_nodes.c.level == level)).scalars())
+        rows: list[tuple[object, ...]] = []
+        for position in (each for each in range(expected) if each not in there):
+            with suppress(KeyError):
+                value = merkle.node_hash(node(level - 1, 2 * position), node(level - 1, 2 * position + 1))
+                rows.append((level, position, value))
+        if rows:
+            _insert(connection, "audit_nodes (level, position, hash)", rows)
+
+
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
     """An entry as it is stored: its content is None once pruned."""
@@ -236,6 +257,18 @@ def checkpoints(connection: Connection) -> Iterator[StoredCheckpoint]:
     """All checkpoints, oldest first."""
     for row in connection.execute(select(audit_checkpoints).order_by(audit_checkpoints.c.size)):
         yield StoredCheckpoint(*row)
+
+
+def checkpoint_page(connection: Connection, after: int, upto: int, limit: int) -> list[StoredCheckpoint]:
+    """Up to `limit` checkpoints over more than `after` entries and `upto` at most, in order."""
+    size_ = audit_checkpoints.c.size
+    query = select(audit_checkpoints).where(size_ > after, size_ <= upto).order_by(size_).limit(limit)
+    return [StoredCheckpoint(*row) for row in connection.execute(query)]
+
+
+def remove_checkpoints(connection: Connection, sizes: Sequence[int]) -> None:
+    """Let checkpoints go that later ones stand for."""
+    connection.execute(audit_checkpoints.delete().where(audit_checkpoints.c.size.in_(sizes)))
 
 
 def add_checkpoint(connection: Connection, checkpoint: StoredCheckpoint) -> None:

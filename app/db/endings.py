@@ -45,9 +45,16 @@ def end_share(
     transfer = transfer_rows.find(connection, share.transfer_id, for_update=True)
     if transfer is None or not share_rows.end(connection, [share.id], state, now):
         return []
+    served = share_rows.bytes_served(connection, [share.id]).get(share.id)
     transaction.log(
         Entry(
-            event=_SHARE_EVENTS[state], at=now, actor=actor, transfer=share.transfer_id, share=share.id, address=address
+            event=_SHARE_EVENTS[state],
+            at=now,
+            actor=actor,
+            transfer=share.transfer_id,
+            share=share.id,
+            size=served,
+            address=address,
         )
     )
     transfer_rows.bring_forward(connection, share.transfer_id, now)
@@ -82,13 +89,21 @@ def deny_transfers(
     shares = share_rows.of_transfers(connection, denied)
     state = _SHARES_END_AS.get(ending, ShareState.WITHDRAWN)
     ended = share_rows.end(connection, [share.id for share in shares], state, now)
+    served = share_rows.bytes_served(connection, ended)
     keys = []
     for transfer in (transfer for transfer in transfers if transfer.id in denied):
         keys.append(ShredKeyName(transfer.id, transfer.expires_at))
         for share in (share for share in shares if share.id in ended and share.transfer_id == transfer.id):
             keys.append(ShredKeyName(transfer.id, share.expires_at, share.id))
             transaction.log(
-                Entry(event=_SHARE_EVENTS[state], at=now, actor=actor, transfer=transfer.id, share=share.id)
+                Entry(
+                    event=_SHARE_EVENTS[state],
+                    at=now,
+                    actor=actor,
+                    transfer=transfer.id,
+                    share=share.id,
+                    size=served.get(share.id),
+                )
             )
         transaction.log(
             Entry(event=Event.TRANSFER_DENIED, at=now, actor=actor, transfer=transfer.id, outcome=ending.value)

@@ -194,6 +194,14 @@ def claims_of(connection: Connection, transfer_ids: Iterable[str]) -> list[Claim
     ]
 
 
+def bytes_served(connection: Connection, share_ids: Iterable[str]) -> dict[str, int]:
+    """Of those of these shares that were claimed, how many bytes went out at most: what a download still running, or
+    cut off with its process, has reserved counts as sent.
+    """
+    query = select(claims.c.share_id, claims.c.bytes_served).where(claims.c.share_id.in_(list(share_ids)))
+    return {row.share_id: row.bytes_served for row in connection.execute(query)}
+
+
 def reserve_bytes(connection: Connection, claim_id: str, count: int) -> bool:
     """Take bytes out of a claim's allowance before they are sent. False when so many are not left."""
     reserved = connection.execute(

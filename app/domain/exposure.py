@@ -69,7 +69,8 @@ class HeldTransfer:
 @dataclass(slots=True)
 class SeenClaim:
     """A claim that stood open in the period. `bytes`, `downloads` and `cut` count those downloads that ended inside
-    it; `bytes_in_all` those of the claim's whole life; `addresses` are all that it was opened or fetched from.
+    it; `bytes_in_all` those of the claim's whole life; `bytes_untold` is how many more may have gone out at most, in
+    downloads of which no end is told: their process died. `addresses` are all that it was opened or fetched from.
     """
 
     transfer: str
@@ -82,6 +83,7 @@ class SeenClaim:
     cut: int = 0
     bytes: int = 0
     bytes_in_all: int = 0
+    bytes_untold: int = 0
     ended_at: datetime | None = None
     ending: str | None = None
 
@@ -160,6 +162,7 @@ class TransferAccount:
         elif event in _SHARE_ENDINGS:
             for claim in (claim for claim in self.claims.values() if claim.share == fields["share"]):
                 claim.ended_at, claim.ending = at, _SHARE_ENDINGS[Event(event)]
+                claim.bytes_untold = max(0, fields.get("size", 0) - claim.bytes_in_all)
         else:
             self._take_ending(event, at, fields)
 
@@ -183,6 +186,7 @@ class TransferAccount:
             claim.claimed_at, claim.address = at, address
         else:
             claim.bytes_in_all += fields["size"]
+            claim.bytes_untold = max(0, claim.bytes_untold - fields["size"])  # one that ran beyond the share's end
             if at in self._period:
                 claim.downloads += 1
                 claim.cut += fields["outcome"] == "cut"
@@ -261,13 +265,16 @@ class PurposeVolume:
 
 @dataclass(slots=True)
 class Fetched:
-    """What went out in the period: to how many recipients (shares), from how many network addresses."""
+    """What went out in the period: to how many recipients (shares), from how many network addresses. `bytes_untold`
+    more may have, at most, while the claims seen stood open.
+    """
 
     claims: int = 0
     recipients: int = 0
     addresses: int = 0
     downloads: int = 0
     bytes: int = 0
+    bytes_untold: int = 0
 
 
 @dataclass(slots=True)
@@ -293,8 +300,9 @@ class Deleted:
 
 @dataclass(slots=True)
 class ExposureReport:
-    """The answer. `complete` is False when the log no longer has, or lost, entries of the period: what was pruned lies
-    before `pruned_before`; `lost` are the periods (from, to) that a restored database has no entries of.
+    """The answer. `complete` is False when the log no longer has, or lost, entries of the period or of what was held in
+    it: what was pruned lies before `pruned_before`, and `told_in_part` transfers were created before that; `lost` are
+    the periods (from, to) that a restored database has no entries of.
     """
 
     at: datetime
@@ -304,6 +312,7 @@ class ExposureReport:
     pruned_before: datetime | None = None
     lost: list[tuple[datetime, datetime]] = field(default_factory=list)
     complete: bool = True
+    told_in_part: int = 0
     held: Volume = field(default_factory=Volume)
     with_keys: Volume = field(default_factory=Volume)
     purposes: list[PurposeVolume] = field(default_factory=list)
@@ -344,6 +353,8 @@ class ExposureReport:
         self.failed_deletions.sort(key=lambda failure: (failure.at, failure.transfer))
         self._total_held()
         self._total_acts()
+        self.told_in_part = sum(held.created_at is None for held in self.transfers)
+        self.complete = self.complete and not self.told_in_part
 
     def _total_held(self) -> None:
         purposes: dict[str | None, Volume] = {}
@@ -356,13 +367,14 @@ class ExposureReport:
         self.purposes = [PurposeVolume(purpose, volume) for purpose, volume in ordered]
 
     def _total_acts(self) -> None:
-        served = [claim for claim in self.claims if claim.bytes]
+        served = [claim for claim in self.claims if claim.bytes or claim.bytes_untold]
         self.fetched = Fetched(
             claims=len(self.claims),
             recipients=len({claim.share for claim in served}),
             addresses=len({address for claim in self.claims for address in claim.addresses}),
             downloads=sum(claim.downloads for claim in self.claims),
             bytes=sum(claim.bytes for claim in self.claims),
+            bytes_untold=sum(claim.bytes_untold for claim in self.claims),
         )
         self.refused = Refused(
             wrong_passwords=sum(wrong.count for wrong in self.wrong_passwords),

@@ -58,6 +58,7 @@ def _totals(report: ExposureReport) -> list[tuple[str, object]]:
         *((f"held for {each.purpose or '(no purpose given)'}", _volume(each.volume)) for each in report.purposes),
         ("claims that stood open", fetched.claims),
         ("fetched", f"{fetched.bytes} bytes in {fetched.downloads} downloads, by {fetched.recipients} recipients"),
+        ("in downloads whose end is not told", f"at most {fetched.bytes_untold} more bytes"),
         ("addresses of recipients", fetched.addresses),
         ("wrong passwords", f"{refused.wrong_passwords} from {refused.addresses} addresses"),
         ("links refused", f"{refused.links}, at most {refused.most_links_in_a_minute} in a minute"),
@@ -167,6 +168,11 @@ def incompleteness(report: ExposureReport) -> list[str]:
     if report.pruned_before is not None and report.since < report.pruned_before:
         said.append(
             f"NOT COMPLETE: what happened before {report.pruned_before:%Y-%m-%dT%H:%M:%SZ} was pruned from the log"
+        )
+    if report.told_in_part:
+        said.append(
+            f"NOT COMPLETE: {report.told_in_part} transfers were created before what was pruned from the log: "
+            "of their files, bytes and people not all is counted"
         )
     said += [
         f"NOT COMPLETE: a restored database lacks entries from {began:%Y-%m-%dT%H:%M:%SZ} to {ended:%Y-%m-%dT%H:%M:%SZ}"

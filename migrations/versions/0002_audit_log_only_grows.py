@@ -3,7 +3,8 @@
 Entries and tree nodes may be inserted and read. One thing else is let through, the pruner's: an entry's content may
 become NULL below a boundary in `audit_boundaries`. Whoever owns the tables can disable triggers; so on PostgreSQL the
 service should connect as a member of `caducee_app`, which may insert and select, and the scheduler as one of
-`caducee_pruner` too (docs/operations.md). Roles are made if the migrating user may make roles, and left out if not.
+`caducee_pruner` too, which signs and prunes (docs/operations.md). Roles are made if the migrating user may make roles,
+and left out if not.
 """
 
 from __future__ import annotations
@@ -136,10 +137,11 @@ def _make_roles() -> None:
                 EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %I TO caducee_app',
                                current_schema());
                 REVOKE UPDATE, DELETE ON audit_entries, audit_nodes FROM caducee_app;
-                REVOKE INSERT, UPDATE, DELETE ON audit_boundaries, alembic_version FROM caducee_app;
+                REVOKE INSERT, UPDATE, DELETE ON audit_boundaries, audit_checkpoints, alembic_version FROM caducee_app;
             END IF;
             IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'caducee_pruner') THEN
                 GRANT INSERT, SELECT ON audit_boundaries TO caducee_pruner;
+                GRANT INSERT, UPDATE, DELETE, SELECT ON audit_checkpoints TO caducee_pruner;
                 GRANT EXECUTE ON FUNCTION caducee_prune_audit(bigint, bigint) TO caducee_pruner;
             END IF;
         END $$

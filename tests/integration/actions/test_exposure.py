@@ -11,6 +11,7 @@ from sqlalchemy import delete, update
 
 from app.actions.accept_restore import accept_restore
 from app.actions.complete_claim import complete_claim
+from app.actions.fetch_file import open_download
 from app.actions.log_refused_links import log_refused_links
 from app.actions.report_exposure import LogUnreadable, report_exposure
 from app.db import audit_rows
@@ -21,6 +22,8 @@ from app.domain.errors import WrongPassword
 from app.domain.exposure import ExposureReport
 from app.domain.period import Period
 from app.storage.local_disk import LocalDisk
+from app.terminal.exposure import incompleteness
+from app.terminal.exposure_page import exposure_page
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     ADDRESS,
@@ -234,9 +237,23 @@ def test_a_period_before_the_prune_boundary_is_plainly_not_complete(resources, e
     assert ids(report) == {story.fetched.id, story.unread.id, story.stays.id}
     assert [held.created_at for held in report.transfers][:2] == [None, None]
     later = exposure(HOUR, 4 * HOUR)
-    assert later.complete
     assert ids(later) == ids(report)
     assert ids(exposure(91 * MINUTE, 119 * MINUTE)) == {story.unread.id}
+
+
+def test_what_was_held_over_the_prune_boundary_is_plainly_told_in_part(resources, exposure, story):
+    """Their files and people were told before the boundary: none is counted, and that is said."""
+    with resources.database.writing() as transaction:
+        below = audit_rows.first_since(transaction.connection, START + HOUR)
+        audit_rows.add_boundary(transaction.connection, below)
+        audit_rows.prune(transaction.connection, 0, below)
+    report = exposure(HOUR, 4 * HOUR)
+    assert (report.complete, report.told_in_part) == (False, 2)
+    assert (report.held.records, report.held.files) == (0, 1)
+    assert any("2 transfers" in line for line in incompleteness(report))
+    assert "2 transfers" in exposure_page(report, resources.settings)
+    after_them = exposure(3 * HOUR + MINUTE, 4 * HOUR)
+    assert (after_them.complete, after_them.told_in_part) == (True, 0)
 
 
 def test_entries_that_a_restored_database_lost_are_plainly_missing(resources, exposure, signing, story):
@@ -256,6 +273,59 @@ def test_an_entry_that_somebody_altered_is_named_and_not_guessed_at(resources, e
         transaction.connection.execute(altered.values(content='{"transfer":"' + story.fetched.id + '"}'))
     with pytest.raises(LogUnreadable, match=f"entry {claimed['sequence']} .*audit verify"):
         exposure(-HOUR, 4 * HOUR)
+
+
+def killed_while_fetching(resources, claimed, count):
+    """A process that dies in the middle of a download: what it reserved is never given back, and no end is logged."""
+
+    async def story():
+        download = await open_download(
+            resources,
+            claim_id=claimed.claim_id,
+            token=claimed.token,
+            numbers=None,
+            decrypted=True,
+            address=ADDRESS,
+        )
+        await download.reserve(count)
+        async for _ in download.plaintext(download.files[0], 0, count):
+            return
+
+    run(story())
+
+
+@pytest.mark.parametrize("ends", ["by itself", "with its transfer"])
+def test_bytes_of_a_download_whose_process_died_are_told_with_the_end_of_the_share(
+    resources, exposure, time, caller, ends
+):
+    sent = send(resources, caller, lifetime=10 * MINUTE if ends == "with its transfer" else 5 * HOUR)
+    claimed = run(claim(resources, sent.share))
+    run(fetch(resources, claimed, start=0, stop=100))
+    killed_while_fetching(resources, claimed, 300)
+    time.pass_by(2 * HOUR)
+    sweep(resources)
+    event = "share.expired" if ends == "with its transfer" else "share.lapsed"
+    (ended,) = log_of(resources, event=event)
+    assert ended["size"] == 400
+    report = exposure(timedelta(0), 3 * HOUR)
+    (seen,) = report.claims
+    assert (seen.bytes, seen.bytes_in_all, seen.bytes_untold) == (100, 100, 300)
+    assert (report.fetched.recipients, report.fetched.bytes, report.fetched.bytes_untold) == (1, 100, 300)
+
+
+def test_a_claim_of_which_only_a_dead_download_is_known_counts_as_fetched(resources, exposure, time, caller):
+    claimed = run(claim(resources, send(resources, caller).share))
+    killed_while_fetching(resources, claimed, len(CONTENT))
+    time.pass_by(2 * HOUR)
+    sweep(resources)
+    report = exposure(timedelta(0), 3 * HOUR)
+    assert (report.fetched.recipients, report.fetched.bytes_untold) == (1, len(CONTENT))
+    assert f"at most {len(CONTENT)} more bytes" in exposure_page(report, resources.settings)
+
+
+def test_bytes_that_every_download_told_are_not_counted_twice(exposure, story):
+    report = exposure(-HOUR, 4 * HOUR)
+    assert (report.claims[0].bytes_untold, report.fetched.bytes_untold) == (0, 0)
 
 
 # At size

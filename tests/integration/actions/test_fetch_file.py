@@ -319,6 +319,19 @@ def test_every_end_cuts_a_stream_at_the_next_look(resources, caller, large, time
     assert cut(resources, large, ends[end]) == LARGE[:PIECE_BYTES]
 
 
+def test_nothing_is_taken_out_of_the_allowance_once_the_share_has_ended(resources, caller, sent, claimed):
+    """The end of a share tells how much was taken: what comes after it would be in nobody's account."""
+
+    async def story():
+        download = await opened(resources, claimed)
+        withdraw_share(resources, sent.share.id, caller=caller)
+        with pytest.raises(ClaimEnded):
+            await download.reserve(100)
+
+    run(story())
+    assert claim_row(resources, sent.share.id).bytes_served == 0
+
+
 @pytest.mark.parametrize("end", ["withdrawn", "deleted", "completed", "locked"])
 def test_an_ended_claim_sends_nothing(resources, caller, sent, claimed, end):
     """Lesson 18."""

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from app.actions.accept_restore import accept_restore
-from app.actions.export_log import export_log
+from app.actions.export_log import LogPrunedMeanwhile, export_log
 from app.actions.give_receipt import LogAltered, give_receipt
 from app.actions.prune_log import prune_log
 from app.actions.renew_log import renew_log
@@ -19,7 +19,7 @@ from app.actions.verify_receipt import verify_receipt
 from app.crypto.errors import CryptoError, NoteInvalid
 from app.crypto.signed_note import Checkpoint
 from app.db import audit_rows, service_rows
-from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes
+from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, service_state
 from app.domain.audit_events import Entry, Event, RenewalReason
 from app.domain.errors import NotDeletedYet, ReceiptNotSigned, ReceiptPruned, TransferNotFound
 from app.domain.log_verdict import Kind
@@ -232,6 +232,23 @@ def test_an_export_holds_nothing_but_what_the_log_holds(signed, exported):
     assert [record["content"] for record in records if record["kind"] == "entry"] == contents(signed)
 
 
+def test_an_export_that_pruning_overtook_has_no_end_and_says_to_try_again(
+    resources, signing, time, monkeypatch, exported
+):
+    """It would hold entries without content above the boundary that it names: no verifier could accept it, ever."""
+    monkeypatch.setattr("app.actions.export_log.PAGE", 4)
+    append(resources, 9)
+    sign_checkpoint(resources, signing)
+    time.pass_by(400 * DAY)
+    lines = export_log(resources, signing)
+    written = [next(lines), next(lines)]
+    prune_log(resources, actor="scheduler")
+    with pytest.raises(LogPrunedMeanwhile, match="again"):
+        written.extend(lines)
+    assert all(json.loads(line)["kind"] != "end" for line in written)
+    assert both(exported(resources), signing).problem is None
+
+
 # Receipts
 
 
@@ -399,6 +416,36 @@ def test_content_missing_above_the_boundary_is_found(signed, signing, time, expo
         assert (verdict.kind, verdict.sequence) == (Kind.REMOVED, 25)
 
 
+def sizes_signed(resources) -> list[int]:
+    with resources.database.reading() as connection:
+        return [checkpoint.size for checkpoint in audit_rows.checkpoints(connection)]
+
+
+def test_of_old_checkpoints_the_last_of_each_hour_and_origin_stays(resources, signing, time, exported, monkeypatch):
+    """A busy day has one a second: without end, none could hold them all to verify the log."""
+    monkeypatch.setattr("app.db.audit_pages.CHECKPOINTS", 2)
+
+    def signed_after(minutes) -> int:
+        time.pass_by(minutes * timedelta(minutes=1))
+        append(resources)
+        checkpoint = sign_checkpoint(resources, signing)
+        assert checkpoint is not None
+        return checkpoint.size
+
+    every = [signed_after(minutes) for minutes in (0, 5, 5, 60, 5)]  # from 10:15 on
+    first = signing.last_checkpoint()
+    renew_log(resources, signing, RenewalReason.LOG_DAMAGED)
+    every += [signed_after(minutes) for minutes in (1, 1)]
+    prune_log(resources, actor="scheduler")
+    assert sizes_signed(resources) == every, "of the last day none goes"
+    time.pass_by(2 * DAY)
+    recent = [signed_after(minutes) for minutes in (0, 1)]
+    prune_log(resources, actor="scheduler")
+    assert sizes_signed(resources) == [every[2], every[4], every[6], *recent]
+    assert both(exported(resources), signing).checkpoints == 5
+    assert verify_log(resources, signing, since=first).problem is None
+
+
 # A new origin
 
 
@@ -469,3 +516,28 @@ def test_an_origin_that_nothing_explains_is_a_fork(signed, signing, exported):
     )
     (signed.settings.signing_dir / "checkpoint").unlink()
     assert verify_log(signed, signing).kind == Kind.FORKED
+
+
+def test_an_origin_changed_behind_the_logs_back_does_not_silence_the_signer(signed, signing):
+    """One column of one row: the kept checkpoint would be overwritten by one of a rewritten log."""
+    kept = signing.last_checkpoint()
+    alter(
+        signed,
+        *rewritten(signed, 4, actor="somebody else"),
+        delete(audit_checkpoints),
+        update(service_state).values(log_origin="caducee.log/another"),
+    )
+    with pytest.raises(LogRolledBack, match="no entry says why"):
+        sign_checkpoint(signed, signing)
+    assert signing.last_checkpoint() == kept
+    renew_log(signed, signing, RenewalReason.LOG_DAMAGED)
+    sign_checkpoint(signed, signing)
+    assert signing.last_checkpoint() != kept
+
+
+def test_an_entry_that_quotes_another_origin_does_not_explain_this_one(signed, signing):
+    renew_log(signed, signing, RenewalReason.LOG_DAMAGED)
+    sign_checkpoint(signed, signing)
+    alter(signed, delete(audit_checkpoints), update(service_state).values(log_origin="caducee.log/another"))
+    with pytest.raises(LogRolledBack):
+        sign_checkpoint(signed, signing)

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import create_engine, delete, func, insert, make_url, select, text, update
 
 from app.db import audit_rows
+from app.db.audit_rows import StoredCheckpoint
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
-from app.db.tables import audit_boundaries, audit_entries, audit_nodes, service_state
+from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, service_state
 from app.domain.audit_events import Entry, Event
 from tests.integration.db.rows import NOW
 
@@ -126,6 +127,9 @@ def test_the_applications_role_appends_and_reads_and_can_change_nothing_of_the_l
         *ON_POSTGRESQL,
         insert(audit_boundaries).values(below=7),
         "SELECT caducee_prune_audit(0, 7)",
+        insert(audit_checkpoints).values(size=2, at=NOW, note="another"),
+        update(audit_checkpoints).values(note="another"),
+        delete(audit_checkpoints),
         "ALTER TABLE audit_entries DISABLE TRIGGER ALL",
         "SET session_replication_role = replica",
         "DROP TABLE audit_entries CASCADE",
@@ -145,6 +149,8 @@ def test_the_pruners_role_prunes_below_what_it_logs_and_no_further(grown, as_rol
         audit_rows.add_boundary(transaction.connection, 2)
         audit_rows.prune(transaction.connection, 0, 100)
         transaction.log(Entry(event=Event.LOG_PRUNED, at=NOW, actor="scheduler", count=2, below=2))
+        for note in ("a note", "the hourly one of an idle log"):
+            audit_rows.add_checkpoint(transaction.connection, StoredCheckpoint(7, NOW, note))
     with grown.reading() as connection:
         bare = select(func.count()).where(audit_entries.c.content.is_(None))
         assert connection.execute(bare).scalar() == 2

@@ -8,22 +8,27 @@ import shutil
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from app.actions.accept_restore import accept_restore
 from app.actions.complete_claim import complete_claim
 from app.actions.keep_time import keep_time
 from app.actions.lock_down import lift_lockdown, lock_down
+from app.actions.renew_log import renew_log
+from app.actions.report_exposure import report_exposure
 from app.actions.revoke_access_token import revoke_access_token
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.db import service_rows
 from app.db.tables import audit_entries, audit_nodes
+from app.domain.audit_events import RenewalReason
 from app.domain.clock import Clock, Uptime
 from app.domain.errors import LockedDown, Refusal, RestoreNotAccepted, RetentionNotAssured, ShareExpired, ShareWithdrawn
+from app.domain.period import Period
 from app.domain.share import ShareState
 from app.high_water import DatabaseRolledBack, LogDamaged, require_not_rolled_back
 from app.storage.errors import VaultUnavailable
+from app.storage.key_vault import Mark
 from app.storage.vault_folder import VaultFolder
 from app.storage.vault_marks import read_high_water
 from scheduler import timetable as timetable_module
@@ -51,6 +56,13 @@ from tests.integration.retention.backups import back_up, restore
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+def alter(resources, statement):
+    """As somebody with full rights over the database."""
+    with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(statement)
 
 
 def sweep_as_scheduled(resources, signing):
@@ -220,6 +232,52 @@ def test_a_backup_of_blobs_and_database_restored_after_the_expiry_yields_nothing
     accept_restore(restarted, signing)
     sweep_as_scheduled(restarted, signing)
     assert blobs_held(restarted) == set()
+
+
+@pytest.mark.parametrize("reason", list(RenewalReason))
+def test_a_new_origin_does_not_pass_for_the_acceptance_of_a_restore(restored, signing, used, reason):
+    """It would leave open shares open, and the signer would sign the shorter log; the key stays as it is, too."""
+    key = (restored.settings.signing_dir / "log.key").read_bytes()
+    size = len(log_of(restored))
+    with pytest.raises(DatabaseRolledBack, match="caducee db accept-restore"):
+        renew_log(restored, signing, reason)
+    assert len(log_of(restored)) == size
+    assert (restored.settings.signing_dir / "log.key").read_bytes() == key
+    accept_restore(restored, signing)
+    renew_log(restored, signing, reason)
+    sign_checkpoint(restored, signing)
+
+
+def test_a_log_whose_nodes_are_damaged_is_gone_on_with_as_a_restored_one(resources, signing, used):
+    """The way out of damage that the vault sees: whoever altered the log may have altered the shares."""
+    sweep_as_scheduled(resources, signing)
+    alter(resources, update(audit_nodes).values(hash=bytes(32)))
+    with pytest.raises(DatabaseRolledBack):
+        renew_log(resources, signing, RenewalReason.LOG_DAMAGED)
+    assert accept_restore(resources, signing).withdrawn == 1
+    sweep_as_scheduled(resources, signing)
+    renew_log(resources, signing, RenewalReason.KEY_LOST)
+    assert verify_log(resources, signing).kind is not None, "what was damaged stays named"
+
+
+def test_a_log_whose_nodes_are_missing_is_gone_on_with_once_they_are_computed_anew(resources, signing, used):
+    """The entries are all there: nothing but the nodes above them was lost."""
+    sweep_as_scheduled(resources, signing)
+    alter(resources, delete(audit_nodes))
+    accept_restore(resources, signing)
+    sweep_as_scheduled(resources, signing)
+    assert verify_log(resources, signing).problem is None
+
+
+def test_a_new_origin_over_a_shorter_log_tells_that_entries_are_missing(restored, signing, time):
+    """With the vault's memory lost as well nothing refuses it; what was signed still says how long the log was."""
+    (restored.settings.vault_dir / Mark.HIGH_WATER).unlink()
+    renewed = renew_log(restored, signing, RenewalReason.LOG_DAMAGED)
+    assert int((renewed.quoted or "").split("\n")[1]) > renewed.sequence
+    now = time.moment
+    report = report_exposure(restored, Period(now - HOUR, now + HOUR))
+    assert not report.complete
+    assert [until for _since, until in report.lost] == [now]
 
 
 # Under a service that runs
