@@ -24,8 +24,8 @@ from app.storage.vault_marks import read_high_water
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRestore:
-    """How many shares were withdrawn, how many entries the log has lost, and the tokens that are valid: some of them
-    may have been revoked since the backup.
+    """How many shares were withdrawn, how many entries the log has lost at the most, and the tokens that are valid: some
+    of them may have been revoked since the backup.
     """
 
     withdrawn: int
@@ -43,7 +43,9 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
     keys: list[ShredKeyName] = []
     with resources.database.writing() as transaction:
         audit_rows.complete_tree(transaction.connection)
-        size = audit_rows.size(transaction.connection)
+        # What was done to the restored database before this is in its log too, but was never signed.
+        signed = audit_rows.last_checkpoint(transaction.connection)
+        known = signed.size if signed else audit_rows.size(transaction.connection)
         shares = share_rows.open_ones(transaction.connection)
         for share in shares:
             keys += endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor="operator")
@@ -60,4 +62,4 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
         tokens = access_token_rows.valid(transaction.connection, now)
     resources.destroy_keys(keys)
     high_water.write(resources, now)
-    return AcceptedRestore(len(shares), max(0, (remembered.log_size if remembered else 0) - size), tokens)
+    return AcceptedRestore(len(shares), max(0, (remembered.log_size if remembered else 0) - known), tokens)

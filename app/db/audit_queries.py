@@ -118,13 +118,17 @@ def first_kept(connection: Connection) -> datetime | None:
 
 
 def restores(connection: Connection) -> list[tuple[datetime, datetime]]:
-    """What restored backups took out of the log: of each, the time of the last entry left, and of the restore. A new
-    origin is one, too, that quotes a checkpoint over more entries than came before it.
+    """What restored backups took out of the log: of each, since when entries may be missing, and the time of the
+    restore. A new origin is one, too, that quotes a checkpoint over more entries than came before it.
+
+    Missing since the last checkpoint that the backup brought along, not since the entry before the restore: what was
+    done to the restored database before somebody accepted it is in the log as well, but was never signed.
     """
     gaps = []
-    for at in [entry.at for entry in renewals(connection) if _lost_entries(entry)]:
-        before = connection.execute(select(func.max(ENTRIES.at)).where(ENTRIES.at < at)).scalar()
-        gaps.append((before or at, at))
+    for entry in (entry for entry in renewals(connection) if _lost_entries(entry)):
+        signed = audit_rows.last_checkpoint(connection, within=entry.sequence)
+        before = connection.execute(select(func.max(ENTRIES.at)).where(ENTRIES.at < entry.at)).scalar()
+        gaps.append((signed.at if signed else before or entry.at, entry.at))
     return gaps
 
 

@@ -246,9 +246,11 @@ class StoredCheckpoint:
     note: str
 
 
-def last_checkpoint(connection: Connection) -> StoredCheckpoint | None:
-    """The newest checkpoint."""
+def last_checkpoint(connection: Connection, *, within: int | None = None) -> StoredCheckpoint | None:
+    """The newest checkpoint; the newest over no more than so many entries."""
     query = select(audit_checkpoints).order_by(audit_checkpoints.c.size.desc()).limit(1)
+    if within is not None:
+        query = query.where(audit_checkpoints.c.size <= within)
     row = connection.execute(query).first()
     return StoredCheckpoint(*row) if row else None
 

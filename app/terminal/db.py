@@ -30,7 +30,7 @@ def accept_restore_() -> None:
     """Go on with a restored database: withdraw every open share, begin a new log origin, and lock down."""
     with opened() as resources:
         accepted = accept_restore(resources, SigningFolder(resources.settings.signing_dir))
-    say(f"accepted: {accepted.withdrawn} shares withdrawn, {accepted.entries_lost} log entries are lost")
+    say(f"accepted: {accepted.withdrawn} shares withdrawn, up to {accepted.entries_lost} log entries are lost")
     say("locked down. These tokens are valid, also those revoked after the backup: `caducee token revoke ID` for each")
     say("that should not be; then `caducee lockdown off`, unless a lockdown was on before the restore")
     put_table(("ID", "NAME", "ROLE", "EXPIRES"), ((t.id, t.name, t.role, t.expires_at) for t in accepted.tokens))

@@ -14,6 +14,7 @@ from app.actions.complete_claim import complete_claim
 from app.actions.fetch_file import open_download
 from app.actions.log_refused_links import log_refused_links
 from app.actions.report_exposure import LogUnreadable, report_exposure
+from app.actions.sign_checkpoint import sign_checkpoint
 from app.db import audit_rows
 from app.db.audit_rows import StoredEntry
 from app.db.tables import audit_entries, claims, files, shares, transfers
@@ -263,6 +264,18 @@ def test_entries_that_a_restored_database_lost_are_plainly_missing(resources, ex
     incidents = [(seen.event, seen.count) for seen in report.incidents]
     assert incidents == [("database.restored", 1), ("lockdown.begun", None)]
     assert exposure(-HOUR, 3 * HOUR).complete
+
+
+def test_what_a_restored_database_did_before_it_was_accepted_does_not_hide_the_gap(
+    resources, exposure, signing, story, time
+):
+    """A backup of the night, restored at noon under a scheduler that goes on ending and logging."""
+    sign_checkpoint(resources, signing)
+    time.pass_by(10 * HOUR)
+    a_caller(resources, name="somebody else")
+    accept_restore(resources, signing)
+    report = exposure(5 * HOUR, 6 * HOUR)
+    assert (report.complete, report.lost) == (False, [(START + 4 * HOUR, START + 14 * HOUR)])
 
 
 def test_an_entry_that_somebody_altered_is_named_and_not_guessed_at(resources, exposure, story):
