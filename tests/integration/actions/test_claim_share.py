@@ -182,6 +182,17 @@ def test_repeating_needs_the_password_too(resources, share):
     assert run(claim(resources, share, token=token)).token == token
 
 
+def test_whoever_repeats_waits_while_all_attempts_are_being_judged(resources, share, time):
+    """`share_used` would have the recipient's page forget a claim that is its own."""
+    token = new_secret()
+    first = run(claim(resources, share, token=token))
+    change(resources, shares, share.id, attempts=5, failures=2, attempted_at=time())
+    assert isinstance(refusal_of(resources, share, token=token), Busy)
+    assert isinstance(refusal_of(resources, share, token=new_secret()), ShareUsed)
+    change(resources, shares, share.id, attempts=0)
+    assert run(claim(resources, share, token=token)).claim_id == first.claim_id
+
+
 def test_wrong_passwords_of_whoever_repeats_never_lock_what_was_claimed(resources, share):
     token = new_secret()
     run(claim(resources, share, token=token))
@@ -459,6 +470,42 @@ def test_racers_in_many_processes_one_wins_and_nothing_is_locked(start_service, 
     counted = Counter(type(answer) for answer in answers)
     assert counted[Claimed] == 1
     assert set(counted) <= {Claimed, ShareUsed, Busy}
+    row = share_row(resources, share.id)
+    assert (row.state, row.attempts, row.failures) == (ShareState.CLAIMED, 0, 0)
+
+
+@pytest.mark.parametrize("way", ["secret", "proof"])
+def test_one_claim_sent_many_times_at_once_gets_one_answer(start_service, resources, share, way):
+    """Lesson 15: a recipient that repeats before the first answer came is the winner all the same."""
+    services = [start_service() for _ in range(2)]
+    presented = (by_proof if way == "proof" else by_secret)(share, token=new_secret())
+    together = threading.Barrier(len(services))
+    answers: list[object] = []
+
+    async def until_judged(service):
+        while True:
+            try:
+                return await claim_share(service, share.id, presented)
+            except Busy:
+                await asyncio.sleep(0.01)
+
+    def send_it(service):
+        together.wait()
+
+        async def story():
+            return await asyncio.gather(*(until_judged(service) for _ in range(4)), return_exceptions=True)
+
+        answers.extend(run(story()))
+
+    senders = [threading.Thread(target=send_it, args=(service,)) for service in services]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert Counter(type(answer) for answer in answers) == {Claimed: 8}
+    assert {(answer.claim_id, answer.token) for answer in answers if isinstance(answer, Claimed)} == {
+        (claim_row(resources, share.id).id, presented.token)
+    }
     row = share_row(resources, share.id)
     assert (row.state, row.attempts, row.failures) == (ShareState.CLAIMED, 0, 0)
 
