@@ -116,6 +116,9 @@ class StreamedDownload(Response):
         async with watched(self._download.check, idle_seconds=idle) as progress:
             async for piece in self._pieces():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                # Nothing above has to wait while the network takes all: only a turn of the loop lets the check run and
+                # tells that the client is gone.
+                await asyncio.sleep(0)
                 if gone.done():
                     return
                 self._download.sent(len(piece))
