@@ -123,6 +123,11 @@ class StreamedDownload(Response):
                     return
                 self._download.sent(len(piece))
                 progress.moved()
+            # Only sending again waits for what the last piece left in the buffer; a client may go away until then.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            await asyncio.sleep(0)
+            if gone.done():
+                return
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             self._whole = True
 

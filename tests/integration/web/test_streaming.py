@@ -71,6 +71,33 @@ def test_a_client_that_vanishes_stops_its_download_at_once(resources, sent):
     assert (row.delivered_at, row.bytes_served) == (None, entry["size"])
 
 
+def test_a_client_that_vanishes_with_the_last_piece_has_not_got_everything(resources, sent):
+    """Its share would end as completed, and the transfer with it."""
+
+    async def story():
+        client = Client(leaves_at=PIECES)
+        answer = await answer_to(resources, await claim(resources, sent.share))
+        await answer(SCOPE, client.receive, client.send)
+        return client
+
+    assert not run(story()).finished
+    (entry,) = log_of(resources, event="file.fetched")
+    assert entry["outcome"] == "cut"
+    assert claim_row(resources, sent.share.id).delivered_at is None
+
+
+def test_a_client_that_stays_gets_everything(resources, sent):
+    async def story():
+        client = Client()
+        answer = await answer_to(resources, await claim(resources, sent.share))
+        await answer(SCOPE, client.receive, client.send)
+        return client
+
+    client = run(story())
+    assert (client.finished, sum(client.bodies)) == (True, len(LARGE))
+    assert claim_row(resources, sent.share.id).delivered_at is not None
+
+
 def test_a_share_that_ends_cuts_also_a_client_that_takes_everything_at_once(resources, sent, monkeypatch):
     """Faster than pieces are decrypted: then nothing ever waits, and the check each second must get its turn."""
 
