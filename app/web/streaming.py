@@ -107,6 +107,9 @@ class StreamedDownload(Response):
         except Refusal as refusal:
             log.info("download_cut", code=refusal.code, share=self._download.standing.share.id)
             await _abort(scope)
+        except BaseException:  # whatever it is: what is left in the buffer would wait there for a client that stalls
+            await _abort(scope)
+            raise
         finally:
             gone.cancel()
             await asyncio.shield(self._download.close(whole=self._whole, delivers=self._delivers))

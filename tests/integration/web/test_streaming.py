@@ -8,8 +8,10 @@ import pytest
 from app import stream_watch
 from app.actions.fetch_file import PIECE_BYTES, Download, open_download
 from app.actions.withdraw_share import withdraw_share
+from app.crypto.errors import CannotDecrypt
+from app.web.server import ABORT
 from app.web.streaming import StreamedDownload
-from tests.integration.actions.stories import ADDRESS, claim, claim_row, log_of, run, send
+from tests.integration.actions.stories import ADDRESS, blob_path, claim, claim_row, file_rows, log_of, run, send
 
 PIECES = 12
 SCOPE = {"type": "http", "method": "POST"}
@@ -96,6 +98,26 @@ def test_a_client_that_stays_gets_everything(resources, sent):
     client = run(story())
     assert (client.finished, sum(client.bodies)) == (True, len(LARGE))
     assert claim_row(resources, sent.share.id).delivered_at is not None
+
+
+def test_a_failure_of_ours_leaves_nothing_in_the_buffer(resources, sent):
+    """Lesson 23: a bit flipped in the sixth piece, met after the head was sent."""
+    (file,) = file_rows(resources, sent.id)
+    path = blob_path(resources, file.blob_id)
+    sealed = bytearray(path.read_bytes())
+    sealed[len(sealed) // 2] ^= 1
+    path.write_bytes(sealed)
+    dropped: list[bool] = []
+
+    async def story():
+        client = Client()
+        answer = await answer_to(resources, await claim(resources, sent.share))
+        with pytest.raises(CannotDecrypt):
+            await answer(SCOPE | {ABORT: lambda: dropped.append(True)}, client.receive, client.send)
+        return client
+
+    assert not run(story()).finished
+    assert dropped == [True]
 
 
 def test_a_share_that_ends_cuts_also_a_client_that_takes_everything_at_once(resources, sent, monkeypatch):
