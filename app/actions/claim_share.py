@@ -208,6 +208,7 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
         transfer_key = None
         if presented.link_secret is not None:
             transfer_key = key_ring.open_for_share(share, presented.link_secret, server_part)
+        files = [_opened(file, transfer_key) for file in found.files]
         reach("claim.key_opened")
         claim_id, token = _win(resources, found, presented, transfer_key, now)
         reach("claim.won")
@@ -221,7 +222,7 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
         token=token,
         transfer_id=share.transfer_id,
         expires_at=share.expires_at,
-        files=[_opened(file, transfer_key) for file in found.files],
+        files=files,
         server_part=server_part if transfer_key is None else None,
         wrapped_key=share.wrapped_key if transfer_key is None else None,
     )

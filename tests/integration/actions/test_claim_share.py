@@ -16,11 +16,12 @@ from app.actions.delete_transfer import delete_transfer
 from app.actions.look_at_share import look_at_share
 from app.actions.withdraw_share import withdraw_share
 from app.crypto import chunked, wrapping
+from app.crypto.errors import CannotDecrypt
 from app.crypto.password import new_password
 from app.crypto.token import new_id, new_secret
 from app.db import share_rows
 from app.db.errors import DatabaseUnavailable
-from app.db.tables import claims, shares, transfers
+from app.db.tables import claims, files, shares, transfers
 from app.domain import share as share_rules
 from app.domain.errors import (
     Busy,
@@ -619,6 +620,16 @@ def test_a_database_that_fails_at_the_last_step_redeems_nothing(resources, share
             patch.setattr(share_rows, step, once)
             with pytest.raises(DatabaseUnavailable):
                 run(claim(resources, share))
+    assert_nothing_redeemed(resources, share)
+
+
+def test_an_altered_name_redeems_nothing(resources, share):
+    """Nobody would ever get the token of a claim that was won before."""
+    (file,) = file_rows(resources, share.transfer_id)
+    change(resources, files, share.transfer_id, sealed_meta=bytes(len(file.sealed_meta or b"")))
+    with pytest.raises(CannotDecrypt):
+        run(claim(resources, share))
+    change(resources, files, share.transfer_id, sealed_meta=file.sealed_meta)
     assert_nothing_redeemed(resources, share)
 
 
