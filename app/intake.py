@@ -251,6 +251,7 @@ def _finish(resources: Resources, admitted: Admitted, row: FileRow) -> None:
     now, asked = resources.clock.now(), admitted.asked
     with resources.database.writing() as transaction:
         connection = transaction.connection
+        require_open_for_outflow(resources, connection)
         current = _require_admissible(transfer_rows.find(connection, asked.transfer_id, for_update=True), asked, now)
         _require_token(connection, current, now)
         held = transfer_rows.files_of(connection, [current.id])

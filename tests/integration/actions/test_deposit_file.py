@@ -11,6 +11,7 @@ from app import stream_watch
 from app.actions.create_transfer import CreatedTransfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.delete_transfers import delete_transfers
+from app.actions.lock_down import lock_down
 from app.crypto import chunked
 from app.crypto.token import new_id, new_secret
 from app.db.tables import files, transfers
@@ -18,8 +19,10 @@ from app.domain.access_token import Role
 from app.domain.errors import (
     BlobsOutOfReach,
     ClientTooSlow,
+    ClockNotTrusted,
     DiskNearlyFull,
     InvalidFileName,
+    LockedDown,
     RetentionNotAssured,
     TooLarge,
     TransferClosed,
@@ -505,6 +508,22 @@ def test_what_ended_before_the_last_step_does_not_count(resources, caller, trans
             time.pass_until(transfer.expires_at)
 
     with pytest.raises(TransferEnded):
+        run(deposit(resources, caller, transfer, ends()))
+    assert_nothing_left(resources, transfer)
+
+
+@pytest.mark.parametrize("refusal", [LockedDown, ClockNotTrusted])
+def test_what_comes_to_its_end_while_nothing_is_taken_does_not_count(resources, caller, transfer, time, refusal):
+    """Between the last check, up to a second ago, and the last step."""
+
+    async def ends():
+        yield CONTENT
+        if refusal is LockedDown:
+            lock_down(resources)
+        else:
+            time.leap(timedelta(hours=2))
+
+    with pytest.raises(refusal):
         run(deposit(resources, caller, transfer, ends()))
     assert_nothing_left(resources, transfer)
 
