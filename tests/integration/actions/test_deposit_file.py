@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from datetime import timedelta
 
 import pytest
@@ -265,6 +266,55 @@ def test_a_client_that_goes_away_leaves_nothing(resources, caller, transfer):
             await upload
 
     run(story())
+    assert_nothing_left(resources, transfer)
+
+
+async def cancelled_at_the_last_step(deposit, monkeypatch, *, again=False):
+    """Cancel an upload before the thread that makes its file live does so. `again`: as at the end of the event loop,
+    when nobody waits for the thread any more; then it goes on between the removal of the bytes and of the row.
+    """
+    entered, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    finish, delete = module._finish, LocalDisk.delete
+
+    def slowly(*given):
+        entered.set()
+        go_on.wait(5)
+        try:
+            finish(*given)
+        finally:
+            ended.set()
+
+    async def delete_and_let_go_on(self, blob_ids, *, force=False):
+        failures = await delete(self, blob_ids, force=force)
+        go_on.set()
+        await asyncio.to_thread(ended.wait, 5)
+        return failures
+
+    monkeypatch.setattr(module, "_finish", slowly)
+    monkeypatch.setattr(LocalDisk, "delete", delete_and_let_go_on)
+    upload = asyncio.create_task(deposit)
+    await asyncio.to_thread(entered.wait, 5)
+    upload.cancel()
+    await asyncio.sleep(0.02)
+    if again:
+        upload.cancel()
+    else:
+        go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+
+
+def test_a_server_that_stops_during_the_last_step_keeps_a_file_that_went_live(resources, caller, transfer, monkeypatch):
+    """The thread cannot be stopped: what it committed stands, and its bytes with it."""
+    run(cancelled_at_the_last_step(deposit(resources, caller, transfer), monkeypatch))
+    (file,) = file_rows(resources, transfer.id)
+    assert (file.state, blobs_held(resources)) == (FileState.LIVE, {file.blob_id})
+    assert run(fetch(resources, run(claim(resources, run(issue(resources, caller, transfer)))))) == CONTENT
+
+
+def test_an_upload_that_was_undone_cannot_go_live_any_more(resources, caller, transfer, monkeypatch):
+    """Nobody waits for its thread after the second time: then bytes and row go, and the thread finds neither."""
+    run(cancelled_at_the_last_step(deposit(resources, caller, transfer), monkeypatch, again=True))
     assert_nothing_left(resources, transfer)
 
 
