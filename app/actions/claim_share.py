@@ -120,12 +120,12 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
     with resources.database.reading() as connection:
         require_open_for_outflow(resources, connection)
         share = share_rows.find(connection, share_id)
-        transfer = transfer_rows.find(connection, share.transfer_id) if share else None
-        files = transfer_rows.files_of(connection, [transfer.id]) if transfer else []
-        claim = share_rows.claim_of_share(connection, share.id) if share else None
-    right = same(digest(presented.link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
-    if share is None or transfer is None or not right:
-        raise ShareNotFound
+        right = same(digest(presented.link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
+        transfer = transfer_rows.find(connection, share.transfer_id) if share and right else None
+        if share is None or transfer is None:
+            raise ShareNotFound
+        files = transfer_rows.files_of(connection, [transfer.id])
+        claim = share_rows.claim_of_share(connection, share.id)
     found = _Found(share, files, claim, transfer.sealed)
     state = share_rules.state_shown(share.state, share.expires_at, now)
     if not (state == ShareState.CLAIMED and _is_repeated(found, presented, now)):

@@ -310,6 +310,27 @@ def test_without_the_right_link_nothing_is_learnt_and_nothing_spent(resources, s
     assert_nothing_redeemed(resources, share)
 
 
+def test_a_wrong_link_costs_what_an_unknown_share_costs(resources, share):
+    """Or the time that a refusal takes would tell which shares there are."""
+    asked: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        asked.append(statement)
+
+    def statements(act) -> list[str]:
+        asked.clear()
+        with pytest.raises(ShareNotFound):
+            act()
+        return list(asked)
+
+    wrong = LinkAndPassword.by_secret(new_secret(), share.password, None, ADDRESS)
+    sql_events.listen(resources.database.engine, "after_cursor_execute", note)
+    known, unknown = (statements(lambda of=of: run(claim_share(resources, of, wrong))) for of in (share.id, new_id()))
+    assert known == unknown != []
+    known, unknown = (statements(lambda of=of: look_at_share(resources, of, bytes(32))) for of in (share.id, new_id()))
+    assert known == unknown != []
+
+
 def test_the_link_comes_before_anything_that_costs(resources, share, monkeypatch):
     """No Argon2 and no database write for whoever does not hold the link."""
 
