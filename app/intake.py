@@ -144,7 +144,7 @@ def _insert_row(transaction: Transaction, transfer: TransferRow, number: int, no
 
 @asynccontextmanager
 async def or_nothing(resources: Resources, admitted: Admitted) -> AsyncIterator[None]:
-    """Whatever is raised inside, nothing of the file is left."""
+    """Whatever is raised inside, nothing of the file is left; unless it was cancelled when the file counted already."""
     try:
         yield
     except BaseException:
@@ -153,7 +153,16 @@ async def or_nothing(resources: Resources, admitted: Admitted) -> AsyncIterator[
 
 
 async def _undo(resources: Resources, row: FileRow) -> None:
-    """The bytes first, then the row that tells of them."""
+    """The bytes first, then the row that tells of them; before both, the right of a thread that may still run to let
+    the file count, which would be live without bytes.
+    """
+
+    def give_up() -> bool:
+        with resources.database.writing() as transaction:
+            return transfer_rows.give_up_file(transaction.connection, row.blob_id)
+
+    if not await resources.in_thread(give_up):
+        return
     failures = await resources.blobs.delete([row.blob_id], force=True)
     if failures:
         log.error("upload_not_removed_yet", blob=row.blob_id, alert=True)
@@ -251,6 +260,7 @@ def _finish(resources: Resources, admitted: Admitted, row: FileRow) -> None:
     now, asked = resources.clock.now(), admitted.asked
     with resources.database.writing() as transaction:
         connection = transaction.connection
+        require_open_for_outflow(resources, connection)
         current = _require_admissible(transfer_rows.find(connection, asked.transfer_id, for_update=True), asked, now)
         _require_token(connection, current, now)
         held = transfer_rows.files_of(connection, [current.id])

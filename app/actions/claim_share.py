@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from app import key_ring
 from app.crypto import chunked, wrapping
 from app.crypto.errors import MalformedSecret
@@ -106,7 +108,7 @@ async def claim_share(resources: Resources, share_id: str, presented: LinkAndPas
     async with resources.claiming.turn():
         # Others may have won while this one waited: then it costs no hashing.
         found = await resources.in_thread(_find, resources, share_id, presented)
-        await resources.in_thread(_reserve_attempt, resources, found.share)
+        await resources.in_thread(_reserve_attempt, resources, found, presented)
         reach("claim.attempt_reserved")
         stretched = await _stretch(resources, found.share, password)
     return await resources.in_thread(_judge, resources, found, presented, stretched)
@@ -118,12 +120,12 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
     with resources.database.reading() as connection:
         require_open_for_outflow(resources, connection)
         share = share_rows.find(connection, share_id)
-        transfer = transfer_rows.find(connection, share.transfer_id) if share else None
-        files = transfer_rows.files_of(connection, [transfer.id]) if transfer else []
-        claim = share_rows.claim_of_share(connection, share.id) if share else None
-    right = same(digest(presented.link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
-    if share is None or transfer is None or not right:
-        raise ShareNotFound
+        right = same(digest(presented.link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
+        transfer = transfer_rows.find(connection, share.transfer_id) if share and right else None
+        if share is None or transfer is None:
+            raise ShareNotFound
+        files = transfer_rows.files_of(connection, [transfer.id])
+        claim = share_rows.claim_of_share(connection, share.id)
     found = _Found(share, files, claim, transfer.sealed)
     state = share_rules.state_shown(share.state, share.expires_at, now)
     if not (state == ShareState.CLAIMED and _is_repeated(found, presented, now)):
@@ -158,23 +160,42 @@ async def _stretch(resources: Resources, share: ShareRow, password: str) -> byte
         raise Busy from error
 
 
-def _reserve_attempt(resources: Resources, share: ShareRow) -> None:
+def _won_meanwhile(connection: Connection, found: _Found, presented: LinkAndPassword, now: datetime) -> ClaimRow | None:
+    """The claim, if an earlier request of the same recipient has won it, also while this one was under way."""
+    current = share_rows.find(connection, found.share.id)
+    found = replace(found, claim=share_rows.claim_of_share(connection, found.share.id))
+    claimed = current is not None and current.state == ShareState.CLAIMED
+    return found.claim if claimed and _is_repeated(found, presented, now) else None
+
+
+def _reserve_attempt(resources: Resources, found: _Found, presented: LinkAndPassword) -> None:
     """Step 5. All attempts reserved but not all of them wrong yet: others are being judged, so Busy; one that was
     reserved a minute ago died with its process and stays spent, and with the last one the share is locked.
     """
     now = resources.clock.now()
     limit = resources.settings.password_attempts
     with resources.database.writing() as transaction:
-        if share_rows.reserve_attempt(transaction.connection, share.id, limit, now):
+        connection, share_id = transaction.connection, found.share.id
+        if share_rows.reserve_attempt(connection, share_id, limit, now):
             return
-        current = share_rows.find(transaction.connection, share.id)
-        if current is None or current.state != ShareState.ISSUED:
-            raise (current and share_rules.refusal(current.state)) or ShareNotFound()
-        if current.attempted_at and now - current.attempted_at < share_rules.STALE_ATTEMPT:
+        current = share_rows.find(connection, share_id)
+        if current is None:
+            raise ShareNotFound
+        refusal = share_rules.refusal(current.state)
+        redeemable = refusal is None or _won_meanwhile(connection, found, presented, now) is not None
+        if redeemable and _being_judged(current, limit, now):
             raise Busy
+        if refusal is not None:
+            raise refusal
         keys = endings.end_share(transaction, current, ShareState.LOCKED, now=now, actor="system")
     resources.destroy_keys(keys)
     raise ShareLocked
+
+
+def _being_judged(share: ShareRow, limit: int, now: datetime) -> bool:
+    """Whether an attempt may still turn out right: not all were wrong, and the last was not reserved long ago."""
+    recent = share.attempted_at is not None and now - share.attempted_at < share_rules.STALE_ATTEMPT
+    return recent and share.failures < limit
 
 
 def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stretched: bytes) -> Claimed:
@@ -187,6 +208,7 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
         transfer_key = None
         if presented.link_secret is not None:
             transfer_key = key_ring.open_for_share(share, presented.link_secret, server_part)
+        files = [_opened(file, transfer_key) for file in found.files]
         reach("claim.key_opened")
         claim_id, token = _win(resources, found, presented, transfer_key, now)
         reach("claim.won")
@@ -200,7 +222,7 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
         token=token,
         transfer_id=share.transfer_id,
         expires_at=share.expires_at,
-        files=[_opened(file, transfer_key) for file in found.files],
+        files=files,
         server_part=server_part if transfer_key is None else None,
         wrapped_key=share.wrapped_key if transfer_key is None else None,
     )
@@ -236,6 +258,10 @@ def _win(
         require_open_for_outflow(resources, transaction.connection)
         _lock(transaction, share)
         if not share_rows.claim(transaction.connection, claim, resources.clock.now()):
+            won = _won_meanwhile(transaction.connection, found, presented, now)
+            if won is not None:
+                share_rows.return_attempt(transaction.connection, share.id)
+                return won.id, token
             current = share_rows.find(transaction.connection, share.id)
             raise (current and share_rules.refusal(current.state)) or ShareExpired()
         share_rows.return_attempt(transaction.connection, share.id)

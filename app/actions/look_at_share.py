@@ -30,9 +30,9 @@ def look_at_share(resources: Resources, share_id: str, link_proof: bytes) -> Sha
     """Look. Raises ShareNotFound, one and the same at the same cost, for an unknown share and for a wrong proof."""
     with resources.database.reading() as connection:
         share = share_rows.find(connection, share_id)
-        transfer = transfer_rows.find(connection, share.transfer_id) if share else None
-    right = same(digest(link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
-    if share is None or transfer is None or share.state == ShareState.PREPARED or not right:
+        right = same(digest(link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
+        transfer = transfer_rows.find(connection, share.transfer_id) if share and right else None
+    if share is None or transfer is None or share.state == ShareState.PREPARED:
         raise ShareNotFound
     return ShareSeen(
         state=state_shown(share.state, share.expires_at, resources.clock.now()),

@@ -91,6 +91,7 @@ _FILES_OF = (
 _FINISH_FILE = (
     update(files)
     .where(files.c.blob_id == bindparam("of_blob"), files.c.state == FileState.RECEIVING)
+    .where(files.c.lease_until > files.c.created_at)  # else it was given up
     .values(state=FileState.LIVE, lease_until=None)
 )
 
@@ -346,7 +347,7 @@ def files_of(connection: Connection, transfer_ids: Iterable[str]) -> list[FileRo
 
 
 def finish_file(connection: Connection, row: FileRow) -> bool:
-    """The blob is durable: the file counts. False when its row was taken away meanwhile."""
+    """The blob is durable: the file counts. False when its row was taken away, or given up, meanwhile."""
     sizes = {"size": row.size, "sealed_size": row.sealed_size, "sealed_meta": row.sealed_meta}
     finished = connection.execute(_FINISH_FILE, {"of_blob": row.blob_id, **sizes})
     return finished.rowcount == 1
@@ -365,6 +366,14 @@ def lease_of(connection: Connection, blob_id: str) -> datetime | None:
     query = select(files.c.lease_until).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
     lease: datetime | None = connection.execute(query).scalar()
     return lease
+
+
+def give_up_file(connection: Connection, blob_id: str) -> bool:
+    """An upload broke off: it cannot finish any more, and to the sweeper it is dead. False when it had finished."""
+    given_up = update(files).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
+    connection.execute(given_up.values(lease_until=files.c.created_at))
+    finished = select(files.c.number).where(files.c.blob_id == blob_id, files.c.state == FileState.LIVE)
+    return connection.execute(finished).first() is None
 
 
 def drop_file(connection: Connection, blob_id: str) -> bool:

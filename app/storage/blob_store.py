@@ -36,7 +36,9 @@ class BlobWriter(Protocol):
         ...
 
     async def abort(self) -> None:
-        """Leave nothing behind. Does nothing after a `commit` that returned, so it fits in a `finally`."""
+        """Leave nothing behind. Does nothing after a `commit` that returned, or was cancelled and went through with its
+        `then` all the same, so it fits in a `finally`.
+        """
         ...
 
 

@@ -90,10 +90,12 @@ class LocalBlobWriter:
         """Sync the bytes, move the blob into place, sync both folders; after a refusal it has aborted. Then `then`.
 
         Raises BlobGone when the blob was deleted meanwhile, BlobUnavailable, DiskNearlyFull; what `then` raises.
-        A cancelled commit may still go through in its thread; `abort` then waits for it and removes the blob.
+        A cancelled commit may still go through in its thread, `then` included: then it stands, and `abort`, which waits
+        for it, removes nothing.
         """
         self._still_open()
-        self._committing = asyncio.ensure_future(asyncio.to_thread(self._commit_in_thread, then))
+        # No task: the end of the event loop cancels those, and `abort` must be able to wait for the thread.
+        self._committing = asyncio.get_running_loop().run_in_executor(None, self._commit_in_thread, then)
         try:
             await asyncio.shield(self._committing)
         except StorageError:
@@ -115,7 +117,11 @@ class LocalBlobWriter:
 
     async def _abort(self) -> None:
         if self._committing is not None:
-            await asyncio.gather(self._committing, return_exceptions=True)
+            (failure,) = await asyncio.gather(self._committing, return_exceptions=True)
+            if failure is None:
+                self._committed = True
+                self._close()
+                return
         try:
             await asyncio.to_thread(self._remove_in_thread)
         finally:

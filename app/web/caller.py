@@ -167,7 +167,8 @@ def client_address(request: Request) -> str:
     """The client's address: the peer's, or what listed proxies say of it, read from the right."""
     trusted = resources_of(request).settings.trusted_proxies
     address = request.client.host if request.client else "unknown"
-    forwarded = [part.strip() for part in request.headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    lines = ",".join(request.headers.getlist("x-forwarded-for"))  # several are one list (RFC 9110, 5.3)
+    forwarded = [part.strip() for part in lines.split(",") if part.strip()]
     while address in trusted and forwarded:
         address = forwarded.pop()
     return address[:64]

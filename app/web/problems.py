@@ -109,13 +109,29 @@ def problem(refusal: Refusal, *, headers: dict[str, str] | None = None) -> Respo
     )
 
 
+def refusal_for(error: Exception) -> Refusal:
+    """What is told of a failure of ours, which is logged here; a refusal stays what it is."""
+    match error:
+        case Refusal():
+            return error
+        case DatabaseUnavailable():
+            log.error("database_unavailable", detail=str(error), alert=True)
+            return errors.DatabaseOutOfReach()
+        case StorageError():
+            log.error("storage_unavailable", error=type(error).__name__, alert=True)
+            return errors.BlobsOutOfReach()
+        case _:
+            log.error("request_failed", error=type(error).__name__, alert=True)
+            return errors.InternalError()
+
+
 def install(app: FastAPI) -> None:
     """Have every refusal answered as a problem; nothing a client sent is echoed. Faults of ours: `app.web.edge`."""
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(DatabaseUnavailable, _database)
-    app.add_exception_handler(StorageError, _storage)
+    app.add_exception_handler(DatabaseUnavailable, _failed)
+    app.add_exception_handler(StorageError, _failed)
     app.add_exception_handler(ClientDisconnect, _gone)
 
 
@@ -146,14 +162,8 @@ async def _http(_request: Request, error: Exception) -> Response:
     return problem(kind(), headers=allow)
 
 
-async def _database(_request: Request, error: Exception) -> Response:
-    log.error("database_unavailable", detail=str(error), alert=True)
-    return problem(errors.DatabaseOutOfReach())
-
-
-async def _storage(_request: Request, error: Exception) -> Response:
-    log.error("storage_unavailable", error=type(error).__name__, alert=True)
-    return problem(errors.BlobsOutOfReach())
+async def _failed(_request: Request, error: Exception) -> Response:
+    return problem(refusal_for(error))
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.actions.deposit_sealed_file import deposit_sealed_file
 from app.actions.keep_owner_key import show_owner_key, store_owner_key
@@ -10,12 +10,19 @@ from app.actions.open_share import open_share
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
 from app.crypto.wrapping import KEY_BYTES, WRAPPED_KEY_BYTES
-from app.domain.errors import InvalidRequest
+from app.domain.errors import InvalidRequest, TransferIsSealed
 from app.web.bodies import sealed_arriving
 from app.web.caller import CurrentCaller, CurrentResources, GuardedRoute
 from app.web.schemas import FileCreated, OwnerKeyRequest, OwnerKeyShown, ShareKeyRequest
 
-router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["sealed"])
+
+async def _no_client_key(request: Request) -> None:
+    """A client key never belongs here: it must stay with the depositor's program. Raises TransferIsSealed."""
+    if "caducee-client-key" in request.headers:
+        raise TransferIsSealed
+
+
+router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["sealed"], dependencies=[Depends(_no_client_key)])
 
 
 @router.put("/transfers/{transfer_id}/key", status_code=204, response_class=Response)

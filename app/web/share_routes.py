@@ -10,11 +10,13 @@ from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
 from app.actions.fetch_file import open_download
 from app.actions.look_at_share import look_at_share
 from app.crypto.encoding import decode, encode
-from app.crypto.errors import MalformedSecret
+from app.crypto.errors import CryptoError, MalformedSecret
+from app.db.errors import DatabaseUnavailable
 from app.domain.errors import InvalidRequest, Refusal, ShareNotFound
+from app.storage.errors import StorageError
 from app.web.caller import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute
 from app.web.content import claim_header, content_response
-from app.web.problems import problem
+from app.web.problems import problem, refusal_for
 from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, Looked, LookRequest
 
 router = APIRouter(prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute, tags=["receive"])
@@ -64,8 +66,9 @@ async def content(share_id: str, request: Request, resources: CurrentResources, 
             resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=address
         )
         return await content_response(download, claimed)
-    except Refusal as refusal:  # the share is used: what is needed to go on by files/{n} must not be lost
-        return problem(refusal, headers=claim_header(claimed))
+    except (Refusal, DatabaseUnavailable, StorageError, CryptoError) as error:
+        # The share is used: what is needed to go on by files/{n} must not be lost.
+        return problem(refusal_for(error), headers=claim_header(claimed))
 
 
 def _secret(text: str) -> bytes:

@@ -107,6 +107,9 @@ class StreamedDownload(Response):
         except Refusal as refusal:
             log.info("download_cut", code=refusal.code, share=self._download.standing.share.id)
             await _abort(scope)
+        except BaseException:  # whatever it is: what is left in the buffer would wait there for a client that stalls
+            await _abort(scope)
+            raise
         finally:
             gone.cancel()
             await asyncio.shield(self._download.close(whole=self._whole, delivers=self._delivers))
@@ -116,10 +119,18 @@ class StreamedDownload(Response):
         async with watched(self._download.check, idle_seconds=idle) as progress:
             async for piece in self._pieces():
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+                # Nothing above has to wait while the network takes all: only a turn of the loop lets the check run and
+                # tells that the client is gone.
+                await asyncio.sleep(0)
                 if gone.done():
                     return
                 self._download.sent(len(piece))
                 progress.moved()
+            # Only sending again waits for what the last piece left in the buffer; a client may go away until then.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            await asyncio.sleep(0)
+            if gone.done():
+                return
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             self._whole = True
 

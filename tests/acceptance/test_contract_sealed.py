@@ -152,6 +152,32 @@ def test_a_sealed_transfer_refuses_every_plain_way(staff, anyone):
     assert b"".join(claim.fetch(0)) == b"content"
 
 
+def test_a_client_key_is_refused_wherever_sealed_things_are_taken_or_given(staff, anyone):
+    """It came where it never should: the program that sent it learns so at once, and nothing is stored."""
+    transfer = ok(staff.post("/api/v1/transfers", json={"sealed": True}), 201)["id"]
+    path, sent = f"/api/v1/transfers/{transfer}", key_header(wrong_secret())
+    key = {"wrapped_key": to_text(bytes(60))}
+    meta = {"Caducee-Sealed-Meta": to_text(bytes(90))}
+    for answer in (
+        staff.put(f"{path}/key", json=key, headers=sent),
+        staff.get(f"{path}/key", headers=sent),
+        staff.put(f"{path}/blobs/0", content=bytes(72), headers=meta | sent),
+        staff.put(f"{path}/blobs/0", content=bytes(72), headers=meta | {"Caducee-Client-Key": "malformed"}),
+    ):
+        assert ok(answer, 409)["code"] == "transfer_is_sealed"
+    assert ok(staff.get(path), 200)["files"] == []
+    assert "wrapped_key" not in ok(staff.get(f"{path}/key"), 200)
+    assert anyone.put(f"{path}/blobs/0", content=bytes(72), headers=meta | sent).status_code == 401
+    share = a_sealed_transfer(staff, b"content")
+    prepared = ok(
+        staff.post(f"/api/v1/transfers/{share.id}/shares", json={"recipient": "x", "password": wrong_password()}), 201
+    )["share_id"]
+    opened = staff.put(f"/api/v1/shares/{prepared}/key", json=key | {"link_proof": wrong_secret()}, headers=sent)
+    assert ok(opened, 409)["code"] == "transfer_is_sealed"
+    shown = ok(staff.get(f"/api/v1/transfers/{share.id}"), 200)
+    assert [each["state"] for each in shown["shares"]] == ["prepared"]
+
+
 def test_an_unsealed_transfer_refuses_every_sealed_way(staff):
     transfer, key = open_transfer(staff)
     ok(add_file(staff, transfer, key, b"x"), 201)

@@ -92,6 +92,21 @@ def test_unknown_shares_wrong_proofs_and_malformed_ones_get_one_and_the_same_404
     assert claim(anyone, share).get().content == b"content"
 
 
+def test_a_missing_or_endless_secret_is_a_bad_request_whatever_the_share(staff, anyone):
+    """Judged before anything is looked up."""
+    endless = "A" * 257
+    for share_id in (send(staff).id, "A" * 22):
+        path = f"/api/v1/shares/{share_id}"
+        for answer in (
+            anyone.post(f"{path}/look", json={}),
+            anyone.post(f"{path}/look", json={"link_proof": endless}),
+            anyone.post(f"{path}/claim", json={"link_proof": endless, "password": wrong_password()}),
+            anyone.post(f"{path}/claim", json={"link_secret": endless, "password": wrong_password()}),
+            anyone.post(f"{path}/claim", json={"password": wrong_password()}),
+        ):
+            assert ok(answer, 400)["code"] == "invalid_request"
+
+
 def test_an_ended_share_is_known_only_to_who_holds_its_link(staff, anyone):
     """A 410 is owed to the holder of the link; anybody else cannot tell it from a share that never was."""
     share = send(staff)

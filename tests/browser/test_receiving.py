@@ -1,7 +1,9 @@
 """Files on their way through a real browser: cut, closed, raced for, hostile, and what is kept and sent meanwhile."""
 
+import json
 import os
 import re
+from datetime import datetime
 from urllib.parse import quote
 
 import pytest
@@ -112,6 +114,16 @@ def test_what_the_browser_keeps_opens_nothing_by_itself(site, reader):
         assert text not in str(kept)
     reader.finish()
     assert reader.kept()["records"] == []
+
+
+def test_nothing_is_kept_past_the_expiry(site, reader):
+    """However long the window: what is kept says when it goes."""
+    share = send(site.staff, expires_in="10m")
+    reader.open(share)
+    reader.claim(share.password)
+    (record,) = map(json.loads, reader.kept()["records"])
+    expires = datetime.fromisoformat(record["claim"]["expiresAt"])
+    assert record["until"] <= expires.timestamp() * 1000
 
 
 def test_the_secret_leaves_the_address_bar_and_the_history(site, reader):
@@ -330,6 +342,26 @@ def test_a_service_that_denies_the_seal_is_not_believed(site, new_reader):
     reader.open(share)
     reader.claim(share.password)
     assert share.secret.removeprefix("sealed.").encode() not in bytes(site.road.seen)
+
+
+def test_what_was_begun_in_the_open_does_not_send_a_sealed_secret(site, reader):
+    """A try that was kept says how to repeat it; the link's own word is stronger."""
+    share = seal(site, a=b"x")
+    reader.open(share)
+    reader.page.evaluate(BEGUN_IN_THE_OPEN, share.id)
+    site.road.seen.clear()
+    reader.claim(share.password)
+    assert share.secret.removeprefix("sealed.").encode() not in bytes(site.road.seen)
+
+
+BEGUN_IN_THE_OPEN = """async (shareId) => {
+  const opening = indexedDB.open("caducee");
+  const database = await new Promise((resolve) => (opening.onsuccess = () => resolve(opening.result)));
+  const store = database.transaction("claims", "readwrite").objectStore("claims");
+  const kept = { shareId, token: "A".repeat(43), byProof: false, until: Date.now() + 600_000, claim: null };
+  await new Promise((resolve) => (store.put(kept).onsuccess = resolve));
+  database.close();
+}"""
 
 
 def test_a_sealed_share_whose_key_was_swapped_says_so(site, reader):

@@ -130,7 +130,8 @@ async function claim() {
   const token = toBase64url(crypto.getRandomValues(new Uint8Array(32)));
   kept = await begin({ shareId: SHARE_ID, token, byProof, until: Date.parse(expiresAt), claim: null });
   if (kept.claim) return resume(kept.claim);
-  const proven = kept.byProof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
+  const proof = link.sealed || kept.byProof; // what was begun in another way never sends a sealed link's secret
+  const proven = proof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
   const answer = await api.claim(SHARE_ID, { ...proven, password: read.password, claim_token: kept.token });
   status("ready", null);
   if (answer.ok) return claimed(answer.data, link.secret);
@@ -215,7 +216,8 @@ async function open(claim, told) {
   const moved = async () => {
     if (!kept) return;
     const token = claim.key ? kept.token : ""; // where a cookie that scripts cannot read is the right, it stays the only one
-    kept = { ...kept, token, claim, until: Date.now() + CLAIM_WINDOW_MS };
+    const until = Math.min(Date.now() + CLAIM_WINDOW_MS, Date.parse(claim.expiresAt));
+    kept = { ...kept, token, claim, until };
     await keep(kept);
   };
   await moved();

@@ -16,11 +16,12 @@ from app.actions.delete_transfer import delete_transfer
 from app.actions.look_at_share import look_at_share
 from app.actions.withdraw_share import withdraw_share
 from app.crypto import chunked, wrapping
+from app.crypto.errors import CannotDecrypt
 from app.crypto.password import new_password
 from app.crypto.token import new_id, new_secret
 from app.db import share_rows
 from app.db.errors import DatabaseUnavailable
-from app.db.tables import claims, shares, transfers
+from app.db.tables import claims, files, shares, transfers
 from app.domain import share as share_rules
 from app.domain.errors import (
     Busy,
@@ -182,6 +183,17 @@ def test_repeating_needs_the_password_too(resources, share):
     assert run(claim(resources, share, token=token)).token == token
 
 
+def test_whoever_repeats_waits_while_all_attempts_are_being_judged(resources, share, time):
+    """`share_used` would have the recipient's page forget a claim that is its own."""
+    token = new_secret()
+    first = run(claim(resources, share, token=token))
+    change(resources, shares, share.id, attempts=5, failures=2, attempted_at=time())
+    assert isinstance(refusal_of(resources, share, token=token), Busy)
+    assert isinstance(refusal_of(resources, share, token=new_secret()), ShareUsed)
+    change(resources, shares, share.id, attempts=0)
+    assert run(claim(resources, share, token=token)).claim_id == first.claim_id
+
+
 def test_wrong_passwords_of_whoever_repeats_never_lock_what_was_claimed(resources, share):
     token = new_secret()
     run(claim(resources, share, token=token))
@@ -296,6 +308,27 @@ def test_without_the_right_link_nothing_is_learnt_and_nothing_spent(resources, s
         (ShareNotFound, ShareNotFound.title, ())
     }
     assert_nothing_redeemed(resources, share)
+
+
+def test_a_wrong_link_costs_what_an_unknown_share_costs(resources, share):
+    """Or the time that a refusal takes would tell which shares there are."""
+    asked: list[str] = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        asked.append(statement)
+
+    def statements(act) -> list[str]:
+        asked.clear()
+        with pytest.raises(ShareNotFound):
+            act()
+        return list(asked)
+
+    wrong = LinkAndPassword.by_secret(new_secret(), share.password, None, ADDRESS)
+    sql_events.listen(resources.database.engine, "after_cursor_execute", note)
+    known, unknown = (statements(lambda of=of: run(claim_share(resources, of, wrong))) for of in (share.id, new_id()))
+    assert known == unknown != []
+    known, unknown = (statements(lambda of=of: look_at_share(resources, of, bytes(32))) for of in (share.id, new_id()))
+    assert known == unknown != []
 
 
 def test_the_link_comes_before_anything_that_costs(resources, share, monkeypatch):
@@ -464,6 +497,42 @@ def test_racers_in_many_processes_one_wins_and_nothing_is_locked(start_service, 
 
 
 @pytest.mark.parametrize("way", ["secret", "proof"])
+def test_one_claim_sent_many_times_at_once_gets_one_answer(start_service, resources, share, way):
+    """Lesson 15: a recipient that repeats before the first answer came is the winner all the same."""
+    services = [start_service() for _ in range(2)]
+    presented = (by_proof if way == "proof" else by_secret)(share, token=new_secret())
+    together = threading.Barrier(len(services))
+    answers: list[object] = []
+
+    async def until_judged(service):
+        while True:
+            try:
+                return await claim_share(service, share.id, presented)
+            except Busy:
+                await asyncio.sleep(0.01)
+
+    def send_it(service):
+        together.wait()
+
+        async def story():
+            return await asyncio.gather(*(until_judged(service) for _ in range(4)), return_exceptions=True)
+
+        answers.extend(run(story()))
+
+    senders = [threading.Thread(target=send_it, args=(service,)) for service in services]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert Counter(type(answer) for answer in answers) == {Claimed: 8}
+    assert {(answer.claim_id, answer.token) for answer in answers if isinstance(answer, Claimed)} == {
+        (claim_row(resources, share.id).id, presented.token)
+    }
+    row = share_row(resources, share.id)
+    assert (row.state, row.attempts, row.failures) == (ShareState.CLAIMED, 0, 0)
+
+
+@pytest.mark.parametrize("way", ["secret", "proof"])
 def test_nobody_is_handed_a_claim_that_another_wins_while_the_share_is_read(resources, share, monkeypatch, way):
     """Lesson 13: PostgreSQL shows each statement another state, so share and claim are read in one snapshot."""
     rival, real = replace(resources, claiming=HashingQueue(waiting=1)), share_rows.claim_of_share
@@ -572,6 +641,16 @@ def test_a_database_that_fails_at_the_last_step_redeems_nothing(resources, share
             patch.setattr(share_rows, step, once)
             with pytest.raises(DatabaseUnavailable):
                 run(claim(resources, share))
+    assert_nothing_redeemed(resources, share)
+
+
+def test_an_altered_name_redeems_nothing(resources, share):
+    """Nobody would ever get the token of a claim that was won before."""
+    (file,) = file_rows(resources, share.transfer_id)
+    change(resources, files, share.transfer_id, sealed_meta=bytes(len(file.sealed_meta or b"")))
+    with pytest.raises(CannotDecrypt):
+        run(claim(resources, share))
+    change(resources, files, share.transfer_id, sealed_meta=file.sealed_meta)
     assert_nothing_redeemed(resources, share)
 
 

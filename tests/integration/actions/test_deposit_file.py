@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from app import stream_watch
 from app.actions.create_transfer import CreatedTransfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.delete_transfers import delete_transfers
+from app.actions.lock_down import lock_down
 from app.crypto import chunked
 from app.crypto.token import new_id, new_secret
 from app.db.tables import files, transfers
@@ -18,8 +20,10 @@ from app.domain.access_token import Role
 from app.domain.errors import (
     BlobsOutOfReach,
     ClientTooSlow,
+    ClockNotTrusted,
     DiskNearlyFull,
     InvalidFileName,
+    LockedDown,
     RetentionNotAssured,
     TooLarge,
     TransferClosed,
@@ -265,6 +269,55 @@ def test_a_client_that_goes_away_leaves_nothing(resources, caller, transfer):
     assert_nothing_left(resources, transfer)
 
 
+async def cancelled_at_the_last_step(deposit, monkeypatch, *, again=False):
+    """Cancel an upload before the thread that makes its file live does so. `again`: as at the end of the event loop,
+    when nobody waits for the thread any more; then it goes on between the removal of the bytes and of the row.
+    """
+    entered, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    finish, delete = module._finish, LocalDisk.delete
+
+    def slowly(*given):
+        entered.set()
+        go_on.wait(5)
+        try:
+            finish(*given)
+        finally:
+            ended.set()
+
+    async def delete_and_let_go_on(self, blob_ids, *, force=False):
+        failures = await delete(self, blob_ids, force=force)
+        go_on.set()
+        await asyncio.to_thread(ended.wait, 5)
+        return failures
+
+    monkeypatch.setattr(module, "_finish", slowly)
+    monkeypatch.setattr(LocalDisk, "delete", delete_and_let_go_on)
+    upload = asyncio.create_task(deposit)
+    await asyncio.to_thread(entered.wait, 5)
+    upload.cancel()
+    await asyncio.sleep(0.02)
+    if again:
+        upload.cancel()
+    else:
+        go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+
+
+def test_a_server_that_stops_during_the_last_step_keeps_a_file_that_went_live(resources, caller, transfer, monkeypatch):
+    """The thread cannot be stopped: what it committed stands, and its bytes with it."""
+    run(cancelled_at_the_last_step(deposit(resources, caller, transfer), monkeypatch))
+    (file,) = file_rows(resources, transfer.id)
+    assert (file.state, blobs_held(resources)) == (FileState.LIVE, {file.blob_id})
+    assert run(fetch(resources, run(claim(resources, run(issue(resources, caller, transfer)))))) == CONTENT
+
+
+def test_an_upload_that_was_undone_cannot_go_live_any_more(resources, caller, transfer, monkeypatch):
+    """Nobody waits for its thread after the second time: then bytes and row go, and the thread finds neither."""
+    run(cancelled_at_the_last_step(deposit(resources, caller, transfer), monkeypatch, again=True))
+    assert_nothing_left(resources, transfer)
+
+
 def test_bytes_that_resist_keep_their_row_so_that_the_sweeper_finds_them(
     resources, caller, transfer, time, monkeypatch
 ):
@@ -505,6 +558,22 @@ def test_what_ended_before_the_last_step_does_not_count(resources, caller, trans
             time.pass_until(transfer.expires_at)
 
     with pytest.raises(TransferEnded):
+        run(deposit(resources, caller, transfer, ends()))
+    assert_nothing_left(resources, transfer)
+
+
+@pytest.mark.parametrize("refusal", [LockedDown, ClockNotTrusted])
+def test_what_comes_to_its_end_while_nothing_is_taken_does_not_count(resources, caller, transfer, time, refusal):
+    """Between the last check, up to a second ago, and the last step."""
+
+    async def ends():
+        yield CONTENT
+        if refusal is LockedDown:
+            lock_down(resources)
+        else:
+            time.leap(timedelta(hours=2))
+
+    with pytest.raises(refusal):
         run(deposit(resources, caller, transfer, ends()))
     assert_nothing_left(resources, transfer)
 

@@ -1,6 +1,7 @@
 """Completing, withdrawing, deleting: what ends ends once, its keys with it, and nothing else does."""
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import product
 
 import pytest
@@ -9,7 +10,7 @@ from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
-from app.db.tables import shares
+from app.db.tables import claims, shares
 from app.domain.access_token import Role
 from app.domain.errors import ClaimNotFound, ShareNotFound, TransferNotFound
 from app.domain.share import ShareState
@@ -85,6 +86,31 @@ def test_completing_what_ended_otherwise_changes_nothing(resources, caller, sent
     complete(resources, claimed)
     assert share_row(resources, sent.share.id).state == ShareState.WITHDRAWN
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+def test_completing_after_the_window_ends_a_share_as_its_window_does(resources, sent, time, delivered):
+    """No sweep has passed yet: who asks first must not decide how it ended."""
+    claimed = run(claim(resources, sent.share))
+    change(resources, claims, claimed.claim_id, delivered_at=time() if delivered else None)
+    time.pass_until(claim_row(resources, sent.share.id).window_until)
+    complete(resources, claimed)
+    ended = ShareState.COMPLETED if delivered else ShareState.LAPSED
+    assert share_row(resources, sent.share.id).state == ended
+    assert events_of(resources, share=sent.share.id)[-1] == f"share.{ended.value}"
+    assert ShredKeyName(sent.id, sent.share.expires_at, sent.share.id) not in keys_held(resources)
+
+
+def test_completing_after_the_expiry_ends_a_share_as_expired(resources, caller, time):
+    """The transfer is the sweeper's, which ends it as expired, too."""
+    sent = send(resources, caller, lifetime=timedelta(minutes=10))
+    claimed = run(claim(resources, sent.share))
+    time.pass_until(sent.share.expires_at)
+    complete(resources, claimed)
+    assert share_row(resources, sent.share.id).state == ShareState.EXPIRED
+    assert sweep(resources).deleted == 1
+    assert transfer_row(resources, sent.id).ending == Ending.EXPIRED
+    assert events_of(resources, event="share.expired") == ["share.expired"]
 
 
 def test_only_the_claims_own_token_completes_it(resources, caller, sent):

@@ -1,0 +1,139 @@
+"""A download as the server sends it, to clients that vanish or stall."""
+
+import asyncio
+import random
+
+import pytest
+
+from app import stream_watch
+from app.actions.fetch_file import PIECE_BYTES, Download, open_download
+from app.actions.withdraw_share import withdraw_share
+from app.crypto.errors import CannotDecrypt
+from app.web.server import ABORT
+from app.web.streaming import StreamedDownload
+from tests.integration.actions.stories import ADDRESS, blob_path, claim, claim_row, file_rows, log_of, run, send
+
+PIECES = 12
+SCOPE = {"type": "http", "method": "POST"}
+LARGE = random.Random(2).randbytes(PIECES * PIECE_BYTES)
+
+
+@pytest.fixture
+def sent(resources, caller):
+    return send(resources, caller, content=LARGE)
+
+
+class Client:
+    """The server's side of a connection whose writes never wait. `leaves_at`: the piece after which it is reset, which
+    asyncio tells by a callback, as it does a real connection's end.
+    """
+
+    def __init__(self, *, leaves_at: int | None = None) -> None:
+        self.leaves_at = leaves_at
+        self.bodies: list[int] = []
+        self.finished = False
+        self._gone = asyncio.Event()
+
+    async def send(self, message) -> None:
+        if message["type"] != "http.response.body":
+            return
+        self.bodies.append(len(message["body"]))
+        self.finished = not message["more_body"]
+        if len(self.bodies) == self.leaves_at:
+            asyncio.get_running_loop().call_soon(self._gone.set)
+
+    async def receive(self):
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+
+async def answer_to(resources, claimed) -> StreamedDownload:
+    """The one-line route's answer."""
+    download = await open_download(
+        resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=ADDRESS
+    )
+    file = download.files[0]
+    await download.reserve(file.size)
+    return StreamedDownload(download, lambda: download.plaintext(file, 0, file.size), headers={}, delivers=True)
+
+
+def test_a_client_that_vanishes_stops_its_download_at_once(resources, sent):
+    async def story():
+        client = Client(leaves_at=2)
+        answer = await answer_to(resources, await claim(resources, sent.share))
+        await answer(SCOPE, client.receive, client.send)
+        return client
+
+    client = run(story())
+    assert len(client.bodies) < 6
+    assert not client.finished
+    (entry,) = log_of(resources, event="file.fetched")
+    assert (entry["outcome"], entry["size"] < len(LARGE)) == ("cut", True)
+    row = claim_row(resources, sent.share.id)
+    assert (row.delivered_at, row.bytes_served) == (None, entry["size"])
+
+
+def test_a_client_that_vanishes_with_the_last_piece_has_not_got_everything(resources, sent):
+    """Its share would end as completed, and the transfer with it."""
+
+    async def story():
+        client = Client(leaves_at=PIECES)
+        answer = await answer_to(resources, await claim(resources, sent.share))
+        await answer(SCOPE, client.receive, client.send)
+        return client
+
+    assert not run(story()).finished
+    (entry,) = log_of(resources, event="file.fetched")
+    assert entry["outcome"] == "cut"
+    assert claim_row(resources, sent.share.id).delivered_at is None
+
+
+def test_a_client_that_stays_gets_everything(resources, sent):
+    async def story():
+        client = Client()
+        answer = await answer_to(resources, await claim(resources, sent.share))
+        await answer(SCOPE, client.receive, client.send)
+        return client
+
+    client = run(story())
+    assert (client.finished, sum(client.bodies)) == (True, len(LARGE))
+    assert claim_row(resources, sent.share.id).delivered_at is not None
+
+
+def test_a_failure_of_ours_leaves_nothing_in_the_buffer(resources, sent):
+    """Lesson 23: a bit flipped in the sixth piece, met after the head was sent."""
+    (file,) = file_rows(resources, sent.id)
+    path = blob_path(resources, file.blob_id)
+    sealed = bytearray(path.read_bytes())
+    sealed[len(sealed) // 2] ^= 1
+    path.write_bytes(sealed)
+    dropped: list[bool] = []
+
+    async def story():
+        client = Client()
+        answer = await answer_to(resources, await claim(resources, sent.share))
+        with pytest.raises(CannotDecrypt):
+            await answer(SCOPE | {ABORT: lambda: dropped.append(True)}, client.receive, client.send)
+        return client
+
+    assert not run(story()).finished
+    assert dropped == [True]
+
+
+def test_a_share_that_ends_cuts_also_a_client_that_takes_everything_at_once(resources, sent, monkeypatch):
+    """Faster than pieces are decrypted: then nothing ever waits, and the check each second must get its turn."""
+
+    async def check_here(download):
+        download._report()  # without the hop to a thread, so that twelve pieces are time enough
+
+    monkeypatch.setattr(stream_watch, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(Download, "check", check_here)
+
+    async def story():
+        client = Client()
+        answer = await answer_to(resources, await claim(resources, sent.share))
+        withdraw_share(resources, sent.share.id, caller=None)
+        await answer(SCOPE, client.receive, client.send)
+        return client
+
+    assert not run(story()).finished
