@@ -24,7 +24,7 @@ from app.storage.vault_marks import read_high_water
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRestore:
-    """How many shares were withdrawn, how many entries the log has lost at the most, and the tokens that are valid: some
+    """How many shares were withdrawn, how many entries the log lost at the most, and the tokens that are valid: some
     of them may have been revoked since the backup.
     """
 
