@@ -185,8 +185,8 @@ def _reserve_attempt(resources: Resources, found: _Found, presented: LinkAndPass
         redeemable = refusal is None or _won_meanwhile(connection, found, presented, now) is not None
         if redeemable and _being_judged(current, limit, now):
             raise Busy
-        if refusal is not None:
-            raise refusal
+        if current.state != ShareState.ISSUED:
+            raise refusal or ShareNotFound()
         keys = endings.end_share(transaction, current, ShareState.LOCKED, now=now, actor="system")
     resources.destroy_keys(keys)
     raise ShareLocked

@@ -292,7 +292,7 @@ def failing(connection: Connection, limit: int) -> list[TransferRow]:
     """Deletions that failed at least once and are not done, worst first: of transfers, and of shares whose transfer
     lives on.
     """
-    query = select(*_TRANSFER).where(transfers.c.failures > 0)
+    query = select(*_TRANSFER).where(transfers.c.failures > 0, transfers.c.state != TransferState.VERIFIED)
     return [_transfer(row) for row in connection.execute(query.order_by(transfers.c.failures.desc()).limit(limit))]
 
 
