@@ -24,7 +24,7 @@ from tests.acceptance import warm_start
 from tests.acceptance.warm_start import PROGRAM, Program, Start
 from tests.full_rights import drop_triggers
 
-START_SECONDS = 30
+START_SECONDS = 60
 PATIENCE_SECONDS = 15
 
 QUICK = {

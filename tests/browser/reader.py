@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Download, Locator, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Download, Locator, Page, Route
 
 from tests.acceptance.people import Share
 
@@ -107,3 +109,9 @@ KEPT = """async () => {
     caches: await caches.keys(),
   };
 }"""
+
+
+def refusing(code: str, status: int = 503) -> Callable[[Route], None]:
+    """A service that refuses so."""
+    body = json.dumps({"code": code, "status": status})
+    return lambda route: route.fulfill(status=status, content_type="application/problem+json", body=body)

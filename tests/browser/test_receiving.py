@@ -12,7 +12,7 @@ from app.client.sealed_transfer import SealedTransfer
 from app.crypto.encoding import encode
 from app.domain.file_meta import FileMeta
 from tests.acceptance.people import Share, add_file, issue, ok, open_transfer, send
-from tests.browser.reader import Reader, content
+from tests.browser.reader import Reader, content, refusing
 
 MIB = 1 << 20
 
@@ -70,6 +70,15 @@ def test_a_cut_is_told_while_it_lasts(site, reader, body):
     site.road.pause_seconds = 0
     reader.page.context.set_offline(False)
     assert content(download) == body
+
+
+def test_what_a_cut_download_set_aside_does_not_end_the_claim(site, reader):
+    """Until the service notices the cut, those bytes count as sent; a refusal that says so is not for good."""
+    share = send(site.staff, b"patience")
+    reader.open(share)
+    reader.claim(share.password)
+    reader.page.route("**/blobs/0", refusing("claim_exhausted", 410), times=1)
+    assert reader.fetch() == b"patience"
 
 
 def test_a_closed_tab_can_go_on(site, new_reader, body):

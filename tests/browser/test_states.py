@@ -3,12 +3,11 @@
 The states are reached as recipients reach them, except those that only a broken service would give.
 """
 
-import json
-
 import pytest
 
 from tests.acceptance.people import add_file, issue, ok, open_transfer, send, wrong_password
 from tests.acceptance.service import until
+from tests.browser.reader import refusing
 
 LANGUAGES = ["fr", "en"]
 GONE_WITH_WORDS = {
@@ -30,12 +29,6 @@ def checked(reader, language, view, title=None):
     assert reader.page.title().endswith("Hôpital des Essais")
     assert reader.barriers() == [], view
     return shown
-
-
-def refusing(code):
-    """A service that refuses so."""
-    body = json.dumps({"code": code, "status": 503})
-    return lambda route: route.fulfill(status=503, content_type="application/problem+json", body=body)
 
 
 def two_files(site, **asked):
