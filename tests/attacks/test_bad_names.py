@@ -57,7 +57,7 @@ TAKEN = {
     "HTML": "<img src=x onerror=alert(1)>.html",
     "a format": "{0.__class__} %s %n",
     "decomposed": "e\u0301.csv",
-    "a leading dash": "-rf",
+    "a leading dash": "-rf --no-preserve-root",  # long enough to stand in no random id
     "a hidden file": ".htaccess",
     "a question": "a?b#c",
 }
