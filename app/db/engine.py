@@ -194,6 +194,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _wait_no_more(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA busy_timeout=0")
+
+
 def _cut_log(raw: Any) -> bool:
     """Cut SQLite's write-ahead log; False when a reader outlasted all tries."""
     for _ in range(TRUNCATE_TRIES):
@@ -217,7 +221,8 @@ def _begin_writing(connection: Connection) -> None:
         try:
             raw.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+            # The lowest byte: also while another process recovers the log (https://sqlite.org/rescode.html).
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
                 raise
         else:
             return
