@@ -45,6 +45,11 @@ from app.stream_watch import watched
 LEASE = timedelta(seconds=20)
 """How long an upload counts as alive without a sign of life; renewed while it runs."""
 
+SMALL_BYTES = 1024 * 1024
+"""A file up to here is synced in the threads that write to the database: it takes what a commit takes, and more threads
+would only fight for the interpreter (docs/performance.md). A larger one would keep the database's work waiting.
+"""
+
 log = structlog.get_logger()
 
 
@@ -195,7 +200,8 @@ async def take_in(
                 sealed_size=sealed_size(passage.size),
                 sealed_meta=sealed_meta,
             )
-            await writer.commit(then=lambda: _finish(resources, admitted, arrived))
+            threads = resources.threads if passage.size <= SMALL_BYTES else None
+            await writer.commit(then=lambda: _finish(resources, admitted, arrived), threads=threads)
         except BaseException:
             await asyncio.shield(writer.abort())
             raise

@@ -63,23 +63,25 @@ class Database:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Statements' values must not reach an exception's text.
         pool: dict[str, Any] = {"hide_parameters": True, "pool_size": 10, "max_overflow": 20, "pool_use_lifo": True}
+        self._writer: Engine | _KeptConnections
         if not self.is_sqlite:
             self.engine = self._writer = create_engine(
                 parsed, **pool, pool_pre_ping=True, connect_args=_patience(parsed)
             )
             # Else each statement would see another state, and a claim without the share it was made of.
-            self._reader: Engine = self.engine.execution_options(
+            self._reader: Engine | _KeptConnections = self.engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
             self._turn: threading.Lock | None = None
             return
-        self.engine = self._reader = create_engine(parsed, **pool, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        self.engine = create_engine(parsed, **pool, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
         # Writers of one process queue here, fairly and at once, for one connection, whose cache stays warm.
         self._turn = threading.Lock()
-        self._writer = create_engine(parsed, hide_parameters=True, pool_size=1, connect_args={"timeout": 0})
-        for engine, begin in ((self._reader, begin_reading), (self._writer, _begin_writing)):
+        writer = create_engine(parsed, hide_parameters=True, pool_size=1, connect_args={"timeout": 0})
+        for engine, begin in ((self.engine, begin_reading), (writer, _begin_writing)):
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", begin)
+        self._reader, self._writer = _KeptConnections(self.engine), _KeptConnections(writer)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -119,8 +121,39 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        self.engine.dispose()
+        self._reader.dispose()
         self._writer.dispose()
+
+
+class _KeptConnections:
+    """Connections to a file, kept as they are from one transaction to the next. A pool does more at each turn, for the
+    sake of servers that go away: as much as a small transaction costs (docs/performance.md).
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._idle: list[Connection] = []
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction. A connection on which it failed is not kept."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        try:
+            with connection.begin():
+                yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+
+    def dispose(self) -> None:
+        """Close them."""
+        while self._idle:
+            self._idle.pop().close()
+        self._engine.dispose()
 
 
 def _parsed(url: str) -> URL:
@@ -191,11 +224,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "trusted_schema=OFF",
         "temp_store=MEMORY",  # sorting must not write pieces of rows to a temporary file
     ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _wait_no_more(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA busy_timeout=0")
+        _in_turn(connection, f"PRAGMA {pragma}")  # setting the mode, or the first look at the file, may meet a lock
 
 
 def _cut_log(raw: Any) -> bool:
@@ -214,12 +243,15 @@ def begin_reading(connection: Connection) -> None:
 
 
 def _begin_writing(connection: Connection) -> None:
+    _in_turn(connection.connection.cursor(), "BEGIN IMMEDIATE")
+
+
+def _in_turn(raw: Any, statement: str) -> None:
     """Other processes hold the lock for a millisecond or two; SQLite's own waiting soon sleeps 50 to 100 ms a turn."""
     give_up_at = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    raw = connection.connection.cursor()
     while True:
         try:
-            raw.execute("BEGIN IMMEDIATE")
+            raw.execute(statement)
         except sqlite3.OperationalError as error:
             # The lowest byte: also while another process recovers the log (https://sqlite.org/rescode.html).
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:

@@ -5,6 +5,7 @@ A blob's place is a function of its random id alone; no string of a user's becom
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -29,9 +30,10 @@ class BlobWriter(Protocol):
         """Append these bytes. On DiskNearlyFull and BlobUnavailable the writer has already aborted."""
         ...
 
-    async def commit(self, then: Callable[[], None] | None = None) -> None:
-        """Make the blob readable and durable, then call `then` in the same thread: whatever that raises is raised
-        here, and `abort` still removes the blob. Raises BlobGone when it was deleted meanwhile, BlobUnavailable.
+    async def commit(self, then: Callable[[], None] | None = None, *, threads: Executor | None = None) -> None:
+        """Make the blob readable and durable, then call `then` in the same thread, one of `threads` or of the loop's
+        own: whatever that raises is raised here, and `abort` still removes the blob. Raises BlobGone when it was
+        deleted meanwhile, BlobUnavailable.
         """
         ...
 

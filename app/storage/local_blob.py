@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import suppress
 
 from app.storage import durable_files
@@ -86,7 +87,7 @@ class LocalBlobWriter:
             await self._abort_quietly()
             raise
 
-    async def commit(self, then: Callable[[], None] | None = None) -> None:
+    async def commit(self, then: Callable[[], None] | None = None, *, threads: Executor | None = None) -> None:
         """Sync the bytes, move the blob into place, sync both folders; after a refusal it has aborted. Then `then`.
 
         Raises BlobGone when the blob was deleted meanwhile, BlobUnavailable, DiskNearlyFull; what `then` raises.
@@ -95,7 +96,7 @@ class LocalBlobWriter:
         """
         self._still_open()
         # No task: the end of the event loop cancels those, and `abort` must be able to wait for the thread.
-        self._committing = asyncio.get_running_loop().run_in_executor(None, self._commit_in_thread, then)
+        self._committing = asyncio.get_running_loop().run_in_executor(threads, self._commit_in_thread, then)
         try:
             await asyncio.shield(self._committing)
         except StorageError:
