@@ -147,11 +147,10 @@ def statements_of_one_append(database) -> tuple[int, int]:
 
     with database.reading() as connection:
         first = audit_rows.size(connection)
-    event.listen(database._writer, "before_cursor_execute", listen)
-    try:
-        fill(database, first + 1)
-    finally:
-        event.remove(database._writer, "before_cursor_execute", listen)
+    with database.writing() as transaction:
+        event.listen(transaction.connection, "before_cursor_execute", listen)
+        transaction.log(*entries(first, 1))
+    event.remove(transaction.connection, "before_cursor_execute", listen)
     return said.count("SELECT"), said.count("INSERT")
 
 

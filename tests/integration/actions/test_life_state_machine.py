@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -277,7 +277,7 @@ class Life(RuleBasedStateMachine):
         claim_id, token = share.claimed.claim_id, share.claimed.token
         complete_claim(self.resources, claim_id=claim_id, token=token, address=ADDRESS)
         if share.state == "claimed" and not share.transfer.over:
-            share.state = "completed"
+            share.state = "lapsed" if self.window_is_over(share) else "completed"
             share.transfer.end_early_if_done()
 
     @rule(pick=PICK)
@@ -497,6 +497,7 @@ def live(tmp_path: Path, built_sqlite: Path, *, examples: int, steps: int) -> No
             stateful_step_count=steps,
             deadline=None,
             database=None,
+            phases=(Phase.generate, Phase.shrink),  # to explain a failure takes minutes
             suppress_health_check=list(HealthCheck),
         ),
     )
