@@ -1,47 +1,22 @@
-"""Steps 7 and 8 of a file's life, by the sweeper: end what is due, and delete what has ended, observing each step.
+"""Steps 7 and 8 of a file's life, by the sweeper: find what is due and have it ended and deleted, a batch at a time.
 
 One sweep asks one indexed question; what is due it takes in batches, so that its cost is a few transactions per
-batch and its memory constant. Each transfer of a batch goes as far as it can:
-
-    live -> denied -> keys_destroyed -> bytes_deleted -> verified
-
-A step counts once its effect was seen: the vault is asked whether the keys are gone, SQLite whether its log was cut,
-the blob store whether the bytes are. A transfer that fails is noted and tried again within 5 minutes; it never holds
-up the others, and never reads "deleted" before it is.
+batch and its memory constant. What is done with a batch, and observed, is in `delete_batch.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
-import structlog
-from sqlalchemy import Connection
-
-from app.db import counter_rows, endings, service_rows, share_rows, transfer_rows, whole_transfers
-from app.db.engine import Transaction
-from app.db.share_rows import ClaimRow, ShareRow
-from app.db.transfer_rows import FileRow, TransferRow
-from app.db.whole_transfers import WholeTransfer
-from app.domain.audit_events import Entry, Event
-from app.domain.claim import end_at_window
-from app.domain.retention import FORGET_AFTER, RETRY_FIRST, lateness_counts, retry_at
-from app.domain.share import OPEN_STATES as OPEN_SHARES
-from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
-from app.domain.transfer import OPEN_STATES, Ending, TransferState
-from app.fault_points import reach
+from app.actions.delete_batch import TAKEN_FOR, delete_batch
+from app.db import counter_rows, service_rows, transfer_rows
+from app.db.transfer_rows import TransferRow
 from app.resources import Resources
-from app.storage.errors import BlobBusy
 
-BATCH = 1000
-TAKEN_FOR = timedelta(seconds=20)
-"""A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
-
+BATCH = 2000
 BYTES_COUNT_AFTER = timedelta(hours=1)
 """Bytes that resist are alerted at once, and make sweeps count as failed after this long; keys do so at once."""
-
-log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -62,26 +37,6 @@ class SweepReport:
         return self.keys_left == 0 and self.bytes_left == 0
 
 
-@dataclass(slots=True)
-class _Case(WholeTransfer):
-    """A transfer of the batch with all that belongs to it, and what went wrong with it, if anything did."""
-
-    failure: str | None = None
-    waiting: bool = False
-    done: bool = False
-    key_names: list[ShredKeyName] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """The keys to be gone: all of a transfer that has ended, those of ended shares of one that has not."""
-        self.key_names = names = [
-            ShredKeyName(self.transfer.id, share.expires_at, share.id)
-            for share in self.shares
-            if share.state not in OPEN_SHARES and share.keys_destroyed_at is None
-        ]
-        if self.transfer.state not in OPEN_STATES:
-            names.append(ShredKeyName(self.transfer.id, self.transfer.expires_at))
-
-
 async def delete_transfers(resources: Resources, *, assured: bool = True) -> SweepReport:
     """One sweep over everything due. Raises only what stops it altogether (the database out of reach).
 
@@ -89,7 +44,10 @@ async def delete_transfers(resources: Resources, *, assured: bool = True) -> Swe
     """
     report = SweepReport()
     while batch := await resources.in_thread(_take_due, resources):
-        await _attend(resources, batch, report)
+        done = await delete_batch(resources, batch)
+        report.ended += done.ended
+        report.deleted += done.deleted
+        report.failed += done.failed
     await resources.in_thread(_record, resources, report, assured=assured)
     return report
 
@@ -103,284 +61,6 @@ def _take_due(resources: Resources) -> list[TransferRow]:
         batch = transfer_rows.due(transaction.connection, now, BATCH)
         transfer_rows.postpone(transaction.connection, [row.id for row in batch], now + TAKEN_FOR)
     return batch
-
-
-async def _attend(resources: Resources, batch: list[TransferRow], report: SweepReport) -> None:
-    """Do what is due for a batch; if that fails as a whole, for each transfer alone, so that one cannot hold up 999."""
-    try:
-        await _advance(resources, batch, report)
-    except Exception as error:
-        if len(batch) > 1:
-            for row in batch:
-                await _attend(resources, [row], report)
-            return
-        case = _Case(batch[0], failure=type(error).__name__)
-        log.exception("sweep_failed", transfer=batch[0].id, alert=True)
-        await resources.in_thread(_settle, resources, [case], report)
-
-
-async def _advance(resources: Resources, batch: list[TransferRow], report: SweepReport) -> None:
-    """The steps, in order."""
-    reach("deletion.taken")
-    report.ended += await resources.in_thread(_end_what_is_due, resources, batch)
-    reach("deletion.ended")
-    cases = await resources.in_thread(_load, resources, [row.id for row in batch])
-    await _drop_abandoned_uploads(resources, cases)
-    await resources.in_thread(_destroy_keys, resources, cases)
-    await _delete_bytes(resources, cases)
-    report.deleted += await _verify(resources, cases)
-    await resources.in_thread(_settle, resources, cases, report)
-
-
-def _load(resources: Resources, ids: list[str]) -> list[_Case]:
-    with resources.database.reading() as connection:
-        wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, ids))
-    return [_Case(whole.transfer, whole.files, whole.shares, whole.claims) for whole in wholes]
-
-
-def _load_again(connection: Connection, cases: list[_Case]) -> dict[str, WholeTransfer]:
-    """The same transfers as they are now, with what requests did meanwhile; locked until the transaction ends."""
-    rows = transfer_rows.find_all(connection, [case.transfer.id for case in cases], for_update=True)
-    return {whole.transfer.id: whole for whole in whole_transfers.load(connection, rows)}
-
-
-def _end_what_is_due(resources: Resources, batch: list[TransferRow]) -> int:
-    """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended. What a
-    request ended since the batch was taken is not ended again.
-    """
-    now = resources.clock.now()
-    with resources.database.reading() as connection:
-        cases = whole_transfers.load(connection, (row for row in batch if row.state in OPEN_STATES))
-    expired = [case.transfer for case in cases if now >= case.transfer.expires_at]
-    lapsed = [pair for case in cases if now < case.transfer.expires_at for pair in _lapsed(case, now)]
-    if not expired and not lapsed:
-        return 0
-    with resources.database.writing() as transaction:
-        keys = endings.deny_transfers(transaction, expired, Ending.EXPIRED, now=now, actor="scheduler")
-        for share, claim in lapsed:
-            endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
-        # Ends have the sweeper look at once: that is this one, and no other need.
-        transfer_rows.postpone(transaction.connection, [row.id for row in batch], now + TAKEN_FOR)
-    return sum(name.share_id is None for name in keys)
-
-
-def _lapsed(case: WholeTransfer, now: datetime) -> list[tuple[ShareRow, ClaimRow]]:
-    claims = {claim.share_id: claim for claim in case.claims}
-    claimed = [share for share in case.shares if share.state == ShareState.CLAIMED]
-    return [(share, claims[share.id]) for share in claimed if now >= claims[share.id].window_until]
-
-
-async def _drop_abandoned_uploads(resources: Resources, cases: list[_Case]) -> None:
-    """Uploads whose process died: the bytes, then the row. One that still lives holds its blob and is left alone."""
-    now = resources.clock.now()
-    for case in cases:
-        dead = [file for file in case.files if file.lease_until and file.lease_until <= now]
-        if case.transfer.state not in OPEN_STATES or not dead:
-            continue
-        failures = await resources.blobs.delete([file.blob_id for file in dead])
-        gone = [file for file in dead if file.blob_id not in failures]
-        case.waiting = bool(failures)
-        await resources.in_thread(_drop_rows, resources, gone, now)
-        case.files = [file for file in case.files if file not in gone]
-
-
-def _drop_rows(resources: Resources, files: list[FileRow], now: datetime) -> None:
-    with resources.database.writing() as transaction:
-        for file in files:
-            if transfer_rows.drop_file(transaction.connection, file.blob_id):
-                transaction.log(
-                    Entry(
-                        event=Event.UPLOAD_ABANDONED,
-                        at=now,
-                        actor="scheduler",
-                        transfer=file.transfer_id,
-                        file=file.number,
-                    )
-                )
-
-
-def _destroy_keys(resources: Resources, cases: list[_Case]) -> None:
-    """Destroy the keys of what has ended; look that the vault holds none of them and SQLite's log no wrap."""
-    cases = [case for case in cases if case.key_names and case.transfer.state != TransferState.VERIFIED]
-    if not cases:
-        return
-    resources.destroy_keys(name for case in cases for name in case.key_names)
-    _look_for_keys(resources, cases)
-    if not resources.database.forget_deleted():
-        for case in cases:
-            case.failure = case.failure or "key_in_wal"
-    reach("deletion.keys_gone")
-    _note_keys_destroyed(resources, [case for case in cases if case.failure is None])
-    reach("deletion.keys_noted")
-
-
-def _look_for_keys(resources: Resources, cases: list[_Case]) -> None:
-    held = resources.vault.held(name for case in cases for name in case.key_names)
-    for case in cases if held else []:
-        if not held.isdisjoint(case.key_names):
-            case.failure = "key_left"
-
-
-def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
-    now = resources.clock.now()
-    with resources.database.writing() as transaction:
-        ended = {case.transfer.id: [name.share_id for name in case.key_names if name.share_id] for case in cases}
-        every = [share_id for share_ids in ended.values() for share_id in share_ids]
-        noted = share_rows.mark_keys_destroyed(transaction.connection, every, now)
-        for case in cases:
-            if case.transfer.state in OPEN_STATES:
-                transaction.log(
-                    *(
-                        Entry(
-                            event=Event.SHARE_KEYS_DESTROYED,
-                            at=now,
-                            actor="scheduler",
-                            transfer=case.transfer.id,
-                            share=share_id,
-                        )
-                        for share_id in ended[case.transfer.id]
-                        if share_id in noted
-                    )
-                )
-        denied = [case for case in cases if case.transfer.state == TransferState.DENIED]
-        _step(resources, transaction, denied, TransferState.KEYS_DESTROYED, Event.KEYS_DESTROYED)
-
-
-async def _delete_bytes(resources: Resources, cases: list[_Case]) -> None:
-    """Delete the blobs. One that a stream still reads makes its transfer wait: streams are cut within a second."""
-    bytes_left = (TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED)  # the second: found again when verified
-    cases = [case for case in cases if case.transfer.state in bytes_left and not case.failure]
-    failures = await resources.blobs.delete([file.blob_id for case in cases for file in case.files])
-    for case in cases:
-        own = [failures[file.blob_id] for file in case.files if file.blob_id in failures]
-        case.waiting = bool(own) and all(isinstance(failure, BlobBusy) for failure in own)
-        if own:
-            case.failure = "bytes_left"
-    deleted = [case for case in cases if not case.failure and case.transfer.state == TransferState.KEYS_DESTROYED]
-    if deleted:
-        reach("deletion.bytes_gone")
-    await resources.in_thread(_note_step, resources, deleted, TransferState.BYTES_DELETED, Event.BYTES_DELETED)
-
-
-async def _verify(resources: Resources, cases: list[_Case]) -> int:
-    """Look once more, at vault and blobs, before a transfer may read "deleted"."""
-    cases = [case for case in cases if case.transfer.state == TransferState.BYTES_DELETED and not case.failure]
-    left = await resources.blobs.present([file.blob_id for case in cases for file in case.files])
-    for case in cases if left else []:
-        if any(file.blob_id in left for file in case.files):
-            case.failure = "bytes_left"
-    await resources.in_thread(_look_for_keys, resources, cases)
-    verified = [case for case in cases if not case.failure]
-    if verified:
-        reach("deletion.bytes_noted")
-    count = await resources.in_thread(_note_step, resources, verified, TransferState.VERIFIED, Event.TRANSFER_DELETED)
-    if verified:
-        reach("deletion.verified")
-    return count
-
-
-def _note_step(resources: Resources, cases: list[_Case], state: TransferState, event: Event) -> int:
-    if not cases:
-        return 0
-    with resources.database.writing() as transaction:
-        return _step(resources, transaction, cases, state, event)
-
-
-def _step(
-    resources: Resources, transaction: Transaction, cases: list[_Case], state: TransferState, event: Event
-) -> int:
-    """A step of deletion that was observed, for all these transfers: the rows and the log, in one transaction. Answers
-    how many took it now; of the others another sweeper has told.
-    """
-    now = resources.clock.now()
-    verified_at = now if state == TransferState.VERIFIED else None
-    taken = transfer_rows.advance(transaction.connection, [case.transfer.id for case in cases], state, verified_at)
-    if verified_at:
-        late = [_lateness(case, now) for case in cases if case.transfer.id in taken]
-        counter_rows.add(transaction.connection, lateness_counts(late))
-    for case in cases:
-        case.transfer = replace(case.transfer, state=state, verified_at=verified_at)
-        case.done = verified_at is not None
-        if case.transfer.id in taken:
-            transaction.log(_step_entry(case, event, now))
-    return len(taken)
-
-
-def _step_entry(case: _Case, event: Event, now: datetime) -> Entry:
-    """What the log keeps of a step; of a transfer that is gone, also how much it was, and how late its end was seen."""
-    transfer = case.transfer
-    if not case.done:
-        return Entry(event=event, at=now, actor="scheduler", transfer=transfer.id, outcome=transfer.ending)
-    return Entry(
-        event=event,
-        at=now,
-        actor="scheduler",
-        transfer=transfer.id,
-        outcome=transfer.ending,
-        files=len(case.files),
-        size=sum(file.size for file in case.files),
-        lateness_ms=int(_lateness(case, now) / timedelta(milliseconds=1)),
-    )
-
-
-def _lateness(case: _Case, now: datetime) -> timedelta:
-    return max(timedelta(0), now - min(case.transfer.expires_at, case.transfer.denied_at or now))
-
-
-def _settle(resources: Resources, cases: list[_Case], report: SweepReport) -> None:
-    """Say of every transfer of the batch when to look at it next; of those just verified it has been said."""
-    cases = [case for case in cases if not case.done]
-    if not cases:
-        return
-    now = resources.clock.now()
-    with resources.database.writing() as transaction:
-        current = _load_again(transaction.connection, cases)
-        for case in (case for case in cases if case.failure):
-            _note_failure(transaction, case, now)
-            report.failed += not case.waiting
-        done = [case for case in cases if not case.failure]
-        old = [case.transfer.id for case in done if _is_to_forget(case.transfer, now)]
-        due = {case.transfer.id: _next_due(case, current[case.transfer.id], now) for case in done}
-        transfer_rows.note_success(transaction.connection, {one: at for one, at in due.items() if one not in old})
-        if old:
-            transfer_rows.forget_people(transaction.connection, old)
-            share_rows.forget_people(transaction.connection, old)
-
-
-def _note_failure(transaction: Transaction, case: _Case, now: datetime) -> None:
-    """Loud in the service's log each time, in the audit log once; a stream still being cut is no failure yet."""
-    transfer = case.transfer
-    overdue = now - (transfer.denied_at or now) > timedelta(seconds=10)
-    if case.waiting and not overdue:
-        transfer_rows.set_due(transaction.connection, transfer.id, now + RETRY_FIRST)
-        return
-    if transfer.failures == 0:
-        transaction.log(
-            Entry(event=Event.DELETION_FAILED, at=now, actor="scheduler", transfer=transfer.id, outcome=case.failure)
-        )
-    log.error("deletion_failed", transfer=transfer.id, what=case.failure, failures=transfer.failures + 1, alert=True)
-    failures = transfer.failures + 1
-    transfer_rows.note_failure(transaction.connection, transfer.id, failures, retry_at(now, failures))
-
-
-def _is_to_forget(transfer: TransferRow, now: datetime) -> bool:
-    return transfer.verified_at is not None and now >= transfer.verified_at + FORGET_AFTER
-
-
-def _next_due(case: _Case, whole: WholeTransfer, now: datetime) -> datetime:
-    """When a transfer needs attention again: an open one at its expiry, a window's end, a lease's; soon if it was cut
-    short, or if a request ended it or one of its shares meanwhile (`whole` is it as it is now); a verified one when its
-    people are to be forgotten.
-    """
-    if case.transfer.verified_at is not None:
-        return case.transfer.verified_at + FORGET_AFTER
-    ended = any(share.state not in OPEN_SHARES and share.keys_destroyed_at is None for share in whole.shares)
-    if whole.transfer.state not in OPEN_STATES or ended or case.waiting:
-        return now + RETRY_FIRST
-    claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
-    windows = [claim.window_until for claim in whole.claims if claim.share_id in claimed]
-    leases = [file.lease_until for file in whole.files if file.lease_until]
-    return min([whole.transfer.expires_at, *windows, *leases])
 
 
 def _record(resources: Resources, report: SweepReport, *, assured: bool) -> None:

@@ -66,8 +66,11 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
         return known if known is not None else stored(level, position)
 
     rows: list[tuple[object, ...]] = []
-    for sequence, entry in enumerate(entries, first):
-        content = canonical_json(entry.content(sequence, encode(secrets.token_bytes(SALT_BYTES))))
+    salts = memoryview(secrets.token_bytes(SALT_BYTES * len(entries)))
+    for place, entry in enumerate(entries):
+        sequence = first + place
+        salt = encode(bytes(salts[place * SALT_BYTES : (place + 1) * SALT_BYTES]))
+        content = canonical_json(entry.content(sequence, salt))
         leaf = merkle.leaf_hash(content)
         rows.append((sequence, microseconds(entry.at), content.decode(), leaf))
         fresh[0, sequence] = leaf

@@ -24,6 +24,7 @@ from app.domain.audit_events import Entry
 
 BUSY_TIMEOUT_SECONDS = 30
 WRITER_WAIT_SECONDS = 0.0005
+WRITER_CACHE_KIB = 16 * 1024
 TRUNCATE_TRIES = 20
 TRUNCATE_WAIT_MS = 50
 TRUNCATE_PAUSE_SECONDS = 0.01
@@ -81,6 +82,7 @@ class Database:
         for engine, begin in ((self.engine, begin_reading), (writer, _begin_writing)):
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", begin)
+        event.listen(writer, "connect", _widen_cache)
         self._reader, self._writer = _KeptConnections(self.engine), _KeptConnections(writer)
 
     @contextmanager
@@ -225,6 +227,11 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "temp_store=MEMORY",  # sorting must not write pieces of rows to a temporary file
     ):
         _in_turn(connection, f"PRAGMA {pragma}")  # setting the mode, or the first look at the file, may meet a lock
+
+
+def _widen_cache(connection: Any, _record: object) -> None:
+    """A bulk deletion touches the log's indexes all over; what is not in the cache is read and written once more."""
+    connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
 
 
 def _cut_log(raw: Any) -> bool:

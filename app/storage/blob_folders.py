@@ -13,7 +13,7 @@ from pathlib import Path
 from app.crypto.token import is_id
 from app.storage import durable_files
 from app.storage.durable_files import opened_folder
-from app.storage.errors import BlobGone, BlobUnavailable, DiskNearlyFull
+from app.storage.errors import BlobGone, BlobUnavailable, DiskNearlyFull, StorageError
 
 INCOMING = "incoming"
 PREFIX_LENGTH = 2
@@ -34,8 +34,13 @@ def as_unavailable(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        refusal = DiskNearlyFull if error.errno in _FULL else BlobUnavailable
-        raise refusal(f"blob store, {doing}: {error.strerror or error}") from error
+        raise unavailable(doing, error) from error
+
+
+def unavailable(doing: str, error: OSError) -> StorageError:
+    """The refusal that an OSError is."""
+    refusal = DiskNearlyFull if error.errno in _FULL else BlobUnavailable
+    return refusal(f"blob store, {doing}: {error.strerror or error}")
 
 
 class BlobFolders:

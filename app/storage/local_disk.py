@@ -15,7 +15,7 @@ from pathlib import Path
 
 from app.crypto.token import is_id
 from app.storage import durable_files, local_blob
-from app.storage.blob_folders import INCOMING, PREFIX_LENGTH, BlobFolders, as_unavailable, folder_of
+from app.storage.blob_folders import INCOMING, PREFIX_LENGTH, BlobFolders, as_unavailable, folder_of, unavailable
 from app.storage.blob_store import StoredBlob
 from app.storage.durable_files import opened_folder
 from app.storage.errors import BlobBusy, BlobUnavailable, StorageError
@@ -65,7 +65,8 @@ class LocalDisk:
         with as_unavailable("look"), self._folders.proved() as root:
             for folder_name, ids in _by_folder(blob_ids).items():
                 with suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder:
-                    found.update(blob_id for blob_id in ids if durable_files.is_there(blob_id, within=folder))
+                    possible = _among(ids, folder) if folder_name == INCOMING else ids
+                    found.update(blob_id for blob_id in possible if durable_files.is_there(blob_id, within=folder))
         return found
 
     def listing(self) -> Iterator[StoredBlob]:
@@ -142,17 +143,18 @@ class _Deletion:
                 suppress(FileNotFoundError),
                 opened_folder(folder_name, within=root) as folder,
             ):
-                for blob_id in ids:
+                for blob_id in _among(ids, folder) if folder_name == INCOMING else ids:
                     self._unlink_one(blob_id, folder)
         except StorageError as refusal:
             self._fail(ids, refusal)
 
     def _unlink_one(self, blob_id: str, folder: int) -> None:
         try:
-            with as_unavailable("delete"):
-                _unlink_unless_open(blob_id, folder, force=self._force)
-        except StorageError as refusal:
+            _unlink_unless_open(blob_id, folder, force=self._force)
+        except BlobBusy as refusal:
             self._fail([blob_id], refusal)
+        except OSError as error:
+            self._fail([blob_id], unavailable("delete", error))
 
     def _sync(self, folder_name: str, ids: list[str], root: int) -> None:
         try:
@@ -202,6 +204,14 @@ def _by_folder(blob_ids: Sequence[str]) -> dict[str, list[str]]:
     for blob_id in blob_ids:
         places.setdefault(folder_of(blob_id), []).append(blob_id)
     return places
+
+
+def _among(blob_ids: list[str], folder: int) -> list[str]:
+    """Which of many ids an open folder that holds few names: one look instead of one for each."""
+    if len(blob_ids) == 1:
+        return blob_ids
+    names = set(os.listdir(folder))
+    return [blob_id for blob_id in blob_ids if blob_id in names]
 
 
 def _blobs_in(folder_name: str, root: int) -> Iterator[StoredBlob]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.actions import delete_transfers as module
+from app.actions import delete_batch as module
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
@@ -16,7 +16,7 @@ from app.actions.fetch_file import open_download
 from app.actions.keep_time import keep_time
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
-from app.db import service_rows, share_rows, transfer_rows, whole_transfers
+from app.db import endings, service_rows, share_rows, transfer_rows
 from app.db.tables import shares, transfers
 from app.db.transfer_rows import TransferRow
 from app.domain.claim import DELIVERED_WINDOW
@@ -544,19 +544,16 @@ def test_an_expiry_brought_forward_by_hand_is_swept_when_its_turn_comes(resource
 
 
 def test_a_share_issued_while_the_sweep_was_under_way_ends_with_its_transfer(resources, caller, time, monkeypatch):
-    """Between the sweep's look at the shares and its end of the transfer."""
+    """Between the sweep's look at what is due and its end of the transfer."""
     sent = send(resources, caller)
     time.pass_until(sent.transfer.expires_at)
-    load, late = whole_transfers.load, replace(share_row(resources, sent.share.id), id=new_id())
+    deny, late = endings.deny_transfers, replace(share_row(resources, sent.share.id), id=new_id())
 
-    def load_and_issue(connection, rows):
-        wholes = load(connection, rows)
-        if wholes and wholes[0].transfer.state == TransferState.LIVE:
-            with resources.database.writing() as transaction:
-                share_rows.create(transaction.connection, late)
-        return wholes
+    def issue_and_deny(transaction, *given, **named):
+        share_rows.create(transaction.connection, late)
+        return deny(transaction, *given, **named)
 
-    monkeypatch.setattr(whole_transfers, "load", load_and_issue)
+    monkeypatch.setattr(endings, "deny_transfers", issue_and_deny)
     sweep(resources)
     assert transfer_row(resources, sent.id).state == TransferState.VERIFIED
     row = share_row(resources, late.id)
