@@ -77,7 +77,7 @@ class _Case(WholeTransfer):
 
 
 async def delete_batch(resources: Resources, batch: list[TransferRow]) -> Done:
-    """Do what is due for a batch; if that fails as a whole, for each transfer alone: one must not hold up the others."""
+    """Do what is due for a batch; if that fails as a whole, for each transfer alone: one must not hold up others."""
     done = Done()
     try:
         await _advance(resources, batch, done)

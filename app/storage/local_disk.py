@@ -27,6 +27,10 @@ beside uploads whose bytes are then written out too. Random ids lie in a folder 
 """
 
 
+LIST_FROM = 64
+"""So many blobs are looked for among those that are coming in by listing these."""
+
+
 class LocalDisk:
     """A blob store below `root` that keeps `min_free_bytes` of its volume free."""
 
@@ -207,11 +211,12 @@ def _by_folder(blob_ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _among(blob_ids: list[str], folder: int) -> list[str]:
-    """Which of many ids an open folder that holds few names: one look instead of one for each."""
-    if len(blob_ids) == 1:
+    """Which of these ids may be in an open folder that has few of them: for many, by one listing, not a look each."""
+    if len(blob_ids) < LIST_FROM:
         return blob_ids
-    names = set(os.listdir(folder))
-    return [blob_id for blob_id in blob_ids if blob_id in names]
+    wanted = set(blob_ids)
+    with os.scandir(folder) as found:
+        return [each.name for each in found if each.name in wanted]
 
 
 def _blobs_in(folder_name: str, root: int) -> Iterator[StoredBlob]:
