@@ -4,8 +4,8 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.setup-done
 PYTHON  ?=
-# Two for each core: many tests wait, for an expiry or a program.
-WORKERS ?= $(shell echo $$(( 2 * $$(nproc 2>/dev/null || echo 2) )))
+# One more than there are cores: many tests wait, for an expiry or a program.
+WORKERS ?= $(shell echo $$(( 1 + $$(nproc 2>/dev/null || echo 2) )))
 ARGS    ?=
 PAGE    := tests/browser
 UV      ?= $(BIN)/uv
