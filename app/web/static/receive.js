@@ -61,11 +61,12 @@ let expiresAt = "";
 
 async function start() {
   link = takeLink() ?? link;
+  const answering = link && ID_FORM.test(SHARE_ID) ? asked(link) : null; // while this browser recalls what it has kept
   kept = await recall(SHARE_ID);
   if (kept?.claim) return resume(kept.claim);
   if (!link) return show("incomplete");
-  if (!ID_FORM.test(SHARE_ID)) return show("unknown");
-  return look(link);
+  if (!answering) return show("unknown");
+  return look(link, answering);
 }
 
 /** The link's secret, taken out of the address bar and the history. Mail programs add a full stop or a bracket. */
@@ -78,10 +79,18 @@ function takeLink() {
 
 // --- 2. the look
 
-/** @param {{secret: Bytes, sealed: boolean}} seen */
-async function look({ secret }) {
+/** @param {{secret: Bytes}} shown */
+async function asked({ secret }) {
+  return api.look(SHARE_ID, await linkProof(secret));
+}
+
+/**
+ * @param {{secret: Bytes, sealed: boolean}} shown
+ * @param {Promise<api.Answer>} answering
+ */
+async function look(shown, answering = asked(shown)) {
   show("loading");
-  const answer = await api.look(SHARE_ID, await linkProof(secret));
+  const answer = await answering;
   if (!answer.ok) return show(VIEW_OF_CODE[answer.code] ?? "busy");
   const { state, label, expires_at, sealed, attempts_left, used_at } = answer.data;
   const name = state === "claimed" && kept ? "ready" : (VIEW_OF_STATE[state] ?? "busy");
