@@ -71,23 +71,28 @@ class MessageCipher:
                 sealed[i * SEALED_CHUNK_BYTES : (i + 1) * SEALED_CHUNK_BYTES],
             )
 
-    def open(self, first: int, count: int, sealed: memoryview, plain: memoryview) -> None:
-        """Open the `count` chunks from number `first` into `plain`, which has exactly the room.
+    def open(self, first: int, sealed: memoryview, plain: list[memoryview]) -> None:
+        """Open the chunks from number `first` into `plain`, which has exactly the room for each.
 
         Raises CannotDecrypt; `plain` may then hold bytes that nobody vouches for, and must be thrown away.
         """
-        _check_chunk_numbers(first, count)
+        _check_chunk_numbers(first, len(plain))
         decrypt_into, base_nonce = self._aead.decrypt_into, self._base_nonce
         try:
-            for i in range(count):
+            for i, target in enumerate(plain):
                 decrypt_into(
                     (base_nonce ^ (first + i)).to_bytes(_NONCE_BYTES, "big"),
                     sealed[i * SEALED_CHUNK_BYTES : (i + 1) * SEALED_CHUNK_BYTES],
                     None,
-                    plain[i * CHUNK_BYTES : (i + 1) * CHUNK_BYTES],
+                    target,
                 )
         except InvalidTag:
             raise CannotDecrypt from None
+
+
+def cut(data: memoryview, length: int, count: int) -> list[memoryview]:
+    """Return views of `count` consecutive parts, all of that length but perhaps the last."""
+    return [data[i * length : (i + 1) * length] for i in range(count)]
 
 
 def check_key(key: bytes | bytearray) -> None:

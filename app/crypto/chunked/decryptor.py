@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from app.crypto.chunked.cipher import MessageCipher, check_key
+from app.crypto.chunked.cipher import MessageCipher, check_key, cut
 from app.crypto.chunked.layout import CHUNK_BYTES, HEADER_BYTES, SEALED_CHUNK_BYTES, TAG_BYTES
 from app.crypto.chunked.stream import BlockStream, Bytes, as_bytes_view
 from app.crypto.errors import Truncated
@@ -54,4 +54,4 @@ class Decryptor(BlockStream):
     def _convert(self, first: int, count: int, source: memoryview, target: memoryview) -> None:
         if self._cipher is None:
             raise Truncated
-        self._cipher.open(first, count, source, target)
+        self._cipher.open(first, source, cut(target, CHUNK_BYTES, count))
