@@ -30,6 +30,9 @@ TURN_BYTES = 4 * 1024 * 1024
 it lets others run, the check among them, and tells that the client is gone. The kernel's buffers hold as much.
 """
 
+TURNS_UNTIL_TOLD = 4
+"""Of the event loop, from a client's end to `gone`: the connection tells the server, the server `receive`, that `gone`."""
+
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -132,10 +135,12 @@ class StreamedDownload(Response):
                 if gone.done():
                     return
                 self._download.sent(len(piece))
+                del piece  # its memory serves for the next one
                 progress.moved()
             # Only sending again waits for what the last piece left in the buffer; a client may go away until then.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-            await asyncio.sleep(0)
+            for _ in range(TURNS_UNTIL_TOLD):
+                await asyncio.sleep(0)
             if gone.done():
                 return
             await send({"type": "http.response.body", "body": b"", "more_body": False})

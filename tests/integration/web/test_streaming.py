@@ -13,7 +13,7 @@ from app.web.server import ABORT
 from app.web.streaming import TURN_BYTES, StreamedDownload
 from tests.integration.actions.stories import ADDRESS, blob_path, claim, claim_row, file_rows, log_of, run, send
 
-PIECES = 24
+PIECES = 16
 SCOPE = {"type": "http", "method": "POST"}
 LARGE = random.Random(2).randbytes(PIECES * PIECE_BYTES)
 
