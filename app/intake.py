@@ -227,9 +227,9 @@ async def _pass(
             pieces = passage.update(data)
             if passage.size > admitted.room:
                 raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
-            if now() >= expires_at:
-                raise TransferEnded
             for piece in pieces:
+                if now() >= expires_at:
+                    raise TransferEnded
                 await writer.write(piece)
                 reach("deposit.body_half")
         await writer.write(passage.finish())

@@ -31,7 +31,7 @@ it lets others run, the check among them, and tells that the client is gone. The
 """
 
 TURNS_UNTIL_TOLD = 4
-"""Of the event loop, from a client's end to `gone`: the connection tells the server, the server `receive`, that `gone`."""
+"""Of the event loop, from a client's end to `gone`: connection, server and `receive` pass it on."""
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 

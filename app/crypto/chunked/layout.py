@@ -11,9 +11,9 @@ CHUNK_BYTES = 16 * 1024
 SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES
 MAX_CHUNKS = 2**38
 
-PIECE_CHUNKS = 32
-"""Chunks handed on at once, about 512 KiB: what is read and what is decrypted of it fit a core's cache together; twice
-that costs a third more (docs/performance.md), smaller pieces cost more in the layers above.
+PIECE_CHUNKS = 64
+"""Chunks handed on at once while a body is encrypted, about 1 MiB: smaller pieces cost more in the layers above
+(docs/performance.md).
 """
 
 

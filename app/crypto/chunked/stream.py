@@ -1,4 +1,4 @@
-"""Cuts what is pushed in into blocks, converts them, and hands them on in pieces of about 512 KiB.
+"""Cuts what is pushed in into blocks, converts them, and hands them on in pieces of about 1 MiB.
 
 What `Encryptor` and `Decryptor` have in common. Whole blocks are converted straight from the caller's bytes into the
 piece; only the beginning of an unfinished block is copied and kept. Memory never grows with the stream.
@@ -27,7 +27,7 @@ class BlockStream(ABC):
         self._ready = True
         self._held = memoryview(bytearray(block_in))
         self._held_bytes = 0
-        # Small at first: a file of 100 bytes should not pay for clearing 512 KiB.
+        # Small at first: a file of 100 bytes should not pay for clearing 1 MiB.
         self._piece = memoryview(bytearray(lead))
         self._piece_limit = len(lead) + PIECE_CHUNKS * block_out
         self._piece_bytes = len(lead)

@@ -505,19 +505,30 @@ def test_without_the_key_vault_nothing_is_taken(resources, caller, transfer):
 
 
 def test_the_expiry_cuts_an_upload_that_sends(resources, caller, transfer, time):
-    """Design 3.5: deposits still running at the expiry are cut, before the next piece."""
+    """Design 3.5: deposits still running at the expiry are cut, before the next piece is stored."""
     after = []
 
     async def sends():
         yield b"x" * 100_000
         time.pass_until(transfer.expires_at)
-        yield b"x"
+        yield b"x" * chunked.PIECE_CHUNKS * chunked.CHUNK_BYTES
         after.append(1)
         yield b"x"
 
     with pytest.raises(TransferEnded):
         run(deposit(resources, caller, transfer, sends()))
     assert after == []
+    assert_nothing_left(resources, transfer)
+
+
+def test_an_upload_whose_last_bytes_come_at_the_expiry_does_not_count(resources, caller, transfer, time):
+    async def sends():
+        yield b"x" * 100_000
+        time.pass_until(transfer.expires_at)
+        yield b"x"
+
+    with pytest.raises(TransferEnded):
+        run(deposit(resources, caller, transfer, sends()))
     assert_nothing_left(resources, transfer)
 
 
