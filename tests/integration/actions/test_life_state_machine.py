@@ -30,8 +30,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import event
 
+from app import deletion as sweeping
 from app import resources as resources_module
-from app.actions import delete_batch as sweeping
 from app.actions.accept_clock import accept_clock
 from app.actions.claim_share import Claimed
 from app.actions.complete_claim import complete_claim

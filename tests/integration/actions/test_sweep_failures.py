@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.actions import delete_batch, delete_transfers
+from app import deletion
+from app.actions import delete_transfers
 from app.actions.delete_transfer import delete_transfer
 from app.actions.withdraw_share import withdraw_share
 from app.db import service_rows, transfer_rows
@@ -48,7 +49,7 @@ def sent(resources, caller):
 def alerts(monkeypatch):
     """What the sweeper says aloud."""
     said: list[tuple[str, dict[str, object]]] = []
-    log = delete_batch.log
+    log = deletion.log
     for level in ("error", "exception"):
         monkeypatch.setattr(log, level, lambda event, **fields: said.append((event, fields)), raising=False)
     return said
@@ -378,11 +379,11 @@ def test_a_sweep_that_dies_at_any_step_is_taken_up_by_the_next(resources, caller
     run(claim(resources, sent[1].share))
     time.pass_until(sent[-1].transfer.expires_at)
     with monkeypatch.context() as patch:
-        module = delete_transfers if name in {"_take_due", "_record"} else delete_batch
+        module = delete_transfers if name in {"_take_due", "_record"} else deletion
         patch.setattr(module, name, dying(getattr(module, name), when))
         with pytest.raises(Crash):
             sweep(resources)
-    time.pass_by(delete_batch.TAKEN_FOR)
+    time.pass_by(deletion.TAKEN_FOR)
     sweep(resources)
     assert {transfer_row(resources, each.id).state for each in sent} == {TransferState.VERIFIED}
     assert (keys_held(resources), blobs_held(resources)) == (set(), set())
@@ -402,7 +403,7 @@ def test_a_step_that_raises_is_retried_and_counted(resources, caller, sent, time
 
     time.pass_until(sent.transfer.expires_at)
     with monkeypatch.context() as patch:
-        patch.setattr(delete_batch, name, fail)
+        patch.setattr(deletion, name, fail)
         if name == "_settle":  # every step was taken; only when to look again could not be noted
             with pytest.raises(RuntimeError):
                 sweep(resources)
@@ -434,10 +435,10 @@ def test_a_sweep_without_the_database_raises_and_counts_for_nothing(resources, s
 def test_what_one_sweep_has_taken_is_left_to_it_for_a_while(resources, caller, sent, time, monkeypatch):
     delete_transfer(resources, sent.id, caller=caller)
     with monkeypatch.context() as patch:
-        patch.setattr(delete_batch, "_end_what_is_due", dying(delete_batch._end_what_is_due, "before"))
+        patch.setattr(deletion, "_end_what_is_due", dying(deletion._end_what_is_due, "before"))
         with pytest.raises(Crash):
             sweep(resources)
-    time.pass_by(delete_batch.TAKEN_FOR - timedelta.resolution)
+    time.pass_by(deletion.TAKEN_FOR - timedelta.resolution)
     assert sweep(resources).deleted == 0
     time.pass_by(timedelta.resolution)
     assert sweep(resources).deleted == 1
