@@ -17,10 +17,11 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from app.db import counter_rows, endings, share_rows, transfer_rows, whole_transfers
+from app.db import counter_rows, endings, file_rows, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
+from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
-from app.db.transfer_rows import FileRow, TransferRow
+from app.db.transfer_rows import TransferRow
 from app.db.whole_transfers import WholeTransfer
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import end_at_window
@@ -103,8 +104,7 @@ async def _advance(resources: Resources, batch: list[TransferRow], done: Done) -
     cases = await resources.in_thread(_load, resources, [row.id for row in batch])
     await _drop_abandoned_uploads(resources, cases)
     await resources.in_thread(_destroy_keys, resources, cases)
-    await _delete_bytes(resources, cases)
-    done.deleted += await _verify(resources, cases)
+    done.deleted += await _delete_bytes(resources, cases)
     done.failed += await resources.in_thread(_settle, resources, cases)
 
 
@@ -164,7 +164,7 @@ async def _drop_abandoned_uploads(resources: Resources, cases: list[_Case]) -> N
 def _drop_rows(resources: Resources, files: list[FileRow], now: datetime) -> None:
     with resources.database.writing() as transaction:
         for file in files:
-            if transfer_rows.drop_file(transaction.connection, file.blob_id):
+            if file_rows.drop(transaction.connection, file.blob_id):
                 transaction.log(
                     Entry(
                         event=Event.UPLOAD_ABANDONED,
@@ -223,44 +223,37 @@ def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
         _step(resources, transaction, denied, TransferState.KEYS_DESTROYED, Event.KEYS_DESTROYED)
 
 
-async def _delete_bytes(resources: Resources, cases: list[_Case]) -> None:
-    """Delete the blobs. One that a stream still reads makes its transfer wait: streams are cut within a second."""
+async def _delete_bytes(resources: Resources, cases: list[_Case]) -> int:
+    """Delete the blobs, look whether they are gone, and note what was seen. One that a stream still reads makes its
+    transfer wait: streams are cut within a second. Answers how many transfers were verified now.
+    """
     bytes_left = (TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED)  # the second: found again when verified
     cases = [case for case in cases if case.state in bytes_left and not case.failure]
-    failures = await resources.blobs.delete([file.blob_id for case in cases for file in case.files])
-    for case in cases:
-        own = [failures[file.blob_id] for file in case.files if file.blob_id in failures]
-        case.waiting = bool(own) and all(isinstance(failure, BlobBusy) for failure in own)
-        if own:
-            case.failure = "bytes_left"
-    deleted = [case for case in cases if not case.failure and case.state == TransferState.KEYS_DESTROYED]
-    if deleted:
-        reach("deletion.bytes_gone")
-    await resources.in_thread(_note_step, resources, deleted, TransferState.BYTES_DELETED, Event.BYTES_DELETED)
-
-
-async def _verify(resources: Resources, cases: list[_Case]) -> int:
-    """Look once more, at vault and blobs, before a transfer may read "deleted"."""
-    cases = [case for case in cases if case.state == TransferState.BYTES_DELETED and not case.failure]
-    left = await resources.blobs.present([file.blob_id for case in cases for file in case.files])
-    for case in cases if left else []:
-        if any(file.blob_id in left for file in case.files):
-            case.failure = "bytes_left"
-    await resources.in_thread(_look_for_keys, resources, cases)
-    verified = [case for case in cases if not case.failure]
-    if verified:
-        reach("deletion.bytes_noted")
-    count = await resources.in_thread(_note_step, resources, verified, TransferState.VERIFIED, Event.TRANSFER_DELETED)
-    if verified:
-        reach("deletion.verified")
-    return count
-
-
-def _note_step(resources: Resources, cases: list[_Case], state: TransferState, event: Event) -> int:
     if not cases:
         return 0
+    failures = await resources.blobs.delete([file.blob_id for case in cases for file in case.files])
+    reach("deletion.bytes_gone")
+    left = await resources.blobs.present([file.blob_id for case in cases for file in case.files])
+    for case in cases if failures or left else []:
+        own = [file.blob_id for file in case.files if file.blob_id in failures or file.blob_id in left]
+        case.waiting = bool(own) and all(isinstance(failures.get(blob_id), BlobBusy) for blob_id in own)
+        if own:
+            case.failure = "bytes_left"
+    return await resources.in_thread(_note_gone, resources, [case for case in cases if not case.failure])
+
+
+def _note_gone(resources: Resources, cases: list[_Case]) -> int:
+    """Their bytes are gone. Look for keys once more, for one that came back, before a transfer may read "deleted"."""
+    if not cases:
+        return 0
+    _look_for_keys(resources, cases)
     with resources.database.writing() as transaction:
-        return _step(resources, transaction, cases, state, event)
+        fresh = [case for case in cases if case.state == TransferState.KEYS_DESTROYED]
+        _step(resources, transaction, fresh, TransferState.BYTES_DELETED, Event.BYTES_DELETED)
+        verified = [case for case in cases if not case.failure]
+        count = _step(resources, transaction, verified, TransferState.VERIFIED, Event.TRANSFER_DELETED)
+    reach("deletion.verified")
+    return count
 
 
 def _step(

@@ -28,7 +28,6 @@ POINTS = (
     "deletion.keys_gone",
     "deletion.keys_noted",
     "deletion.bytes_gone",
-    "deletion.bytes_noted",
     "deletion.verified",
 )
 

@@ -19,9 +19,10 @@ from sqlalchemy import Connection
 
 from app.crypto.chunked import sealed_size
 from app.crypto.token import new_id
-from app.db import access_token_rows, transfer_rows
+from app.db import access_token_rows, file_rows, transfer_rows
 from app.db.engine import Transaction
-from app.db.transfer_rows import FileRow, TransferRow
+from app.db.file_rows import FileRow
+from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller, require_valid
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import (
@@ -110,7 +111,7 @@ def admit(resources: Resources, asked: Asked) -> Admitted:
         transfer = _require_admissible(
             transfer_rows.find(transaction.connection, asked.transfer_id, for_update=True), asked, now
         )
-        held = transfer_rows.files_of(transaction.connection, [transfer.id])
+        held = file_rows.of_transfers(transaction.connection, [transfer.id])
         room = resources.settings.max_transfer_bytes - sum(file.size for file in held)
         if (asked.announced_size or 0) > room:
             raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
@@ -142,7 +143,7 @@ def _insert_row(transaction: Transaction, transfer: TransferRow, number: int, no
         created_at=now,
         lease_until=now + LEASE,
     )
-    transfer_rows.add_file(transaction.connection, row)
+    file_rows.add(transaction.connection, row)
     transfer_rows.bring_forward(transaction.connection, transfer.id, now + LEASE)
     return row
 
@@ -164,7 +165,7 @@ async def _undo(resources: Resources, row: FileRow) -> None:
 
     def give_up() -> bool:
         with resources.database.writing() as transaction:
-            return transfer_rows.give_up_file(transaction.connection, row.blob_id)
+            return file_rows.give_up(transaction.connection, row.blob_id)
 
     if not await resources.in_thread(give_up):
         return
@@ -175,7 +176,7 @@ async def _undo(resources: Resources, row: FileRow) -> None:
 
     def drop() -> None:
         with resources.database.writing() as transaction:
-            transfer_rows.drop_file(transaction.connection, row.blob_id)
+            file_rows.drop(transaction.connection, row.blob_id)
 
     await resources.in_thread(drop)
 
@@ -241,14 +242,14 @@ def _check_running(resources: Resources, admitted: Admitted) -> None:
     with resources.database.reading() as connection:
         require_open_for_outflow(resources, connection)
         current = transfer_rows.find(connection, admitted.transfer.id)
-        lease_until = transfer_rows.lease_of(connection, blob_id)
+        lease_until = file_rows.lease_of(connection, blob_id)
         _require_token(connection, admitted.transfer, now)
     if current is None or lease_until is None:
         raise TransferEnded
     require_open(current.state, current.expires_at, now)
     if lease_until - now < LEASE / 2:
         with resources.database.writing() as transaction:
-            if not transfer_rows.renew_lease(transaction.connection, blob_id, now + LEASE):
+            if not file_rows.renew_lease(transaction.connection, blob_id, now + LEASE):
                 raise TransferEnded
 
 
@@ -269,10 +270,10 @@ def _finish(resources: Resources, admitted: Admitted, row: FileRow) -> None:
         require_open_for_outflow(resources, connection)
         current = _require_admissible(transfer_rows.find(connection, asked.transfer_id, for_update=True), asked, now)
         _require_token(connection, current, now)
-        held = transfer_rows.files_of(connection, [current.id])
+        held = file_rows.of_transfers(connection, [current.id])
         if sum(file.size for file in held) + row.size > resources.settings.max_transfer_bytes:
             raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
-        if not transfer_rows.finish_file(connection, row):
+        if not file_rows.finish(connection, row):
             raise TransferEnded
         leases = [file.lease_until for file in held if file.lease_until and file.number != row.number]
         transfer_rows.mark_live(connection, current.id, min([current.expires_at, *leases]))

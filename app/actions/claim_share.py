@@ -19,10 +19,10 @@ from app.crypto import chunked, wrapping
 from app.crypto.errors import MalformedSecret
 from app.crypto.password import Argon2Parameters, normalise
 from app.crypto.token import digest, new_id, new_secret, same
-from app.db import endings, share_rows, transfer_rows
+from app.db import endings, file_rows, share_rows, transfer_rows
 from app.db.engine import Transaction
+from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
-from app.db.transfer_rows import FileRow
 from app.domain import share as share_rules
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import allowance_bytes, window_end
@@ -124,7 +124,7 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
         transfer = transfer_rows.find(connection, share.transfer_id) if share and right else None
         if share is None or transfer is None:
             raise ShareNotFound
-        files = transfer_rows.files_of(connection, [transfer.id])
+        files = file_rows.of_transfers(connection, [transfer.id])
         claim = share_rows.claim_of_share(connection, share.id)
     found = _Found(share, files, claim, transfer.sealed)
     state = share_rules.state_shown(share.state, share.expires_at, now)

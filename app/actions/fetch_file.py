@@ -14,9 +14,9 @@ from app import key_ring
 from app.crypto import chunked
 from app.crypto.errors import CannotDecrypt
 from app.crypto.token import digest, same
-from app.db import share_rows, transfer_rows
+from app.db import file_rows, share_rows, transfer_rows
+from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
-from app.db.transfer_rows import FileRow
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import DELIVERED_WINDOW, window_end
 from app.domain.errors import BlobsOutOfReach, ClaimedByProof, ClaimEnded, ClaimExhausted, ClaimNotFound, FileNotFound
@@ -51,7 +51,7 @@ def require_standing(resources: Resources, claim_id: str, token: bytes) -> Stand
         require_open_for_outflow(resources, connection)
         claim = share_rows.find_claim(connection, claim_id)
         share = share_rows.find(connection, claim.share_id) if claim else None
-        files = transfer_rows.files_of(connection, [claim.transfer_id]) if claim else []
+        files = file_rows.of_transfers(connection, [claim.transfer_id]) if claim else []
     right = same(digest(token), claim.token_digest if claim else _NO_DIGEST)
     if claim is None or share is None or not right:
         raise ClaimNotFound

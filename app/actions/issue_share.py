@@ -14,9 +14,10 @@ from app.crypto import wrapping
 from app.crypto.errors import MalformedSecret
 from app.crypto.password import new_password, new_salt, normalise
 from app.crypto.token import digest, new_id, new_secret
-from app.db import endings, share_rows, transfer_rows
+from app.db import endings, file_rows, share_rows, transfer_rows
+from app.db.file_rows import FileRow
 from app.db.share_rows import ShareRow
-from app.db.transfer_rows import FileRow, TransferRow
+from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import (
@@ -143,7 +144,7 @@ def _find_shareable(
 ) -> TransferRow:
     with resources.database.reading() as connection:
         found = transfer_rows.find(connection, transfer_id)
-        files = transfer_rows.files_of(connection, [found.id]) if found else []
+        files = file_rows.of_transfers(connection, [found.id]) if found else []
     transfer = _require_own(found, caller, now)
     _require_shareable(transfer, files, sealed=sealed)
     return transfer
@@ -218,7 +219,7 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
         require_open_for_outflow(resources, connection)
         found = transfer_rows.find(connection, row.transfer_id, for_update=True)
         transfer = _require_own(found, caller, now)
-        files = transfer_rows.files_of(connection, [row.transfer_id])
+        files = file_rows.of_transfers(connection, [row.transfer_id])
         prepared = row.state == ShareState.PREPARED
         _require_shareable(transfer, files, sealed=prepared)
         transfer_rows.close(connection, row.transfer_id, now)

@@ -6,7 +6,7 @@ One UPDATE decides, as for claims: a share is opened once, and whoever opens it 
 from __future__ import annotations
 
 from app.crypto.token import digest
-from app.db import share_rows, transfer_rows
+from app.db import file_rows, share_rows, transfer_rows
 from app.domain import share as share_rules
 from app.domain.access_token import Caller
 from app.domain.audit_events import Entry, Event
@@ -34,7 +34,7 @@ def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_k
         _require_prepared(share_rules.state_shown(share.state, share.expires_at, now))
         if not share_rows.open_prepared(connection, share.id, wrapped_key, digest(link_proof)):
             raise KeyAlreadySet
-        files = transfer_rows.files_of(connection, [share.transfer_id])
+        files = file_rows.of_transfers(connection, [share.transfer_id])
         transaction.log(
             Entry(
                 event=Event.SHARE_ISSUED,

@@ -16,8 +16,9 @@ from typing import TypeVar
 
 import structlog
 
-from app.db import endings, share_rows, transfer_rows
-from app.db.transfer_rows import FileRow, TransferRow
+from app.db import endings, file_rows, share_rows, transfer_rows
+from app.db.file_rows import FileRow
+from app.db.transfer_rows import TransferRow
 from app.domain.audit_events import Entry, Event
 from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import Ending, FileState
@@ -124,7 +125,7 @@ def _orphan_blobs(resources: Resources) -> Iterator[tuple[int, list[StoredBlob]]
     before = resources.clock.now() - resources.settings.orphan_grace
     for batch in _batches(resources.blobs.listing()):
         with resources.database.reading() as connection:
-            known = transfer_rows.blobs_in_use(connection, [blob.blob_id for blob in batch])
+            known = file_rows.blobs_in_use(connection, [blob.blob_id for blob in batch])
         yield len(batch), [b for b in batch if b.blob_id not in known and b.last_write_at < before]
 
 
@@ -160,7 +161,7 @@ def _hollow_rows(resources: Resources) -> Iterator[tuple[int, list[TransferRow]]
     while True:
         with resources.database.reading() as connection:
             page = transfer_rows.open_page(connection, after, now, BATCH)
-            files = transfer_rows.files_of(connection, [row.id for row in page])
+            files = file_rows.of_transfers(connection, [row.id for row in page])
         if not page:
             return
         after = page[-1].id

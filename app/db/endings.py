@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from app.db import share_rows, transfer_rows
+from app.db import file_rows, share_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.share_rows import ShareRow
 from app.db.transfer_rows import TransferRow
@@ -85,7 +85,7 @@ def deny_transfers(
     denied = transfer_rows.deny(connection, [transfer.id for transfer in transfers], ending, now)
     if not denied:
         return []
-    transfer_rows.strip_files(connection, list(denied))
+    file_rows.strip(connection, list(denied))
     shares = share_rows.of_transfers(connection, denied)
     state = _SHARES_END_AS.get(ending, ShareState.WITHDRAWN)
     ended = share_rows.end(connection, [share.id for share in shares], state, now)

@@ -1,4 +1,4 @@
-"""Rows of transfers and their files.
+"""Rows of transfers.
 
 `due_at` is when the sweeper must look at a transfer next: at its expiry, at the end of a claim's window or an upload's
 lease, at a retry. One index over it answers, each second, whether anything at all is due.
@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, insert, select, type_coerce, update
 
 from app.crypto.token import is_id
-from app.db.tables import UtcTime, files, transfers
+from app.db.tables import UtcTime, transfers
 from app.domain.retention import FORGET_AFTER
-from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, FileState, TransferState
+from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, TransferState
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +42,10 @@ class TransferRow:
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A file as it is stored: sizes in bytes, its name and type encrypted."""
-
-    transfer_id: str
-    number: int
-    blob_id: str
-    state: FileState
-    size: int
-    sealed_size: int
-    sealed_meta: bytes | None
-    created_at: datetime
-    lease_until: datetime | None
-
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400_000_000  # microseconds, as times are stored
 
 _TRANSFER = [transfers.c[name] for name in TransferRow.__dataclass_fields__]
-_FILE = [files.c[name] for name in FileRow.__dataclass_fields__]
 
 # What every deposit and fetch says is built once: building a statement costs several times what running it does.
 _OF_ID = transfers.c.id == bindparam("of_id")
@@ -81,18 +65,6 @@ _BRING_FORWARD = (
             (transfers.c.due_at.is_(None), _MOMENT), (transfers.c.due_at > _MOMENT, _MOMENT), else_=transfers.c.due_at
         )
     )
-)
-_INSERT_FILE = insert(files)
-_FILES_OF = (
-    select(*_FILE)
-    .where(files.c.transfer_id.in_(bindparam("of_ids", expanding=True)))
-    .order_by(files.c.transfer_id, files.c.number)
-)
-_FINISH_FILE = (
-    update(files)
-    .where(files.c.blob_id == bindparam("of_blob"), files.c.state == FileState.RECEIVING)
-    .where(files.c.lease_until > files.c.created_at)  # else it was given up
-    .values(state=FileState.LIVE, lease_until=None)
 )
 
 
@@ -326,75 +298,8 @@ def any_open(connection: Connection, limit: int) -> list[TransferRow]:
     ]
 
 
-def blobs_in_use(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
-    """Those of these blobs that a file of a transfer names which is not verified."""
-    query = select(files.c.blob_id).join(transfers, transfers.c.id == files.c.transfer_id)
-    held = query.where(files.c.blob_id.in_(blob_ids), transfers.c.state != TransferState.VERIFIED)
-    return set(connection.execute(held).scalars())
-
-
-# --- files
-
-
-def add_file(connection: Connection, row: FileRow) -> None:
-    """Insert a file that is being received."""
-    connection.execute(_INSERT_FILE, {name: getattr(row, name) for name in row.__dataclass_fields__})
-
-
-def files_of(connection: Connection, transfer_ids: Iterable[str]) -> list[FileRow]:
-    """The files of these transfers, in order."""
-    return [_file(row) for row in connection.execute(_FILES_OF, {"of_ids": list(transfer_ids)})]
-
-
-def finish_file(connection: Connection, row: FileRow) -> bool:
-    """The blob is durable: the file counts. False when its row was taken away, or given up, meanwhile."""
-    sizes = {"size": row.size, "sealed_size": row.sealed_size, "sealed_meta": row.sealed_meta}
-    finished = connection.execute(_FINISH_FILE, {"of_blob": row.blob_id, **sizes})
-    return finished.rowcount == 1
-
-
-def renew_lease(connection: Connection, blob_id: str, until: datetime) -> bool:
-    """Keep an upload alive. False when its row is gone: the upload must stop."""
-    renewed = connection.execute(
-        update(files).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING).values(lease_until=until)
-    )
-    return renewed.rowcount == 1
-
-
-def lease_of(connection: Connection, blob_id: str) -> datetime | None:
-    """Until when an upload counts as alive; None when its row is gone or finished."""
-    query = select(files.c.lease_until).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
-    lease: datetime | None = connection.execute(query).scalar()
-    return lease
-
-
-def give_up_file(connection: Connection, blob_id: str) -> bool:
-    """An upload broke off: it cannot finish any more, and to the sweeper it is dead. False when it had finished."""
-    given_up = update(files).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
-    connection.execute(given_up.values(lease_until=files.c.created_at))
-    finished = select(files.c.number).where(files.c.blob_id == blob_id, files.c.state == FileState.LIVE)
-    return connection.execute(finished).first() is None
-
-
-def drop_file(connection: Connection, blob_id: str) -> bool:
-    """Remove the row of a file that was never finished. Its blob is gone already. False when there was none."""
-    unfinished = files.delete().where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
-    return connection.execute(unfinished).rowcount == 1
-
-
-def strip_files(connection: Connection, transfer_ids: Sequence[str]) -> None:
-    """Drop the encrypted names of ended transfers; their sizes stay for the depositor's list."""
-    connection.execute(update(files).where(files.c.transfer_id.in_(transfer_ids)).values(sealed_meta=None))
-
-
 def _transfer(row: Row[Any]) -> TransferRow:
     values = dict(zip(TransferRow.__dataclass_fields__, row, strict=True))
     values["state"] = TransferState(values["state"])
     values["ending"] = Ending(values["ending"]) if values["ending"] else None
     return TransferRow(**values)
-
-
-def _file(row: Row[Any]) -> FileRow:
-    values = dict(zip(FileRow.__dataclass_fields__, row, strict=True))
-    values["state"] = FileState(values["state"])
-    return FileRow(**values)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from app.db import share_rows, transfer_rows
+from app.db import file_rows, share_rows
+from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
-from app.db.transfer_rows import FileRow, TransferRow
+from app.db.transfer_rows import TransferRow
 
 
 @dataclass(slots=True)
@@ -25,7 +26,7 @@ class WholeTransfer:
 def load(connection: Connection, rows: Iterable[TransferRow]) -> list[WholeTransfer]:
     """These transfers, in their order, in three more queries however many they are."""
     wholes = {row.id: WholeTransfer(row) for row in rows}
-    for file in transfer_rows.files_of(connection, wholes):
+    for file in file_rows.of_transfers(connection, wholes):
         wholes[file.transfer_id].files.append(file)
     for share in share_rows.of_transfers(connection, wholes):
         wholes[share.transfer_id].shares.append(share)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Event(StrEnum):
@@ -107,6 +108,7 @@ EXPLAINING = (Event.LOG_STARTED, Event.LOG_RENEWED, Event.DATABASE_RESTORED)
 """Entries that explain the log itself: they tell of nobody, and pruning leaves them their content."""
 
 
+@lru_cache(maxsize=256)  # a batch's entries have one time
 def log_time(moment: datetime) -> str:
     """A time as the log writes it: `2026-01-31T08:15:00.000000Z`."""
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

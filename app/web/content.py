@@ -10,7 +10,7 @@ from zipstream import ZipStream
 from app.actions.claim_share import Claimed
 from app.actions.fetch_file import Download
 from app.crypto.encoding import encode
-from app.db.transfer_rows import FileRow
+from app.db.file_rows import FileRow
 from app.web.streaming import Pieces, StreamedDownload, attachment
 
 

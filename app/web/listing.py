@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from app.db.file_rows import FileRow
 from app.db.share_rows import ShareRow
-from app.db.transfer_rows import FileRow, TransferRow
+from app.db.transfer_rows import TransferRow
 from app.db.whole_transfers import WholeTransfer
 from app.domain.share import state_shown
 from app.domain.transfer import OPEN_STATES

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from app.terminal.serve import WORKER_SILENCE_SECONDS
 from tests.acceptance.people import add_file, claim, issue, look, ok, open_transfer, send, try_claim
-from tests.acceptance.service import Installation, until
+from tests.acceptance.service import PATIENCE_SECONDS, Installation, until
 
 RSS_LIMIT = 150 * 1024 * 1024
 
@@ -118,7 +119,11 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_was_lost(four):
         share = send(http, b"before")
         victim = server.workers()[0]
         os.kill(victim, signal.SIGKILL)
-        until(lambda: victim not in server.workers() and len(server.workers()) == 4, what="a new worker")
+        until(
+            lambda: victim not in server.workers() and len(server.workers()) == 4,
+            seconds=WORKER_SILENCE_SECONDS + PATIENCE_SECONDS,  # it may die while the parent waits for its answer
+            what="a new worker",
+        )
     with server.http(token) as http:
         assert claim(http, share).get().content == b"before"
         send(http, b"after")

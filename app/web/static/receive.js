@@ -61,12 +61,13 @@ let expiresAt = "";
 
 async function start() {
   link = takeLink() ?? link;
+  show("loading");
   const answering = link && ID_FORM.test(SHARE_ID) ? asked(link) : null; // while this browser recalls what it has kept
   kept = await recall(SHARE_ID);
   if (kept?.claim) return resume(kept.claim);
   if (!link) return show("incomplete");
   if (!answering) return show("unknown");
-  return look(link, answering);
+  return look(answering);
 }
 
 /** The link's secret, taken out of the address bar and the history. Mail programs add a full stop or a bracket. */
@@ -84,12 +85,8 @@ async function asked({ secret }) {
   return api.look(SHARE_ID, await linkProof(secret));
 }
 
-/**
- * @param {{secret: Bytes, sealed: boolean}} shown
- * @param {Promise<api.Answer>} answering
- */
-async function look(shown, answering = asked(shown)) {
-  show("loading");
+/** @param {Promise<api.Answer>} answering */
+async function look(answering) {
   const answer = await answering;
   if (!answer.ok) return show(VIEW_OF_CODE[answer.code] ?? "busy");
   const { state, label, expires_at, sealed, attempts_left, used_at } = answer.data;
@@ -106,7 +103,7 @@ async function look(shown, answering = asked(shown)) {
   if (name !== "ready") return forget(SHARE_ID);
   byId("again").hidden = state !== "claimed";
   worker = saver();
-  return warnWithoutWorker(sealed);
+  void warnWithoutWorker(sealed); // the password can be typed, and sent, meanwhile
 }
 
 /** @param {boolean} sealed */
@@ -151,8 +148,7 @@ async function claim() {
 async function refused({ code, data }) {
   if (ENDED.has(code) || data?.attempts_left === 0) {
     await forget(SHARE_ID); // it was not ours that won
-    kept = null;
-    return link ? look(link) : show("incomplete");
+    return start();
   }
   if (code in VIEW_OF_CODE && code !== "offline") return show(VIEW_OF_CODE[code]);
   if (code !== "wrong_password") return complain(code === "offline" ? "claim_offline" : "claim_busy");

@@ -21,10 +21,11 @@ from app.actions.deposit_file import Arriving, DepositedFile, deposit_file
 from app.actions.fetch_file import open_download
 from app.actions.issue_access_token import issue_access_token
 from app.actions.issue_share import IssuedShare, issue_share
-from app.db import audit_rows, share_rows, transfer_rows
+from app.db import audit_rows, file_rows, share_rows, transfer_rows
+from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
 from app.db.tables import files
-from app.db.transfer_rows import FileRow, TransferRow
+from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller, Role
 from app.domain.file_meta import FileMeta
 from app.domain.shred_key import ShredKeyName
@@ -184,9 +185,9 @@ def transfer_row(resources: Resources, transfer_id: str) -> TransferRow:
     return row
 
 
-def file_rows(resources: Resources, transfer_id: str) -> list[FileRow]:
+def files_of(resources: Resources, transfer_id: str) -> list[FileRow]:
     with resources.database.reading() as connection:
-        return transfer_rows.files_of(connection, [transfer_id])
+        return file_rows.of_transfers(connection, [transfer_id])
 
 
 def share_row(resources: Resources, share_id: str) -> ShareRow:

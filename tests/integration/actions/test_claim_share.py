@@ -55,7 +55,7 @@ from tests.integration.actions.stories import (
     events_of,
     everything_stored,
     fetch,
-    file_rows,
+    files_of,
     key_path,
     keys_held,
     log_of,
@@ -646,7 +646,7 @@ def test_a_database_that_fails_at_the_last_step_redeems_nothing(resources, share
 
 def test_an_altered_name_redeems_nothing(resources, share):
     """Nobody would ever get the token of a claim that was won before."""
-    (file,) = file_rows(resources, share.transfer_id)
+    (file,) = files_of(resources, share.transfer_id)
     change(resources, files, share.transfer_id, sealed_meta=bytes(len(file.sealed_meta or b"")))
     with pytest.raises(CannotDecrypt):
         run(claim(resources, share))
@@ -861,4 +861,4 @@ def test_everything_stolen_at_rest_opens_nothing_without_the_link(resources, sha
             transfer_id=share.transfer_id,
             share_id=share.id,
         )
-    assert len(file_rows(resources, share.transfer_id)) == 1
+    assert len(files_of(resources, share.transfer_id)) == 1

@@ -40,7 +40,7 @@ from tests.integration.actions.stories import (
     events_of,
     everything_stored,
     fetch,
-    file_rows,
+    files_of,
     issue,
     keys_held,
     log_of,
@@ -96,7 +96,7 @@ def test_an_expired_transfer_goes_through_every_step_in_one_sweep(resources, sen
     assert share.keys_destroyed_at == time()
     assert row.due_at == time() + FORGET_AFTER
     assert (keys_held(resources), blobs_held(resources)) == (set(), set())
-    assert {file.sealed_meta for file in file_rows(resources, sent.id)} == {None}
+    assert {file.sealed_meta for file in files_of(resources, sent.id)} == {None}
     assert events_of(resources, transfer=sent.id)[3:] == [
         "share.expired",
         "transfer.denied",
@@ -238,7 +238,7 @@ def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(
         if service is resources:
             time.pass_by(module.TAKEN_FOR)  # so slow that another takes over
             others.append(await delete_transfers(other))
-        await real(service, cases)
+        return await real(service, cases)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
@@ -256,7 +256,7 @@ def test_what_a_sweep_ends_is_its_own_to_delete(start_service, resources, caller
 
     async def meanwhile(service, cases):
         others.append(await delete_transfers(other))
-        await real(service, cases)
+        return await real(service, cases)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
@@ -286,7 +286,7 @@ def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller,
                 delete_transfer(resources, transfer.id, caller=caller)
             else:
                 complete_claim(resources, claim_id=claim_id, token=token, address=ADDRESS)
-        await real(service, cases)
+        return await real(service, cases)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
     sweep(resources)
@@ -301,11 +301,12 @@ def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller,
     change(resources, transfers, transfer.id, due_at=time())
 
     async def meanwhile(service, cases):
-        await real(service, cases)
+        verified = await real(service, cases)
         if not leases:
             leases.append(time() + LEASE)
             uploads.append(asyncio.create_task(deposit(resources, caller, transfer, stalls())))
             await begun.wait()
+        return verified
 
     async def stalls():
         begun.set()
@@ -396,7 +397,7 @@ def abandoned(resources, caller, transfer, monkeypatch):
         patch.setattr(LocalBlobWriter, "_remove_in_thread", lambda self: None)
         with pytest.raises(BaseExceptionGroup):
             run(deposit(resources, caller, transfer, killed()))
-    (file,) = (file for file in file_rows(resources, transfer.id) if file.state == FileState.RECEIVING)
+    (file,) = (file for file in files_of(resources, transfer.id) if file.state == FileState.RECEIVING)
     assert file.blob_id in blobs_held(resources)
     return file
 
@@ -408,11 +409,11 @@ def test_an_upload_whose_process_died_is_removed_once_its_lease_is_over(resource
     file = abandoned(resources, caller, transfer, monkeypatch)
     time.pass_by(LEASE - timedelta.resolution)
     sweep(resources)
-    assert len(file_rows(resources, transfer.id)) == 2
+    assert len(files_of(resources, transfer.id)) == 2
     time.pass_by(timedelta.resolution)
     assert counts(sweep(resources)) == (0, 0, 0)
     assert file.blob_id not in blobs_held(resources)
-    assert [row.number for row in file_rows(resources, transfer.id)] == [0]
+    assert [row.number for row in files_of(resources, transfer.id)] == [0]
     (entry,) = log_of(resources, event="upload.abandoned")
     assert (entry["transfer"], entry["file"], entry["actor"]) == (transfer.id, 1, "scheduler")
     assert transfer_row(resources, transfer.id).due_at == transfer.expires_at
@@ -435,7 +436,7 @@ def test_two_abandoned_uploads_have_a_lease_each(resources, caller, time, monkey
     time.pass_by(LEASE / 2)
 
     def second(*given):
-        rows = {file.blob_id for file in file_rows(resources, transfer.id)}
+        rows = {file.blob_id for file in files_of(resources, transfer.id)}
         return rows - {first.blob_id}
 
     with pytest.raises(ValueError, match="too many values"):
@@ -443,11 +444,11 @@ def test_two_abandoned_uploads_have_a_lease_each(resources, caller, time, monkey
     (other,) = second()
     time.pass_by(LEASE / 2)
     sweep(resources)
-    assert {file.blob_id for file in file_rows(resources, transfer.id)} == {other}
+    assert {file.blob_id for file in files_of(resources, transfer.id)} == {other}
     assert transfer_row(resources, transfer.id).due_at == time() + LEASE / 2
     time.pass_by(LEASE / 2)
     sweep(resources)
-    assert file_rows(resources, transfer.id) == []
+    assert files_of(resources, transfer.id) == []
     assert blobs_held(resources) == set()
 
 

@@ -51,7 +51,7 @@ from tests.integration.actions.stories import (
     events_of,
     everything_stored,
     fetch,
-    file_rows,
+    files_of,
     issue,
     keys_held,
     log_of,
@@ -74,7 +74,7 @@ def quick_watch(monkeypatch):
 
 def assert_nothing_left(resources, transfer):
     assert blobs_held(resources) == set()
-    assert file_rows(resources, transfer.id) == []
+    assert files_of(resources, transfer.id) == []
     assert events_of(resources, event="file.deposited") == []
 
 
@@ -105,14 +105,14 @@ def test_a_file_comes_back_as_it_went_in(resources, caller, transfer, size):
     assert (deposited.number, deposited.size) == (0, size)
     assert (claimed.files[0].size, claimed.files[0].sealed_size) == (size, chunked.sealed_size(size))
     assert received == content
-    (file,) = file_rows(resources, transfer.id)
+    (file,) = files_of(resources, transfer.id)
     assert blob_path(resources, file.blob_id).stat().st_size == chunked.sealed_size(size)
 
 
 def test_a_deposit_makes_the_transfer_live_and_is_logged_without_its_name(resources, caller, transfer):
     assert transfer_row(resources, transfer.id).state == TransferState.RECEIVING
     run(deposit(resources, caller, transfer))
-    row, (file,) = transfer_row(resources, transfer.id), file_rows(resources, transfer.id)
+    row, (file,) = transfer_row(resources, transfer.id), files_of(resources, transfer.id)
     assert (row.state, row.due_at, row.closed_at) == (TransferState.LIVE, row.expires_at, None)
     assert (file.state, file.lease_until, file.size) == (FileState.LIVE, None, len(CONTENT))
     (entry,) = log_of(resources, event="file.deposited")
@@ -208,7 +208,7 @@ def test_the_same_content_never_makes_the_same_blob(resources, caller, transfer)
             await deposit(resources, caller, transfer, b"\0" * 20_000)
 
     run(story())
-    first, second = (blob_path(resources, file.blob_id).read_bytes() for file in file_rows(resources, transfer.id))
+    first, second = (blob_path(resources, file.blob_id).read_bytes() for file in files_of(resources, transfer.id))
     assert not {first[at : at + 16] for at in range(len(first) - 15)} & {
         second[at : at + 16] for at in range(0, len(second) - 15, 16)
     }
@@ -307,7 +307,7 @@ async def cancelled_at_the_last_step(deposit, monkeypatch, *, again=False):
 def test_a_server_that_stops_during_the_last_step_keeps_a_file_that_went_live(resources, caller, transfer, monkeypatch):
     """The thread cannot be stopped: what it committed stands, and its bytes with it."""
     run(cancelled_at_the_last_step(deposit(resources, caller, transfer), monkeypatch))
-    (file,) = file_rows(resources, transfer.id)
+    (file,) = files_of(resources, transfer.id)
     assert (file.state, blobs_held(resources)) == (FileState.LIVE, {file.blob_id})
     assert run(fetch(resources, run(claim(resources, run(issue(resources, caller, transfer)))))) == CONTENT
 
@@ -330,7 +330,7 @@ def test_bytes_that_resist_keep_their_row_so_that_the_sweeper_finds_them(
         patch.setattr(LocalDisk, "delete", refuse)
         with pytest.raises(Broken):
             run(deposit(resources, caller, transfer, breaks_off(b"x")))
-    assert [file.state for file in file_rows(resources, transfer.id)] == [FileState.RECEIVING]
+    assert [file.state for file in files_of(resources, transfer.id)] == [FileState.RECEIVING]
     time.pass_by(module.LEASE)
     run(delete_transfers(resources))
     assert_nothing_left(resources, transfer)
@@ -406,7 +406,7 @@ def test_two_uploads_at_once_do_not_pass_the_limit_together(start_service, calle
 
     answers = run(story())
     assert sorted(type(answer).__name__ for answer in answers) == ["DepositedFile", "TooLarge"]
-    assert len(blobs_held(small)) == len(file_rows(small, transfer.id)) == 1
+    assert len(blobs_held(small)) == len(files_of(small, transfer.id)) == 1
 
 
 def test_a_disk_that_is_nearly_full_takes_nothing(start_service, resources, caller, transfer):
@@ -461,7 +461,7 @@ def test_a_transfer_that_was_shared_takes_no_more_files(resources, caller):
     sent = send(resources, caller)
     with pytest.raises(TransferClosed):
         run(deposit(resources, caller, sent.transfer))
-    assert len(file_rows(resources, sent.id)) == 1
+    assert len(files_of(resources, sent.id)) == 1
 
 
 def test_a_sealed_transfer_takes_no_plaintext(resources, caller, transfer):
@@ -669,7 +669,7 @@ def test_an_upload_that_missed_its_lease_is_left_alone_while_it_holds_its_blob(r
 def test_another_transfers_id_is_bound_into_every_blob(resources, caller):
     """Lesson 33: a blob put in another's place does not open."""
     sent, other = send(resources, caller, content=b"one"), send(resources, caller, content=b"two")
-    blobs = [blob_path(resources, file_rows(resources, each.id)[0].blob_id) for each in (sent, other)]
+    blobs = [blob_path(resources, files_of(resources, each.id)[0].blob_id) for each in (sent, other)]
     blobs[1].write_bytes(blobs[0].read_bytes())
 
     async def story():

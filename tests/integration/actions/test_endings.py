@@ -28,7 +28,7 @@ from tests.integration.actions.stories import (
     claim_row,
     deposit,
     events_of,
-    file_rows,
+    files_of,
     issue,
     keys_held,
     log_of,
@@ -66,7 +66,7 @@ def test_completing_ends_share_and_transfer_with_their_keys_at_once(resources, s
         None,
         time(),
     )
-    assert {file.sealed_meta for file in file_rows(resources, sent.id)} == {None}
+    assert {file.sealed_meta for file in files_of(resources, sent.id)} == {None}
     assert keys_held(resources) == set()
     assert events_of(resources, transfer=sent.id)[-2:] == ["share.completed", "transfer.denied"]
 

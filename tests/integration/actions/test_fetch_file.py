@@ -41,7 +41,7 @@ from tests.integration.actions.stories import (
     claim_row,
     deposit,
     fetch,
-    file_rows,
+    files_of,
     issue,
     keys_held,
     log_of,
@@ -452,7 +452,7 @@ def test_an_altered_blob_fails_loudly(resources, caller, how):
     content = random.Random(2).randbytes(3 * 16_384)
     sent = send(resources, caller, content=content)
     claimed = run(claim(resources, sent.share))
-    (file,) = file_rows(resources, sent.id)
+    (file,) = files_of(resources, sent.id)
     path = blob_path(resources, file.blob_id)
     path.write_bytes(ALTERED[how](bytearray(path.read_bytes())))
     with pytest.raises((CannotDecrypt, BlobsOutOfReach)):

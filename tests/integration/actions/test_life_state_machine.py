@@ -63,7 +63,7 @@ from tests.integration.actions.stories import (
     claim,
     deposit,
     fetch,
-    file_rows,
+    files_of,
     issue,
     keys_held,
     run,
@@ -85,8 +85,7 @@ STEPS_OF_A_SWEEP = (
     "_destroy_keys",
     "_note_keys_destroyed",
     "_delete_bytes",
-    "_verify",
-    "_note_step",
+    "_note_gone",
     "_settle",
 )
 
@@ -428,7 +427,7 @@ class Life(RuleBasedStateMachine):
 
     def blobs_expected(self) -> set[str]:
         readable = (transfer for transfer in self.known if self.readable(transfer))
-        return {file.blob_id for transfer in readable for file in file_rows(self.resources, transfer.created.id)}
+        return {file.blob_id for transfer in readable for file in files_of(self.resources, transfer.created.id)}
 
     @invariant()
     def the_time_is_the_model_s(self) -> None:
@@ -458,7 +457,7 @@ class Life(RuleBasedStateMachine):
             row = transfer_row(self.resources, transfer.created.id)
             if row.state == TransferState.VERIFIED:
                 assert row.id not in keys
-                assert blobs.isdisjoint(file.blob_id for file in file_rows(self.resources, row.id))
+                assert blobs.isdisjoint(file.blob_id for file in files_of(self.resources, row.id))
 
     @invariant()
     def a_link_never_says_that_something_works_which_does_not(self) -> None:
@@ -484,7 +483,7 @@ def breaking(step: str, how: type[BaseException]) -> Iterator[None]:
         raise how
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeping, step, fail_async if step in {"_delete_bytes", "_verify"} else fail)
+        patch.setattr(sweeping, step, fail_async if step == "_delete_bytes" else fail)
         yield
 
 

@@ -22,7 +22,7 @@ from tests.integration.actions.stories import (
     a_transfer,
     blob_path,
     claim,
-    file_rows,
+    files_of,
     key_path,
     out_of_reach,
     run,
@@ -82,7 +82,7 @@ def test_a_key_past_its_second_is_overdue_whatever_the_database_says(resources, 
 
 
 def test_a_failing_deletion_is_named(resources, caller, sent):
-    path = blob_path(resources, file_rows(resources, sent.id)[0].blob_id)
+    path = blob_path(resources, files_of(resources, sent.id)[0].blob_id)
     path.unlink()
     path.mkdir()
     (path / "resists").touch()

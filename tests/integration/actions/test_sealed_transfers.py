@@ -93,7 +93,7 @@ from tests.integration.actions.stories import (
     deposit,
     events_of,
     everything_stored,
-    file_rows,
+    files_of,
     issue,
     keys_held,
     log_of,
@@ -135,7 +135,7 @@ def quick_watch(monkeypatch):
 
 def assert_nothing_left(resources, transfer):
     assert blobs_held(resources) == set()
-    assert file_rows(resources, transfer.id) == []
+    assert files_of(resources, transfer.id) == []
     assert events_of(resources, event="file.deposited") == []
 
 
@@ -170,7 +170,7 @@ def test_a_sealed_file_comes_back_as_it_went_in(resources, caller, transfer, siz
 def test_the_blob_is_stored_as_it_came(resources, caller, transfer):
     sealed = ciphertext(transfer)
     run(deposit_sealed(resources, caller, transfer, sealed))
-    (file,) = file_rows(resources, transfer.id)
+    (file,) = files_of(resources, transfer.id)
     assert blob_path(resources, file.blob_id).read_bytes() == sealed
 
 
@@ -178,7 +178,7 @@ def test_both_modes_store_the_same_rows(resources, caller, share):
     plain = send(resources, caller)
     for one, other in (
         (transfer_row(resources, share.transfer.id), transfer_row(resources, plain.id)),
-        (file_rows(resources, share.transfer.id)[0], file_rows(resources, plain.id)[0]),
+        (files_of(resources, share.transfer.id)[0], files_of(resources, plain.id)[0]),
         (share_row(resources, share.id), share_row(resources, plain.share.id)),
     ):
         for name in one.__dataclass_fields__:
@@ -298,7 +298,7 @@ def test_files_are_numbered_from_0_without_a_gap_each_once(resources, caller, tr
 
     meta = sealing.seal_meta(transfer.key, transfer.id, 0, FileMeta(NAME, "text/csv"))
     run(story())
-    assert [file.number for file in file_rows(resources, transfer.id)] == [0, 1]
+    assert [file.number for file in files_of(resources, transfer.id)] == [0, 1]
     assert len(blobs_held(resources)) == 2
 
 
@@ -349,7 +349,7 @@ def test_a_gap_that_a_broken_upload_left_must_be_filled_before_sharing(resources
         return await prepare(resources, caller, transfer)
 
     assert run(story()).id
-    assert [file.number for file in file_rows(resources, transfer.id)] == [0, 1]
+    assert [file.number for file in files_of(resources, transfer.id)] == [0, 1]
 
 
 # Shapes
@@ -380,7 +380,7 @@ def test_a_sealed_name_of_the_wrong_length_is_refused(resources, caller, transfe
 
 def test_a_sealed_name_of_the_greatest_length_is_taken(resources, caller, transfer):
     run(deposit_sealed(resources, caller, transfer, sealed_meta=bytes(sealed_size(MAX_JSON_BYTES))))
-    assert len(file_rows(resources, transfer.id)[0].sealed_meta or b"") == sealed_size(MAX_JSON_BYTES)
+    assert len(files_of(resources, transfer.id)[0].sealed_meta or b"") == sealed_size(MAX_JSON_BYTES)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -427,7 +427,7 @@ def test_a_killed_upload_is_cleared_away_by_the_sweeper(resources, caller, trans
         patch.setattr(intake, "_undo", nothing)
         with pytest.raises(ConnectionError):
             run(deposit_sealed(resources, caller, transfer, breaks_off(b"x")))
-    assert len(file_rows(resources, transfer.id)) == 1
+    assert len(files_of(resources, transfer.id)) == 1
     time.pass_by(intake.LEASE)
     sweep(resources)
     assert_nothing_left(resources, transfer)
@@ -533,7 +533,7 @@ def test_a_sealed_transfer_takes_nothing_plain(resources, caller, filled):
         run(deposit(resources, caller, disguised))
     with pytest.raises(TransferIsSealed):
         run(issue(resources, caller, disguised))
-    assert len(file_rows(resources, filled.id)) == 1
+    assert len(files_of(resources, filled.id)) == 1
     assert count_rows(resources, shares) == 0
 
 
@@ -714,7 +714,7 @@ def test_a_completed_sealed_transfer_is_deleted_at_once(resources, share):
     row = transfer_row(resources, share.transfer.id)
     assert (row.state, row.owner_wrap) == (TransferState.VERIFIED, None)
     assert (keys_held(resources), blobs_held(resources)) == (set(), set())
-    assert {file.sealed_meta for file in file_rows(resources, share.transfer.id)} == {None}
+    assert {file.sealed_meta for file in files_of(resources, share.transfer.id)} == {None}
     assert share_row(resources, share.id).wrapped_key is None
 
 
@@ -820,7 +820,7 @@ def test_reconciliation_leaves_sealed_transfers_and_prepared_shares_alone(resour
 
 
 def test_a_sealed_transfer_whose_bytes_are_gone_is_ended_by_reconciliation(resources, caller, share, time):
-    (file,) = file_rows(resources, share.transfer.id)
+    (file,) = files_of(resources, share.transfer.id)
     blob_path(resources, file.blob_id).unlink()
     time.pass_by(2 * resources.settings.orphan_grace)
     assert {look.what: look.destroyed for look in reconcile(resources)}["rows"] == 1

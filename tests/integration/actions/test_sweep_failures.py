@@ -25,7 +25,7 @@ from tests.integration.actions.stories import (
     count_rows,
     events_of,
     fetch,
-    file_rows,
+    files_of,
     key_path,
     keys_held,
     log_of,
@@ -73,7 +73,7 @@ def clear(path):
 
 
 def blob_of(resources, sent):
-    return blob_path(resources, file_rows(resources, sent.id)[0].blob_id)
+    return blob_path(resources, files_of(resources, sent.id)[0].blob_id)
 
 
 def key_of(resources, sent):
@@ -139,7 +139,7 @@ def test_the_first_that_fails_does_not_keep_the_others(resources, caller, time):
 def test_a_store_that_raises_for_one_does_not_keep_the_others(resources, caller, time, monkeypatch, alerts):
     """Lesson 3: the first of 100 raises, the other 99 are gone."""
     sent = [send(resources, caller) for _ in range(6)]
-    poison, real = file_rows(resources, sent[2].id)[0].blob_id, LocalDisk.delete
+    poison, real = files_of(resources, sent[2].id)[0].blob_id, LocalDisk.delete
 
     async def delete(self, blob_ids, *, force=False):
         if poison in blob_ids:
@@ -289,7 +289,7 @@ def test_after_a_sweep_no_wrapped_key_is_in_the_database_or_its_log(resources, s
         transfer_row(resources, sent.id).owner_wrap or b"",
         share_row(resources, sent.share.id).wrapped_key or b"",
         claim_row(resources, sent.share.id).wrapped_key or b"",
-        file_rows(resources, sent.id)[0].sealed_meta or b"",
+        files_of(resources, sent.id)[0].sealed_meta or b"",
     ]
     assert b"" not in secrets
     time.pass_until(sent.transfer.expires_at)
@@ -304,7 +304,7 @@ def test_after_a_sweep_no_wrapped_key_is_in_the_database_or_its_log(resources, s
 
 def test_a_blob_that_is_being_read_makes_its_transfer_wait_without_an_alarm(resources, caller, sent, time, alerts):
     """Design 3.6: `verified` waits for this node's own streams to have stopped."""
-    blob_id = file_rows(resources, sent.id)[0].blob_id
+    blob_id = files_of(resources, sent.id)[0].blob_id
     reader = run(resources.blobs.open(blob_id))
     delete_transfer(resources, sent.id, caller=caller)
     report = sweep(resources)
@@ -320,7 +320,7 @@ def test_a_blob_that_is_being_read_makes_its_transfer_wait_without_an_alarm(reso
 
 
 def test_a_stream_that_does_not_stop_becomes_an_alarm(resources, caller, sent, time, alerts):
-    reader = run(resources.blobs.open(file_rows(resources, sent.id)[0].blob_id))
+    reader = run(resources.blobs.open(files_of(resources, sent.id)[0].blob_id))
     delete_transfer(resources, sent.id, caller=caller)
     for _ in range(11):
         sweep(resources)
@@ -345,8 +345,7 @@ STEPS = [
     "_destroy_keys",
     "_note_keys_destroyed",
     "_delete_bytes",
-    "_note_step",
-    "_verify",
+    "_note_gone",
     "_settle",
     "_record",
 ]
@@ -459,10 +458,10 @@ def test_abandoned_uploads_whose_bytes_resist_keep_their_rows(resources, caller,
     with monkeypatch.context() as patch:
         patch.setattr(LocalDisk, "delete", refuse)
         sweep(resources)
-    assert len(file_rows(resources, transfer.id)) == 1
+    assert len(files_of(resources, transfer.id)) == 1
     time.pass_by(1)
     sweep(resources)
-    assert (file_rows(resources, transfer.id), blobs_held(resources)) == ([], set())
+    assert (files_of(resources, transfer.id), blobs_held(resources)) == ([], set())
 
 
 def test_a_failing_transfer_is_named_until_it_is_done_and_others_are_fetched_meanwhile(resources, caller, sent, time):

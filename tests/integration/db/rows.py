@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.crypto.token import new_id, new_secret
-from app.db import access_token_rows, service_rows, share_rows, transfer_rows
+from app.db import access_token_rows, file_rows, service_rows, share_rows, transfer_rows
+from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
-from app.db.transfer_rows import FileRow, TransferRow
+from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Role
 from app.domain.share import ShareState
 from app.domain.transfer import FileState, TransferState
@@ -64,7 +65,7 @@ def a_file(connection, transfer: TransferRow, number=0, **changes) -> FileRow:
         "lease_until": None,
     }
     row = FileRow(**(values | changes))
-    transfer_rows.add_file(connection, row)
+    file_rows.add(connection, row)
     return row
 
 

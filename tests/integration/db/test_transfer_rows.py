@@ -3,7 +3,7 @@
 import pytest
 
 from app.crypto.token import new_id
-from app.db import access_token_rows, share_rows, transfer_rows, whole_transfers
+from app.db import access_token_rows, file_rows, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
 from app.domain.share import ShareState
@@ -247,28 +247,28 @@ def test_what_is_no_id_finds_nothing_and_raises_nothing(writing, asked):
 def test_a_file_counts_once_and_only_while_it_was_being_received(writing):
     transfer = a_transfer(writing)
     receiving = a_file(writing, transfer, state=FileState.RECEIVING, size=0, sealed_meta=None, lease_until=NOW)
-    finished = transfer_rows.FileRow(
+    finished = file_rows.FileRow(
         transfer.id, 0, receiving.blob_id, FileState.LIVE, 5, 77, b"meta", receiving.created_at, None
     )
-    assert transfer_rows.lease_of(writing, receiving.blob_id) == NOW
-    assert transfer_rows.renew_lease(writing, receiving.blob_id, NOW + HOUR)
-    assert transfer_rows.finish_file(writing, finished)
-    assert transfer_rows.files_of(writing, [transfer.id]) == [finished]
-    assert transfer_rows.lease_of(writing, receiving.blob_id) is None
-    assert not transfer_rows.finish_file(writing, finished)
-    assert not transfer_rows.renew_lease(writing, receiving.blob_id, NOW + 9 * HOUR)
-    assert not transfer_rows.drop_file(writing, receiving.blob_id)  # only unfinished ones are dropped
-    assert transfer_rows.files_of(writing, [transfer.id]) == [finished]
+    assert file_rows.lease_of(writing, receiving.blob_id) == NOW
+    assert file_rows.renew_lease(writing, receiving.blob_id, NOW + HOUR)
+    assert file_rows.finish(writing, finished)
+    assert file_rows.of_transfers(writing, [transfer.id]) == [finished]
+    assert file_rows.lease_of(writing, receiving.blob_id) is None
+    assert not file_rows.finish(writing, finished)
+    assert not file_rows.renew_lease(writing, receiving.blob_id, NOW + 9 * HOUR)
+    assert not file_rows.drop(writing, receiving.blob_id)  # only unfinished ones are dropped
+    assert file_rows.of_transfers(writing, [transfer.id]) == [finished]
 
 
 def test_the_row_of_an_upload_that_was_dropped_cannot_be_finished(writing):
     transfer = a_transfer(writing)
     receiving = a_file(writing, transfer, state=FileState.RECEIVING, lease_until=NOW)
-    assert transfer_rows.drop_file(writing, receiving.blob_id)
-    assert not transfer_rows.drop_file(writing, receiving.blob_id)
-    assert transfer_rows.files_of(writing, [transfer.id]) == []
-    assert not transfer_rows.finish_file(writing, receiving)
-    assert not transfer_rows.renew_lease(writing, receiving.blob_id, NOW + HOUR)
+    assert file_rows.drop(writing, receiving.blob_id)
+    assert not file_rows.drop(writing, receiving.blob_id)
+    assert file_rows.of_transfers(writing, [transfer.id]) == []
+    assert not file_rows.finish(writing, receiving)
+    assert not file_rows.renew_lease(writing, receiving.blob_id, NOW + HOUR)
 
 
 def test_two_files_never_have_one_number(filled):
@@ -284,10 +284,10 @@ def test_files_come_in_order_and_lose_their_names_at_the_end(writing):
     for number in (2, 0, 1):
         a_file(writing, transfer, number)
     a_file(writing, other)
-    assert [file.number for file in transfer_rows.files_of(writing, [transfer.id])] == [0, 1, 2]
-    transfer_rows.strip_files(writing, [transfer.id])
-    assert {file.sealed_meta for file in transfer_rows.files_of(writing, [transfer.id])} == {None}
-    assert [file.sealed_meta for file in transfer_rows.files_of(writing, [other.id])] == [b"sealed"]
+    assert [file.number for file in file_rows.of_transfers(writing, [transfer.id])] == [0, 1, 2]
+    file_rows.strip(writing, [transfer.id])
+    assert {file.sealed_meta for file in file_rows.of_transfers(writing, [transfer.id])} == {None}
+    assert [file.sealed_meta for file in file_rows.of_transfers(writing, [other.id])] == [b"sealed"]
 
 
 def test_whole_transfers_keep_their_order_and_their_own(writing):

@@ -29,7 +29,7 @@ from tests.integration.actions.stories import (
     claim,
     deposit,
     fetch,
-    file_rows,
+    files_of,
     keys_held,
     log_of,
     out_of_reach,
@@ -84,7 +84,7 @@ NOTHING = {"blobs": 0, "keys": 0, "rows": 0}
 def test_a_sound_installation_loses_nothing(resources, caller, time, grace):
     sent = send(resources, caller)
     a_transfer(resources, caller)
-    last_written(blob_path(resources, file_rows(resources, sent.id)[0].blob_id), time.moment)
+    last_written(blob_path(resources, files_of(resources, sent.id)[0].blob_id), time.moment)
     time.pass_by(2 * grace)
     assert [(look.held, look.orphans) for look in reconcile(resources)] == [(1, 0), (3, 0), (2, 0)]
     assert run(fetch(resources, run(claim(resources, sent.share)))) == CONTENT
@@ -96,7 +96,7 @@ def test_an_upload_that_runs_for_hours_is_no_orphan(resources, caller, time, gra
 
     async def body():
         yield CONTENT
-        blob = resources.settings.blobs_dir / "incoming" / file_rows(resources, transfer.id)[0].blob_id
+        blob = resources.settings.blobs_dir / "incoming" / files_of(resources, transfer.id)[0].blob_id
         last_written(blob, time.moment)
         time.pass_by(5 * grace)
         looked = await asyncio.to_thread(reconcile, resources)
@@ -108,7 +108,7 @@ def test_an_upload_that_runs_for_hours_is_no_orphan(resources, caller, time, gra
 
 def test_what_has_ended_and_is_not_swept_yet_is_left_to_the_sweeper(resources, caller, time, grace):
     sent = send(resources, caller, lifetime=MINUTE)
-    last_written(blob_path(resources, file_rows(resources, sent.id)[0].blob_id), time.moment)
+    last_written(blob_path(resources, files_of(resources, sent.id)[0].blob_id), time.moment)
     time.pass_by(2 * grace)
     assert destroyed(resources) == NOTHING
     assert sweep(resources).deleted == 1
@@ -132,7 +132,7 @@ def test_a_blob_without_a_row_goes_once_its_grace_has_passed(resources, time, gr
 def test_a_blob_of_a_deleted_transfer_that_came_back_goes(resources, caller, time, grace):
     """Somebody restores the blob store from a backup (lesson 11)."""
     sent = send(resources, caller, lifetime=MINUTE)
-    path = blob_path(resources, file_rows(resources, sent.id)[0].blob_id)
+    path = blob_path(resources, files_of(resources, sent.id)[0].blob_id)
     copy = path.read_bytes()
     time.pass_by(HOUR)
     sweep(resources)
@@ -164,12 +164,12 @@ def test_a_key_of_a_share_that_has_ended_goes(resources, caller):
 @pytest.mark.parametrize("lost", ["key", "blob"])
 def test_a_row_whose_key_or_bytes_are_gone_is_denied_once_its_grace_has_passed(resources, caller, time, grace, lost):
     sent, whole = send(resources, caller), send(resources, caller)
-    for kept in file_rows(resources, whole.id):
+    for kept in files_of(resources, whole.id):
         last_written(blob_path(resources, kept.blob_id), time.moment)
     if lost == "key":
         resources.vault.destroy([ShredKeyName(sent.id, sent.transfer.expires_at)])
     else:
-        blob_path(resources, file_rows(resources, sent.id)[0].blob_id).unlink()
+        blob_path(resources, files_of(resources, sent.id)[0].blob_id).unlink()
     assert destroyed(resources) == NOTHING, "an upload may be between its row and its key"
     time.pass_by(grace + MINUTE)
     assert looks(resources)["rows"] == Look("rows", held=2, orphans=1, destroyed=1)
@@ -263,7 +263,7 @@ def test_thousands_stream_by_in_constant_memory_and_one_in_a_hundred_goes_by_its
 @pytest.mark.parametrize("store", ["vault_dir", "blobs_dir"])
 def test_an_unmounted_store_stops_it(resources, caller, time, grace, store, mount_point_stays):
     sent = send(resources, caller)
-    blob = blob_path(resources, file_rows(resources, sent.id)[0].blob_id)
+    blob = blob_path(resources, files_of(resources, sent.id)[0].blob_id)
     last_written(blob, time.moment)
     time.pass_by(2 * grace)
     folder = getattr(resources.settings, store)

@@ -11,7 +11,7 @@ from app.actions.withdraw_share import withdraw_share
 from app.crypto.errors import CannotDecrypt
 from app.web.server import ABORT
 from app.web.streaming import TURN_BYTES, StreamedDownload
-from tests.integration.actions.stories import ADDRESS, blob_path, claim, claim_row, file_rows, log_of, run, send
+from tests.integration.actions.stories import ADDRESS, blob_path, claim, claim_row, files_of, log_of, run, send
 
 PIECES = 16
 SCOPE = {"type": "http", "method": "POST"}
@@ -102,7 +102,7 @@ def test_a_client_that_stays_gets_everything(resources, sent):
 
 def test_a_failure_of_ours_leaves_nothing_in_the_buffer(resources, sent):
     """Lesson 23: a bit flipped in the sixth piece, met after the head was sent."""
-    (file,) = file_rows(resources, sent.id)
+    (file,) = files_of(resources, sent.id)
     path = blob_path(resources, file.blob_id)
     sealed = bytearray(path.read_bytes())
     sealed[len(sealed) // 2] ^= 1
