@@ -16,13 +16,13 @@ _TEXTS = {
     "fr": (
         "--- À envoyer par courriel ---\n"
         "Des fichiers vous attendent. Le lien ne fonctionne qu'une fois, jusqu'au {expiry} (UTC) :\n{link}\n"
-        "Ouvrez-le sur l'ordinateur où vous en avez besoin. Le mot de passe vous sera communiqué par téléphone.\n\n"
+        "Ouvrez-le sur l'appareil où vous en avez besoin. Le mot de passe vous sera communiqué par téléphone.\n\n"
         "--- À dire par téléphone ---\n{password}\n"
     ),
     "en": (
         "--- Send this by mail ---\n"
         "Files are waiting for you. The link works once, until {expiry} (UTC):\n{link}\n"
-        "Open it on the computer where you need them. You will be told the password by telephone.\n\n"
+        "Open it on the device where you need them. You will be told the password by telephone.\n\n"
         "--- Tell this by telephone ---\n{password}\n"
     ),
 }

@@ -100,6 +100,7 @@ def test_a_closed_tab_can_go_on(site, new_reader, body):
     second = Reader.in_tab_of(first.page.context, first.axe)
     second.open(share, "files")
     second.received(0)
+    assert second.page.inner_text(".file-received:not([hidden])") == "Downloaded"
     assert "two.bin" in second.page.inner_text("#files")
     assert second.fetch(1) == body
     second.received(1)
@@ -173,7 +174,7 @@ def test_two_browsers_race_for_one_share(site, new_reader):
     losers = [racer for racer in racers if racer not in winners]
     assert (len(winners), len(losers)) == (1, 1)
     assert winners[0].fetch() == b"raced for"
-    assert "It was opened on" in losers[0].page.inner_text('[data-view="used"]')
+    assert "This link was opened on" in losers[0].page.inner_text('[data-view="used"]')
     assert losers[0].kept()["records"] == []
 
 

@@ -5,13 +5,14 @@ The states are reached as recipients reach them, except those that only a broken
 
 import pytest
 
-from tests.acceptance.people import add_file, issue, ok, open_transfer, send, wrong_password
+from tests.acceptance.people import add_file, claim, issue, ok, open_transfer, send, wrong_password
 from tests.acceptance.service import until
 from tests.browser.reader import refusing
 
 LANGUAGES = ["fr", "en"]
 GONE_WITH_WORDS = {
-    "used": ("Ce lien a déjà servi", "This link was used already"),
+    "used": ("Ce lien a déjà servi", "This link has already been used"),
+    "completed": ("Ces fichiers ont déjà été reçus", "These files have already been received"),
     "withdrawn": ("Ce lien a été retiré", "This link was withdrawn"),
     "locked": ("Ce lien est bloqué", "This link is locked"),
     "unknown": ("Ce lien n’ouvre rien", "This link opens nothing"),
@@ -78,8 +79,8 @@ def test_the_way_through(site, new_reader, language, colours):
 def ended(site):
     """A link that ended, for each way of ending."""
     links = {name: send(site.staff, name="a.txt") for name in GONE_WITH_WORDS}
-    body = {"link_secret": links["used"].secret, "password": links["used"].password}
-    ok(site.staff.post(f"/api/v1/shares/{links['used'].id}/claim", json=body), 200)
+    claim(site.staff, links["used"])
+    ok(claim(site.staff, links["completed"]).complete(), 204)
     ok(site.staff.delete(f"/api/v1/shares/{links['withdrawn'].id}"), 204)
     for _ in range(5):
         body = {"link_secret": links["locked"].secret, "password": wrong_password()}
@@ -97,8 +98,24 @@ def test_links_that_open_nothing_say_why_and_whom_to_call(site, ended, new_reade
         reader.open(ended[name], name)
         view = checked(reader, language, name, title)
         assert "01 99 00 12 34" in view.inner_text()
-        assert name != "used" or "202" in view.locator("p").first.inner_text(), "when it was used"
+        if name in {"used", "completed"}:
+            assert "202" in view.locator("p").first.inner_text(), "when it was used"
         assert reader.kept()["records"] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_link_whose_window_has_closed_says_so(site, ended, new_reader, language):
+    """An hour is too long for a test: the state alone is changed in the service's answer."""
+    reader = new_reader(language)
+
+    def lapsed(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "state": "lapsed"})
+
+    reader.page.route("**/look", lapsed)
+    reader.open(ended["used"], "lapsed")
+    view = checked(reader, language, "lapsed", ("L’accès s’est refermé", "Access has closed"))
+    assert "202" in view.locator("p").first.inner_text()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -244,7 +261,8 @@ def test_by_keyboard_alone(site, reader):
     with reader.page.expect_download():
         reader.page.keyboard.press("Enter")
     reader.received(0)
-    reader.page.wait_for_function("document.activeElement.id === 'finish'")
+    reader.page.wait_for_function("document.activeElement.id === 'fetch-0'")
+    tab_to("#finish")
     reader.page.keyboard.press("Enter")
     tab_to("#confirm-yes")
     reader.page.keyboard.press("Space")

@@ -75,6 +75,8 @@ function settle(row) {
   put(button, row.file.received ? "download_again" : "download");
   button.classList.toggle("plain", row.file.received === true);
   button.hidden = false;
+  const received = holder.claim.key ? "file_received" : "file_started";
+  put(part(row.element, ".file-received"), row.file.received ? received : null);
   part(row.element, ".file-received").hidden = !row.file.received;
   part(row.element, ".file-progress").hidden = true;
   const next = rows.find(({ file, running }) => !file.received && !running);
@@ -96,16 +98,8 @@ async function fetchRow(row) {
     const followed = row.element.contains(document.activeElement);
     row.running = false;
     settle(row);
-    if (followed) nextStep(row).focus();
+    if (followed) part(row.element, "button").focus();
   }
-}
-
-/** Where the reader goes on who followed a download: its own button after a failure, else what is to be done next.
- * @param {Row} row
- */
-function nextStep({ file, element }) {
-  const next = file.received ? rows.find((row) => !row.file.received && !row.running)?.element : element;
-  return next ? part(next, "button") : byId("finish");
 }
 
 // --- decrypted here
@@ -238,7 +232,6 @@ async function leaveToBrowser(row) {
  */
 async function received(row, told) {
   row.file.received = true;
-  put(part(row.element, ".file-received"), holder.claim.key ? "file_received" : "file_started");
   await holder.moved();
   status("files", told, { name: row.name });
 }
@@ -266,6 +259,7 @@ function troubleOf(error) {
 byId("finish").addEventListener("click", () => {
   askToConfirm(true);
   byId("confirm-title").focus();
+  byId("confirm").scrollIntoView({ block: "nearest" }); // its buttons too
 });
 byId("confirm-no").addEventListener("click", stepBack);
 byId("confirm-yes").addEventListener("click", () => void alone(complete));

@@ -86,7 +86,8 @@ function locale() {
 function moment(time) {
   const day = /** @type {const} */ ({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
   const clock = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
-  return new Intl.DateTimeFormat(locale(), { ...day, ...clock }).format(time);
+  const written = new Intl.DateTimeFormat(locale(), { ...day, ...clock }).format(time);
+  return written.replace(/ (?=\S+$)/, "\u00a0"); // the zone stays with its hour
 }
 
 /** @param {number} count */

@@ -31,8 +31,8 @@ const WATCH_EVERY_MS = 15_000;
 const VIEW_OF_STATE = {
   issued: "ready",
   claimed: "used",
-  completed: "used",
-  lapsed: "used",
+  completed: "completed",
+  lapsed: "lapsed",
   withdrawn: "withdrawn",
   locked: "locked",
   expired: "expired",
@@ -124,7 +124,6 @@ byId("claim").addEventListener("submit", (event) => {
   event.preventDefault();
   void alone(claim);
 });
-passwordField.addEventListener("input", () => complain(null));
 
 async function claim() {
   const read = readPassword(passwordField.value);
