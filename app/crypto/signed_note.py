@@ -6,8 +6,6 @@ offline, with this program or any other that knows the format.
 
 import os
 import re
-from base64 import b64decode, b64encode
-from binascii import Error as BadBase64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +13,7 @@ from hashlib import sha256
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from app.crypto.encoding import from_base64, to_base64
 from app.crypto.errors import NoteInvalid
 
 _SIGNING_KEY_BYTES = 32
@@ -53,7 +52,7 @@ class Signer:
     def verifier_key(self) -> str:
         """The public key as text, `name+hash+base64`, to be handed to everyone who verifies."""
         key_id = _key_id(self._name, self._public_key_bytes)
-        return f"{self._name}+{key_id.hex()}+{_base64(_ED25519 + self._public_key_bytes)}"
+        return f"{self._name}+{key_id.hex()}+{to_base64(_ED25519 + self._public_key_bytes)}"
 
     def sign(self, text: str) -> str:
         """Return the note: text, empty line, signature. Raises ValueError unless the text is lines of plain text."""
@@ -61,7 +60,7 @@ class Signer:
             raise ValueError("the text of a note is lines without control characters, each ended by a newline")
         signature = self._private_key.sign(text.encode("utf-8"))
         key_id = _key_id(self._name, self._public_key_bytes)
-        return f"{text}\n{_SIGNATURE_MARK}{self._name} {_base64(key_id + signature)}\n"
+        return f"{text}\n{_SIGNATURE_MARK}{self._name} {to_base64(key_id + signature)}\n"
 
 
 class Verifier:
@@ -78,7 +77,7 @@ class Verifier:
         """Read a verifier key, `name+hash+base64`. Raises NoteInvalid."""
         name, _, rest = verifier_key.partition("+")
         key_id, _, encoded = rest.partition("+")
-        key = _from_base64(encoded)
+        key = from_base64(encoded, NoteInvalid)
         public_key_bytes = key.removeprefix(_ED25519)
         if not _is_key_name(name) or key[:1] != _ED25519 or len(key) != 1 + _PUBLIC_KEY_BYTES:
             raise NoteInvalid("not a well-formed Ed25519 verifier key")
@@ -134,7 +133,7 @@ class Checkpoint:
 
     def body(self) -> str:
         """Return the text to be signed."""
-        return "\n".join([self.origin, str(self.size), _base64(self.root), *self.extensions]) + "\n"
+        return "\n".join([self.origin, str(self.size), to_base64(self.root), *self.extensions]) + "\n"
 
     @classmethod
     def parse(cls, text: str) -> "Checkpoint":
@@ -143,7 +142,7 @@ class Checkpoint:
         if len(lines) < 4 or lines.pop() != "" or not _TREE_SIZE.fullmatch(lines[1]):
             raise NoteInvalid("not a well-formed checkpoint")
         try:
-            return cls(lines[0], int(lines[1]), _from_base64(lines[2]), tuple(lines[3:]))
+            return cls(lines[0], int(lines[1]), from_base64(lines[2], NoteInvalid), tuple(lines[3:]))
         except ValueError:
             raise NoteInvalid("not a well-formed checkpoint") from None
 
@@ -164,7 +163,7 @@ def _signatures(lines: list[str]) -> Iterator[tuple[str, bytes, bytes]]:
         name, separator, encoded = line.removeprefix(_SIGNATURE_MARK).partition(" ")
         if not line.startswith(_SIGNATURE_MARK) or not separator or not _is_key_name(name):
             raise NoteInvalid("not a well-formed signature line")
-        signature = _from_base64(encoded)
+        signature = from_base64(encoded, NoteInvalid)
         if len(signature) <= _KEY_ID_BYTES:
             raise NoteInvalid("not a well-formed signature line")
         yield name, signature[:_KEY_ID_BYTES], signature[_KEY_ID_BYTES:]
@@ -181,18 +180,3 @@ def _is_note_text(text: str) -> bool:
 
 def _key_id(name: str, public_key_bytes: bytes) -> bytes:
     return sha256(name.encode("utf-8") + b"\n" + _ED25519 + public_key_bytes).digest()[:_KEY_ID_BYTES]
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
-
-
-def _from_base64(text: str) -> bytes:
-    """Decode standard base64, canonical only. Raises NoteInvalid."""
-    try:
-        data = b64decode(text, validate=True)
-    except (BadBase64, ValueError):
-        raise NoteInvalid("not well-formed base64") from None
-    if _base64(data) != text:
-        raise NoteInvalid("not well-formed base64")
-    return data

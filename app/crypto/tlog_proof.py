@@ -7,11 +7,10 @@ The format does not authenticate that line; here the proof starts from its hash,
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
-from binascii import Error as BadBase64
 from dataclasses import dataclass
 
 from app.crypto import merkle
+from app.crypto.encoding import from_base64, to_base64
 from app.crypto.errors import ProofInvalid
 from app.crypto.signed_note import Checkpoint, Verifier
 
@@ -32,7 +31,7 @@ class TlogProof:
 
     def to_text(self) -> str:
         """As it is handed out."""
-        lines = [HEADER, f"extra {_base64(self.entry)}", f"index {self.index}", *map(_base64, self.hashes)]
+        lines = [HEADER, f"extra {to_base64(self.entry)}", f"index {self.index}", *map(to_base64, self.hashes)]
         return "\n".join(lines) + "\n\n" + self.checkpoint
 
     @classmethod
@@ -47,8 +46,8 @@ class TlogProof:
         index = _INDEX.fullmatch(lines[1])
         if index is None or len(lines) - 2 > _MAX_HASHES:
             raise ProofInvalid("not a well-formed transparency log proof")
-        entry = _from_base64(lines[0].removeprefix("extra "))
-        return cls(entry, int(index[1]), tuple(map(_from_base64, lines[2:])), checkpoint)
+        entry = from_base64(lines[0].removeprefix("extra "), ProofInvalid)
+        return cls(entry, int(index[1]), tuple(from_base64(line, ProofInvalid) for line in lines[2:]), checkpoint)
 
     def verify(self, key: Verifier) -> Checkpoint:
         """Check signature, origin and inclusion; answer the checkpoint. Raises NoteInvalid, ProofInvalid."""
@@ -57,18 +56,3 @@ class TlogProof:
             raise ProofInvalid("the checkpoint is that of another log than the key's")
         merkle.verify_inclusion(merkle.leaf_hash(self.entry), self.index, checkpoint.size, self.hashes, checkpoint.root)
         return checkpoint
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
-
-
-def _from_base64(text: str) -> bytes:
-    """Standard base64, canonical only. Raises ProofInvalid."""
-    try:
-        data = b64decode(text, validate=True)
-    except (BadBase64, ValueError):
-        raise ProofInvalid("not well-formed base64") from None
-    if _base64(data) != text:
-        raise ProofInvalid("not well-formed base64")
-    return data
