@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 LEAP_AHEAD = timedelta(minutes=5)
 """How far the host's clock may be ahead of the boot clock's count since the anchor."""
@@ -42,6 +43,20 @@ class Anchor:
 
     wall: datetime
     uptime: Uptime
+
+    def fields(self) -> dict[str, str | float]:
+        """Itself as it stands in a mark of the vault."""
+        return {
+            "anchor_at": self.wall.isoformat(),
+            "anchor_boot_id": self.uptime.boot_id,
+            "anchor_boot_seconds": self.uptime.seconds,
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Anchor:
+        """Read it back. Raises KeyError, TypeError, ValueError."""
+        uptime = Uptime(str(fields["anchor_boot_id"]), float(fields["anchor_boot_seconds"]))
+        return cls(datetime.fromisoformat(fields["anchor_at"]), uptime)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.domain.clock import Anchor, Uptime
+from app.domain.clock import Anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,7 @@ class HighWater:
         """As JSON, for the vault's mark file."""
         fields = {
             "at": self.at.isoformat(),
-            "anchor_at": self.anchor.wall.isoformat(),
-            "anchor_boot_id": self.anchor.uptime.boot_id,
-            "anchor_boot_seconds": self.anchor.uptime.seconds,
+            **self.anchor.fields(),
             "log_size": self.log_size,
             "log_root": base64.b64encode(self.log_root).decode(),
         }
@@ -41,10 +39,9 @@ class HighWater:
         """Read it back. Raises ValueError."""
         try:
             fields = json.loads(text)
-            uptime = Uptime(str(fields["anchor_boot_id"]), float(fields["anchor_boot_seconds"]))
             return cls(
                 at=datetime.fromisoformat(fields["at"]),
-                anchor=Anchor(datetime.fromisoformat(fields["anchor_at"]), uptime),
+                anchor=Anchor.from_fields(fields),
                 log_size=int(fields["log_size"]),
                 log_root=base64.b64decode(fields["log_root"], validate=True),
             )

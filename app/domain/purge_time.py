@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.domain.clock import Anchor, Judgement, Uptime
+from app.domain.clock import Anchor, Judgement
 
 KEPT_EACH = timedelta(minutes=1)
 
@@ -45,9 +45,7 @@ class PurgeTime:
         """As JSON, for the vault."""
         fields = {
             "at": self.at.isoformat(),
-            "anchor_at": self.anchor.wall.isoformat(),
-            "anchor_boot_id": self.anchor.uptime.boot_id,
-            "anchor_boot_seconds": self.anchor.uptime.seconds,
+            **self.anchor.fields(),
             "waited_seconds": self.waited_seconds,
         }
         return json.dumps(fields)
@@ -57,10 +55,9 @@ class PurgeTime:
         """Read it back. Raises ValueError."""
         try:
             fields = json.loads(text)
-            uptime = Uptime(str(fields["anchor_boot_id"]), float(fields["anchor_boot_seconds"]))
             return cls(
                 at=datetime.fromisoformat(fields["at"]),
-                anchor=Anchor(datetime.fromisoformat(fields["anchor_at"]), uptime),
+                anchor=Anchor.from_fields(fields),
                 waited_seconds=None if fields["waited_seconds"] is None else float(fields["waited_seconds"]),
             )
         except (KeyError, TypeError) as error:
