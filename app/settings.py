@@ -7,10 +7,10 @@ it makes itself.
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -42,6 +42,7 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
+_ORIGIN = re.compile(r"(https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?)/?", re.ASCII)
 LOGO_SUFFIXES = (".svg", ".png")
 LOGO_MAX_BYTES = 32 * 1024
 """So that the page stays small (docs/performance.md)."""
@@ -129,10 +130,17 @@ class Settings(BaseSettings):
     def _origin(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        url = urlsplit(value)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.path.strip("/") or url.query or url.fragment:
+        origin = _ORIGIN.fullmatch(value.lower())
+        if origin is None or not _is_port(origin[2] or "443"):
             raise ValueError("an origin is needed, like https://files.example.org")
-        return f"{url.scheme}://{url.netloc}"
+        return origin[1]
+
+    @field_validator("metrics_bind")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and not _is_port(value.rpartition(":")[2]):
+            raise ValueError("a port is at most 65535")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -204,7 +212,14 @@ def _shown(value: object) -> object:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")).geturl()
+    """The URL without what may be a password, before the host or in the query. It need not be a proper URL."""
+    address, question, query = url.partition("?")
+    scheme, slashes, rest = address.partition("://")
+    user, at, host = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    masked = [re.sub(r"(?i)^([^=]*password[^=]*=).*", r"\1***", pair, flags=re.DOTALL) for pair in query.split("&")]
+    return f"{scheme}{slashes}{name}{colon and ':***'}{at}{host}{question}{'&'.join(masked)}"
+
+
+def _is_port(text: str) -> bool:
+    return 0 < int(text) <= 65_535

@@ -19,7 +19,15 @@ from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import DELIVERED_WINDOW, window_end
-from app.domain.errors import BlobsOutOfReach, ClaimedByProof, ClaimEnded, ClaimExhausted, ClaimNotFound, FileNotFound
+from app.domain.errors import (
+    BlobsOutOfReach,
+    Busy,
+    ClaimedByProof,
+    ClaimEnded,
+    ClaimExhausted,
+    ClaimNotFound,
+    FileNotFound,
+)
 from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
 from app.gate import require_open_for_outflow
@@ -140,18 +148,24 @@ class Download:
 
     async def reserve(self, count: int) -> None:
         """Take the bytes of this download out of the claim's allowance before the first is sent, so that many at once
-        get no more than one after the other; `close` gives back what was not sent. Raises ClaimExhausted, ClaimEnded:
+        get no more than one after the other; `close` gives back what was not sent.
+
+        Raises Busy while others of the claim hold what this one would need, ClaimExhausted once it was sent; ClaimEnded:
         the end of the share tells what was taken until then, so nothing may be taken after it.
         """
         await self.resources.in_thread(self._reserve, count)
 
     def _reserve(self, count: int) -> None:
         with self.resources.database.writing() as transaction:
-            if not share_rows.reserve_bytes(transaction.connection, self.standing.claim.id, count):
-                raise ClaimExhausted
+            reserved = share_rows.reserve_bytes(transaction.connection, self.standing.claim.id, count)
             share = share_rows.find(transaction.connection, self.standing.share.id)  # the claim's row is held by now
             if share is None or share.state != ShareState.CLAIMED:
                 raise ClaimEnded
+            claim = share_rows.find_claim(transaction.connection, self.standing.claim.id)
+            if claim is not None and not reserved and claim.bytes_served + count <= claim.allowance:
+                raise Busy("Other downloads of these files are under way; try again in a moment.")
+            if not reserved:
+                raise ClaimExhausted
         self._reserved = count
 
     def _require_time(self) -> None:
@@ -207,7 +221,7 @@ class Download:
         with self.resources.database.writing() as transaction:
             if delivered:  # the transfer's row before the claim's, as everybody who ends one
                 transfer_rows.bring_forward(transaction.connection, claim.transfer_id, now + DELIVERED_WINDOW)
-            share_rows.give_back_bytes(transaction.connection, claim.id, self._reserved - self._sent)
+            share_rows.settle_bytes(transaction.connection, claim.id, reserved=self._reserved, sent=self._sent)
             if self._moved:
                 share_rows.move_window(transaction.connection, claim.id, window)
             if delivered:
@@ -227,7 +241,7 @@ class Download:
                     outcome="sent" if whole else "cut",
                 )
             )
-        self._reserved, self._moved = self._sent, False
+        self._reserved, self._sent, self._moved = 0, 0, False
 
 
 async def _read(reader: BlobReader, offset: int, length: int) -> bytes | memoryview:

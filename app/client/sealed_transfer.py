@@ -16,8 +16,9 @@ from urllib.parse import quote
 import httpx
 
 from app.client import sealing
+from app.client.errors import ServiceRefused
 from app.client.link import Link
-from app.client.service import ServiceRefused, ask
+from app.client.service import ask
 from app.crypto.chunked import sealed_size
 from app.crypto.encoding import decode, encode
 from app.crypto.password import new_password

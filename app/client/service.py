@@ -9,35 +9,29 @@ from urllib.parse import quote
 
 import httpx
 
+from app.client.errors import NotConfigured, ServiceRefused
+from app.crypto.encoding import decode
+from app.crypto.errors import MalformedSecret
+
 TIMEOUT_SECONDS = 60
-
-
-class NotConfigured(Exception):
-    """CADUCEE_SERVER or CADUCEE_TOKEN is missing."""
-
-
-class ServiceRefused(Exception):
-    """The service refused, with the problem's `code`, or could not be reached (None)."""
-
-    def __init__(self, told: str, code: str | None = None) -> None:
-        """What to tell a person; nothing that was sent is in it."""
-        super().__init__(told)
-        self.code = code
 
 
 def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str, Any]:
     """One request to the server that `http` knows; the answer's JSON, empty without a body. Raises ServiceRefused."""
     try:
         answer = http.request(method, path, **request)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise unreachable(error) from None
     if not answer.is_success:
         raise refused(answer)
-    document: dict[str, Any] = answer.json() if answer.content else {}
+    try:
+        document: dict[str, Any] = answer.json() if answer.content else {}
+    except ValueError:
+        raise ServiceRefused(f"the service answered {answer.status_code}, and not in JSON") from None
     return document
 
 
-def unreachable(error: httpx.HTTPError) -> ServiceRefused:
+def unreachable(error: httpx.HTTPError | httpx.InvalidURL) -> ServiceRefused:
     """The server did not answer."""
     return ServiceRefused(f"the service cannot be reached: {type(error).__name__}")
 
@@ -62,12 +56,18 @@ class Service:
     def from_environment(cls) -> Service:
         """From CADUCEE_SERVER and CADUCEE_TOKEN. Raises NotConfigured."""
         server, token = os.environ.get("CADUCEE_SERVER"), os.environ.get("CADUCEE_TOKEN")
-        if not server or not token:
+        if not server or not token or not token.isascii():
             raise NotConfigured("set CADUCEE_SERVER (https://...) and CADUCEE_TOKEN (cad_...)")
         return cls(server.rstrip("/"), token)
 
     def issue_share(self, transfer_id: str, *, recipient: str, client_key: str) -> dict[str, Any]:
-        """Issue a share: `{share_id, link, password, expires_at}`. Raises ServiceRefused."""
+        """Issue a share: `{share_id, link, password, expires_at}`. Raises ServiceRefused, NotConfigured for what is no
+        client key.
+        """
+        try:
+            decode(client_key, length=32)
+        except MalformedSecret:
+            raise NotConfigured("a client key is 43 characters, base64url: the deposit's answer shows it") from None
         return self._call(
             "POST",
             f"/api/v1/transfers/{quote(transfer_id, safe='')}/shares",

@@ -229,17 +229,6 @@ def first_since(connection: Connection, moment: datetime, *, within: int | None 
     return low
 
 
-def stored_nodes(connection: Connection, level: int, start: int, limit: int) -> list[tuple[int, bytes]]:
-    """Up to `limit` interior nodes of a level from position `start` on: (position, hash)."""
-    query = (
-        select(audit_nodes.c.position, audit_nodes.c.hash)
-        .where(audit_nodes.c.level == level, audit_nodes.c.position >= start)
-        .order_by(audit_nodes.c.position)
-        .limit(limit)
-    )
-    return [(position, value) for position, value in connection.execute(query)]
-
-
 @dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
     """A signed note over the log's first `size` entries."""

@@ -165,7 +165,7 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
         kind = parsed.get_dialect().name, parsed.get_driver_name()
-    except (ArgumentError, NoSuchModuleError):
+    except (ArgumentError, NoSuchModuleError, ValueError):
         kind = None
     if kind == ("sqlite", "pysqlite") and parsed.database not in {None, "", ":memory:"}:
         return parsed

@@ -54,6 +54,7 @@ class ClaimRow:
     allowance: int
     bytes_served: int
     delivered_at: datetime | None
+    bytes_reserved: int = 0
 
 
 _SHARE = [shares.c[name] for name in ShareRow.__dataclass_fields__]
@@ -198,26 +199,26 @@ def bytes_served(connection: Connection, share_ids: Iterable[str]) -> dict[str, 
     """Of those of these shares that were claimed, how many bytes went out at most: what a download still running, or
     cut off with its process, has reserved counts as sent.
     """
-    query = select(claims.c.share_id, claims.c.bytes_served).where(claims.c.share_id.in_(list(share_ids)))
-    return {row.share_id: row.bytes_served for row in connection.execute(query)}
+    at_most = (claims.c.bytes_served + claims.c.bytes_reserved).label("at_most")
+    query = select(claims.c.share_id, at_most).where(claims.c.share_id.in_(list(share_ids)))
+    return {row.share_id: row.at_most for row in connection.execute(query)}
 
 
 def reserve_bytes(connection: Connection, claim_id: str, count: int) -> bool:
     """Take bytes out of a claim's allowance before they are sent. False when so many are not left."""
+    taken = claims.c.bytes_served + claims.c.bytes_reserved
     reserved = connection.execute(
         update(claims)
-        .where(claims.c.id == claim_id, claims.c.bytes_served + count <= claims.c.allowance)
-        .values(bytes_served=claims.c.bytes_served + count)
+        .where(claims.c.id == claim_id, taken + count <= claims.c.allowance)
+        .values(bytes_reserved=claims.c.bytes_reserved + count)
     )
     return reserved.rowcount == 1
 
 
-def give_back_bytes(connection: Connection, claim_id: str, count: int) -> None:
-    """Give back what was reserved and not sent."""
-    if count:
-        connection.execute(
-            update(claims).where(claims.c.id == claim_id).values(bytes_served=claims.c.bytes_served - count)
-        )
+def settle_bytes(connection: Connection, claim_id: str, *, reserved: int, sent: int) -> None:
+    """A download is over: what was reserved for it is free again, but for what was sent."""
+    values = {"bytes_reserved": claims.c.bytes_reserved - reserved, "bytes_served": claims.c.bytes_served + sent}
+    connection.execute(update(claims).where(claims.c.id == claim_id).values(values))
 
 
 def move_window(connection: Connection, claim_id: str, window_until: datetime) -> None:

@@ -221,6 +221,13 @@ claims = Table(
     Column("allowance", BigInteger, nullable=False, comment="bytes this claim may fetch in all"),
     Column("bytes_served", BigInteger, nullable=False, default=0),
     Column("delivered_at", UtcTime, comment="when the one-line route sent its last byte"),
+    Column(
+        "bytes_reserved",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="of the allowance, taken by downloads under way",
+    ),
     UniqueConstraint("share_id"),
 )
 

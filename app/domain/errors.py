@@ -79,6 +79,11 @@ class RangeNotSatisfiable(Refusal):
     code = "range_not_satisfiable"
     title = "The range lies outside the file."
 
+    def __init__(self, size: int = 0) -> None:
+        """`size`: how many bytes the file has."""
+        super().__init__()
+        self.size = size
+
 
 class TooLarge(Refusal):
     code = "too_large"

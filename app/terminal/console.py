@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.client.errors import ServiceRefused
 from app.domain.errors import Refusal
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
@@ -34,6 +35,9 @@ def run(tree: Callable[[], Any]) -> int:
     except Refusal as refusal:
         say(f"refused: {refusal.detail} ({refusal.code})")
         return REFUSED
+    except ServiceRefused as refusal:
+        say(f"{'refused' if refusal.code else 'cannot'}: {refusal}")
+        return REFUSED if refusal.code else CANNOT
     except Exception as error:
         if not _is_known(error):
             raise

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -42,6 +42,10 @@ class Audience(StrEnum):
     STAFF = "staff"
 
 
+class CannotServe(Exception):
+    """The web workers could not start, or one failed as it started."""
+
+
 class NotSafeToServe(Exception):
     """The settings would serve secrets in the clear."""
 
@@ -60,11 +64,13 @@ def serve(
     ] = False,
 ) -> None:
     """Serve. Sets up a fresh data folder, and keeps the scheduler running unless told otherwise."""
-    if "CADUCEE_PUBLIC_URL" not in os.environ and port != urlsplit(Settings().public_url).port:
+    settings = Settings()
+    if "public_url" not in settings.model_fields_set and port != urlsplit(settings.public_url).port:
         os.environ["CADUCEE_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
     os.environ["CADUCEE_SERVE_AUDIENCE"] = audience.value
     os.environ["CADUCEE_SERVE_PID"] = str(os.getpid())
-    for origin in (Settings().recipients_origin, Settings().staff_origin):
+    settings = Settings()  # as the workers will read them
+    for origin in (settings.recipients_origin, settings.staff_origin):
         _require_tls_or_loopback(origin)
     with opened() as resources:
         require_not_rolled_back(resources)
@@ -80,7 +86,7 @@ def serve(
     if not no_scheduler:
         supervisor.start()
     try:
-        uvicorn.run(
+        _run_workers(
             "app.main:serve_app",
             factory=True,
             host=host,
@@ -103,6 +109,16 @@ def serve(
         stop.set()
         if not no_scheduler:
             supervisor.join(STOP_SECONDS)
+
+
+def _run_workers(*args: Any, **kwargs: Any) -> None:
+    """Uvicorn, with its failures as ours: it has exit codes of its own."""
+    try:
+        uvicorn.run(*args, **kwargs)
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise CannotServe("the web workers did not start; the log says why") from None
+        raise
 
 
 def scheduler() -> None:

@@ -11,6 +11,7 @@ from app.actions.claim_share import Claimed
 from app.actions.fetch_file import Download
 from app.crypto.encoding import encode
 from app.db.file_rows import FileRow
+from app.domain.transfer import MAX_NAME_BYTES
 from app.web.streaming import Pieces, StreamedDownload, attachment
 
 
@@ -91,6 +92,8 @@ def _distinct(name: str, taken: set[str]) -> str:
     candidate, count = name, 1
     while candidate.casefold() in taken:
         count += 1
-        candidate = f"{stem} ({count}){dot}{suffix}"
+        ending = f" ({count}){dot}{suffix}"
+        room = max(1, MAX_NAME_BYTES - len(ending.encode()))
+        candidate = stem.encode()[:room].decode(errors="ignore") + ending
     taken.add(candidate.casefold())
     return candidate

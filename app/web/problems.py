@@ -104,9 +104,15 @@ def problem(refusal: Refusal, *, headers: dict[str, str] | None = None) -> Respo
     return JSONResponse(
         content,
         status,
-        headers={**_HEADERS.get(type(refusal), {}), **(headers or {})},
+        headers={**_headers_of(refusal), **(headers or {})},
         media_type="application/problem+json",
     )
+
+
+def _headers_of(refusal: Refusal) -> dict[str, str]:
+    if isinstance(refusal, errors.RangeNotSatisfiable):  # RFC 9110, 14.4: how long the file is
+        return {"Content-Range": f"bytes */{refusal.size}"}
+    return _HEADERS.get(type(refusal), {})
 
 
 def refusal_for(error: Exception) -> Refusal:

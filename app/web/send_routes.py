@@ -39,7 +39,7 @@ class SendOptions:
         records: Annotated[int | None, Query(description="how many people the file tells of")] = None,
         keep_until_expiry: Annotated[bool, Query(description="do not delete once everybody has fetched")] = False,
     ) -> None:
-        """Raises InvalidRequest or InvalidDuration; also for what is misspelt or said twice, as in a JSON body."""
+        """Raises InvalidRequest or InvalidDuration; also for what is misspelt or said twice."""
         if not QUERY.issuperset(request.query_params):
             raise InvalidRequest(f"The query takes {', '.join(sorted(QUERY))}; one name in it is none of these.")
         if len(request.query_params.multi_items()) != len(request.query_params):

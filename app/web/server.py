@@ -5,7 +5,11 @@ no HTTP is refused like everything else.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
+import struct
+import sys
+import termios
 from contextlib import suppress
 from typing import Any
 
@@ -22,7 +26,10 @@ keep-alive's own timeout counts; in a body or an answer, `app.stream_watch`."""
 
 
 ABORT = "caducee.abort"
-"""In the scope: a function that drops the connection with whatever still waits to be sent."""
+"""In the scope: a function that drops the connection with whatever still waits to be sent, in the kernel, too."""
+
+UNSENT = "caducee.unsent"
+"""In the scope: a function that tells how many bytes wait in the kernel for the client to take them."""
 
 
 _BUSY = problem(Busy("Too many connections; try again."), headers={**HEADERS, "Connection": "close"})
@@ -55,7 +62,8 @@ class PromptProtocol(H11Protocol):
         application, limit, self.limit_concurrency = self.app, self.limit_concurrency, None
 
         async def with_abort(scope: Any, receive: Any, send: Any) -> None:
-            scope[ABORT] = self.transport.abort
+            scope[ABORT] = self._drop
+            scope[UNSENT] = self._unsent
             full = limit is not None and len(self.connections) > limit
             await (_BUSY if full else application)(scope, receive, send)
 
@@ -74,6 +82,21 @@ class PromptProtocol(H11Protocol):
         """Count anew for a head that has come in part; also for what is sent on and on where no route reads it."""
         super().data_received(data)
         self._time_head()
+
+    def _drop(self) -> None:
+        """Reset the connection: closed in order, the kernel would go on to send what it has taken."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):  # it is closed already
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+    def _unsent(self) -> int:
+        """How many bytes the kernel has taken that the peer has not acknowledged; 0 where it does not tell."""
+        connection, count = self.transport.get_extra_info("socket"), bytearray(4)
+        with suppress(OSError, ValueError):  # closed, or not Linux
+            fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, count)
+        return int.from_bytes(count, sys.byteorder)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting."""

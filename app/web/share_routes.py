@@ -22,18 +22,18 @@ from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, Looked,
 router = APIRouter(prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute, tags=["receive"])
 
 
-@router.post("/look", response_model_exclude_none=True)
+@router.post("/look", response_model_exclude_unset=True)
 async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -> Looked:
     """What the link is and whether it still works. Redeems nothing."""
     seen = await resources.in_thread(look_at_share, resources, share_id, _secret(asked.link_proof))
-    return Looked(
+    looked = Looked(
         state=seen.state.value,
         label=seen.label,
         expires_at=seen.expires_at,
         sealed=seen.sealed,
         attempts_left=seen.attempts_left,
-        used_at=seen.used_at,
     )
+    return looked.model_copy(update={"used_at": seen.used_at}) if seen.used_at else looked
 
 
 @router.post("/claim", response_model_exclude_none=True)

@@ -19,8 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from app.actions.fetch_file import Download
 from app.domain.errors import RangeNotSatisfiable, Refusal
-from app.stream_watch import watched
-from app.web.server import ABORT
+from app.stream_watch import Progress, watched
+from app.web.server import ABORT, UNSENT
 
 log = structlog.get_logger()
 
@@ -32,6 +32,9 @@ it lets others run, the check among them, and tells that the client is gone. The
 
 TURNS_UNTIL_TOLD = 4
 """Of the event loop, from a client's end to `gone`: connection, server and `receive` pass it on."""
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.001, 0.1
+"""Between two looks at what the kernel still holds at the end."""
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
@@ -67,13 +70,13 @@ def asked_range(header: str | None, size: int) -> ByteRange:
     if not first:
         length = min(int(last), size)
         if length == 0:
-            raise RangeNotSatisfiable
+            raise RangeNotSatisfiable(size)
         return ByteRange(size - length, size, size, partial=True)
     start, stop = int(first), min(int(last) + 1, size) if last else size
     if last and int(last) < start:
         return whole
     if start >= size:
-        raise RangeNotSatisfiable
+        raise RangeNotSatisfiable(size)
     return ByteRange(start, stop, size, partial=True)
 
 
@@ -111,7 +114,7 @@ class StreamedDownload(Response):
             return
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
-            await self._stream(send, gone)
+            await self._stream(send, gone, scope.get(UNSENT, int))
         except Refusal as refusal:
             log.info("download_cut", code=refusal.code, share=self._download.standing.share.id)
             await _abort(scope)
@@ -122,7 +125,7 @@ class StreamedDownload(Response):
             gone.cancel()
             await asyncio.shield(self._download.close(whole=self._whole, delivers=self._delivers))
 
-    async def _stream(self, send: Send, gone: asyncio.Future[None]) -> None:
+    async def _stream(self, send: Send, gone: asyncio.Future[None], unsent: Callable[[], int]) -> None:
         idle = self._download.resources.settings.idle_timeout.total_seconds()
         before_turn = TURN_BYTES
         async with watched(self._download.check, idle_seconds=idle) as progress:
@@ -141,10 +144,23 @@ class StreamedDownload(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": True})
             for _ in range(TURNS_UNTIL_TOLD):
                 await asyncio.sleep(0)
+            await _taken(unsent, gone, progress)
             if gone.done():
                 return
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             self._whole = True
+
+
+async def _taken(unsent: Callable[[], int], gone: asyncio.Future[None], progress: Progress) -> None:
+    """Wait until the client has taken what the kernel holds, under the watch: what lies there longer than the claim
+    stands is cut off, too.
+    """
+    left, pause = unsent(), FIRST_PAUSE_SECONDS
+    while left and not gone.done():
+        await asyncio.sleep(pause)
+        before, left, pause = left, unsent(), min(2 * pause, LONGEST_PAUSE_SECONDS)
+        if left < before:
+            progress.moved()
 
 
 async def _abort(scope: Scope) -> None:

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
+from app.client.errors import ServiceRefused
 from app.client.link import Link
 from app.client.sealed_claim import SealedClaim, look
 from app.client.sealed_transfer import SealedTransfer
-from app.client.service import ServiceRefused
 from app.crypto.errors import CannotDecrypt
 from app.crypto.token import new_secret
 from app.domain.file_meta import FileMeta

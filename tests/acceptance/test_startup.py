@@ -1,12 +1,16 @@
 """What `serve` refuses to start with, in one line that says what to do, and never with a traceback."""
 
 import shutil
+import socket
+import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.acceptance.people import send
 from tests.acceptance.service import Installation, free_port, until
+from tests.acceptance.warm_start import PROGRAM
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,9 @@ def test_a_public_url_without_tls_is_refused_off_loopback(installation, url):
     assert not installation.database.exists(), "refused before anything is set up"
 
 
-@pytest.mark.parametrize("url", ["files.example.org", "https://x/path"])
+@pytest.mark.parametrize(
+    "url", ["files.example.org", "https://x/path", "https://u:p@x", "https://x y", "https://x:99999", "https://x:zz"]
+)
 def test_a_public_url_that_is_no_origin_is_refused(installation, url):
     refused(installation, "CADUCEE_PUBLIC_URL", PUBLIC_URL=url)
 
@@ -99,12 +105,45 @@ def test_a_damaged_database_is_refused_without_a_traceback(copy):
     ("setting", "value"),
     [
         ("DATABASE_URL", "nonsense"),
+        ("DATABASE_URL", "postgresql+psycopg://u:p@ss:SEKRET@host/x"),
+        ("METRICS_BIND", "127.0.0.1:99999"),
         ("VAULT", "s3://bucket"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(installation, setting, value):
     command = ("token", "list") if setting == "DATABASE_URL" else ("config", "show")
     refused(installation, command=command, **{setting: value})
+
+
+def test_a_port_that_is_taken_is_told_by_the_usual_exit_code(used):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        ran = used.run("serve", "--port", port, "--workers", "1", "--no-scheduler", code=2)
+    assert "cannot: the web workers did not start" in ran.err
+
+
+def test_a_public_url_in_a_secret_file_is_gone_by(tmp_path):
+    """The port to listen on says nothing of the address behind a proxy."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "CADUCEE_PUBLIC_URL").write_text("https://files.example.org")
+    port = free_port()
+    environment = Installation(tmp_path / "main", SECRETS_DIR=str(secrets)).environment()
+    command = [PROGRAM, "serve", "--port", str(port), "--workers", "1", "--no-scheduler"]
+    serving = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def answered() -> bool:
+        try:
+            asked = {"Host": "files.example.org"}
+            return httpx.get(f"http://127.0.0.1:{port}/api/v1/me", headers=asked, trust_env=False).status_code == 401
+        except httpx.TransportError:
+            return False
+
+    try:
+        until(answered, seconds=30, what="an answer under the public name")
+    finally:
+        serving.terminate()
+        serving.wait()
 
 
 def test_every_store_can_lie_elsewhere(tmp_path):

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from app.client.errors import ServiceRefused
 from app.client.sealed_claim import SealedClaim, look
 from app.client.sealed_transfer import SealedTransfer
-from app.client.service import ServiceRefused
 from app.crypto.encoding import encode
 from app.domain.file_meta import FileMeta
 from tests.acceptance.independent_client import to_text

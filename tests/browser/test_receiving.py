@@ -73,11 +73,11 @@ def test_a_cut_is_told_while_it_lasts(site, reader, body):
 
 
 def test_what_a_cut_download_set_aside_does_not_end_the_claim(site, reader):
-    """Until the service notices the cut, those bytes count as sent; a refusal that says so is not for good."""
+    """Until the service notices the cut, those bytes are not free; a refusal that says so is not for good."""
     share = send(site.staff, b"patience")
     reader.open(share)
     reader.claim(share.password)
-    reader.page.route("**/blobs/0", refusing("claim_exhausted", 410), times=1)
+    reader.page.route("**/blobs/0", refusing("busy"), times=1)
     assert reader.fetch() == b"patience"
 
 

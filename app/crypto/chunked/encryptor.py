@@ -66,10 +66,5 @@ class Encryptor(BlockStream):
         self._wipe_held()
         return self._take_piece(), tail
 
-    def wipe(self) -> None:
-        """Forget the unfinished chunk of an upload that broke off; nothing more is taken."""
-        self._ready = False
-        self._wipe_held()
-
     def _convert(self, first: int, count: int, source: memoryview, target: memoryview) -> None:
         self._cipher.seal(first, count, source, target)

@@ -47,8 +47,6 @@ export async function* plaintext(claim, file, options) {
 async function* resumed(claim, file, { signal, onCut }) {
   let from = 0;
   let tries = 0;
-  // What a cut download had set aside counts as sent until the service notices the cut: trying again may help.
-  let exhausted = false;
   /** @type {string | null} */
   let etag = null;
   while (from < file.sealedSize) {
@@ -66,24 +64,14 @@ async function* resumed(claim, file, { signal, onCut }) {
       }
       signal.throwIfAborted();
     } else if (response && [404, 409, 410, 416].includes(response.status)) {
-      exhausted = (await codeOf(response)) === "claim_exhausted";
-      if (!exhausted) throw new Gone();
+      throw new Gone();
     }
     if (from >= file.sealedSize) return;
     tries += 1;
     onCut(true);
-    if (tries > TRIES_WITHOUT_A_BYTE) throw exhausted ? new Gone() : new OutOfReach();
+    if (tries > TRIES_WITHOUT_A_BYTE) throw new OutOfReach();
     await pause(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (tries - 1)));
   }
-}
-
-/**
- * The code of a refusal.
- * @param {Response} response
- * @returns {Promise<string | undefined>}
- */
-async function codeOf(response) {
-  return (await response.json().catch(() => null))?.code;
 }
 
 /**

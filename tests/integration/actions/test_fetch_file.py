@@ -20,6 +20,7 @@ from app.db.tables import claims, files
 from app.domain.claim import DELIVERED_WINDOW, allowance_bytes
 from app.domain.errors import (
     BlobsOutOfReach,
+    Busy,
     ClaimedByProof,
     ClaimEnded,
     ClaimExhausted,
@@ -196,12 +197,19 @@ def test_many_streams_at_once_get_no_more_than_one_after_the_other(resources, se
     async def story():
         downloads = [await opened(resources, claimed) for _ in range(3)]
         await downloads[0].reserve(allowance - 10)
-        with pytest.raises(ClaimExhausted):
+        with pytest.raises(Busy):
             await downloads[1].reserve(11)
         await downloads[2].reserve(10)
+        assert claim_row(resources, sent.share.id).bytes_reserved == allowance
+        downloads[0].sent(allowance - 20)
+        await downloads[0].close(whole=False, delivers=False)
+        await downloads[1].reserve(10)
+        with pytest.raises(ClaimExhausted):
+            await downloads[1].reserve(21)
 
     run(story())
-    assert claim_row(resources, sent.share.id).bytes_served == allowance
+    row = claim_row(resources, sent.share.id)
+    assert (row.bytes_served, row.bytes_reserved) == (allowance - 20, 20)
 
 
 def test_what_was_reserved_and_not_sent_is_given_back(resources, sent, claimed):

@@ -123,8 +123,6 @@ def test_pages_follow_each_other(database):
         assert [each.sequence for each in audit_rows.page(connection, 2, 3)] == [2, 3, 4]
         assert [each.sequence for each in audit_rows.page(connection, 5, 100)] == [5, 6]
         assert audit_rows.page(connection, 7, 100) == []
-        assert [position for position, _ in audit_rows.stored_nodes(connection, 1, 1, 1)] == [1]
-        assert [position for position, _ in audit_rows.stored_nodes(connection, 1, 0, 10)] == [0, 1, 2]
 
 
 def test_a_pruned_entry_has_no_fields(database):

@@ -200,11 +200,12 @@ def test_bytes_are_reserved_up_to_the_allowance_and_given_back(writing, share):
     assert share_rows.reserve_bytes(writing, claim.id, claim.allowance - 1)
     assert not share_rows.reserve_bytes(writing, claim.id, 2)
     assert share_rows.reserve_bytes(writing, claim.id, 1)
-    share_rows.give_back_bytes(writing, claim.id, 5)
+    share_rows.settle_bytes(writing, claim.id, reserved=claim.allowance - 1, sent=7)
     share_rows.move_window(writing, claim.id, NOW + 2 * HOUR)
     row = share_rows.find_claim(writing, claim.id)
     assert row is not None
-    assert (row.bytes_served, row.window_until) == (claim.allowance - 5, NOW + 2 * HOUR)
+    assert (row.bytes_served, row.bytes_reserved, row.window_until) == (7, 1, NOW + 2 * HOUR)
+    assert share_rows.bytes_served(writing, [share.id]) == {share.id: 8}
 
 
 def test_a_window_that_delivery_shortened_stays_short(writing, share):
