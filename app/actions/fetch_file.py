@@ -101,6 +101,7 @@ class Download:
     _reserved: int = 0
     _moved: bool = False
     _sent: int = 0
+    _closed: bool = False
 
     def meta(self, file: FileRow) -> FileMeta:
         """A file's name and type. Only for decrypted downloads."""
@@ -150,8 +151,8 @@ class Download:
         """Take the bytes of this download out of the claim's allowance before the first is sent, so that many at once
         get no more than one after the other; `close` gives back what was not sent.
 
-        Raises Busy while others of the claim hold what this one would need, ClaimExhausted once it was sent; ClaimEnded:
-        the end of the share tells what was taken until then, so nothing may be taken after it.
+        Raises Busy while others of the claim hold what this one would need, ClaimExhausted once that was sent.
+        ClaimEnded: the end of the share tells what was taken until then, so nothing may be taken after it.
         """
         await self.resources.in_thread(self._reserve, count)
 
@@ -183,9 +184,12 @@ class Download:
         await self.resources.in_thread(self._report)
 
     async def close(self, *, whole: bool, delivers: bool) -> None:
-        """Give back what was not sent and write the log entry. `whole`: everything asked for went out; `delivers`: by
-        the one-line route, which shortens the window then.
+        """Give back what was not sent and write the log entry, the first time. `whole`: everything asked for went out;
+        `delivers`: by the one-line route, which shortens the window then.
         """
+        if self._closed:
+            return
+        self._closed = True
         await self.resources.in_thread(self._conclude, whole=whole, delivered=whole and delivers)
 
     def _key(self) -> bytes:

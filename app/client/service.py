@@ -20,7 +20,7 @@ def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str,
     """One request to the server that `http` knows; the answer's JSON, empty without a body. Raises ServiceRefused."""
     try:
         answer = http.request(method, path, **request)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except httpx.HTTPError as error:
         raise unreachable(error) from None
     if not answer.is_success:
         raise refused(answer)
@@ -77,5 +77,9 @@ class Service:
 
     def _call(self, method: str, path: str, *, json: object, client_key: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.token}", "Caducee-Client-Key": client_key}
-        with httpx.Client(base_url=self.server, headers=headers, timeout=TIMEOUT_SECONDS) as http:
+        try:
+            http = httpx.Client(base_url=self.server, headers=headers, timeout=TIMEOUT_SECONDS)
+        except httpx.InvalidURL as error:
+            raise unreachable(error) from None
+        with http:
             return ask(http, method, path, json=json)

@@ -33,6 +33,11 @@ it lets others run, the check among them, and tells that the client is gone. The
 TURNS_UNTIL_TOLD = 4
 """Of the event loop, from a client's end to `gone`: connection, server and `receive` pass it on."""
 
+LITTLE_BYTES = 64 * 1024
+"""Once no more of a download waits in the kernel, the log tells it as sent: the very last is taken late, if at all, by
+clients that wait a little before they acknowledge it.
+"""
+
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.001, 0.1
 """Between two looks at what the kernel still holds at the end."""
 
@@ -104,7 +109,6 @@ class StreamedDownload(Response):
         self._download = download
         self._pieces = pieces
         self._delivers = delivers
-        self._whole = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send. However it ends, what went out is reported."""
@@ -123,7 +127,7 @@ class StreamedDownload(Response):
             raise
         finally:
             gone.cancel()
-            await asyncio.shield(self._download.close(whole=self._whole, delivers=self._delivers))
+            await asyncio.shield(self._download.close(whole=False, delivers=False))
 
     async def _stream(self, send: Send, gone: asyncio.Future[None], unsent: Callable[[], int]) -> None:
         idle = self._download.resources.settings.idle_timeout.total_seconds()
@@ -144,19 +148,20 @@ class StreamedDownload(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": True})
             for _ in range(TURNS_UNTIL_TOLD):
                 await asyncio.sleep(0)
-            await _taken(unsent, gone, progress)
+            await _taken(unsent, gone, progress, but=LITTLE_BYTES)
             if gone.done():
                 return
+            await self._download.close(whole=True, delivers=self._delivers)  # before the client says the same
+            await _taken(unsent, gone, progress)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-            self._whole = True
 
 
-async def _taken(unsent: Callable[[], int], gone: asyncio.Future[None], progress: Progress) -> None:
-    """Wait until the client has taken what the kernel holds, under the watch: what lies there longer than the claim
-    stands is cut off, too.
+async def _taken(unsent: Callable[[], int], gone: asyncio.Future[None], progress: Progress, *, but: int = 0) -> None:
+    """Wait until the client has taken what the kernel holds, `but` so much of it, under the watch: what lies there
+    longer than the claim stands is cut off, too.
     """
     left, pause = unsent(), FIRST_PAUSE_SECONDS
-    while left and not gone.done():
+    while left > but and not gone.done():
         await asyncio.sleep(pause)
         before, left, pause = left, unsent(), min(2 * pause, LONGEST_PAUSE_SECONDS)
         if left < before:

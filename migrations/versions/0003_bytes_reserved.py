@@ -10,18 +10,13 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-RESERVED = sa.Column(
-    "bytes_reserved",
-    sa.BigInteger(),
-    nullable=False,
-    server_default="0",
-    comment="of the allowance, taken by downloads under way",
-)
-
 
 def upgrade() -> None:
     """What is reserved before the upgrade stays counted as served: no download outlives a restart."""
-    op.add_column("claims", RESERVED.copy())
+    what = "of the allowance, taken by downloads under way"
+    op.add_column(
+        "claims", sa.Column("bytes_reserved", sa.BigInteger(), nullable=False, server_default="0", comment=what)
+    )
 
 
 def downgrade() -> None:

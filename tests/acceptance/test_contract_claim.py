@@ -37,6 +37,7 @@ def test_a_look_tells_what_the_link_is_and_redeems_nothing(staff, anyone):
         "attempts_left": 5,
     }
     assert "used_at" not in seen
+    assert look(anyone, send(staff))["label"] is None
     claim(anyone, share)
     seen = look(anyone, share)
     assert seen["state"] == "claimed"
@@ -188,7 +189,9 @@ def test_a_range_that_is_malformed_or_multiple_is_ignored(staff, anyone, asked):
 
 @pytest.mark.parametrize("asked", ["bytes=76800-", "bytes=99999999999-", "bytes=-0"])
 def test_a_range_outside_the_file_is_not_satisfiable(held, asked):
-    assert ok(held.get(range=asked), 416)["code"] == "range_not_satisfiable"
+    answer = held.get(range=asked)
+    assert ok(answer, 416)["code"] == "range_not_satisfiable"
+    assert answer.headers["content-range"].startswith("bytes */")
 
 
 def test_head_tells_what_get_would_send_and_sends_nothing(held):

@@ -25,7 +25,8 @@ def test_one_file_comes_as_it_is_under_its_name(staff, anyone):
 
 def test_several_files_come_as_a_zip_that_any_program_opens(staff, anyone):
     transfer, key = open_transfer(staff)
-    names = ["bilan.pdf", "bilan.pdf", "BILAN.PDF", "été 😀.csv", "vide", ".profile", ".profile"]
+    long = "é" * 125 + ".csv"
+    names = ["bilan.pdf", "bilan.pdf", "BILAN.PDF", "été 😀.csv", "vide", ".profile", ".profile", long, long]
     contents = [bytes([number]) * number * 40_000 for number in range(len(names))]
     for name, content in zip(names, contents, strict=True):
         ok(add_file(staff, transfer, key, content, name), 201)
@@ -39,6 +40,8 @@ def test_several_files_come_as_a_zip_that_any_program_opens(staff, anyone):
         stored = archive.namelist()
     assert stored[:4] == ["bilan.pdf", "bilan (2).pdf", "BILAN (3).PDF", "été 😀.csv"]
     assert len({name.casefold() for name in stored}) == len(names), "some file systems ignore case"
+    assert max(len(name.encode()) for name in stored) <= 255, "and none takes a longer name"
+    assert stored[-1] == "é" * 123 + " (2).csv"
 
 
 def test_it_never_completes_by_itself_but_its_last_byte_shortens_the_window(house, staff, anyone):

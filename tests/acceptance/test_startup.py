@@ -129,7 +129,7 @@ def test_a_public_url_in_a_secret_file_is_gone_by(tmp_path):
     (secrets / "CADUCEE_PUBLIC_URL").write_text("https://files.example.org")
     port = free_port()
     environment = Installation(tmp_path / "main", SECRETS_DIR=str(secrets)).environment()
-    command = [PROGRAM, "serve", "--port", str(port), "--workers", "1", "--no-scheduler"]
+    command = [str(PROGRAM), "serve", "--port", str(port), "--workers", "1", "--no-scheduler"]
     serving = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def answered() -> bool:
