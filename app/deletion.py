@@ -156,7 +156,9 @@ async def _drop_abandoned_uploads(resources: Resources, cases: list[_Case]) -> N
             continue
         failures = await resources.blobs.delete([file.blob_id for file in dead])
         gone = [file for file in dead if file.blob_id not in failures]
-        case.waiting = bool(failures)
+        case.waiting = bool(failures) and all(isinstance(failure, BlobBusy) for failure in failures.values())
+        if failures:
+            case.failure = "bytes_left"
         await resources.in_thread(_drop_rows, resources, gone, now)
         case.files = [file for file in case.files if file not in gone]
 
@@ -307,7 +309,7 @@ def _settle(resources: Resources, cases: list[_Case]) -> int:
     with resources.database.writing() as transaction:
         current = _load_again(transaction.connection, cases)
         for case in (case for case in cases if case.failure):
-            _note_failure(transaction, case, now)
+            _note_failure(transaction, case, current[case.transfer.id], now)
         done = [case for case in cases if not case.failure]
         old = [case.transfer.id for case in done if _is_to_forget(case.transfer, now)]
         due = {case.transfer.id: _next_due(case, current[case.transfer.id], now) for case in done}
@@ -318,8 +320,10 @@ def _settle(resources: Resources, cases: list[_Case]) -> int:
     return sum(1 for case in cases if case.failure and not case.waiting)
 
 
-def _note_failure(transaction: Transaction, case: _Case, now: datetime) -> None:
-    """Loud in the service's log each time, in the audit log once; a stream still being cut is no failure yet."""
+def _note_failure(transaction: Transaction, case: _Case, whole: WholeTransfer, now: datetime) -> None:
+    """Loud in the service's log each time, in the audit log once; a stream still being cut is no failure yet. However
+    often it failed, what falls due meanwhile is not waited past (`whole` is it as it is now).
+    """
     transfer = case.transfer
     overdue = now - (transfer.denied_at or now) > timedelta(seconds=10)
     if case.waiting and not overdue:
@@ -331,7 +335,8 @@ def _note_failure(transaction: Transaction, case: _Case, now: datetime) -> None:
         )
     log.error("deletion_failed", transfer=transfer.id, what=case.failure, failures=transfer.failures + 1, alert=True)
     failures = transfer.failures + 1
-    transfer_rows.note_failure(transaction.connection, transfer.id, failures, retry_at(now, failures))
+    again = min([retry_at(now, failures), *(moment for moment in _moments(whole) if moment > now)])
+    transfer_rows.note_failure(transaction.connection, transfer.id, failures, again)
 
 
 def _is_to_forget(transfer: TransferRow, now: datetime) -> bool:
@@ -348,7 +353,14 @@ def _next_due(case: _Case, whole: WholeTransfer, now: datetime) -> datetime:
     ended = any(share.state not in OPEN_SHARES and share.keys_destroyed_at is None for share in whole.shares)
     if whole.transfer.state not in OPEN_STATES or ended or case.waiting:
         return now + RETRY_FIRST
+    return min(_moments(whole))
+
+
+def _moments(whole: WholeTransfer) -> list[datetime]:
+    """When something of an open transfer falls due; of one that has ended, nothing more does."""
+    if whole.transfer.state not in OPEN_STATES:
+        return []
     claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
     windows = [claim.window_until for claim in whole.claims if claim.share_id in claimed]
     leases = [file.lease_until for file in whole.files if file.lease_until]
-    return min([whole.transfer.expires_at, *windows, *leases])
+    return [whole.transfer.expires_at, *windows, *leases]

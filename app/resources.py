@@ -40,6 +40,8 @@ R = TypeVar("R")
 THREADS_SQLITE, THREADS_POSTGRESQL = 2, 8
 """For blocking work. SQLite lets one transaction write at a time: more threads would only fight for the interpreter."""
 
+NEW_BESIDE_USED = "the database is new, but blobs or vault are in use: is this the right database?"
+
 CLAIMS_WAITING = 16
 ISSUES_WAITING = 64
 REPORTS_WAITING = 4
@@ -165,6 +167,9 @@ def open_to_look(settings: Settings) -> Resources:
 
 
 def _open_stores(resources: Resources) -> None:
+    file = resources.database.file
+    if file is not None and not file.exists() and _in_use(resources):  # mistyped: it must not come to be
+        raise InstallationMismatch(NEW_BESIDE_USED)
     require_current(resources.database)
     with resources.database.reading() as connection:
         state = service_rows.find(connection)
@@ -217,7 +222,7 @@ def _take_into_use(resources: Resources) -> service_rows.ServiceState:
     """
     carried = {carried for store in (resources.blobs, resources.vault) if (carried := store.installation())}
     if len(carried) > 1 or _in_use(resources):
-        raise InstallationMismatch("the database is new, but blobs or vault are in use: is this the right database?")
+        raise InstallationMismatch(NEW_BESIDE_USED)
     installation_id = carried.pop() if carried else new_id()
     resources.blobs.adopt(installation_id)
     resources.vault.adopt(installation_id)

@@ -7,7 +7,7 @@ batch and its memory constant. What is done with a batch, and observed, is in `a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.db import counter_rows, service_rows, transfer_rows
 from app.db.transfer_rows import TransferRow
@@ -38,12 +38,13 @@ class SweepReport:
 
 
 async def delete_transfers(resources: Resources, *, assured: bool = True) -> SweepReport:
-    """One sweep over everything due. Raises only what stops it altogether (the database out of reach).
+    """One sweep over everything due as it begins: what falls due meanwhile is the next one's, else a steady stream of
+    expiries would keep it from ever ending. Raises only what stops it altogether (the database out of reach).
 
     `assured` False: whatever it achieves, it does not count as successful.
     """
-    report = SweepReport()
-    while batch := await resources.in_thread(_take_due, resources):
+    report, begun_at = SweepReport(), resources.clock.now()
+    while batch := await resources.in_thread(_take_due, resources, begun_at):
         done = await delete_batch(resources, batch)
         report.ended += done.ended
         report.deleted += done.deleted
@@ -52,14 +53,14 @@ async def delete_transfers(resources: Resources, *, assured: bool = True) -> Swe
     return report
 
 
-def _take_due(resources: Resources) -> list[TransferRow]:
-    now = resources.clock.now()
+def _take_due(resources: Resources, by: datetime) -> list[TransferRow]:
     with resources.database.reading() as connection:
-        if not transfer_rows.anything_due(connection, now):
+        if not transfer_rows.anything_due(connection, by):
             return []
     with resources.database.writing() as transaction:
-        batch = transfer_rows.due(transaction.connection, now, BATCH)
-        transfer_rows.postpone(transaction.connection, [row.id for row in batch], now + TAKEN_FOR)
+        batch = transfer_rows.due(transaction.connection, by, BATCH)
+        until = resources.clock.now() + TAKEN_FOR
+        transfer_rows.postpone(transaction.connection, [row.id for row in batch], until)
     return batch
 
 
@@ -70,7 +71,7 @@ def _record(resources: Resources, report: SweepReport, *, assured: bool) -> None
     """
     now = resources.clock.now()
     with resources.database.writing() as transaction:
-        report.keys_left = transfer_rows.count_keys_left(transaction.connection)
+        report.keys_left = transfer_rows.count_keys_left(transaction.connection, now)
         report.bytes_left = transfer_rows.count_bytes_left(transaction.connection, now - BYTES_COUNT_AFTER)
         if service_rows.get(transaction.connection).clock_problem is None:  # else `keep_time` counts the waiting by it
             service_rows.keep_mark(transaction.connection, now)

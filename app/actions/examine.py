@@ -15,6 +15,8 @@ from app.domain.clock import system_time
 from app.domain.retention import deletion_is_assured
 from app.resources import Resources
 from app.settings import Settings
+from app.storage.errors import StorageError
+from app.storage.vault_marks import read_high_water
 
 CLOCK_SLACK = timedelta(seconds=60)
 
@@ -94,7 +96,16 @@ def _clock(resources: Resources) -> Iterator[Finding]:
     ahead = resources.clock.now() - system_time()
     if ahead > CLOCK_SLACK:
         yield Finding(Level.WRONG, "clock", f"the host's clock is {ahead} behind a time accepted earlier: set it right")
-    else:
-        yield Finding(Level.GOOD, "clock", "not behind any time accepted earlier")
+    with resources.database.reading() as connection:
+        known = service_rows.get(connection).clock_problem
+    problem = known or resources.clock.judge(None).problem
+    if problem:
+        yield Finding(Level.WRONG, "clock", f"not believed: {problem}; caducee clock status, caducee clock accept")
+    if not problem and ahead <= CLOCK_SLACK:
+        yield Finding(Level.GOOD, "clock", "as the boot clock counts, and not behind any time accepted earlier")
+    try:
+        read_high_water(resources.vault)
+    except StorageError as error:
+        yield Finding(Level.WRONG, "high-water mark", str(error))
     if os.geteuid() == 0:
         yield Finding(Level.WEAK, "user", "running as root; give the service a user of its own")

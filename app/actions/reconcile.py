@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from app.storage.blob_store import StoredBlob
 from app.storage.errors import StorageError
 
 BATCH = 500
+SOON = timedelta(minutes=1)
 CEILING = 20
 CEILING_SHARE = 0.01
 
@@ -155,12 +157,14 @@ def _destroy_keys(resources: Resources, names: list[ShredKeyName]) -> int:
 
 
 def _hollow_rows(resources: Resources) -> Iterator[tuple[int, list[TransferRow]]]:
-    """Open transfers, older than the grace time, whose key or bytes are gone: nobody can ever fetch them."""
-    now = resources.clock.now()
+    """Open transfers, older than the grace time, whose key or bytes are gone: nobody can ever fetch them. Not those
+    about to expire: the purge may be quicker than the look.
+    """
     after = ""
     while True:
+        now = resources.clock.now()
         with resources.database.reading() as connection:
-            page = transfer_rows.open_page(connection, after, now, BATCH)
+            page = transfer_rows.open_page(connection, after, now + SOON, BATCH)
             files = file_rows.of_transfers(connection, [row.id for row in page])
         if not page:
             return
@@ -191,4 +195,4 @@ def _deny_rows(resources: Resources, rows: list[TransferRow]) -> int:
         for row in rows:
             keys += endings.deny_transfer(transaction, row, Ending.FAILED, now=now, actor="scheduler")
     resources.destroy_keys(keys)
-    return len(rows)
+    return sum(name.share_id is None for name in keys)

@@ -56,12 +56,10 @@ class Database:
     """One database, SQLite or PostgreSQL."""
 
     def __init__(self, url: str) -> None:
-        """Connect lazily. A SQLite file's folder is made when it is missing."""
+        """Connect lazily; nothing is made before. A SQLite file's folder is made with the file."""
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.file: Path | None = Path(parsed.database) if self.is_sqlite and parsed.database else None
-        if self.file:
-            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Statements' values must not reach an exception's text.
         pool: dict[str, Any] = {"hide_parameters": True, "pool_size": 10, "max_overflow": 20, "pool_use_lifo": True}
         self._writer: Engine | _KeptConnections
@@ -80,10 +78,19 @@ class Database:
         self._turn = threading.Lock()
         writer = create_engine(parsed, hide_parameters=True, pool_size=1, connect_args={"timeout": 0})
         for engine, begin in ((self.engine, begin_reading), (writer, _begin_writing)):
+            event.listen(engine, "do_connect", self._make_folder)
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", begin)
         event.listen(writer, "connect", _widen_cache)
         self._reader, self._writer = _KeptConnections(self.engine), _KeptConnections(writer)
+
+    def _make_folder(self, *_connecting: object) -> None:
+        """Before SQLite opens its file. Answers nothing: SQLAlchemy then connects as it would have."""
+        if self.file and not self.file.parent.is_dir():
+            try:
+                self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise DatabaseUnavailable(f"the database's folder cannot be made: {error.strerror}") from None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

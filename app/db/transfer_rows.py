@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, insert, select, type_coerce, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, case, exists, func, insert, select, type_coerce, update
 
 from app.crypto.token import is_id
-from app.db.tables import UtcTime, transfers
+from app.db.tables import UtcTime, files, shares, transfers
 from app.domain.retention import FORGET_AFTER
+from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, TransferState
 
 
@@ -193,17 +194,23 @@ def note_success(connection: Connection, due: Mapping[str, datetime]) -> None:
         connection.execute(values, [{"looked_at": transfer_id, "next": at} for transfer_id, at in due.items()])
 
 
-def count_keys_left(connection: Connection) -> int:
+def count_keys_left(connection: Connection, now: datetime) -> int:
     """How many transfers have a key that was due and could not be destroyed yet."""
-    keyed = transfers.c.state.in_([*OPEN_STATES, TransferState.DENIED])
+    ended = shares.c.state.not_in(OPEN_SHARES) & shares.c.keys_destroyed_at.is_(None)
+    of_share = exists().where(shares.c.transfer_id == transfers.c.id, ended)
+    due = transfers.c.state.in_(OPEN_STATES) & (of_share | (transfers.c.expires_at <= now))
+    keyed = (transfers.c.state == TransferState.DENIED) | due
     return connection.execute(select(func.count()).where(transfers.c.failures > 0, keyed)).scalar_one()
 
 
-def count_bytes_left(connection: Connection, denied_before: datetime) -> int:
-    """How many transfers, denied before then, have bytes that could not be deleted yet."""
-    late = transfers.c.denied_at < denied_before
-    resisting = transfers.c.state.in_([TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED])
-    return connection.execute(select(func.count()).where(transfers.c.failures > 0, resisting, late)).scalar_one()
+def count_bytes_left(connection: Connection, due_before: datetime) -> int:
+    """How many transfers have bytes that could not be deleted yet and were due before then: those of transfers denied
+    by then, and of uploads that broke off.
+    """
+    denied = transfers.c.state.in_([TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED])
+    dead = exists().where(files.c.transfer_id == transfers.c.id, files.c.lease_until < due_before)
+    resisting = (denied & (transfers.c.denied_at < due_before)) | (transfers.c.state.in_(OPEN_STATES) & dead)
+    return connection.execute(select(func.count()).where(transfers.c.failures > 0, resisting)).scalar_one()
 
 
 def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:

@@ -113,8 +113,11 @@ def write_new(name: str, content: bytes | memoryview, *, within: int) -> None:
 def put_once(name: str, content: bytes, *, within: int) -> bool:
     """Make a file appear whole and durable, exactly once; returns False when another writer was first.
 
-    link(2) is the judge: of any number of processes one makes the name, and nobody ever reads half a file.
+    link(2) is the judge: of any number of processes one makes the name, and nobody ever reads half a file. Where it is
+    there, nothing is written: a full or read-only volume must keep nobody from opening what is on it.
     """
+    if is_there(name, within=within):
+        return False
     temporary = _temporary_name(name)
     write_new(temporary, content, within=within)
     try:

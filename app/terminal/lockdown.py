@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import typer
 
-from app.actions.destroy_all_keys import destroy_all_keys
+from app.actions.end_all_transfers import end_all_transfers
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
 from app.db.errors import DatabaseUnavailable
 from app.resources import InstallationMismatch, connect
 from app.settings import Settings
+from app.storage.errors import StorageError
+from app.storage.vault_folder import VaultFolder
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
 from app.terminal.opened import opened
 
@@ -50,12 +54,12 @@ def destroy_everything() -> None:
     if input().strip() != WORD:
         say("nothing was destroyed")
         raise typer.Exit(REFUSED)
-    resources = connect(Settings())
+    settings = Settings()
+    destroyed = VaultFolder(settings.vault_dir).destroy_everything()  # needs nothing but the vault
     try:
-        destroyed = destroy_all_keys(resources)
-    except (DatabaseUnavailable, InstallationMismatch) as error:
+        with closing(connect(settings)) as resources:
+            end_all_transfers(resources, destroyed=destroyed)
+    except (DatabaseUnavailable, InstallationMismatch, StorageError) as error:
         say(f"all keys are destroyed; database and log know nothing of it: {error}")
         raise typer.Exit(CANNOT) from None
-    finally:
-        resources.close()
     say(f"destroyed {destroyed} keys; the next sweeps delete the bytes")

@@ -36,9 +36,14 @@ def test_destroying_all_keys_needs_neither_service_nor_database(tmp_path: Path) 
         share = send(http)
     away = tmp_path / "db"
     shutil.move(installation.data / "db", away)
-    ran = installation.run("lockdown", "destroy-all-keys", typed="destroy\n", code=2)
+    nowhere = f"sqlite:///{installation.data / 'vault' / 'installation' / 'x.sqlite'}"  # a folder that cannot be made
+    ran = installation.run("lockdown", "destroy-all-keys", typed="destroy\n", code=2, DATABASE_URL=nowhere)
     assert "all keys are destroyed" in ran.err
     assert installation.files("vault") == []
+    for url in ("mysql://u:SEKRET@h/x", f"sqlite:///{installation.data / 'db' / 'caducee.sqlite'}"):
+        ran = installation.run("lockdown", "destroy-all-keys", typed="destroy\n", code=2, DATABASE_URL=url)
+        assert "all keys are destroyed" in ran.err
+        assert "SEKRET" not in ran.err
     shutil.rmtree(installation.data / "db", ignore_errors=True)
     shutil.move(away, installation.data / "db")
     with installation.serving() as server, server.http() as anyone:

@@ -78,6 +78,7 @@ def test_a_fresh_database_beside_used_stores_is_refused(copy):
     shutil.rmtree(copy.data / "db")
     refused(copy, "new", "in use")
     assert copy.key_files(), "nothing was destroyed"
+    assert not (copy.data / "db").exists(), "nothing is left of the mistake"
 
 
 def test_a_database_of_another_install_is_refused(copy, tmp_path):

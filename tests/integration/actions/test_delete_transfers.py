@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from app import deletion as module
+from app.actions import delete_transfers as sweeping
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
@@ -559,3 +560,21 @@ def test_a_share_issued_while_the_sweep_was_under_way_ends_with_its_transfer(res
     assert transfer_row(resources, sent.id).state == TransferState.VERIFIED
     row = share_row(resources, late.id)
     assert (row.state, row.wrapped_key) == (ShareState.EXPIRED, None)
+
+
+def test_a_sweep_ends_though_something_falls_due_all_the_time(resources, caller, time, monkeypatch):
+    """Else it would never be recorded, and the dead-man's switch would stop deposits while deletion keeps up."""
+    sent = [send(resources, caller, lifetime=timedelta(minutes=1, seconds=number)) for number in range(5)]
+    real, swept = module.delete_batch, []
+
+    async def meanwhile(service, batch):
+        swept.append([row.id for row in batch])
+        done = await real(service, batch)
+        time.pass_by(1)
+        return done
+
+    monkeypatch.setattr(sweeping, "delete_batch", meanwhile)
+    time.pass_until(sent[0].transfer.expires_at)
+    assert sweep(resources).deleted == 1
+    assert swept == [[sent[0].id]]
+    assert sweep(resources).deleted == 1

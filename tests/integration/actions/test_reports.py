@@ -12,6 +12,7 @@ from app.actions.examine import Level, examine
 from app.actions.list_transfers import list_transfers, show_transfer
 from app.actions.report_retention import SLACK, report_retention
 from app.crypto.token import new_id
+from app.db import service_rows
 from app.db.engine import Database
 from app.domain.clock import Clock
 from app.domain.errors import TransferNotFound
@@ -177,6 +178,20 @@ def test_an_examination_says_that_the_hosts_clock_is_behind(resources):
     ahead = Clock()
     ahead.observe(mark=ahead.now() + timedelta(hours=1), anchor=None)
     assert findings(replace(resources, clock=ahead))["clock"].level == Level.WRONG
+
+
+def test_an_examination_says_that_the_hosts_clock_is_not_believed(resources):
+    assert findings(resources)["clock"].level == Level.GOOD
+    with resources.database.writing() as transaction:
+        service_rows.keep_clock_problem(transaction.connection, "it is 2 h ahead of the boot clock", 0.0)
+    found = findings(resources)["clock"]
+    assert (found.level, "2 h ahead" in found.said) == (Level.WRONG, True)
+
+
+def test_an_examination_says_that_the_vaults_mark_is_damaged(resources):
+    assert "high-water mark" not in findings(resources)
+    (resources.settings.vault_dir / "high-water").write_text("{")
+    assert findings(resources)["high-water mark"].level == Level.WRONG
 
 
 # Lists

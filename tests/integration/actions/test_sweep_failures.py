@@ -20,6 +20,7 @@ from app.storage.local_disk import LocalDisk
 from tests.integration.actions.stories import (
     blob_path,
     blobs_held,
+    change,
     claim,
     claim_row,
     count_rows,
@@ -443,7 +444,9 @@ def test_what_one_sweep_has_taken_is_left_to_it_for_a_while(resources, caller, s
     assert sweep(resources).deleted == 1
 
 
-def test_abandoned_uploads_whose_bytes_resist_keep_their_rows(resources, caller, time, monkeypatch):
+def test_abandoned_uploads_whose_bytes_resist_keep_their_rows_and_are_loud(
+    resources, caller, time, monkeypatch, alerts
+):
     """Lesson 4: bytes without a row would be an orphan."""
     from tests.integration.actions.stories import a_transfer
     from tests.integration.actions.test_delete_transfers import abandoned
@@ -457,11 +460,26 @@ def test_abandoned_uploads_whose_bytes_resist_keep_their_rows(resources, caller,
     time.pass_by(timedelta(minutes=1))
     with monkeypatch.context() as patch:
         patch.setattr(LocalDisk, "delete", refuse)
-        sweep(resources)
+        report = sweep(resources)
+        assert (report.failed, report.succeeded) == (1, True)
+        assert [event for event, _ in alerts] == ["deletion_failed"]
+        time.pass_by(delete_transfers.BYTES_COUNT_AFTER + timedelta(minutes=1))
+        assert not sweep(resources).succeeded, "after an hour deposits stop"
     assert len(files_of(resources, transfer.id)) == 1
-    time.pass_by(1)
-    sweep(resources)
+    time.pass_by(RETRY)
+    assert sweep(resources).succeeded
     assert (files_of(resources, transfer.id), blobs_held(resources)) == ([], set())
+    assert transfer_row(resources, transfer.id).failures == 0
+
+
+def test_a_retry_waits_for_nothing_that_falls_due_meanwhile(resources, caller, sent, time):
+    """The key of a withdrawn share resists for long; its transfer's own expiry is not put off with it."""
+    obstruct(key_path(resources, ShredKeyName(sent.id, sent.transfer.expires_at, sent.share.id)))
+    withdraw_share(resources, sent.share.id, caller=caller)
+    change(resources, transfers, sent.id, failures=20)
+    time.pass_until(sent.transfer.expires_at - timedelta(seconds=30))
+    sweep(resources)
+    assert transfer_row(resources, sent.id).due_at == sent.transfer.expires_at
 
 
 def test_a_failing_transfer_is_named_until_it_is_done_and_others_are_fetched_meanwhile(resources, caller, sent, time):

@@ -172,11 +172,23 @@ def test_overdue_is_what_should_be_gone_and_is_not(writing):
 @pytest.mark.parametrize("state", TransferState)
 def test_keys_left_are_those_of_transfers_whose_deletion_failed_before_the_keys_were_gone(writing, state):
     """Lesson 2: such a sweep never counts as successful, on the next one either while the retry waits."""
-    a_transfer(writing, state=state)
-    assert transfer_rows.count_keys_left(writing) == 0
-    a_transfer(writing, state=state, failures=1, due_at=NOW + 9 * HOUR)
+    a_transfer(writing, state=state, expires_at=NOW)
+    assert transfer_rows.count_keys_left(writing, NOW) == 0
+    a_transfer(writing, state=state, expires_at=NOW, failures=1, due_at=NOW + 9 * HOUR)
     keyed = state in OPEN_STATES or state == TransferState.DENIED
-    assert transfer_rows.count_keys_left(writing) == int(keyed)
+    assert transfer_rows.count_keys_left(writing, NOW) == int(keyed)
+
+
+@pytest.mark.parametrize("state", OPEN_STATES)
+def test_of_open_transfers_only_the_keys_of_ended_shares_are_left(writing, state):
+    """Bytes of a broken upload that resist are no key."""
+    transfer = a_transfer(writing, state=state, expires_at=NOW + HOUR, failures=1)
+    share = a_share(writing, transfer)
+    assert transfer_rows.count_keys_left(writing, NOW) == 0
+    share_rows.end(writing, [share.id], ShareState.WITHDRAWN, NOW)
+    assert transfer_rows.count_keys_left(writing, NOW) == 1
+    share_rows.mark_keys_destroyed(writing, [share.id], NOW)
+    assert transfer_rows.count_keys_left(writing, NOW) == 0
 
 
 @pytest.mark.parametrize("state", TransferState)

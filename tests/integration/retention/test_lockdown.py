@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from app.actions.check_readiness import check_readiness
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.destroy_all_keys import destroy_all_keys
+from app.actions.end_all_transfers import end_all_transfers
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
 from app.actions.reconcile import reconcile
 from app.actions.withdraw_share import withdraw_share
@@ -139,6 +139,13 @@ def test_locking_and_lifting_twice_is_once(resources, time):
 
 
 # Every key at once
+
+
+def destroy_all_keys(resources):
+    """As the command does it: the vault first, by itself."""
+    destroyed = VaultFolder(resources.settings.vault_dir).destroy_everything()
+    end_all_transfers(resources, destroyed=destroyed)
+    return destroyed
 
 
 def test_without_keys_nothing_can_be_read(resources, caller, sent):

@@ -30,6 +30,7 @@ from tests.integration.actions.stories import (
     deposit,
     fetch,
     files_of,
+    key_path,
     keys_held,
     log_of,
     out_of_reach,
@@ -188,6 +189,15 @@ def test_a_stream_still_holds_the_orphan(resources, time, grace):
         look = looks(resources)["blobs"]
         assert (look.orphans, look.destroyed, look.failed, look.needs_word) == (1, 0, 1, False)
     assert destroyed(resources) == NOTHING | {"blobs": 1}
+
+
+def test_rows_about_to_expire_are_left_to_the_purge_and_the_sweeper(resources, caller, time, grace):
+    """Between the look at a row and the look at its key the purge may have come by."""
+    sent = send(resources, caller, lifetime=grace + HOUR)
+    time.pass_until(sent.transfer.expires_at - MINUTE)
+    key_path(resources, ShredKeyName(sent.id, sent.transfer.expires_at)).unlink()
+    assert [look.orphans for look in reconcile(resources)] == [0, 0, 0]
+    assert transfer_row(resources, sent.id).state == TransferState.LIVE
 
 
 def test_counting_destroys_nothing(resources, time, grace):

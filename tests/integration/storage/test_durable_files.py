@@ -1,5 +1,6 @@
 """Small files that survive a crash: whole or absent, first or refused."""
 
+import errno
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -107,3 +108,15 @@ def test_an_empty_installation_file_is_no_installation(folder, tmp_path):
     (tmp_path / "installation").write_bytes(b"\n")
     assert durable_files.read_installation(within=folder) is None
     assert durable_files.installation_problem(None, within=folder) is not None
+
+
+def test_what_is_there_is_put_without_writing(tmp_path, folder, monkeypatch):
+    """On a full or read-only volume an installation must still open: to lock down, to sweep, to look."""
+    assert put(tmp_path, b"first")
+
+    def full(*_given, **_named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(durable_files, "write_new", full)
+    assert not put(tmp_path, b"second")
+    assert durable_files.read_file("file", within=folder, max_bytes=10) == b"first"

@@ -1,4 +1,4 @@
-"""Destroy every key in the vault: what nobody may ever read again. Needs nothing but the vault."""
+"""After every key in the vault was destroyed: end every transfer, so that the sweeper deletes their bytes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from app.resources import Resources, require_same_installation
 PAGE = 500
 
 
-def destroy_all_keys(resources: Resources) -> int:
-    """Destroy, then end every transfer, if the database can be reached: the sweeper deletes their bytes. Answers how
-    many keys went. Raises VaultUnavailable; once the keys are gone, DatabaseUnavailable, or InstallationMismatch rather
-    than end the transfers of another installation.
+def end_all_transfers(resources: Resources, *, destroyed: int) -> None:
+    """Log that so many keys were destroyed, and end every transfer. Raises DatabaseUnavailable, or InstallationMismatch
+    rather than end the transfers of another installation.
     """
-    destroyed = resources.vault.destroy_everything()
     require_same_installation(resources)
     with resources.database.writing() as transaction:
         state = service_rows.get(transaction.connection)
@@ -29,5 +27,5 @@ def destroy_all_keys(resources: Resources) -> int:
             for row in page:
                 endings.deny_transfer(transaction, row, Ending.DELETED, now=now, actor="operator")
         if not page:
-            return destroyed
+            return
         after = page[-1].id
