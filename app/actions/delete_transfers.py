@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app.db import counter_rows, service_rows, transfer_rows
-from app.db.transfer_rows import TransferRow
 from app.deletion import TAKEN_FOR, delete_batch
 from app.resources import Resources
 
@@ -52,14 +51,14 @@ async def delete_transfers(resources: Resources, *, assured: bool = True) -> Swe
     return report
 
 
-def _take_due(resources: Resources) -> list[TransferRow]:
+def _take_due(resources: Resources) -> list[str]:
     now = resources.clock.now()
     with resources.database.reading() as connection:
         if not transfer_rows.anything_due(connection, now):
             return []
     with resources.database.writing() as transaction:
         batch = transfer_rows.due(transaction.connection, now, BATCH)
-        transfer_rows.postpone(transaction.connection, [row.id for row in batch], now + TAKEN_FOR)
+        transfer_rows.postpone(transaction.connection, batch, now + TAKEN_FOR)
     return batch
 
 
