@@ -207,8 +207,12 @@ def _wrapped() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Why, as far as it can hold no value of a row: for failures to connect and the like, the driver's first line."""
-    said = str(getattr(error, "orig", None) or "").partition("\n")[0]
+    """Why, as far as it can hold no value of a row: for failures to connect and the like, the driver's first line. Not
+    of what Python's driver says by itself, without a code of SQLite's: it quotes a text that is no UTF-8.
+    """
+    cause = getattr(error, "orig", None)
+    quotes = isinstance(cause, sqlite3.Error) and not hasattr(cause, "sqlite_errorcode")
+    said = "" if quotes else str(cause or "").partition("\n")[0]
     return f"{type(error).__name__}: {said}" if isinstance(error, OperationalError) and said else type(error).__name__
 
 

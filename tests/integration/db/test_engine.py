@@ -177,6 +177,20 @@ def test_what_the_database_quotes_of_a_row_is_in_no_exception(filled):
     assert secret not in everything_said(caught.value)
 
 
+@SQLITE_ONLY
+def test_a_text_that_is_damaged_is_in_no_exception(filled):
+    """Lesson 34: Python's driver says "Could not decode to UTF-8 column 'label' with text ...", label and all."""
+    secret = f"{'CAN'}{'ARY'}"
+    with filled.writing() as transaction:
+        row = a_transfer(transaction.connection)
+        damage = text("UPDATE transfers SET label = CAST(:label AS TEXT) WHERE id = :id")
+        transaction.connection.execute(damage, {"label": secret.encode() + b"\xff", "id": row.id})
+    with pytest.raises(DatabaseUnavailable) as caught, filled.reading() as connection:
+        transfer_rows.find(connection, row.id)
+    assert "OperationalError" in str(caught.value)
+    assert secret not in everything_said(caught.value)
+
+
 def test_a_statement_that_cannot_be_bound_does_not_say_its_values(filled):
     """Lesson 34."""
     secret = f"{'CAN'}{'ARY'}"
