@@ -31,7 +31,7 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; refusals and failures are told in one line."""
-    sys.exit(console.run(build()))
+    sys.exit(console.run(build))
 
 
 if __name__ == "__main__":

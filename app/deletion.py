@@ -11,6 +11,7 @@ up the others, and never reads "deleted" before it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -77,31 +78,33 @@ class _Case(WholeTransfer):
         return self.state == TransferState.VERIFIED != self.transfer.state
 
 
-async def delete_batch(resources: Resources, batch: list[TransferRow]) -> Done:
-    """Do what is due for a batch; if that fails as a whole, for each transfer alone: one must not hold up others."""
+async def delete_batch(resources: Resources, batch: list[str]) -> Done:
+    """Do what is due for these transfers; if that fails as a whole, for each alone: one must not hold up others. They
+    are read in here, so that one whose rows are damaged fails alone too.
+    """
     done = Done()
     try:
         await _advance(resources, batch, done)
     except Exception as error:
         if len(batch) > 1:
-            for row in batch:
-                alone = await delete_batch(resources, [row])
+            for transfer_id in batch:
+                alone = await delete_batch(resources, [transfer_id])
                 done.ended += alone.ended
                 done.deleted += alone.deleted
                 done.failed += alone.failed
             return done
-        case = _Case(batch[0], failure=type(error).__name__)
-        log.exception("sweep_failed", transfer=batch[0].id, alert=True)
-        done.failed += await resources.in_thread(_settle, resources, [case])
+        log.exception("sweep_failed", transfer=batch[0], alert=True)
+        await resources.in_thread(_give_up, resources, batch[0], type(error).__name__)
+        done.failed += 1
     return done
 
 
-async def _advance(resources: Resources, batch: list[TransferRow], done: Done) -> None:
+async def _advance(resources: Resources, batch: list[str], done: Done) -> None:
     """The steps, in order."""
     reach("deletion.taken")
     done.ended += await resources.in_thread(_end_what_is_due, resources, batch)
     reach("deletion.ended")
-    cases = await resources.in_thread(_load, resources, [row.id for row in batch])
+    cases = await resources.in_thread(_load, resources, batch)
     await _drop_abandoned_uploads(resources, cases)
     await resources.in_thread(_destroy_keys, resources, cases)
     done.deleted += await _delete_bytes(resources, cases)
@@ -120,14 +123,14 @@ def _load_again(connection: Connection, cases: list[_Case]) -> dict[str, WholeTr
     return {whole.transfer.id: whole for whole in whole_transfers.load(connection, rows)}
 
 
-def _end_what_is_due(resources: Resources, batch: list[TransferRow]) -> int:
+def _end_what_is_due(resources: Resources, batch: list[str]) -> int:
     """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended. What a
-    request ended since the batch was taken is not ended again.
+    request ended meanwhile is not ended again.
     """
     now = resources.clock.now()
-    still_open = [row for row in batch if row.state in OPEN_STATES]
-    expired = [row for row in still_open if now >= row.expires_at]
     with resources.database.reading() as connection:
+        still_open = [row for row in transfer_rows.find_all(connection, batch) if row.state in OPEN_STATES]
+        expired = [row for row in still_open if now >= row.expires_at]
         others = whole_transfers.load(connection, (row for row in still_open if now < row.expires_at))
     lapsed = [pair for whole in others for pair in _lapsed(whole, now)]
     if not expired and not lapsed:
@@ -137,7 +140,7 @@ def _end_what_is_due(resources: Resources, batch: list[TransferRow]) -> int:
         for share, claim in lapsed:
             endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
         # Ends have the sweeper look at once: that is this one, and no other need.
-        transfer_rows.postpone(transaction.connection, [row.id for row in batch], now + TAKEN_FOR)
+        transfer_rows.postpone(transaction.connection, batch, now + TAKEN_FOR)
     return sum(name.share_id is None for name in keys)
 
 
@@ -321,22 +324,40 @@ def _settle(resources: Resources, cases: list[_Case]) -> int:
 
 
 def _note_failure(transaction: Transaction, case: _Case, whole: WholeTransfer, now: datetime) -> None:
-    """Loud in the service's log each time, in the audit log once; a stream still being cut is no failure yet. However
-    often it failed, what falls due meanwhile is not waited past (`whole` is it as it is now).
+    """A stream still being cut is no failure yet. However often it failed, what falls due meanwhile is not waited past
+    (`whole` is it as it is now).
     """
     transfer = case.transfer
     overdue = now - (transfer.denied_at or now) > timedelta(seconds=10)
     if case.waiting and not overdue:
         transfer_rows.set_due(transaction.connection, transfer.id, now + RETRY_FIRST)
-        return
-    if transfer.failures == 0:
+    else:
+        _note_failed(transaction, transfer.id, case.failure, now, meanwhile=_moments(whole))
+
+
+def _give_up(resources: Resources, transfer_id: str, failure: str) -> None:
+    """A try that broke off: of the transfer nothing is known but its id, for its row may be what cannot be read."""
+    with resources.database.writing() as transaction:
+        _note_failed(transaction, transfer_id, failure, resources.clock.now())
+
+
+def _note_failed(
+    transaction: Transaction,
+    transfer_id: str,
+    failure: str | None,
+    now: datetime,
+    *,
+    meanwhile: Sequence[datetime] = (),
+) -> None:
+    """Loud in the service's log each time, in the audit log once; and when to try again."""
+    failures = transfer_rows.count_failure(transaction.connection, transfer_id)
+    again = min([retry_at(now, failures), *(moment for moment in meanwhile if moment > now)])
+    transfer_rows.set_due(transaction.connection, transfer_id, again)
+    if failures == 1:
         transaction.log(
-            Entry(event=Event.DELETION_FAILED, at=now, actor="scheduler", transfer=transfer.id, outcome=case.failure)
+            Entry(event=Event.DELETION_FAILED, at=now, actor="scheduler", transfer=transfer_id, outcome=failure)
         )
-    log.error("deletion_failed", transfer=transfer.id, what=case.failure, failures=transfer.failures + 1, alert=True)
-    failures = transfer.failures + 1
-    again = min([retry_at(now, failures), *(moment for moment in _moments(whole) if moment > now)])
-    transfer_rows.note_failure(transaction.connection, transfer.id, failures, again)
+    log.error("deletion_failed", transfer=transfer_id, what=failure, failures=failures, alert=True)
 
 
 def _is_to_forget(transfer: TransferRow, now: datetime) -> bool:

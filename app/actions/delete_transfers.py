@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.db import counter_rows, service_rows, transfer_rows
-from app.db.transfer_rows import TransferRow
 from app.deletion import TAKEN_FOR, delete_batch
 from app.resources import Resources
 
@@ -53,14 +52,13 @@ async def delete_transfers(resources: Resources, *, assured: bool = True) -> Swe
     return report
 
 
-def _take_due(resources: Resources, by: datetime) -> list[TransferRow]:
+def _take_due(resources: Resources, by: datetime) -> list[str]:
     with resources.database.reading() as connection:
         if not transfer_rows.anything_due(connection, by):
             return []
     with resources.database.writing() as transaction:
         batch = transfer_rows.due(transaction.connection, by, BATCH)
-        until = resources.clock.now() + TAKEN_FOR
-        transfer_rows.postpone(transaction.connection, [row.id for row in batch], until)
+        transfer_rows.postpone(transaction.connection, batch, resources.clock.now() + TAKEN_FOR)
     return batch
 
 

@@ -79,7 +79,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             ages_by_day=transfer_rows.held_by_age(connection, now, resources.settings.max_lifetime.days + 1),
             overdue=overdue,
             worst_lateness_s=int((now - oldest).total_seconds()) if oldest else 0,
-            failing=[row.id for row in transfer_rows.failing(connection, FAILING_SHOWN)],
+            failing=transfer_rows.failing(connection, FAILING_SHOWN),
             vault=vault,
             rolled_back=rolled_back,
             orphans=orphans,

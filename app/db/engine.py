@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
@@ -35,6 +36,8 @@ STATEMENT_SECONDS = 120
 """On PostgreSQL nothing waits for ever: a server that does not answer, a lock, a statement. The longest statements are
 those over a sweep's batch and a page of the log, a second or two each; migrations are exempt.
 """
+
+_FAILURES = (SQLAlchemyError, sqlite3.Error)
 
 
 class Transaction:
@@ -81,6 +84,7 @@ class Database:
             event.listen(engine, "do_connect", self._make_folder)
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", begin)
+            event.listen(engine, "after_cursor_execute", _note_cursor)
         event.listen(writer, "connect", _widen_cache)
         self._reader, self._writer = _KeptConnections(self.engine), _KeptConnections(writer)
 
@@ -145,16 +149,21 @@ class _KeptConnections:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction. A connection on which it failed is not kept."""
+        """A transaction. Its cursors end with it; a connection on which the database failed is closed."""
         try:
             connection = self._idle.pop()
         except IndexError:
             connection = self._engine.connect()
         try:
             with connection.begin():
-                yield connection
-        except BaseException:
-            connection.close()
+                try:
+                    yield connection
+                finally:
+                    _close_cursors(connection)
+        except BaseException as error:
+            if isinstance(error, _FAILURES):
+                connection.invalidate()
+            connection.close()  # back to the pool, where the next transaction finds it
             raise
         self._idle.append(connection)
 
@@ -200,13 +209,17 @@ def _wrapped() -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error) as error:
+    except _FAILURES as error:
         raise DatabaseUnavailable(f"the database failed: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
-    """Why, as far as it can hold no value of a row: for failures to connect and the like, the driver's first line."""
-    said = str(getattr(error, "orig", None) or "").partition("\n")[0]
+    """Why, as far as it can hold no value of a row: for failures to connect and the like, the driver's first line. Not
+    of what Python's driver says by itself, without a code of SQLite's: it quotes a text that is no UTF-8.
+    """
+    cause = getattr(error, "orig", None)
+    quotes = isinstance(cause, sqlite3.Error) and not hasattr(cause, "sqlite_errorcode")
+    said = "" if quotes else str(cause or "").partition("\n")[0]
     return f"{type(error).__name__}: {said}" if isinstance(error, OperationalError) and said else type(error).__name__
 
 
@@ -241,6 +254,20 @@ def _widen_cache(connection: Any, _record: object) -> None:
     connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
 
 
+def _note_cursor(connection: Connection, cursor: Any, *_: object) -> None:
+    """Remember what `_close_cursors` may have to close; whatever was read to its end is gone by itself."""
+    connection.info.setdefault("cursors", WeakSet()).add(cursor)
+
+
+def _close_cursors(connection: Connection) -> None:
+    """End the statements that were not read to their end. SQLite goes on with them after a rollback, and after the
+    connection was closed: it stays on what it saw, can never write again, and no checkpoint cuts the log. Nor does it
+    help that nobody wants them any more: an exception's traceback holds what the failed function had in hand.
+    """
+    for cursor in list(connection.info.get("cursors", ())):
+        cursor.close()
+
+
 def _cut_log(raw: Any) -> bool:
     """Cut SQLite's write-ahead log; False when a reader outlasted all tries."""
     for _ in range(TRUNCATE_TRIES):
@@ -267,8 +294,11 @@ def _in_turn(raw: Any, statement: str) -> None:
         try:
             raw.execute(statement)
         except sqlite3.OperationalError as error:
-            # The lowest byte: also while another process recovers the log (https://sqlite.org/rescode.html).
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= give_up_at:
+            # The lowest byte: also while another process recovers the log (https://sqlite.org/rescode.html). But not
+            # when this connection itself still reads an older state: no waiting ends that.
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            hopeless = error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT
+            if not busy or hopeless or time.monotonic() >= give_up_at:
                 raise
         else:
             return

@@ -11,7 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, case, exists, func, insert, select, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    type_coerce,
+    update,
+)
 
 from app.crypto.token import is_id
 from app.db.tables import UtcTime, files, shares, transfers
@@ -95,10 +108,12 @@ def newest(connection: Connection, limit: int) -> list[TransferRow]:
     return [_transfer(row) for row in connection.execute(query)]
 
 
-def due(connection: Connection, now: datetime, limit: int) -> list[TransferRow]:
-    """Transfers the sweeper must look at, longest due first. Rows that another sweeper works on are passed over."""
-    query = select(*_TRANSFER).where(transfers.c.due_at <= now).order_by(transfers.c.due_at).limit(limit)
-    return [_transfer(row) for row in connection.execute(query.with_for_update(skip_locked=True))]
+def due(connection: Connection, now: datetime, limit: int) -> list[str]:
+    """The transfers the sweeper must look at, longest due first. Those that another sweeper works on are passed over.
+    Their ids only: a row that cannot be read must not hide the others.
+    """
+    query = select(transfers.c.id).where(transfers.c.due_at <= now).order_by(transfers.c.due_at).limit(limit)
+    return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
 
 
 def anything_due(connection: Connection, now: datetime) -> bool:
@@ -179,11 +194,11 @@ def advance(
     return set(connection.execute(taken.returning(transfers.c.id)).scalars())
 
 
-def note_failure(connection: Connection, transfer_id: str, failures: int, retry_at: datetime) -> None:
-    """Note a deletion attempt that failed, and when to try again."""
-    connection.execute(
-        update(transfers).where(transfers.c.id == transfer_id).values(failures=failures, due_at=retry_at)
-    )
+def count_failure(connection: Connection, transfer_id: str) -> int:
+    """A deletion attempt failed. Answers how many did in a row, this one included."""
+    counted = update(transfers).where(transfers.c.id == transfer_id).values(failures=transfers.c.failures + 1)
+    failures: int = connection.execute(counted.returning(transfers.c.failures)).scalar_one()
+    return failures
 
 
 def note_success(connection: Connection, due: Mapping[str, datetime]) -> None:
@@ -195,11 +210,13 @@ def note_success(connection: Connection, due: Mapping[str, datetime]) -> None:
 
 
 def count_keys_left(connection: Connection, now: datetime) -> int:
-    """How many transfers have a key that was due and could not be destroyed yet."""
+    """How many transfers have a key that was due and could not be destroyed yet, or are in a state that tells nothing
+    of it.
+    """
     ended = shares.c.state.not_in(OPEN_SHARES) & shares.c.keys_destroyed_at.is_(None)
     of_share = exists().where(shares.c.transfer_id == transfers.c.id, ended)
     due = transfers.c.state.in_(OPEN_STATES) & (of_share | (transfers.c.expires_at <= now))
-    keyed = (transfers.c.state == TransferState.DENIED) | due
+    keyed = transfers.c.state.not_in([*OPEN_STATES, *ENDING_STATES[1:], TransferState.VERIFIED]) | due
     return connection.execute(select(func.count()).where(transfers.c.failures > 0, keyed)).scalar_one()
 
 
@@ -227,11 +244,12 @@ def count_by_state(connection: Connection) -> dict[str, int]:
 def overdue(connection: Connection, now: datetime) -> tuple[int, datetime | None]:
     """How many transfers should be gone and are not, and since when the worst of them is due.
 
-    Due is: past the expiry, or denied before it. Verified ones are gone.
+    Due is: past the expiry, or denied before it. Verified ones are gone. One in no known state counts from the start:
+    nobody can tell whether it has ended.
     """
-    left = transfers.c.state.in_([*OPEN_STATES, *ENDING_STATES])
-    since = case((transfers.c.denied_at < transfers.c.expires_at, transfers.c.denied_at), else_=transfers.c.expires_at)
-    query = select(func.count(), func.min(since)).where(left, since <= now)
+    ended = case((transfers.c.denied_at < transfers.c.expires_at, transfers.c.denied_at), else_=transfers.c.expires_at)
+    since = case((ended <= now, ended), (transfers.c.state.not_in(TransferState), literal(now, UtcTime)))
+    query = select(func.count(), func.min(since)).where(transfers.c.state != TransferState.VERIFIED, since <= now)
     count, oldest = connection.execute(query).one()
     return count, oldest
 
@@ -267,12 +285,10 @@ def oldest_held(connection: Connection) -> datetime | None:
     return oldest
 
 
-def failing(connection: Connection, limit: int) -> list[TransferRow]:
-    """Deletions that failed at least once and are not done, worst first: of transfers, and of shares whose transfer
-    lives on.
-    """
-    query = select(*_TRANSFER).where(transfers.c.failures > 0, transfers.c.state != TransferState.VERIFIED)
-    return [_transfer(row) for row in connection.execute(query.order_by(transfers.c.failures.desc()).limit(limit))]
+def failing(connection: Connection, limit: int) -> list[str]:
+    """The transfers of which a deletion, their own or a share's, failed at least once and is not done; worst first."""
+    query = select(transfers.c.id).where(transfers.c.failures > 0, transfers.c.state != TransferState.VERIFIED)
+    return list(connection.execute(query.order_by(transfers.c.failures.desc()).limit(limit)).scalars())
 
 
 def unfinished(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:

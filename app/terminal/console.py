@@ -1,6 +1,6 @@
 """How commands talk: tables for people on a terminal, one JSON document for programs; failures in one line.
 
-Exit codes: 0 done, 1 refused or found wanting, 2 could not be done (or the command line was wrong).
+Exit codes: 0 done, 1 refused or found wanting, 2 could not be done (or the command line was wrong, or the program is).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -27,21 +28,22 @@ CANNOT = 2
 _err = Console(stderr=True, highlight=False)
 
 
-def run(tree: Callable[[], Any]) -> int:
-    """Run the tree. Answers the exit code."""
+def run(build: Callable[[], Callable[[], Any]]) -> int:
+    """Build the command tree and run it. Answers the exit code."""
     os.umask(0o077)  # whatever a command makes is its user's alone
     try:
-        tree()
+        build()()
     except Refusal as refusal:
         say(f"refused: {refusal.detail} ({refusal.code})")
         return REFUSED
     except ServiceRefused as refusal:
         say(f"{'refused' if refusal.code else 'cannot'}: {refusal}")
         return REFUSED if refusal.code else CANNOT
-    except Exception as error:
-        if not _is_known(error):
-            raise
-        say(f"cannot: {_told(error)}")
+    except Exception as error:  # noqa: BLE001 - Python's own exit code for it, 1, would say "found wanting"
+        if _is_known(error):
+            say(f"cannot: {_told(error)}")
+        else:
+            traceback.print_exception(error)  # to be reported; no local variables, which could hold a key
         return CANNOT
     return 0
 

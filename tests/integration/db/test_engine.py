@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 import traceback
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -176,6 +177,20 @@ def test_what_the_database_quotes_of_a_row_is_in_no_exception(filled):
     assert secret not in everything_said(caught.value)
 
 
+@SQLITE_ONLY
+def test_a_text_that_is_damaged_is_in_no_exception(filled):
+    """Lesson 34: Python's driver says "Could not decode to UTF-8 column 'label' with text ...", label and all."""
+    secret = f"{'CAN'}{'ARY'}"
+    with filled.writing() as transaction:
+        row = a_transfer(transaction.connection)
+        damage = text("UPDATE transfers SET label = CAST(:label AS TEXT) WHERE id = :id")
+        transaction.connection.execute(damage, {"label": secret.encode() + b"\xff", "id": row.id})
+    with pytest.raises(DatabaseUnavailable) as caught, filled.reading() as connection:
+        transfer_rows.find(connection, row.id)
+    assert "OperationalError" in str(caught.value)
+    assert secret not in everything_said(caught.value)
+
+
 def test_a_statement_that_cannot_be_bound_does_not_say_its_values(filled):
     """Lesson 34."""
     secret = f"{'CAN'}{'ARY'}"
@@ -314,6 +329,62 @@ def test_another_process_that_reads_is_noticed_too(filled):
     other.execute("COMMIT")
     assert filled.forget_deleted() is True
     other.close()
+
+
+# What a transaction leaves on its connection (SQLite)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize("way", ["reading", "writing"])
+@SQLITE_ONLY
+def test_a_result_that_was_not_read_to_its_end_ends_with_its_transaction(filled, monkeypatch, way, fails):
+    """A damaged row stops a read half-way, and its traceback holds the cursor: each sweep after it waited 30 s for a
+    state that its own connection kept, until the scheduler was killed.
+    """
+    monkeypatch.setattr(engine_module, "BUSY_TIMEOUT_SECONDS", 2)
+    with filled.writing() as transaction:
+        rows = [a_transfer(transaction.connection) for _ in range(3)]
+    in_hand = []
+
+    def act():
+        with getattr(filled, way)() as opened:
+            connection = opened if way == "reading" else opened.connection
+            in_hand.append(connection.execute(select(transfers.c.id)))
+            assert in_hand[0].fetchone()
+            if fails:
+                raise KeyError
+
+    with pytest.raises(KeyError) if fails else nullcontext():
+        act()
+    other = Database(filled.engine.url.render_as_string(hide_password=False))  # another process
+    with other.writing() as transaction:
+        transfer_rows.deny(transaction.connection, [rows[0].id], Ending.DELETED, NOW)
+    other.close()
+    with filled.writing() as transaction:
+        a_transfer(transaction.connection)
+    with filled.reading() as connection:
+        assert transfer_rows.count_by_state(connection) == {"denied": 1, "live": 3}
+    assert filled.forget_deleted() is True
+
+
+@SQLITE_ONLY
+def test_a_writer_that_still_reads_an_older_state_fails_at_once_and_is_replaced(filled):
+    """No waiting makes that state newer: while it waited, every other writer of the process would wait with it."""
+    with filled.writing() as transaction:
+        for _ in range(3):
+            a_transfer(transaction.connection)
+        raw = transaction.connection.connection.cursor()
+    raw.execute("SELECT id FROM transfers").fetchone()  # behind the engine's back
+    other = Database(filled.engine.url.render_as_string(hide_password=False))
+    with other.writing() as transaction:
+        a_transfer(transaction.connection)
+    other.close()
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnavailable), filled.writing():
+        pass
+    assert time.monotonic() - began < 5
+    with filled.writing() as transaction:
+        a_transfer(transaction.connection)
 
 
 # The service's row
