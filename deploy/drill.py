@@ -173,11 +173,14 @@ def live_and_end(service: Installation, backup: Path) -> tuple[str, list[Deposit
 
 
 def ask_the_command(service: Installation, backup: Path) -> None:
-    """`caducee audit drill` passes for the backup, and fails for one that took the vault along."""
+    """`caducee audit drill` passes for the backup, and fails for one that took the vault along, packed or not."""
     step("The monthly routine: caducee audit drill")
     audit_drill(service, backup, passes=True)
     careless = backup.with_name("careless-backup")
     shutil.copytree(backup, careless, dirs_exist_ok=True)
+    audit_drill(service, careless, passes=False)
+    shutil.make_archive(str(careless / "vault"), "gztar", careless / "vault")
+    shutil.rmtree(careless / "vault")
     audit_drill(service, careless, passes=False)
 
 

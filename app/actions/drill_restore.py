@@ -1,14 +1,13 @@
 """The restore drill: prove of a real backup, restored into a folder of its own, that nothing ended can be read from it.
 
 Two things would break the promise: a file of the vault in the backup, and a key in today's vault for a transfer or
-share of the backup that has ended since. A backup in which nothing has ended since proves nothing, and does not pass.
-The result goes into the log, and the retention report shows the last one.
+share of the backup that has ended since. What cannot be looked into may hold the first, and counts as if it did. A
+backup in which nothing has ended since proves nothing, and does not pass. The result goes into the log, and the
+retention report shows the last one.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import OPEN_STATES
 from app.resources import InstallationMismatch, Resources
+from app.storage.backup_search import look_through
 
 PAGE = 500
-_VAULT_FILE = re.compile(r"hour\.key|high-water|purge-time|[0-9]{1,12}(\.[A-Za-z0-9_-]{22}){1,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +49,15 @@ class DrillResult:
 
 
 def drill_restore(resources: Resources, restored: Path) -> DrillResult:
-    """Look through a restored data folder (`db/caducee.sqlite` below it, or the file itself). Raises FileNotFoundError,
-    DatabaseUnavailable, VaultUnavailable: what cannot be looked at has not passed; InstallationMismatch for another
-    installation's backup, of which our vault holds no key in any case.
+    """Look through a restored data folder (`db/caducee.sqlite` somewhere below it). Raises NotADirectoryError,
+    FileNotFoundError, DatabaseUnavailable, VaultUnavailable: what cannot be looked at has not passed;
+    InstallationMismatch for another installation's backup, of which our vault holds no key in any case.
     """
-    findings = [f"a file of the vault is in the backup: {path}" for path in _vault_files(restored)]
+    if not restored.is_dir():
+        raise NotADirectoryError(f"{restored} is no folder: name the one that the whole backup was restored into")
+    findings = list(look_through(restored))
     transfers = ended = shares_ended = 0
-    with _restored_database(restored) as database:
+    with _restored_database(restored, findings) as database:
         _require_own(resources, database)
         for page in _pages(database):
             transfers += len(page)
@@ -73,16 +74,12 @@ def drill_restore(resources: Resources, restored: Path) -> DrillResult:
     return result
 
 
-def _vault_files(restored: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(restored):
-        yield from (Path(folder, name) for name in names if _VAULT_FILE.fullmatch(name))
-
-
 @contextmanager
-def _restored_database(restored: Path) -> Iterator[Database]:
-    candidates = [restored] if restored.is_file() else [*restored.rglob("*.sqlite")]
+def _restored_database(restored: Path, findings: list[str]) -> Iterator[Database]:
+    candidates = [*restored.rglob("*.sqlite")]
     if len(candidates) != 1:
-        raise FileNotFoundError(f"{restored} holds {len(candidates)} databases (*.sqlite); one is needed")
+        counted = f"{restored} holds {len(candidates)} databases (*.sqlite); one is needed"
+        raise FileNotFoundError("; ".join([counted, *findings]))  # which may say where the database is
     database = Database(f"sqlite:///{candidates[0].resolve()}")
     try:
         yield database

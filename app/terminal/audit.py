@@ -49,7 +49,7 @@ def checkpoint(*, as_json: AsJson = False) -> None:
 @tree.command("drill")
 def drill(
     *,
-    restored: Annotated[Path, typer.Option(exists=True, help="A backup, restored into a folder of its own.")],
+    restored: Annotated[Path, typer.Option(exists=True, help="A backup, unpacked into a folder of its own.")],
     as_json: AsJson = False,
 ) -> None:
     """Prove that nothing ended can be read from a restored backup. Exit 1 when something could, 2 if nothing ended."""

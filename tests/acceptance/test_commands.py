@@ -60,13 +60,14 @@ def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path)
     share = send(http)
     settings = {"SERVER": server.origin, "TOKEN": token, "CLIENT_KEY": share.client_key}
     if path == ("audit", "drill"):  # passes only when something has ended since the backup
-        with closing(sqlite3.connect(installation.folder / "backup.sqlite")) as backup:
+        (installation.folder / "backup").mkdir()
+        with closing(sqlite3.connect(installation.folder / "backup" / "caducee.sqlite")) as backup:
             sqlite3.connect(installation.database).backup(backup)
         ok(http.delete(f"/api/v1/transfers/{share.transfer_id}"), 204)
         until(
             lambda: not installation.rows("SELECT 1 FROM transfers WHERE state = 'denied'"), what="the end of its keys"
         )
-    known = {"transfer": share.transfer_id, "backup": installation.folder / "backup.sqlite"}
+    known = {"transfer": share.transfer_id, "backup": installation.folder / "backup"}
     arguments = [text.format(**known) for text in ARGUMENTS.get(path, [])]
     ran = installation.run(*path, *arguments, "--json", **settings)
     assert json.loads(ran.out) is not None

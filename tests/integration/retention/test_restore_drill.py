@@ -59,7 +59,8 @@ def test_a_clean_backup_passes_and_it_is_recorded(resources, restored, time):
 
 def test_a_backup_in_which_nothing_has_ended_does_not_pass(resources, going_on, tmp_path):
     """There was nothing to find: whoever files that as a proof fools himself."""
-    result = drill_restore(resources, back_up(resources, tmp_path / "fresh.sqlite"))
+    back_up(resources, tmp_path / "fresh" / "caducee.sqlite")
+    result = drill_restore(resources, tmp_path / "fresh")
     assert (result.transfers, result.ended, result.shares_ended, result.findings) == (1, 0, 0, [])
     assert result.proved_nothing
     assert not result.passed
@@ -71,15 +72,16 @@ def test_what_had_ended_before_the_backup_proves_nothing_either(resources, ended
     """Its keys were gone from the database already: no wrap of it is in the backup."""
     time.pass_by(HOUR)
     sweep(resources)
-    result = drill_restore(resources, back_up(resources, tmp_path / "late.sqlite"))
+    back_up(resources, tmp_path / "late" / "caducee.sqlite")
+    result = drill_restore(resources, tmp_path / "late")
     assert (result.transfers, result.ended) == (2, 0)
     assert result.proved_nothing
 
 
 def test_a_share_that_ended_since_is_enough_to_look_for(resources, going_on, caller, tmp_path):
-    backup = back_up(resources, tmp_path / "fresh.sqlite")
+    back_up(resources, tmp_path / "fresh" / "caducee.sqlite")
     withdraw_share(resources, going_on.share.id, caller=caller)
-    result = drill_restore(resources, backup)
+    result = drill_restore(resources, tmp_path / "fresh")
     assert (result.ended, result.shares_ended) == (0, 1)
     assert result.passed
 
@@ -91,8 +93,35 @@ def test_a_vault_file_is_found_though_nothing_has_ended(resources, going_on, tmp
     assert (len(result.findings), result.proved_nothing, result.passed) == (1, False, False)
 
 
-def test_the_database_file_alone_can_be_drilled(resources, restored):
-    assert drill_restore(resources, restored / "db" / "caducee.sqlite").findings == []
+def test_the_database_file_alone_is_no_backup_to_be_drilled(resources, restored):
+    """There is nothing in it to look for the vault in, though it may lie right beside it."""
+    with pytest.raises(NotADirectoryError, match="name the one that the whole backup was restored into"):
+        drill_restore(resources, restored / "db" / "caducee.sqlite")
+    assert last_drill(resources) is None
+    assert events_of(resources, event="drill.passed") == []
+
+
+def test_an_archive_in_the_backup_fails_and_is_named(resources, restored):
+    archive = shutil.make_archive(str(restored / "vault"), "gztar", resources.settings.vault_dir)
+    result = drill_restore(resources, restored)
+    assert result.findings == [f"could not be looked into (packed, encrypted or of unknown kind): {archive}"]
+    assert not result.passed
+    assert last_drill(resources) is None
+
+
+def test_a_link_to_the_vault_in_the_backup_fails(resources, restored):
+    (restored / "vault").symlink_to(resources.settings.vault_dir)
+    result = drill_restore(resources, restored)
+    assert [finding.rpartition(": ")[2] for finding in result.findings] == [str(restored / "vault")]
+    assert not result.passed
+
+
+def test_a_backup_that_is_still_packed_is_refused_and_named(resources, restored, tmp_path):
+    (tmp_path / "packed").mkdir()
+    archive = shutil.make_archive(str(tmp_path / "packed" / "backup"), "gztar", restored)
+    with pytest.raises(FileNotFoundError, match="holds 0 databases") as refused:
+        drill_restore(resources, tmp_path / "packed")
+    assert archive in str(refused.value)
 
 
 @pytest.mark.parametrize("copied", ["all of it", "one entry", "hour.key", "high-water"])

@@ -1,0 +1,92 @@
+"""A look through a restored backup for the key vault, and for whatever could hide a copy of it.
+
+Only what is known is passed over: databases, blobs in their places, plain text. An archive, a link, a folder that this
+user may not read or a file of unknown kind may each hold a vault, and what cannot be checked is not called clean.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from app.crypto.token import is_id
+from app.storage.blob_folders import INCOMING, folder_of
+from app.storage.durable_files import CACHE_TAG_FILE, INSTALLATION_FILE
+from app.storage.hour_folder import HOUR_KEY_FILE
+from app.storage.key_vault import Mark
+
+PIECE = 1 << 20
+
+# With whatever follows the name: a crash leaves `hour.key.<hex>.new`, which is a second link to the key.
+_MADE_BY_NAME = "|".join(re.escape(name) for name in (HOUR_KEY_FILE, *Mark))
+_VAULT_FILE = re.compile(
+    rf"({_MADE_BY_NAME}).*|{re.escape(CACHE_TAG_FILE)}\..+|[0-9]{{1,12}}(\.[A-Za-z0-9_-]{{22}}){{1,2}}", re.DOTALL
+)
+_DATABASE_FILE = re.compile(r".+\.sqlite(-wal|-shm|-journal)?", re.DOTALL)
+
+# By name as well: an encrypted file may be armoured, and then it is text.
+_PACKED = re.compile(
+    r"\.(7z|age|bz2|cpio|gpg|gz|img|iso|lz4|lzma|pgp|qcow2|rar|tar|tbz2|tgz|txz|tzst|xz|zip|zst)(\.|$)", re.IGNORECASE
+)
+
+
+def look_through(restored: Path) -> Iterator[str]:
+    """Say what is wrong with each thing below a folder that holds a backup: nothing, when no vault can be in it."""
+    unread: list[OSError] = []
+    for folder, folders, names in os.walk(restored, onerror=unread.append):
+        # Blob store and data folder carry an installation file too, but no tag; and a tag alone is what backup
+        # programs that honour it leave of a vault.
+        if {INSTALLATION_FILE, CACHE_TAG_FILE} <= {*names}:
+            yield _told("a file of the vault is in the backup", Path(folder, CACHE_TAG_FILE))
+        for path in (Path(folder, name) for name in [*folders, *names]):
+            problem = _problem(path)
+            if problem is not None:
+                yield _told(problem, path)
+    for error in unread:
+        yield _told(f"could not be looked into ({error.strerror})", Path(error.filename))
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            return None
+        if _VAULT_FILE.fullmatch(path.name):
+            return "a file of the vault is in the backup"
+        if not stat.S_ISREG(mode):
+            return "could not be looked into (a link, or neither file nor folder)"
+        if not _is_known(path):
+            return "could not be looked into (packed, encrypted or of unknown kind)"
+    except OSError as error:
+        return f"could not be looked into ({error.strerror})"
+    return None
+
+
+def _is_known(path: Path) -> bool:
+    """Whether a file is something that holds no other files. A vault's own are 32 random bytes, or wrapped: no text,
+    whatever they are called.
+    """
+    if _DATABASE_FILE.fullmatch(path.name) or _is_blob(path):
+        return True
+    return not _PACKED.search(path.name) and _is_text(path)
+
+
+def _is_blob(path: Path) -> bool:
+    return is_id(path.name) and path.parent.name in {folder_of(path.name), INCOMING}
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return all("\0" not in piece for piece in iter(partial(file.read, PIECE), ""))
+    except UnicodeDecodeError:
+        return False
+
+
+def _told(problem: str, path: Path) -> str:
+    # Names may hold bytes that are no UTF-8, which no terminal and no JSON takes.
+    return f"{problem}: {str(path).encode(errors='backslashreplace').decode()}"
