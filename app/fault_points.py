@@ -1,12 +1,14 @@
 """Places where a test can have the process die, as if by kill -9: between any two steps that must survive it.
 
-`CADUCEE_FAULT=deposit.blob_committed` names one. Without the variable `reach` does nothing; no release sets it.
+`CADUCEE_FAULT=deposit.blob_committed` names one. Without the variable `reach` does nothing; no release sets it. What
+comes before the crash passes the same places, so `CADUCEE_FAULT_ONCE` may name a file: nothing dies until it is there.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 POINTS = (
     "deposit.row_written",
@@ -34,6 +36,6 @@ POINTS = (
 
 def reach(point: str) -> None:
     """Die here, if a test asked for it. The last word on stderr lets the test know that it did."""
-    if os.environ.get("CADUCEE_FAULT") == point:
+    if os.environ.get("CADUCEE_FAULT") == point and Path(os.environ.get("CADUCEE_FAULT_ONCE", "/")).exists():
         os.write(2, f"died at {point}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
