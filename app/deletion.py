@@ -79,19 +79,20 @@ class _Case(WholeTransfer):
 
 
 async def delete_batch(resources: Resources, batch: list[str]) -> Done:
-    """Do what is due for these transfers; if that fails as a whole, for each alone: one must not hold up others. They
-    are read in here, so that one whose rows are damaged fails alone too.
+    """Do what is due for these transfers; if that fails as a whole, for each half by itself, down to one: it must not
+    hold up others. They are read in here, so that one whose rows are damaged fails alone too.
     """
     done = Done()
     try:
         await _advance(resources, batch, done)
     except Exception as error:
         if len(batch) > 1:
-            for transfer_id in batch:
-                alone = await delete_batch(resources, [transfer_id])
-                done.ended += alone.ended
-                done.deleted += alone.deleted
-                done.failed += alone.failed
+            middle = len(batch) // 2
+            for half in (batch[:middle], batch[middle:]):
+                of_half = await delete_batch(resources, half)
+                done.ended += of_half.ended
+                done.deleted += of_half.deleted
+                done.failed += of_half.failed
             return done
         log.exception("sweep_failed", transfer=batch[0], alert=True)
         await resources.in_thread(_give_up, resources, batch[0], type(error).__name__)

@@ -75,13 +75,13 @@ def asked_range(header: str | None, size: int) -> ByteRange:
     if not first:
         length = min(int(last), size)
         if length == 0:
-            raise RangeNotSatisfiable(size)
+            raise RangeNotSatisfiable(size=size)
         return ByteRange(size - length, size, size, partial=True)
     start, stop = int(first), min(int(last) + 1, size) if last else size
     if last and int(last) < start:
         return whole
     if start >= size:
-        raise RangeNotSatisfiable(size)
+        raise RangeNotSatisfiable(size=size)
     return ByteRange(start, stop, size, partial=True)
 
 

@@ -1,7 +1,6 @@
 """What an entry of the log can hold, and that every refusal has a name of its own."""
 
 import re
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,7 +14,7 @@ NOW = datetime(2026, 3, 2, 10, 15, 30, 1, tzinfo=UTC)
 
 def test_an_entry_has_no_field_for_a_name_a_label_a_recipient_or_any_free_text():
     """Lesson 36 (CNIL 2021-122): whoever adds a field to the log comes by here and says why it holds no such thing."""
-    assert [field.name for field in fields(Entry)] == [
+    assert list(Entry._fields) == [
         "event",
         "at",
         "actor",  # system, scheduler, operator, recipient, token:<id>
