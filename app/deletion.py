@@ -337,9 +337,20 @@ def _note_failure(transaction: Transaction, case: _Case, whole: WholeTransfer, n
 
 
 def _give_up(resources: Resources, transfer_id: str, failure: str) -> None:
-    """A try that broke off: of the transfer nothing is known but its id, for its row may be what cannot be read."""
+    """A try that broke off."""
+    now = resources.clock.now()
     with resources.database.writing() as transaction:
-        _note_failed(transaction, transfer_id, failure, resources.clock.now())
+        meanwhile = _moments_if_readable(transaction.connection, transfer_id)
+        _note_failed(transaction, transfer_id, failure, now, meanwhile=meanwhile)
+
+
+def _moments_if_readable(connection: Connection, transfer_id: str) -> list[datetime]:
+    """What broke the try off may be rows that cannot be read: then nothing is known of the transfer but its id."""
+    try:
+        wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, [transfer_id]))
+    except Exception:  # noqa: BLE001 - whatever is wrong with them, the failure is noted
+        return []
+    return [moment for whole in wholes for moment in _moments(whole)]
 
 
 def _note_failed(
@@ -348,7 +359,7 @@ def _note_failed(
     failure: str | None,
     now: datetime,
     *,
-    meanwhile: Sequence[datetime] = (),
+    meanwhile: Sequence[datetime],
 ) -> None:
     """Loud in the service's log each time, in the audit log once; and when to try again."""
     failures = transfer_rows.count_failure(transaction.connection, transfer_id)

@@ -478,6 +478,19 @@ def test_a_retry_waits_for_nothing_that_falls_due_meanwhile(resources, caller, s
     assert transfer_row(resources, sent.id).due_at == sent.transfer.expires_at
 
 
+def test_nor_does_the_retry_of_a_try_that_broke_off(resources, caller, sent, time, monkeypatch):
+    def fail(*_given):
+        raise RuntimeError("a bug")
+
+    withdraw_share(resources, sent.share.id, caller=caller)
+    change(resources, transfers, sent.id, failures=20)
+    time.pass_until(sent.transfer.expires_at - timedelta(seconds=30))
+    with monkeypatch.context() as patch:
+        patch.setattr(deletion, "_destroy_keys", fail)
+        assert sweep(resources).failed == 1
+    assert transfer_row(resources, sent.id).due_at == sent.transfer.expires_at
+
+
 def test_a_failing_transfer_is_named_until_it_is_done_and_others_are_fetched_meanwhile(resources, caller, sent, time):
     other = send(resources, caller)
     obstruct(key_of(resources, sent))
