@@ -79,9 +79,9 @@ class RangeNotSatisfiable(Refusal):
     code = "range_not_satisfiable"
     title = "The range lies outside the file."
 
-    def __init__(self, detail: str | None = None, *, size: int = 0) -> None:
+    def __init__(self, detail: str | None = None, *, size: int = 0, **members: str | int) -> None:
         """`size`: how many bytes the file has."""
-        super().__init__(detail)
+        super().__init__(detail, **members)
         self.size = size
 
 
