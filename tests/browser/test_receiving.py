@@ -12,6 +12,7 @@ from app.client.sealed_transfer import SealedTransfer
 from app.crypto.encoding import encode
 from app.domain.file_meta import FileMeta
 from tests.acceptance.people import Share, add_file, issue, ok, open_transfer, send
+from tests.acceptance.service import until
 from tests.browser.reader import Reader, content, refusing
 
 MIB = 1 << 20
@@ -134,6 +135,66 @@ def test_nothing_is_kept_past_the_expiry(site, reader):
     (record,) = map(json.loads, reader.kept()["records"])
     expires = datetime.fromisoformat(record["claim"]["expiresAt"])
     assert record["until"] <= expires.timestamp() * 1000
+
+
+SKEWED = "const now = Date.now; Date.now = () => now() + {days} * 86_400_000;"
+
+
+def test_a_clock_that_runs_ahead_burns_nothing(site, reader):
+    """What is kept ends by the service's clock: the reader's may be a month ahead."""
+    share = send(site.staff, b"in good time")
+    reader.page.context.add_init_script(SKEWED.format(days=30))
+    reader.open(share)
+    reader.claim(share.password)
+    reader.page.goto("about:blank")
+    reader.open(share, "files")
+    assert reader.fetch() == b"in good time"
+
+
+def test_what_is_kept_goes_at_the_expiry_whatever_the_readers_clock(site, reader):
+    """It goes when the page is next opened, by whatever link: here one without its secret, a month behind."""
+    reader.page.context.add_init_script(SKEWED.format(days=-30))
+    share = send(site.staff, expires_in="4s")
+    reader.open(share)
+    reader.claim(share.password)
+    assert len(reader.kept()["records"]) == 1
+    until(lambda: site.staff.get(f"/api/v1/transfers/{share.transfer_id}").json()["state"] == "verified")
+    reader.page.wait_for_timeout(1_000)  # the service's clock is read from a header in whole seconds
+    reader.page.goto(f"{site.road.origin}/s/{'A' * 22}")
+    reader.sees("incomplete")
+    until(lambda: reader.kept()["records"] == [], seconds=5)
+
+
+def test_the_service_is_asked_before_the_time_is_called_over(site, reader):
+    """A browser's own download moves the window unseen by the page; what the service says counts."""
+    share = send(site.staff, b"long")
+    reader.page.clock.install()
+    reader.open(share)
+    reader.claim(share.password)
+    with reader.page.expect_response("**/blobs/0"):
+        reader.page.clock.fast_forward("02:00:00")
+    assert reader.fetch() == b"long"
+    ok(site.staff.delete(f"/api/v1/shares/{share.id}"), 204)
+    reader.page.clock.fast_forward("02:00:00")
+    reader.sees("withdrawn")
+    assert reader.kept()["records"] == []
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_proxys_bare_refusal_ends_nothing(site, reader, status):
+    """Only the service's own words end a claim: not an error page of whatever stands before it."""
+    share = send(site.staff, b"behind a proxy")
+    reader.open(share)
+    reader.claim(share.password)
+    reader.page.route("**/blobs/0", lambda route: route.fulfill(status=status, body="<h1>Not here</h1>"))
+    reader.page.reload()
+    reader.sees("busy")
+    assert len(reader.kept()["records"]) == 1
+    reader.page.unroute("**/blobs/0")
+    reader.page.click("[data-view=busy] [data-retry]")
+    reader.sees("files")
+    reader.page.route("**/blobs/0", lambda route: route.fulfill(status=status), times=1)
+    assert reader.fetch() == b"behind a proxy"
 
 
 def test_the_secret_leaves_the_address_bar_and_the_history(site, reader):

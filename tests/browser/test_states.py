@@ -136,13 +136,15 @@ def test_what_is_no_link_or_gets_no_answer(site, new_reader, language):
         "locked_down": "stopped",
         "clock_not_trusted": "stopped",
         "database_rolled_back": "stopped",
+        "host_not_allowed": "refused",
     }
     for code, view in refusals.items():
         reader.page.unroute("**/look")
-        reader.page.route("**/look", refusing(code))
+        reader.page.route("**/look", refusing(code, 400 if view == "refused" else 503))
         with reader.page.expect_response("**/look"):  # else the view of the try before could be taken for this one's
             reader.page.click("[data-view]:not([hidden]) [data-retry]")
         checked(reader, language, view)
+    assert "host_not_allowed" in reader.page.inner_text("[data-view=refused]")
     reader.page.unroute("**/look")
     reader.page.click("[data-view]:not([hidden]) [data-retry]")
     checked(reader, language, "ready")
@@ -169,12 +171,43 @@ def test_lockdown_is_told_and_redeems_nothing(site, reader):
     site.installation.run("lockdown", "on")
     try:
         reader.claim(share.password, "stopped")
-        assert "not used" in reader.page.inner_text("[data-view=stopped]")
+        assert "used nothing up" in reader.page.inner_text("[data-view=stopped]")
     finally:
         site.installation.run("lockdown", "off")
     reader.page.click("[data-view=stopped] [data-retry]")
     reader.sees("ready")
     reader.claim(share.password)
+
+
+def test_after_the_claim_lockdown_and_trouble_are_told_as_they_are(site, reader):
+    """A reload has no link in hand: the claim that was kept is asked for, and nothing says that nothing was used."""
+    share = send(site.staff, b"still there")
+    reader.open(share)
+    reader.claim(share.password)
+    site.installation.run("lockdown", "on")
+    try:
+        reader.page.reload()
+        reader.sees("stopped")
+    finally:
+        site.installation.run("lockdown", "off")
+    reader.page.route("**/blobs/0", refusing("busy"))
+    reader.page.reload()
+    assert "used up" not in reader.sees("busy").inner_text()
+    reader.page.unroute("**/blobs/0")
+    reader.page.click("[data-view=busy] [data-retry]")
+    reader.sees("files")
+    assert reader.fetch() == b"still there"
+
+
+def test_after_the_claim_a_link_in_hand_tells_why_it_ended(site, reader):
+    """The claim alone says that it has ended; the link says that somebody withdrew it."""
+    share = send(site.staff)
+    reader.open(share)
+    reader.claim(share.password)
+    ok(site.staff.delete(f"/api/v1/shares/{share.id}"), 204)
+    reader.page.goto("about:blank")
+    reader.open(share, "withdrawn")
+    assert reader.kept()["records"] == []
 
 
 def test_the_last_wrong_password_locks(site, reader):

@@ -18,11 +18,12 @@ import { alone, byId, notice, part, put, show, status } from "./view.js";
  * @property {string} token
  * @property {ServiceWorker | null} worker
  * @property {() => Promise<void>} moved bytes came, or a file was received: the window moved on
- * @property {(view: string) => Promise<void>} end nothing more can be fetched here
+ * @property {(view?: string) => Promise<void>} end nothing more can be fetched here; the view tells why, where it is known
  */
 
 const TOLD_EVERY_MS = 250;
 const ANNOUNCED_EVERY = 0.25;
+const MOVED_EVERY_MS = 30_000;
 
 /** @type {Holder} */
 let holder;
@@ -163,6 +164,7 @@ function progressOf({ file, name, element }) {
   const bar = /** @type {HTMLProgressElement} */ (part(element, "progress"));
   const told = part(element, ".file-told");
   let [done, announced, cutNow] = [0, 0, false];
+  let [counted, moved] = [0, performance.now()];
   const speed = new Speed();
   const followed = document.activeElement === part(element, "button");
   part(element, "button").hidden = true;
@@ -179,9 +181,12 @@ function progressOf({ file, name, element }) {
     const left = perSecond ? { seconds: (file.size - done) / perSecond } : undefined;
     const values = { done: { bytes: done }, size: { bytes: file.size }, speed: { bytes: perSecond }, left };
     put(told, left && done < file.size ? "progress" : "progress_first", values);
+    if (done > counted && performance.now() - moved > MOVED_EVERY_MS) {
+      [counted, moved] = [done, performance.now()];
+      void holder.moved();
+    }
     if (share < announced + ANNOUNCED_EVERY || share >= 1) return;
     announced = share;
-    void holder.moved();
     status("files", "announced", { name, percent: Math.round(share * 100) });
   };
   const timer = setInterval(tell, TOLD_EVERY_MS);
@@ -217,10 +222,11 @@ class Speed {
  * @param {Row} row
  */
 async function leaveToBrowser(row) {
-  const answer = await api.named(holder.claim.id, row.file.number);
-  if (!answer.ok) throw answer.gone ? new Gone() : new Error(answer.code);
+  const { id } = holder.claim;
+  const { ok } = await api.named(id, row.file.number);
+  if (!ok) throw (await api.standing(id, "")).gone ? new Gone() : new Error("no answer");
   const link = document.createElement("a");
-  link.href = api.filePath(holder.claim.id, row.file.number);
+  link.href = api.filePath(id, row.file.number);
   link.download = "";
   link.click();
   await received(row, "download_started");
@@ -287,6 +293,6 @@ async function complete() {
   const answer = await api.complete(holder.claim.id, holder.claim.key ? holder.token : null);
   status("files", null);
   if (answer.ok) return holder.end("done");
-  if (answer.gone) return holder.end("over");
+  if (answer.gone) return holder.end();
   return notice("files", answer.code === "offline" ? "files_offline" : "files_busy");
 }

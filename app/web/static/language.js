@@ -2,6 +2,8 @@
  * The reader's language: sentences from the service's catalogues, dates, sizes and spans in the reader's own form.
  */
 
+import { hear } from "./clock.js";
+
 /**
  * A value that a sentence, or a place in the page, can show.
  * @typedef {string | number | Date | {bytes: number} | {seconds: number} | null | undefined} Value
@@ -29,6 +31,7 @@ export function currentLanguage() {
 export async function speak(wanted) {
   try {
     const response = await fetch(`/s/assets/${wanted}.json`);
+    hear(response);
     if (!response.ok) return false;
     catalogue = await response.json();
     language = document.documentElement.lang = wanted;

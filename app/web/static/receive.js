@@ -7,12 +7,13 @@
 
 import * as api from "./api.js";
 import { metaContext, openedWhole } from "./chunked.js";
+import { serviceNow } from "./clock.js";
 import { fromBase64url, toBase64url } from "./encoding.js";
 import { busy, showFiles } from "./files.js";
 import { currentLanguage, speak } from "./language.js";
 import { safeName } from "./names.js";
 import { readPassword } from "./password.js";
-import { begin, forget, keep, recall } from "./remembered.js";
+import { begin, everything, forget, keep, recall } from "./remembered.js";
 import { saver } from "./saving.js";
 import { alone, byId, fill, notice, retell, show, status, viewOf } from "./view.js";
 import { linkProof, openShare } from "./wrapping.js";
@@ -25,7 +26,7 @@ const SHARE_ID = location.pathname.split("/").at(-1) ?? "";
 const ID_FORM = /^[A-Za-z0-9_-]{22}$/;
 const LINK_FORM = /^(sealed\.)?([A-Za-z0-9_-]{43})$/;
 const CLAIM_WINDOW_MS = Number(document.body.dataset.window) * 1000;
-const WATCH_EVERY_MS = 15_000;
+const WATCH_EVERY_MS = 60_000;
 
 /** @type {Record<string, string>} */
 const VIEW_OF_STATE = {
@@ -37,7 +38,7 @@ const VIEW_OF_STATE = {
   locked: "locked",
   expired: "expired",
 };
-/** @type {Record<string, string>} */
+/** What else the service may refuse with, and no retry would change, is told by its code. @type {Record<string, string>} */
 const VIEW_OF_CODE = {
   share_not_found: "unknown",
   share_expired: "expired",
@@ -56,6 +57,8 @@ let kept = null;
 /** @type {Promise<ServiceWorker | null>} */
 let worker = Promise.resolve(null);
 let expiresAt = "";
+/** What the last link of this tab was looked at with; it opens nothing. */
+let proof = "";
 
 // --- 1. the link
 
@@ -82,13 +85,14 @@ function takeLink() {
 
 /** @param {{secret: Bytes}} shown */
 async function asked({ secret }) {
-  return api.look(SHARE_ID, await linkProof(secret));
+  proof = await linkProof(secret);
+  return api.look(SHARE_ID, proof);
 }
 
 /** @param {Promise<api.Answer>} answering */
 async function look(answering) {
   const answer = await answering;
-  if (!answer.ok) return show(VIEW_OF_CODE[answer.code] ?? "busy");
+  if (!answer.ok) return showRefusal(answer);
   const { state, label, expires_at, sealed, attempts_left, used_at } = answer.data;
   const name = state === "claimed" && kept ? "ready" : (VIEW_OF_STATE[state] ?? "busy");
   const when = state === "expired" ? expires_at : used_at;
@@ -104,6 +108,20 @@ async function look(answering) {
   byId("again").hidden = state !== "claimed";
   worker = saver();
   void warnWithoutWorker(sealed); // the password can be typed, and sent, meanwhile
+}
+
+/** @param {api.Answer} answer */
+function showRefusal(answer) {
+  const unknown = isFinal(answer) ? "refused" : "busy";
+  show(VIEW_OF_CODE[answer.code] ?? unknown, { code: answer.code });
+}
+
+/**
+ * Whether the service itself refuses so, and would again; its troubles, and what comes from elsewhere, may pass.
+ * @param {api.Answer} answer
+ */
+function isFinal({ code, data }) {
+  return code !== "" && data?.status < 500;
 }
 
 /** @param {boolean} sealed */
@@ -131,12 +149,11 @@ async function claim() {
   if (!link) return show("incomplete");
   complain(null);
   status("ready", "opening");
-  const byProof = link.sealed || (await worker) !== null;
   const token = toBase64url(crypto.getRandomValues(new Uint8Array(32)));
-  kept = await begin({ shareId: SHARE_ID, token, byProof, until: Date.parse(expiresAt), claim: null });
+  kept = await begin({ shareId: SHARE_ID, token, byProof: (await worker) !== null, until: Date.parse(expiresAt), claim: null });
   if (kept.claim) return resume(kept.claim);
-  const proof = link.sealed || kept.byProof; // what was begun in another way never sends a sealed link's secret
-  const proven = proof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
+  const byProof = link.sealed || kept.byProof; // what was begun in another way never sends a sealed link's secret
+  const proven = byProof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
   const answer = await api.claim(SHARE_ID, { ...proven, password: read.password, claim_token: kept.token });
   status("ready", null);
   if (answer.ok) return claimed(answer.data, link.secret);
@@ -144,16 +161,20 @@ async function claim() {
 }
 
 /** @param {api.Answer} answer */
-async function refused({ code, data }) {
+async function refused(answer) {
+  const { code, data } = answer;
   if (ENDED.has(code) || data?.attempts_left === 0) {
     await forget(SHARE_ID); // it was not ours that won
     return start();
   }
-  if (code in VIEW_OF_CODE && code !== "offline") return show(VIEW_OF_CODE[code]);
-  if (code !== "wrong_password") return complain(code === "offline" ? "claim_offline" : "claim_busy");
-  fill(viewOf("ready"), { attempts: data.attempts_left });
-  complain("wrong_password", { count: data.attempts_left });
-  passwordField.select();
+  if (code === "wrong_password") {
+    fill(viewOf("ready"), { attempts: data.attempts_left });
+    complain("wrong_password", { count: data.attempts_left });
+    return passwordField.select();
+  }
+  if (code === "offline") return complain("claim_offline");
+  if (code in VIEW_OF_CODE || isFinal(answer)) return showRefusal(answer);
+  return complain("claim_busy");
 }
 
 /**
@@ -204,9 +225,9 @@ async function claimed(answer, linkSecret) {
 async function resume(claim) {
   show("loading");
   worker = saver();
-  const answer = claim.key ? await api.standing(claim.id, kept?.token ?? "") : await api.named(claim.id, 0);
-  if (answer.gone) return end("over");
-  if (!answer.ok) return show(answer.code === "offline" ? "offline" : "busy");
+  const answer = await api.standing(claim.id, kept?.token ?? "");
+  if (answer.gone) return end();
+  if (!answer.ok) return showRefusal(answer);
   return open(claim, null);
 }
 
@@ -220,7 +241,7 @@ async function open(claim, told) {
   const moved = async () => {
     if (!kept) return;
     const token = claim.key ? kept.token : ""; // where a cookie that scripts cannot read is the right, it stays the only one
-    const until = Math.min(Date.now() + CLAIM_WINDOW_MS, Date.parse(claim.expiresAt));
+    const until = Math.min(serviceNow() + CLAIM_WINDOW_MS, Date.parse(claim.expiresAt));
     kept = { ...kept, token, claim, until };
     await keep(kept);
   };
@@ -243,19 +264,33 @@ async function nameOf(claim, file) {
 }
 
 /**
- * Nothing more can be fetched here: forget.
- * @param {string} view
+ * Nothing more can be fetched here: forget, and say why. Where a link was opened in this tab the service tells.
+ * @param {string} [view]
  */
 async function end(view) {
   kept = null;
   await forget(SHARE_ID);
-  show(view);
+  if (view || !proof) return show(view ?? "over");
+  return look(api.look(SHARE_ID, proof));
 }
 
-/** The window closes while the page is open. */
-setInterval(() => {
-  if (kept?.claim && kept.until <= Date.now() && !busy()) void end("over");
-}, WATCH_EVERY_MS);
+/** The window may have closed while the page was open. The service knows: a browser's own download moves it unseen here. */
+async function watch() {
+  if (!kept?.claim || busy() || serviceNow() < kept.until) return;
+  const { gone } = await api.standing(kept.claim.id, kept.token);
+  if (gone && kept && !busy()) await end();
+}
+
+setInterval(() => void watch(), WATCH_EVERY_MS);
+
+/** What was kept for any link goes at its expiry, and before it when its window has closed and the service says so. */
+async function tidy() {
+  for (const { shareId, claim, token, until } of await everything()) {
+    const late = serviceNow() >= until;
+    const expired = claim ? serviceNow() >= Date.parse(claim.expiresAt) : late;
+    if (expired || (claim && late && (await api.standing(claim.id, token)).gone)) await forget(shareId);
+  }
+}
 
 addEventListener("beforeunload", (event) => {
   if (busy()) event.preventDefault();
@@ -284,4 +319,5 @@ for (const button of document.querySelectorAll("[data-retry]")) {
 addEventListener("hashchange", () => void start());
 link = takeLink();
 await speak(currentLanguage());
+void tidy();
 await start();

@@ -1,7 +1,7 @@
 /**
  * What this browser keeps between a claim and its end, so that a closed tab can go on: in IndexedDB, one record for each
  * share, deleted when the files were confirmed, when the service says that the claim is over, and at the latest when this
- * page is next opened after the share's expiry (docs/recipient-page.md).
+ * page is next opened after the share's expiry, by the service's clock (docs/recipient-page.md).
  *
  * Never kept: the link's secret, the password, file names in clear. The transfer key is kept as a CryptoKey that no script
  * can read out.
@@ -15,7 +15,8 @@ const STORE = "claims";
  * @typedef {{id: string, transferId: string, expiresAt: string, files: KeptFile[], key: CryptoKey | null}} KeptClaim
  * `key` is null where the right to fetch is the claim's cookie
  * @typedef {{shareId: string, token: string, byProof: boolean, until: number, claim: KeptClaim | null}} Kept
- * `token` is chosen before the first try, so that a lost answer can be asked for again, in the same way (`byProof`)
+ * `token` is chosen before the first try, so that a lost answer can be asked for again, in the same way (`byProof`);
+ * `until` is when to ask the service whether the claim still stands, without a claim when to forget: on its clock
  */
 
 /**
@@ -23,7 +24,6 @@ const STORE = "claims";
  * @returns {Promise<Kept | null>}
  */
 export async function recall(shareId) {
-  await forgetExpired();
   return (await inStore("readonly", (store) => store.get(shareId))) ?? null;
 }
 
@@ -47,10 +47,12 @@ export async function forget(shareId) {
   await inStore("readwrite", (store) => store.delete(shareId));
 }
 
-async function forgetExpired() {
-  /** @type {Kept[]} */
-  const all = (await inStore("readonly", (store) => store.getAll())) ?? [];
-  for (const kept of all) if (kept.until <= Date.now()) await forget(kept.shareId);
+/**
+ * All that is kept, whatever the link.
+ * @returns {Promise<Kept[]>}
+ */
+export async function everything() {
+  return (await inStore("readonly", (store) => store.getAll())) ?? [];
 }
 
 /**
