@@ -150,6 +150,20 @@ def test_what_is_no_link_or_gets_no_answer(site, new_reader, language):
     checked(reader, language, "ready")
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("fail", [lambda route: route.abort(), lambda route: None], ids=["fails", "hangs"])
+def test_without_its_catalogue_the_page_keeps_its_words_and_the_link(site, new_reader, language, fail):
+    """What came with the page stays to be read, and the next try needs no link."""
+    reader = new_reader(language)
+    reader.page.route(f"**/assets/{language}.json", fail)
+    reader.open(send(site.staff), "busy")
+    view = checked(reader, language, "busy", ("Le service ne peut pas répondre", "The service cannot answer"))
+    assert all(words.strip() for words in view.locator("[data-t]").all_inner_texts())
+    reader.page.unroute(f"**/assets/{language}.json")
+    reader.page.click("[data-view=busy] [data-retry]")
+    checked(reader, language, "ready")
+
+
 def test_a_claim_that_gets_no_answer_can_be_repeated(site, reader):
     """The answer is lost, not the claim: the same token, kept before the first try, gets it again."""
     share = send(site.staff, b"once")

@@ -10,7 +10,7 @@ import { metaContext, openedWhole } from "./chunked.js";
 import { serviceNow } from "./clock.js";
 import { fromBase64url, toBase64url } from "./encoding.js";
 import { busy, showFiles } from "./files.js";
-import { currentLanguage, speak } from "./language.js";
+import { currentLanguage, speak, speaks } from "./language.js";
 import { safeName } from "./names.js";
 import { readPassword } from "./password.js";
 import { begin, everything, forget, keep, recall } from "./remembered.js";
@@ -65,6 +65,8 @@ let proof = "";
 async function start() {
   link = takeLink() ?? link;
   show("loading");
+  if (!speaks() && !(await speak(currentLanguage()))) return show("busy");
+  void tidy();
   const answering = link && ID_FORM.test(SHARE_ID) ? asked(link) : null; // while this browser recalls what it has kept
   kept = await recall(SHARE_ID);
   if (kept?.claim) return resume(kept.claim);
@@ -318,6 +320,4 @@ for (const button of document.querySelectorAll("[data-retry]")) {
 }
 addEventListener("hashchange", () => void start());
 link = takeLink();
-await speak(currentLanguage());
-void tidy();
-await start();
+await alone(start);
