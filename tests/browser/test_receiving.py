@@ -27,7 +27,7 @@ def body() -> bytes:
 @pytest.fixture(autouse=True)
 def free_road(site):
     """Nothing is cut or slowed but where a test says so."""
-    site.road.cut_after, site.road.pause_seconds = None, 0.0
+    site.road.cut_after, site.road.pause_seconds, site.road.held = None, 0.0, b""
 
 
 def test_several_files_arrive_as_they_were_deposited(site, reader, body):
@@ -397,6 +397,15 @@ def test_sealed_files_open_in_memory_where_workers_are_off(site, new_reader, bod
     reader.claim(share.password)
     assert reader.fetch() == body
     reader.received()
+
+
+def test_a_worker_that_does_not_come_is_not_waited_for(site, reader):
+    """A slow script of the service worker held the page for ever, after a sealed link had been used."""
+    share = seal(site, a=b"without a worker")
+    site.road.held = b"GET /s/assets/sw.js"
+    reader.open(share)
+    reader.claim(share.password)
+    assert reader.fetch() == b"without a worker"
 
 
 def test_a_service_that_denies_the_seal_is_not_believed(site, new_reader):

@@ -35,8 +35,8 @@ export async function saver() {
   if (!("serviceWorker" in navigator)) return null;
   try {
     const url = /** @type {string} */ (trusted ? /** @type {unknown} */ (trusted.createScriptURL(WORKER)) : WORKER);
-    const registration = await navigator.serviceWorker.register(url, { scope: SCOPE, updateViaCache: "none" });
-    return await within(ANSWER_WITHIN_MS, activeWorker(registration));
+    const registering = navigator.serviceWorker.register(url, { scope: SCOPE, updateViaCache: "none" });
+    return await within(ANSWER_WITHIN_MS, registering.then(activeWorker)); // its script may be slow, too
   } catch {
     return null;
   }
