@@ -11,8 +11,9 @@ import pytest
 from app.client.sealed_transfer import SealedTransfer
 from app.crypto.encoding import encode
 from app.domain.file_meta import FileMeta
-from tests.acceptance.people import Share, add_file, issue, ok, open_transfer, send
+from tests.acceptance.people import Share, add_file, issue, ok, open_transfer, send, wrong_password
 from tests.acceptance.service import until
+from tests.browser.chromium import ARGUMENTS
 from tests.browser.reader import Reader, content, refusing
 
 MIB = 1 << 20
@@ -301,6 +302,28 @@ def test_where_workers_are_off_the_browser_downloads_by_itself(site, new_reader,
     reader.finish()
 
 
+def test_where_cookies_are_blocked_files_open_in_memory(site, browser, executable, axe, tmp_path, body):
+    """Chromium's own setting: it calls cookies enabled, but keeps none, starts no worker and denies IndexedDB."""
+    settings = tmp_path / "Default" / "Preferences"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"profile": {"default_content_setting_values": {"cookies": 2}}}))
+    share = send(site.staff, body)
+    site.road.seen.clear()
+    with browser.browser_type.launch_persistent_context(
+        tmp_path, executable_path=executable, args=ARGUMENTS, locale="en-GB"
+    ) as context:
+        reader = Reader.in_tab_of(context, axe)
+        reader.open(share)
+        reader.page.locator("#limits", has_text="lets this site keep nothing").wait_for()
+        assert reader.barriers() == []
+        reader.claim(share.password)
+        assert "close this tab" not in reader.page.inner_text("[data-view=files]")
+        assert reader.fetch() == body
+        reader.finish()
+        assert reader.faults == []
+    assert share.secret.encode() not in bytes(site.road.seen)
+
+
 def test_an_altered_file_is_refused_and_never_called_received(site, reader, body):
     """Lesson 33, from the disk to the browser: one bit of the blob."""
     share = send(site.staff, body)
@@ -393,7 +416,12 @@ def test_sealed_files_open_in_memory_where_workers_are_off(site, new_reader, bod
     reader = new_reader("en", service_workers="block")
     share = seal(site, a=body)
     reader.open(share)
-    reader.page.locator("#password-error", has_text="less than 256 MB").wait_for()
+    limits = reader.page.locator("#limits", has_text="less than 256 MB")
+    limits.wait_for()
+    reader.claim(wrong_password(), "ready")
+    reader.page.locator("#password-error", has_text="4 attempts").wait_for()
+    assert limits.is_visible(), "an error of the password takes no other warning away"
+    assert reader.barriers() == []
     reader.claim(share.password)
     assert reader.fetch() == body
     reader.received()

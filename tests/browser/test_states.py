@@ -193,6 +193,18 @@ def test_lockdown_is_told_and_redeems_nothing(site, reader):
     reader.claim(share.password)
 
 
+def test_a_claim_that_gets_no_answer_can_be_repeated_where_nothing_is_kept(site, reader):
+    """The token is kept in memory at least: in the same tab, nothing is lost."""
+    reader.page.context.add_init_script("IDBFactory.prototype.open = () => { throw new Error('denied'); };")
+    share = send(site.staff, b"once")
+    reader.open(share)
+    reader.page.route("**/claim", lambda route: (route.fetch(), route.abort()), times=1)
+    reader.claim(share.password, "ready")
+    reader.page.locator("#password-error", has_text="nothing is lost").wait_for()
+    reader.claim(share.password)
+    assert reader.fetch() == b"once"
+
+
 def test_after_the_claim_lockdown_and_trouble_are_told_as_they_are(site, reader):
     """A reload has no link in hand: the claim that was kept is asked for, and nothing says that nothing was used."""
     share = send(site.staff, b"still there")

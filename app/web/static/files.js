@@ -17,6 +17,7 @@ import { alone, byId, notice, part, put, show, status } from "./view.js";
  * @property {KeptClaim} claim
  * @property {string} token
  * @property {ServiceWorker | null} worker
+ * @property {boolean} keeping whether a tab that was closed can go on
  * @property {() => Promise<void>} moved bytes came, or a file was received: the window moved on
  * @property {(view?: string) => Promise<void>} end nothing more can be fetched here; the view tells why, where it is known
  */
@@ -44,7 +45,7 @@ export function showFiles(held, names) {
   rows = held.claim.files.map((file, index) => rowOf(file, names[index]));
   byId("files").replaceChildren(...rows.map((row) => row.element));
   askToConfirm(false);
-  const window = { seconds: Number(document.body.dataset.window) };
+  const window = held.keeping ? { seconds: Number(document.body.dataset.window) } : undefined;
   show("files", { expires: new Date(held.claim.expiresAt), window, count: rows.length });
   for (const row of rows) settle(row);
 }

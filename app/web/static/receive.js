@@ -13,9 +13,9 @@ import { busy, showFiles } from "./files.js";
 import { currentLanguage, speak, speaks } from "./language.js";
 import { safeName } from "./names.js";
 import { readPassword } from "./password.js";
-import { begin, everything, forget, keep, recall } from "./remembered.js";
+import { begin, everything, forget, keep, keeps, recall } from "./remembered.js";
 import { saver } from "./saving.js";
-import { alone, byId, fill, notice, retell, show, status, viewOf } from "./view.js";
+import { alone, byId, fill, notice, put, retell, show, status, viewOf } from "./view.js";
 import { linkProof, openShare } from "./wrapping.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
@@ -56,6 +56,8 @@ let link = null;
 let kept = null;
 /** @type {Promise<ServiceWorker | null>} */
 let worker = Promise.resolve(null);
+/** Whether what is kept outlives this tab. */
+let keeping = true;
 let expiresAt = "";
 /** What the last link of this tab was looked at with; it opens nothing. */
 let proof = "";
@@ -68,7 +70,8 @@ async function start() {
   if (!speaks() && !(await speak(currentLanguage()))) return show("busy");
   void tidy();
   const answering = link && ID_FORM.test(SHARE_ID) ? asked(link) : null; // while this browser recalls what it has kept
-  kept = await recall(SHARE_ID);
+  keeping = await keeps();
+  kept = keeping ? await recall(SHARE_ID) : kept;
   if (kept?.claim) return resume(kept.claim);
   if (!link) return show("incomplete");
   if (!answering) return show("unknown");
@@ -126,14 +129,18 @@ function isFinal({ code, data }) {
   return code !== "" && data?.status < 500;
 }
 
-/** @param {boolean} sealed */
+/**
+ * Say what will not open here while nothing has been used up, and where it stays to be read.
+ * @param {boolean} sealed
+ */
 async function warnWithoutWorker(sealed) {
-  if ((await worker) === null) warn(sealed ? "no_worker" : navigator.cookieEnabled ? null : "no_cookies");
+  const limited = (await worker) === null;
+  put(byId("limits"), !keeping ? "keeps_nothing" : limited && (sealed || !navigator.cookieEnabled) ? "no_worker" : null);
 }
 
-/** @param {string | null} key */
-function warn(key) {
-  if (key) notice("ready", key);
+/** Whether files are opened here; else the service opens them, and the browser downloads by itself with a cookie. */
+async function opensHere() {
+  return (await worker) !== null || !keeping || !navigator.cookieEnabled;
 }
 
 // --- 3. the claim
@@ -151,8 +158,7 @@ async function claim() {
   if (!link) return show("incomplete");
   complain(null);
   status("ready", "opening");
-  const token = toBase64url(crypto.getRandomValues(new Uint8Array(32)));
-  kept = await begin({ shareId: SHARE_ID, token, byProof: (await worker) !== null, until: Date.parse(expiresAt), claim: null });
+  kept = await begin(kept ?? (await firstTry()));
   if (kept.claim) return resume(kept.claim);
   const byProof = link.sealed || kept.byProof; // what was begun in another way never sends a sealed link's secret
   const proven = byProof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
@@ -162,10 +168,20 @@ async function claim() {
   return refused(answer);
 }
 
+/**
+ * What a first try keeps; a second one uses it again, so that an answer that was lost can be had.
+ * @returns {Promise<Kept>}
+ */
+async function firstTry() {
+  const token = toBase64url(crypto.getRandomValues(new Uint8Array(32)));
+  return { shareId: SHARE_ID, token, byProof: await opensHere(), until: Date.parse(expiresAt), claim: null };
+}
+
 /** @param {api.Answer} answer */
 async function refused(answer) {
   const { code, data } = answer;
   if (ENDED.has(code) || data?.attempts_left === 0) {
+    kept = null;
     await forget(SHARE_ID); // it was not ours that won
     return start();
   }
@@ -248,7 +264,7 @@ async function open(claim, told) {
     await keep(kept);
   };
   await moved();
-  showFiles({ claim, token: kept?.token ?? "", worker: await worker, moved, end }, safe);
+  showFiles({ claim, token: kept?.token ?? "", worker: await worker, keeping, moved, end }, safe);
 }
 
 /**
@@ -295,7 +311,7 @@ async function tidy() {
 }
 
 addEventListener("beforeunload", (event) => {
-  if (busy()) event.preventDefault();
+  if (busy() || (kept?.claim && !keeping)) event.preventDefault();
 });
 
 // --- the language

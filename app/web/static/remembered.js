@@ -47,6 +47,11 @@ export async function forget(shareId) {
   await inStore("readwrite", (store) => store.delete(shareId));
 }
 
+/** Whether this browser lets the page keep anything. Where it does not, it takes no cookie either, whatever it says. */
+export async function keeps() {
+  return (await inStore("readonly", (store) => store.count())) !== undefined;
+}
+
 /**
  * All that is kept, whatever the link.
  * @returns {Promise<Kept[]>}
