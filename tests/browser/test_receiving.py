@@ -302,6 +302,26 @@ def test_where_workers_are_off_the_browser_downloads_by_itself(site, new_reader,
     reader.finish()
 
 
+def test_a_download_that_was_only_started_is_not_called_received(site, new_reader, body):
+    """The page does not see how a browser's own download ends; deleting meanwhile would cut it."""
+    share = send(site.staff, body)
+    reader = new_reader("en", service_workers="block")
+    reader.open(share)
+    reader.claim(share.password)
+    assert reader.fetch() == body
+    reader.received()
+    assert reader.page.inner_text(".file-received") == "Started in the browser"
+    assert "secondary" in reader.page.get_attribute("#finish", "class")
+    reader.page.click("#finish")
+    assert "check that it has ended" in reader.page.inner_text("#confirm")
+    assert reader.barriers() == []
+    reader.page.click("#confirm-no")
+    reader.page.reload()
+    reader.sees("files")
+    reader.page.click("#finish")
+    assert "check that it has ended" in reader.page.inner_text("#confirm")
+
+
 def test_where_cookies_are_blocked_files_open_in_memory(site, browser, executable, axe, tmp_path, body):
     """Chromium's own setting: it calls cookies enabled, but keeps none, starts no worker and denies IndexedDB."""
     settings = tmp_path / "Default" / "Preferences"

@@ -69,21 +69,29 @@ function rowOf(file, name) {
   return row;
 }
 
-/** How a row looks when nothing runs: the first that is not received is the one thing to do next.
+/** How a row looks when nothing runs: the first that was not asked for is the one thing to do next.
  * @param {Row} row
  */
-function settle(row) {
-  const button = part(row.element, "button");
-  put(button, row.file.received ? "download_again" : "download");
-  button.classList.toggle("plain", row.file.received === true);
+function settle({ file, element }) {
+  const [button, mark] = [part(element, "button"), part(element, ".file-received")];
+  put(button, isAskedFor(file) ? "download_again" : "download");
+  button.classList.toggle("plain", isAskedFor(file));
   button.hidden = false;
-  const received = holder.claim.key ? "file_received" : "file_started";
-  put(part(row.element, ".file-received"), row.file.received ? received : null);
-  part(row.element, ".file-received").hidden = !row.file.received;
-  part(row.element, ".file-progress").hidden = true;
-  const next = rows.find(({ file, running }) => !file.received && !running);
+  put(mark, file.received ? "file_received" : file.started ? "file_started" : null);
+  mark.classList.toggle("file-started", !file.received);
+  mark.hidden = !isAskedFor(file);
+  part(element, ".file-progress").hidden = true;
+  const next = rows.find((row) => !isAskedFor(row.file) && !row.running);
   for (const { element } of rows) part(element, "button").classList.toggle("secondary", element !== next?.element);
   byId("finish").classList.toggle("secondary", rows.some(({ file }) => !file.received));
+}
+
+/**
+ * Whether a file has arrived, or is on its way by the browser alone: nobody here sees how that ends.
+ * @param {KeptFile} file
+ */
+function isAskedFor({ received, started }) {
+  return received === true || started === true;
 }
 
 /** @param {Row} row */
@@ -123,7 +131,8 @@ async function decrypt(row, key) {
     progress.end();
     stopped.abort();
   }
-  await received(row, "received");
+  row.file.received = true;
+  await marked(row, "received");
 }
 
 /**
@@ -230,17 +239,17 @@ async function leaveToBrowser(row) {
   link.href = api.filePath(id, row.file.number);
   link.download = "";
   link.click();
-  await received(row, "download_started");
+  row.file.started = true;
+  await marked(row, "download_started");
 }
 
 /**
  * @param {Row} row
- * @param {string} told
+ * @param {string} key
  */
-async function received(row, told) {
-  row.file.received = true;
+async function marked({ name }, key) {
   await holder.moved();
-  status("files", told, { name: row.name });
+  status("files", key, { name });
 }
 
 /**
@@ -276,8 +285,10 @@ byId("confirm").addEventListener("keydown", (event) => {
 
 /** @param {boolean} asked */
 function askToConfirm(asked) {
-  const missing = rows.filter(({ file }) => !file.received).length;
+  const missing = rows.filter(({ file }) => !isAskedFor(file)).length;
+  const started = rows.filter(({ file }) => file.started).length;
   put(byId("missing"), missing ? "confirm_missing" : null, { count: missing });
+  put(byId("started"), started ? "confirm_started" : null, { count: started });
   byId("confirm").hidden = !asked;
   byId("finish").hidden = asked;
   byId("finish").setAttribute("aria-expanded", String(asked));

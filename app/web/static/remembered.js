@@ -11,7 +11,8 @@ const DATABASE = "caducee";
 const STORE = "claims";
 
 /**
- * @typedef {import("./fetching.js").StoredFile & {sealedMeta?: string, received?: boolean}} KeptFile
+ * @typedef {import("./fetching.js").StoredFile & {sealedMeta?: string, received?: boolean, started?: boolean}} KeptFile
+ * `started` is all that is known of a download that was left to the browser
  * @typedef {{id: string, transferId: string, expiresAt: string, files: KeptFile[], key: CryptoKey | null}} KeptClaim
  * `key` is null where the right to fetch is the claim's cookie
  * @typedef {{shareId: string, token: string, byProof: boolean, until: number, claim: KeptClaim | null}} Kept
