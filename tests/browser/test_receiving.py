@@ -7,6 +7,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import APIResponse, Route
 
 from app.client.sealed_transfer import SealedTransfer
 from app.crypto.encoding import encode
@@ -254,6 +255,26 @@ def test_two_tabs_of_one_browser_are_one_reader(site, new_reader):
     one.page.locator(".file .error", has_text="can no longer be downloaded").wait_for()
 
 
+def test_what_one_tab_deletes_another_does_not_put_back(site, new_reader):
+    """Key and token are gone for good, whatever the other tab still believes to hold."""
+    share = send(site.staff, b"once deleted")
+    one = new_reader()
+    two = Reader.in_tab_of(one.page.context)
+    one.open(share)
+    one.claim(share.password)
+    two.open(share, "files")
+    on_the_way: list[tuple[Route, APIResponse]] = []
+    two.page.route("**/blobs/0", lambda route: on_the_way.append((route, route.fetch())))
+    two.page.click("#fetch-0")
+    while not on_the_way:
+        two.page.wait_for_timeout(50)
+    one.finish()
+    route, answer = on_the_way[0]
+    route.fulfill(response=answer)
+    two.received()
+    assert one.kept()["records"] == []
+
+
 HOSTILE = ["<img src=x onerror=alert(1)>.html", "« d’été ».csv", "a" * 240 + ".csv", "CON", "100%.txt", "';--.js"]
 HOSTILE_SEALED = ["../../up", "\u202etxt.exe", "NUL", "", "x" * 255]
 HTML = b"<script>alert(document.domain)</script>"
@@ -382,6 +403,34 @@ def test_what_the_depositor_ends_meanwhile_is_told(site, reader):
     reader.page.reload()
     reader.sees("over")
     assert reader.kept()["records"] == []
+
+
+def test_the_link_opened_again_does_not_drop_a_download(site, reader, body):
+    """In the same tab, as a second click in a mail program does: the row, its progress and the guard stay."""
+    share = send(site.staff, body)
+    reader.open(share)
+    reader.claim(share.password)
+    site.road.pause_seconds = 0.03
+    download = reader.start()
+    reader.page.evaluate("hash => (location.hash = hash)", share.secret)
+    reader.page.wait_for_timeout(500)
+    assert share.secret not in reader.page.url
+    assert reader.page.is_visible(".file-progress")
+    site.road.pause_seconds = 0
+    assert content(download) == body
+    reader.received()
+
+
+def test_a_page_that_is_left_ends_its_download(site, reader, body):
+    """As a failed one, at once: the browser does not wait for ever for bytes of a page that is gone."""
+    share = send(site.staff, body)
+    reader.open(share)
+    reader.claim(share.password)
+    site.road.pause_seconds = 0.03
+    download = reader.start()
+    reader.page.on("dialog", lambda dialog: dialog.accept())
+    reader.page.goto("about:blank")
+    assert download.failure() is not None
 
 
 # --- sealed transfers

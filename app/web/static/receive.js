@@ -334,6 +334,9 @@ async function switchLanguage() {
 for (const button of document.querySelectorAll("[data-retry]")) {
   button.addEventListener("click", () => void alone(start));
 }
-addEventListener("hashchange", () => void start());
+addEventListener("hashchange", () => {
+  link = takeLink() ?? link;
+  if (!busy()) void alone(start); // a download under way is not dropped for a link that was opened again
+});
 link = takeLink();
 await alone(start);

@@ -25,12 +25,15 @@ const STORE = "claims";
  * @returns {Promise<Kept | null>}
  */
 export async function recall(shareId) {
-  return (await inStore("readonly", (store) => store.get(shareId))) ?? null;
+  return (await inStore("readonly", (store) => done(store.get(shareId)))) ?? null;
 }
 
-/** @param {Kept} kept */
+/**
+ * Bring what is kept up to date; what another tab has deleted meanwhile stays deleted, key and all.
+ * @param {Kept} kept
+ */
 export async function keep(kept) {
-  await inStore("readwrite", (store) => store.put(kept));
+  await inStore("readwrite", async (store) => (await done(store.getKey(kept.shareId))) && done(store.put(kept)));
 }
 
 /**
@@ -39,18 +42,18 @@ export async function keep(kept) {
  * @returns {Promise<Kept>}
  */
 export async function begin(begun) {
-  await inStore("readwrite", (store) => store.add(begun));
+  await inStore("readwrite", (store) => done(store.add(begun)));
   return (await recall(begun.shareId)) ?? begun;
 }
 
 /** @param {string} shareId */
 export async function forget(shareId) {
-  await inStore("readwrite", (store) => store.delete(shareId));
+  await inStore("readwrite", (store) => done(store.delete(shareId)));
 }
 
 /** Whether this browser lets the page keep anything. Where it does not, it takes no cookie either, whatever it says. */
 export async function keeps() {
-  return (await inStore("readonly", (store) => store.count())) !== undefined;
+  return (await inStore("readonly", (store) => done(store.count()))) !== undefined;
 }
 
 /**
@@ -58,20 +61,20 @@ export async function keeps() {
  * @returns {Promise<Kept[]>}
  */
 export async function everything() {
-  return (await inStore("readonly", (store) => store.getAll())) ?? [];
+  return (await inStore("readonly", (store) => done(store.getAll()))) ?? [];
 }
 
 /**
  * Do one thing in the store. Where storage is blocked, nothing is kept: then only a closed tab loses the claim.
  * @param {IDBTransactionMode} mode
- * @param {(store: IDBObjectStore) => IDBRequest} act
+ * @param {(store: IDBObjectStore) => Promise<any>} act in one transaction, which waits for nothing but its requests
  * @returns {Promise<any>}
  */
 async function inStore(mode, act) {
   try {
     const database = await done(opening());
     try {
-      return await done(act(database.transaction(STORE, mode).objectStore(STORE)));
+      return await act(database.transaction(STORE, mode).objectStore(STORE));
     } finally {
       database.close();
     }
