@@ -271,7 +271,7 @@ def test_without_javascript_the_page_explains_the_line_to_type(site, new_reader,
     reader = new_reader(language, java_script_enabled=False)
     reader.page.goto(send(site.staff).link)
     shown = reader.page.inner_text("main")
-    assert "curl -OJ -u" in shown
+    assert "curl --fail -OJ -u" in shown, "a refusal must not become a file"
     assert f"{site.road.origin}/api/v1/shares/" in shown
     assert {"fr": "Cette page a besoin de JavaScript", "en": "This page needs JavaScript"}[language] in shown
     assert reader.page.is_hidden("[data-view=loading]")
@@ -348,6 +348,31 @@ def test_nothing_moves_for_those_who_asked_for_that(site, new_reader):
     reader.open(send(site.staff))
     reader.page.hover("#claim button")
     assert reader.page.evaluate("getComputedStyle(document.querySelector('#claim button')).transitionDuration") == "0s"
+
+
+def test_progress_is_seen_in_forced_colours(site, new_reader):
+    """Half done looks different from nothing done where the system chooses the colours."""
+    reader = new_reader("en", forced_colors="active")
+    reader.open(two_files(site))
+    reader.page.evaluate(
+        """() => {
+          const bar = document.getElementById("file").content.querySelector("progress").cloneNode();
+          document.querySelector("main").append(bar);
+        }"""
+    )
+    bar = reader.page.locator("main > progress")
+    empty = bar.screenshot()
+    bar.evaluate("it => (it.value = 0.5)")
+    assert bar.screenshot() != empty
+
+
+def test_head_of_the_page_and_its_assets(site):
+    """As link checkers and proxies ask: the same headers, no body."""
+    for path in ("/s/x", "/s/assets/receive.js", "/s/assets/fr.json"):
+        head, get = site.staff.head(path), site.staff.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == get.headers["content-length"]
+        assert head.headers.get("content-security-policy") == get.headers.get("content-security-policy")
 
 
 def test_headers_of_what_may_run(site):
