@@ -199,11 +199,15 @@ def test_a_proxys_bare_refusal_ends_nothing(site, reader, status):
     assert reader.fetch() == b"behind a proxy"
 
 
-def test_the_secret_leaves_the_address_bar_and_the_history(site, reader):
+def test_the_secret_leaves_the_address_bar_and_the_tabs_session(site, reader):
+    """No page can do more: the browser's own history keeps what was visited (docs/recipient-page.md)."""
     share = send(site.staff)
     reader.open(share)
     assert reader.page.url == share.link.partition("#")[0]
     assert reader.page.evaluate("history.length") <= 2
+    reader.page.goto("about:blank")
+    reader.page.go_back()
+    assert reader.page.url == share.link.partition("#")[0], "there is no entry with the secret to go back to"
 
 
 def test_the_service_is_never_told_the_secret_or_sent_for_plaintext(site, reader):

@@ -2,7 +2,8 @@
  * The recipient's page: read the link, look at the share, claim it with the password, and hand over to the files.
  *
  * The link's secret lives in this script's memory only: it leaves the address bar at once and is never sent, except by
- * browsers without service workers, for transfers that are not sealed (docs/recipient-page.md).
+ * browsers without service workers, for transfers that are not sealed. The browser's own history keeps it all the same
+ * (docs/recipient-page.md).
  */
 
 import * as api from "./api.js";
@@ -78,7 +79,7 @@ async function start() {
   return look(answering);
 }
 
-/** The link's secret, taken out of the address bar and the history. Mail programs add a full stop or a bracket. */
+/** The link's secret, taken out of the address bar and the tab's session. Mail programs add a full stop or a bracket. */
 function takeLink() {
   const fragment = location.hash.slice(1).replace(/[^A-Za-z0-9_-]+$/, "");
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
