@@ -27,6 +27,7 @@ WORKER_HEADERS = {
 }
 
 
+@router.head("/s/assets/{name}")
 @router.get("/s/assets/{name}")
 async def recipient_asset(request: Request, name: str, resources: CurrentResources) -> Response:
     """A script, style, image or catalogue of the page."""
@@ -36,6 +37,7 @@ async def recipient_asset(request: Request, name: str, resources: CurrentResourc
     return _sent(request, asset, WORKER_HEADERS if name == WORKER else {})
 
 
+@router.head("/s/{share_id}")
 @router.get("/s/{share_id}")
 async def recipient_page(request: Request, share_id: str, resources: CurrentResources, lang: str = "") -> Response:  # noqa: ARG001 - the same page for every id
     """The page. Opening it redeems nothing: only its script, with link and password, does."""

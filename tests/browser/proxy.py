@@ -25,6 +25,8 @@ class Road:
         """The next answer that grows longer than this many bytes is cut there."""
         self.pause_seconds = 0.0
         """How long to wait before each piece of an answer, to make a download slow enough to be looked at."""
+        self.held = b""
+        """Requests in which this stands are kept waiting."""
         self.cuts = 0
         self.passed = 0
         """Bytes that went to the browser so far."""
@@ -53,6 +55,8 @@ class Road:
         with suppress(OSError):
             while data := browser.recv(PIECE_BYTES):
                 self.seen += data
+                while self.held and self.held in data:
+                    time.sleep(0.05)
                 service.sendall(data)
             service.shutdown(socket.SHUT_WR)
 

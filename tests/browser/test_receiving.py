@@ -7,11 +7,14 @@ from datetime import datetime
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import APIResponse, Route
 
 from app.client.sealed_transfer import SealedTransfer
 from app.crypto.encoding import encode
 from app.domain.file_meta import FileMeta
-from tests.acceptance.people import Share, add_file, issue, ok, open_transfer, send
+from tests.acceptance.people import Share, add_file, issue, ok, open_transfer, send, wrong_password
+from tests.acceptance.service import until
+from tests.browser.chromium import ARGUMENTS
 from tests.browser.reader import Reader, content, refusing
 
 MIB = 1 << 20
@@ -26,7 +29,7 @@ def body() -> bytes:
 @pytest.fixture(autouse=True)
 def free_road(site):
     """Nothing is cut or slowed but where a test says so."""
-    site.road.cut_after, site.road.pause_seconds = None, 0.0
+    site.road.cut_after, site.road.pause_seconds, site.road.held = None, 0.0, b""
 
 
 def test_several_files_arrive_as_they_were_deposited(site, reader, body):
@@ -136,11 +139,75 @@ def test_nothing_is_kept_past_the_expiry(site, reader):
     assert record["until"] <= expires.timestamp() * 1000
 
 
-def test_the_secret_leaves_the_address_bar_and_the_history(site, reader):
+SKEWED = "const now = Date.now; Date.now = () => now() + {days} * 86_400_000;"
+
+
+def test_a_clock_that_runs_ahead_burns_nothing(site, reader):
+    """What is kept ends by the service's clock: the reader's may be a month ahead."""
+    share = send(site.staff, b"in good time")
+    reader.page.context.add_init_script(SKEWED.format(days=30))
+    reader.open(share)
+    reader.claim(share.password)
+    reader.page.goto("about:blank")
+    reader.open(share, "files")
+    assert reader.fetch() == b"in good time"
+
+
+def test_what_is_kept_goes_at_the_expiry_whatever_the_readers_clock(site, reader):
+    """It goes when the page is next opened, by whatever link: here one without its secret, a month behind."""
+    reader.page.context.add_init_script(SKEWED.format(days=-30))
+    share = send(site.staff, expires_in="4s")
+    reader.open(share)
+    reader.claim(share.password)
+    assert len(reader.kept()["records"]) == 1
+    until(lambda: site.staff.get(f"/api/v1/transfers/{share.transfer_id}").json()["state"] == "verified")
+    reader.page.wait_for_timeout(1_000)  # the service's clock is read from a header in whole seconds
+    reader.page.goto(f"{site.road.origin}/s/{'A' * 22}")
+    reader.sees("incomplete")
+    until(lambda: reader.kept()["records"] == [], seconds=5)
+
+
+def test_the_service_is_asked_before_the_time_is_called_over(site, reader):
+    """A browser's own download moves the window unseen by the page; what the service says counts."""
+    share = send(site.staff, b"long")
+    reader.page.clock.install()
+    reader.open(share)
+    reader.claim(share.password)
+    with reader.page.expect_response("**/blobs/0"):
+        reader.page.clock.fast_forward("02:00:00")
+    assert reader.fetch() == b"long"
+    ok(site.staff.delete(f"/api/v1/shares/{share.id}"), 204)
+    reader.page.clock.fast_forward("02:00:00")
+    reader.sees("withdrawn")
+    assert reader.kept()["records"] == []
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_proxys_bare_refusal_ends_nothing(site, reader, status):
+    """Only the service's own words end a claim: not an error page of whatever stands before it."""
+    share = send(site.staff, b"behind a proxy")
+    reader.open(share)
+    reader.claim(share.password)
+    reader.page.route("**/blobs/0", lambda route: route.fulfill(status=status, body="<h1>Not here</h1>"))
+    reader.page.reload()
+    reader.sees("busy")
+    assert len(reader.kept()["records"]) == 1
+    reader.page.unroute("**/blobs/0")
+    reader.page.click("[data-view=busy] [data-retry]")
+    reader.sees("files")
+    reader.page.route("**/blobs/0", lambda route: route.fulfill(status=status), times=1)
+    assert reader.fetch() == b"behind a proxy"
+
+
+def test_the_secret_leaves_the_address_bar_and_the_tabs_session(site, reader):
+    """No page can do more: the browser's own history keeps what was visited (docs/recipient-page.md)."""
     share = send(site.staff)
     reader.open(share)
     assert reader.page.url == share.link.partition("#")[0]
     assert reader.page.evaluate("history.length") <= 2
+    reader.page.goto("about:blank")
+    reader.page.go_back()
+    assert reader.page.url == share.link.partition("#")[0], "there is no entry with the secret to go back to"
 
 
 def test_the_service_is_never_told_the_secret_or_sent_for_plaintext(site, reader):
@@ -192,6 +259,26 @@ def test_two_tabs_of_one_browser_are_one_reader(site, new_reader):
     one.page.locator(".file .error", has_text="can no longer be downloaded").wait_for()
 
 
+def test_what_one_tab_deletes_another_does_not_put_back(site, new_reader):
+    """Key and token are gone for good, whatever the other tab still believes to hold."""
+    share = send(site.staff, b"once deleted")
+    one = new_reader()
+    two = Reader.in_tab_of(one.page.context)
+    one.open(share)
+    one.claim(share.password)
+    two.open(share, "files")
+    on_the_way: list[tuple[Route, APIResponse]] = []
+    two.page.route("**/blobs/0", lambda route: on_the_way.append((route, route.fetch())))
+    two.page.click("#fetch-0")
+    while not on_the_way:
+        two.page.wait_for_timeout(50)
+    one.finish()
+    route, answer = on_the_way[0]
+    route.fulfill(response=answer)
+    two.received()
+    assert one.kept()["records"] == []
+
+
 HOSTILE = ["<img src=x onerror=alert(1)>.html", "« d’été ».csv", "a" * 240 + ".csv", "CON", "100%.txt", "';--.js"]
 HOSTILE_SEALED = ["../../up", "\u202etxt.exe", "NUL", "", "x" * 255]
 HTML = b"<script>alert(document.domain)</script>"
@@ -240,6 +327,48 @@ def test_where_workers_are_off_the_browser_downloads_by_itself(site, new_reader,
     reader.finish()
 
 
+def test_a_download_that_was_only_started_is_not_called_received(site, new_reader, body):
+    """The page does not see how a browser's own download ends; deleting meanwhile would cut it."""
+    share = send(site.staff, body)
+    reader = new_reader("en", service_workers="block")
+    reader.open(share)
+    reader.claim(share.password)
+    assert reader.fetch() == body
+    reader.received()
+    assert reader.page.inner_text(".file-received") == "Started in the browser"
+    assert "secondary" in reader.page.get_attribute("#finish", "class")
+    reader.page.click("#finish")
+    assert "check that it has ended" in reader.page.inner_text("#confirm")
+    assert reader.barriers() == []
+    reader.page.click("#confirm-no")
+    reader.page.reload()
+    reader.sees("files")
+    reader.page.click("#finish")
+    assert "check that it has ended" in reader.page.inner_text("#confirm")
+
+
+def test_where_cookies_are_blocked_files_open_in_memory(site, browser, executable, axe, tmp_path, body):
+    """Chromium's own setting: it calls cookies enabled, but keeps none, starts no worker and denies IndexedDB."""
+    settings = tmp_path / "Default" / "Preferences"
+    settings.parent.mkdir()
+    settings.write_text(json.dumps({"profile": {"default_content_setting_values": {"cookies": 2}}}))
+    share = send(site.staff, body)
+    site.road.seen.clear()
+    with browser.browser_type.launch_persistent_context(
+        tmp_path, executable_path=executable, args=ARGUMENTS, locale="en-GB"
+    ) as context:
+        reader = Reader.in_tab_of(context, axe)
+        reader.open(share)
+        reader.page.locator("#limits", has_text="lets this site keep nothing").wait_for()
+        assert reader.barriers() == []
+        reader.claim(share.password)
+        assert "close this tab" not in reader.page.inner_text("[data-view=files]")
+        assert reader.fetch() == body
+        reader.finish()
+        assert reader.faults == []
+    assert share.secret.encode() not in bytes(site.road.seen)
+
+
 def test_an_altered_file_is_refused_and_never_called_received(site, reader, body):
     """Lesson 33, from the disk to the browser: one bit of the blob."""
     share = send(site.staff, body)
@@ -278,6 +407,34 @@ def test_what_the_depositor_ends_meanwhile_is_told(site, reader):
     reader.page.reload()
     reader.sees("over")
     assert reader.kept()["records"] == []
+
+
+def test_the_link_opened_again_does_not_drop_a_download(site, reader, body):
+    """In the same tab, as a second click in a mail program does: the row, its progress and the guard stay."""
+    share = send(site.staff, body)
+    reader.open(share)
+    reader.claim(share.password)
+    site.road.pause_seconds = 0.03
+    download = reader.start()
+    reader.page.evaluate("hash => (location.hash = hash)", share.secret)
+    reader.page.wait_for_timeout(500)
+    assert share.secret not in reader.page.url
+    assert reader.page.is_visible(".file-progress")
+    site.road.pause_seconds = 0
+    assert content(download) == body
+    reader.received()
+
+
+def test_a_page_that_is_left_ends_its_download(site, reader, body):
+    """As a failed one, at once: the browser does not wait for ever for bytes of a page that is gone."""
+    share = send(site.staff, body)
+    reader.open(share)
+    reader.claim(share.password)
+    site.road.pause_seconds = 0.03
+    download = reader.start()
+    reader.page.on("dialog", lambda dialog: dialog.accept())
+    reader.page.goto("about:blank")
+    assert download.failure() is not None
 
 
 # --- sealed transfers
@@ -332,10 +489,24 @@ def test_sealed_files_open_in_memory_where_workers_are_off(site, new_reader, bod
     reader = new_reader("en", service_workers="block")
     share = seal(site, a=body)
     reader.open(share)
-    reader.page.locator("#password-error", has_text="less than 256 MB").wait_for()
+    limits = reader.page.locator("#limits", has_text="less than 256 MB")
+    limits.wait_for()
+    reader.claim(wrong_password(), "ready")
+    reader.page.locator("#password-error", has_text="4 attempts").wait_for()
+    assert limits.is_visible(), "an error of the password takes no other warning away"
+    assert reader.barriers() == []
     reader.claim(share.password)
     assert reader.fetch() == body
     reader.received()
+
+
+def test_a_worker_that_does_not_come_is_not_waited_for(site, reader):
+    """A slow script of the service worker held the page for ever, after a sealed link had been used."""
+    share = seal(site, a=b"without a worker")
+    site.road.held = b"GET /s/assets/sw.js"
+    reader.open(share)
+    reader.claim(share.password)
+    assert reader.fetch() == b"without a worker"
 
 
 def test_a_service_that_denies_the_seal_is_not_believed(site, new_reader):

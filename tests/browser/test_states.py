@@ -136,15 +136,31 @@ def test_what_is_no_link_or_gets_no_answer(site, new_reader, language):
         "locked_down": "stopped",
         "clock_not_trusted": "stopped",
         "database_rolled_back": "stopped",
+        "host_not_allowed": "refused",
     }
     for code, view in refusals.items():
         reader.page.unroute("**/look")
-        reader.page.route("**/look", refusing(code))
+        reader.page.route("**/look", refusing(code, 400 if view == "refused" else 503))
         with reader.page.expect_response("**/look"):  # else the view of the try before could be taken for this one's
             reader.page.click("[data-view]:not([hidden]) [data-retry]")
         checked(reader, language, view)
+    assert "host_not_allowed" in reader.page.inner_text("[data-view=refused]")
     reader.page.unroute("**/look")
     reader.page.click("[data-view]:not([hidden]) [data-retry]")
+    checked(reader, language, "ready")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("fail", [lambda route: route.abort(), lambda route: None], ids=["fails", "hangs"])
+def test_without_its_catalogue_the_page_keeps_its_words_and_the_link(site, new_reader, language, fail):
+    """What came with the page stays to be read, and the next try needs no link."""
+    reader = new_reader(language)
+    reader.page.route(f"**/assets/{language}.json", fail)
+    reader.open(send(site.staff), "busy")
+    view = checked(reader, language, "busy", ("Le service ne peut pas répondre", "The service cannot answer"))
+    assert all(words.strip() for words in view.locator("[data-t]").all_inner_texts())
+    reader.page.unroute(f"**/assets/{language}.json")
+    reader.page.click("[data-view=busy] [data-retry]")
     checked(reader, language, "ready")
 
 
@@ -169,12 +185,55 @@ def test_lockdown_is_told_and_redeems_nothing(site, reader):
     site.installation.run("lockdown", "on")
     try:
         reader.claim(share.password, "stopped")
-        assert "not used" in reader.page.inner_text("[data-view=stopped]")
+        assert "used nothing up" in reader.page.inner_text("[data-view=stopped]")
     finally:
         site.installation.run("lockdown", "off")
     reader.page.click("[data-view=stopped] [data-retry]")
     reader.sees("ready")
     reader.claim(share.password)
+
+
+def test_a_claim_that_gets_no_answer_can_be_repeated_where_nothing_is_kept(site, reader):
+    """The token is kept in memory at least: in the same tab, nothing is lost."""
+    reader.page.context.add_init_script("IDBFactory.prototype.open = () => { throw new Error('denied'); };")
+    share = send(site.staff, b"once")
+    reader.open(share)
+    reader.page.route("**/claim", lambda route: (route.fetch(), route.abort()), times=1)
+    reader.claim(share.password, "ready")
+    reader.page.locator("#password-error", has_text="nothing is lost").wait_for()
+    reader.claim(share.password)
+    assert reader.fetch() == b"once"
+
+
+def test_after_the_claim_lockdown_and_trouble_are_told_as_they_are(site, reader):
+    """A reload has no link in hand: the claim that was kept is asked for, and nothing says that nothing was used."""
+    share = send(site.staff, b"still there")
+    reader.open(share)
+    reader.claim(share.password)
+    site.installation.run("lockdown", "on")
+    try:
+        reader.page.reload()
+        reader.sees("stopped")
+    finally:
+        site.installation.run("lockdown", "off")
+    reader.page.route("**/blobs/0", refusing("busy"))
+    reader.page.reload()
+    assert "used up" not in reader.sees("busy").inner_text()
+    reader.page.unroute("**/blobs/0")
+    reader.page.click("[data-view=busy] [data-retry]")
+    reader.sees("files")
+    assert reader.fetch() == b"still there"
+
+
+def test_after_the_claim_a_link_in_hand_tells_why_it_ended(site, reader):
+    """The claim alone says that it has ended; the link says that somebody withdrew it."""
+    share = send(site.staff)
+    reader.open(share)
+    reader.claim(share.password)
+    ok(site.staff.delete(f"/api/v1/shares/{share.id}"), 204)
+    reader.page.goto("about:blank")
+    reader.open(share, "withdrawn")
+    assert reader.kept()["records"] == []
 
 
 def test_the_last_wrong_password_locks(site, reader):
@@ -212,7 +271,7 @@ def test_without_javascript_the_page_explains_the_line_to_type(site, new_reader,
     reader = new_reader(language, java_script_enabled=False)
     reader.page.goto(send(site.staff).link)
     shown = reader.page.inner_text("main")
-    assert "curl -OJ -u" in shown
+    assert "curl --fail -OJ -u" in shown, "a refusal must not become a file"
     assert f"{site.road.origin}/api/v1/shares/" in shown
     assert {"fr": "Cette page a besoin de JavaScript", "en": "This page needs JavaScript"}[language] in shown
     assert reader.page.is_hidden("[data-view=loading]")
@@ -289,6 +348,31 @@ def test_nothing_moves_for_those_who_asked_for_that(site, new_reader):
     reader.open(send(site.staff))
     reader.page.hover("#claim button")
     assert reader.page.evaluate("getComputedStyle(document.querySelector('#claim button')).transitionDuration") == "0s"
+
+
+def test_progress_is_seen_in_forced_colours(site, new_reader):
+    """Half done looks different from nothing done where the system chooses the colours."""
+    reader = new_reader("en", forced_colors="active")
+    reader.open(two_files(site))
+    reader.page.evaluate(
+        """() => {
+          const bar = document.getElementById("file").content.querySelector("progress").cloneNode();
+          document.querySelector("main").append(bar);
+        }"""
+    )
+    bar = reader.page.locator("main > progress")
+    empty = bar.screenshot()
+    bar.evaluate("it => (it.value = 0.5)")
+    assert bar.screenshot() != empty
+
+
+def test_head_of_the_page_and_its_assets(site):
+    """As link checkers and proxies ask: the same headers, no body."""
+    for path in ("/s/x", "/s/assets/receive.js", "/s/assets/fr.json"):
+        head, get = site.staff.head(path), site.staff.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == get.headers["content-length"]
+        assert head.headers.get("content-security-policy") == get.headers.get("content-security-policy")
 
 
 def test_headers_of_what_may_run(site):

@@ -2,10 +2,17 @@
  * What the page says to the service, and how it reads the answers (docs/http-api.md).
  */
 
+import { hear } from "./clock.js";
+
 const ANSWER_WITHIN_MS = 60_000;
+/** Further than any file is long. */
+const PAST_THE_END = "bytes=999999999999999999-";
+/** The service's own words for a claim that is no more. A bare 404 or 410 may be a proxy's: it says nothing. */
+const OVER = new Set(["claim_ended", "claim_not_found"]);
 
 /**
- * An answer. `code` is the problem's, or `offline` when there was none; `gone` says that asking again is of no use.
+ * An answer. `code` is the problem's, empty when the answer was not the service's own, or `offline` when there was none;
+ * `gone` says that the claim has ended.
  * @typedef {{ok: boolean, gone: boolean, code: string, data: any}} Answer
  */
 
@@ -35,16 +42,19 @@ export function complete(claimId, token) {
 }
 
 /**
- * Whether the claim still stands; takes nothing.
+ * Whether the claim still stands. Asks for what lies past the end of a file: takes nothing, and has, unlike HEAD, an
+ * answer that only the service gives.
  * @param {string} claimId
- * @param {string} token
+ * @param {string} token empty: the claim's cookie
+ * @returns {Promise<Answer>}
  */
-export function standing(claimId, token) {
-  return asked(`/api/v1/claims/${claimId}/blobs/0`, { method: "HEAD", token });
+export async function standing(claimId, token) {
+  const answer = await asked(`/api/v1/claims/${claimId}/blobs/0`, { method: "GET", token, range: PAST_THE_END });
+  return { ...answer, ok: answer.code === "range_not_satisfiable" };
 }
 
 /**
- * The same for a claim whose right is a cookie, with the file's name; names are kept nowhere in the browser.
+ * The name of a file whose right is a cookie; names are kept nowhere in the browser.
  * @param {string} claimId
  * @param {number} number
  * @returns {Promise<Answer & {name?: string}>}
@@ -83,23 +93,36 @@ export function ciphertext(claim, number, { from, etag, signal }) {
 
 /**
  * @param {string} path
- * @param {{method: string, json?: object, token?: string | null}} request
+ * @param {{method: string, json?: object, token?: string | null, range?: string}} request
  * @param {(response: Response) => void} [see]
  * @returns {Promise<Answer>}
  */
-async function asked(path, { method, json, token }, see) {
+async function asked(path, { method, json, token, range }, see) {
   const headers = new Headers();
   if (json) headers.set("Content-Type", "application/json");
   if (token) headers.set("Authorization", `Bearer ${token}`);
+  if (range) headers.set("Range", range);
   const options = { method, headers, body: json && JSON.stringify(json) };
   try {
     const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
     const response = await fetch(path, { ...options, signal, credentials: "same-origin", cache: "no-store" });
+    hear(response);
     see?.(response);
-    const text = await response.text();
-    const data = text && response.headers.get("Content-Type")?.includes("json") ? JSON.parse(text) : null;
-    return { ok: response.ok, gone: [404, 410].includes(response.status), code: data?.code ?? "", data };
+    const data = await read(response);
+    const empty = method === "HEAD" || response.status === 204;
+    const code = data?.code ?? "";
+    return { ok: response.ok && (empty || data !== null), gone: OVER.has(code), code, data };
   } catch {
     return { ok: false, gone: false, code: "offline", data: null };
   }
+}
+
+/**
+ * What an answer says in JSON; null where it says nothing, or is somebody else's page.
+ * @param {Response} response
+ * @returns {Promise<any>}
+ */
+export async function read(response) {
+  const text = await response.text();
+  return text && response.headers.get("Content-Type")?.includes("json") ? JSON.parse(text) : null;
 }

@@ -3,7 +3,7 @@
  * plaintext it opens to.
  */
 
-import { ciphertext } from "./api.js";
+import { ciphertext, read } from "./api.js";
 import { Damaged, fileContext, opened } from "./chunked.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
@@ -63,7 +63,7 @@ async function* resumed(claim, file, { signal, onCut }) {
         yield piece;
       }
       signal.throwIfAborted();
-    } else if (response && [404, 409, 410, 416].includes(response.status)) {
+    } else if (response && (await isFinal(response))) {
       throw new Gone();
     }
     if (from >= file.sealedSize) return;
@@ -72,6 +72,14 @@ async function* resumed(claim, file, { signal, onCut }) {
     if (tries > TRIES_WITHOUT_A_BYTE) throw new OutOfReach();
     await pause(Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (tries - 1)));
   }
+}
+
+/**
+ * Whether the service itself refuses in a way that trying again does not change; a proxy's bare 404 may pass.
+ * @param {Response} response
+ */
+async function isFinal(response) {
+  return [404, 409, 410, 416].includes(response.status) && Boolean((await read(response).catch(() => null))?.code);
 }
 
 /**

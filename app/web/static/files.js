@@ -17,12 +17,14 @@ import { alone, byId, notice, part, put, show, status } from "./view.js";
  * @property {KeptClaim} claim
  * @property {string} token
  * @property {ServiceWorker | null} worker
+ * @property {boolean} keeping whether a tab that was closed can go on
  * @property {() => Promise<void>} moved bytes came, or a file was received: the window moved on
- * @property {(view: string) => Promise<void>} end nothing more can be fetched here
+ * @property {(view?: string) => Promise<void>} end nothing more can be fetched here; the view tells why, where it is known
  */
 
 const TOLD_EVERY_MS = 250;
 const ANNOUNCED_EVERY = 0.25;
+const MOVED_EVERY_MS = 30_000;
 
 /** @type {Holder} */
 let holder;
@@ -43,7 +45,7 @@ export function showFiles(held, names) {
   rows = held.claim.files.map((file, index) => rowOf(file, names[index]));
   byId("files").replaceChildren(...rows.map((row) => row.element));
   askToConfirm(false);
-  const window = { seconds: Number(document.body.dataset.window) };
+  const window = held.keeping ? { seconds: Number(document.body.dataset.window) } : undefined;
   show("files", { expires: new Date(held.claim.expiresAt), window, count: rows.length });
   for (const row of rows) settle(row);
 }
@@ -67,21 +69,29 @@ function rowOf(file, name) {
   return row;
 }
 
-/** How a row looks when nothing runs: the first that is not received is the one thing to do next.
+/** How a row looks when nothing runs: the first that was not asked for is the one thing to do next.
  * @param {Row} row
  */
-function settle(row) {
-  const button = part(row.element, "button");
-  put(button, row.file.received ? "download_again" : "download");
-  button.classList.toggle("plain", row.file.received === true);
+function settle({ file, element }) {
+  const [button, mark] = [part(element, "button"), part(element, ".file-received")];
+  put(button, isAskedFor(file) ? "download_again" : "download");
+  button.classList.toggle("plain", isAskedFor(file));
   button.hidden = false;
-  const received = holder.claim.key ? "file_received" : "file_started";
-  put(part(row.element, ".file-received"), row.file.received ? received : null);
-  part(row.element, ".file-received").hidden = !row.file.received;
-  part(row.element, ".file-progress").hidden = true;
-  const next = rows.find(({ file, running }) => !file.received && !running);
+  put(mark, file.received ? "file_received" : file.started ? "file_started" : null);
+  mark.classList.toggle("file-started", !file.received);
+  mark.hidden = !isAskedFor(file);
+  part(element, ".file-progress").hidden = true;
+  const next = rows.find((row) => !isAskedFor(row.file) && !row.running);
   for (const { element } of rows) part(element, "button").classList.toggle("secondary", element !== next?.element);
   byId("finish").classList.toggle("secondary", rows.some(({ file }) => !file.received));
+}
+
+/**
+ * Whether a file has arrived, or is on its way by the browser alone: nobody here sees how that ends.
+ * @param {KeptFile} file
+ */
+function isAskedFor({ received, started }) {
+  return received === true || started === true;
 }
 
 /** @param {Row} row */
@@ -121,7 +131,8 @@ async function decrypt(row, key) {
     progress.end();
     stopped.abort();
   }
-  await received(row, "received");
+  row.file.received = true;
+  await marked(row, "received");
 }
 
 /**
@@ -163,6 +174,7 @@ function progressOf({ file, name, element }) {
   const bar = /** @type {HTMLProgressElement} */ (part(element, "progress"));
   const told = part(element, ".file-told");
   let [done, announced, cutNow] = [0, 0, false];
+  let [counted, moved] = [0, performance.now()];
   const speed = new Speed();
   const followed = document.activeElement === part(element, "button");
   part(element, "button").hidden = true;
@@ -179,9 +191,12 @@ function progressOf({ file, name, element }) {
     const left = perSecond ? { seconds: (file.size - done) / perSecond } : undefined;
     const values = { done: { bytes: done }, size: { bytes: file.size }, speed: { bytes: perSecond }, left };
     put(told, left && done < file.size ? "progress" : "progress_first", values);
+    if (done > counted && performance.now() - moved > MOVED_EVERY_MS) {
+      [counted, moved] = [done, performance.now()];
+      void holder.moved();
+    }
     if (share < announced + ANNOUNCED_EVERY || share >= 1) return;
     announced = share;
-    void holder.moved();
     status("files", "announced", { name, percent: Math.round(share * 100) });
   };
   const timer = setInterval(tell, TOLD_EVERY_MS);
@@ -217,23 +232,24 @@ class Speed {
  * @param {Row} row
  */
 async function leaveToBrowser(row) {
-  const answer = await api.named(holder.claim.id, row.file.number);
-  if (!answer.ok) throw answer.gone ? new Gone() : new Error(answer.code);
+  const { id } = holder.claim;
+  const { ok } = await api.named(id, row.file.number);
+  if (!ok) throw (await api.standing(id, "")).gone ? new Gone() : new Error("no answer");
   const link = document.createElement("a");
-  link.href = api.filePath(holder.claim.id, row.file.number);
+  link.href = api.filePath(id, row.file.number);
   link.download = "";
   link.click();
-  await received(row, "download_started");
+  row.file.started = true;
+  await marked(row, "download_started");
 }
 
 /**
  * @param {Row} row
- * @param {string} told
+ * @param {string} key
  */
-async function received(row, told) {
-  row.file.received = true;
+async function marked({ name }, key) {
   await holder.moved();
-  status("files", told, { name: row.name });
+  status("files", key, { name });
 }
 
 /**
@@ -269,8 +285,10 @@ byId("confirm").addEventListener("keydown", (event) => {
 
 /** @param {boolean} asked */
 function askToConfirm(asked) {
-  const missing = rows.filter(({ file }) => !file.received).length;
+  const missing = rows.filter(({ file }) => !isAskedFor(file)).length;
+  const started = rows.filter(({ file }) => file.started).length;
   put(byId("missing"), missing ? "confirm_missing" : null, { count: missing });
+  put(byId("started"), started ? "confirm_started" : null, { count: started });
   byId("confirm").hidden = !asked;
   byId("finish").hidden = asked;
   byId("finish").setAttribute("aria-expanded", String(asked));
@@ -287,6 +305,6 @@ async function complete() {
   const answer = await api.complete(holder.claim.id, holder.claim.key ? holder.token : null);
   status("files", null);
   if (answer.ok) return holder.end("done");
-  if (answer.gone) return holder.end("over");
+  if (answer.gone) return holder.end();
   return notice("files", answer.code === "offline" ? "files_offline" : "files_busy");
 }

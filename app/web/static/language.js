@@ -2,12 +2,15 @@
  * The reader's language: sentences from the service's catalogues, dates, sizes and spans in the reader's own form.
  */
 
+import { hear } from "./clock.js";
+
 /**
  * A value that a sentence, or a place in the page, can show.
  * @typedef {string | number | Date | {bytes: number} | {seconds: number} | null | undefined} Value
  * @typedef {Record<string, Value>} Values
  */
 
+const SPEAKS_WITHIN_MS = 8_000;
 const SLOT = /\{([a-z]+)\}/g;
 /** What isolates a stranger's text, so that its direction does not turn the sentence around. */
 const FIRST_STRONG = "\u2068";
@@ -21,6 +24,11 @@ export function currentLanguage() {
   return language;
 }
 
+/** Whether there is a catalogue. Without one the page has no words but those that came with it. */
+export function speaks() {
+  return Object.keys(catalogue).length > 0;
+}
+
 /**
  * Fetch a catalogue and speak it from now on. False when it cannot be had: then nothing changes.
  * @param {string} wanted
@@ -28,7 +36,9 @@ export function currentLanguage() {
  */
 export async function speak(wanted) {
   try {
-    const response = await fetch(`/s/assets/${wanted}.json`);
+    const signal = AbortSignal.timeout(SPEAKS_WITHIN_MS);
+    const response = await fetch(`/s/assets/${wanted}.json`, { signal });
+    hear(response);
     if (!response.ok) return false;
     catalogue = await response.json();
     language = document.documentElement.lang = wanted;
@@ -39,14 +49,15 @@ export async function speak(wanted) {
 }
 
 /**
- * A sentence with its values; null when one of them is missing. With a `count`, its singular or plural.
+ * A sentence with its values; null when one of them is missing. With a `count`, its singular or plural. Undefined when
+ * the catalogue does not have it.
  * @param {string} key
  * @param {Values} values
- * @returns {string | null}
+ * @returns {string | null | undefined}
  */
 export function sentence(key, values = {}) {
   let missing = false;
-  const text = form(key, values).replace(SLOT, (_, slot) => {
+  const text = form(key, values)?.replace(SLOT, (_, slot) => {
     const value = values[slot];
     if (value === null || value === undefined) missing = true;
     return typeof value === "string" ? `${FIRST_STRONG}${value}${POP}` : formatted(value);
@@ -57,11 +68,11 @@ export function sentence(key, values = {}) {
 /**
  * @param {string} key
  * @param {Values} values
- * @returns {string}
+ * @returns {string | undefined}
  */
 function form(key, values) {
-  const written = catalogue[key] ?? "";
-  if (typeof written === "string") return written;
+  const written = catalogue[key];
+  if (typeof written !== "object") return written;
   return written[new Intl.PluralRules(language).select(Number(values.count)) === "one" ? 0 : 1];
 }
 

@@ -4,7 +4,7 @@
  */
 
 const LONGEST = 180;
-/** Control characters, marks that turn text around or hide it, and what separates folders. */
+/** Control characters, halves of surrogate pairs, marks that turn text around or hide it, and what separates folders. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}/\\:*?"<>|]/gu;
 /** Windows gives these to devices, with whatever extension. */
 const DEVICE = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)/i;
@@ -15,7 +15,7 @@ const DEVICE = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)/i;
  * @returns {string}
  */
 export function safeName(given, number) {
-  const plain = String(given ?? "").toWellFormed().replace(UNSAFE, "_").replace(/^[\s.]+|[\s.]+$/g, "");
+  const plain = String(given ?? "").replace(UNSAFE, "_").replace(/^[\s.]+|[\s.]+$/g, "");
   const name = shortened(plain) || `file-${number + 1}`;
   return DEVICE.test(name) ? `_${name}` : name;
 }

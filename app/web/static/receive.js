@@ -2,19 +2,21 @@
  * The recipient's page: read the link, look at the share, claim it with the password, and hand over to the files.
  *
  * The link's secret lives in this script's memory only: it leaves the address bar at once and is never sent, except by
- * browsers without service workers, for transfers that are not sealed (docs/recipient-page.md).
+ * browsers without service workers, for transfers that are not sealed. The browser's own history keeps it all the same
+ * (docs/recipient-page.md).
  */
 
 import * as api from "./api.js";
 import { metaContext, openedWhole } from "./chunked.js";
+import { serviceNow } from "./clock.js";
 import { fromBase64url, toBase64url } from "./encoding.js";
 import { busy, showFiles } from "./files.js";
-import { currentLanguage, speak } from "./language.js";
+import { currentLanguage, speak, speaks } from "./language.js";
 import { safeName } from "./names.js";
 import { readPassword } from "./password.js";
-import { begin, forget, keep, recall } from "./remembered.js";
+import { begin, everything, forget, keep, keeps, recall } from "./remembered.js";
 import { saver } from "./saving.js";
-import { alone, byId, fill, notice, retell, show, status, viewOf } from "./view.js";
+import { alone, byId, fill, notice, put, retell, show, status, viewOf } from "./view.js";
 import { linkProof, openShare } from "./wrapping.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
@@ -25,7 +27,7 @@ const SHARE_ID = location.pathname.split("/").at(-1) ?? "";
 const ID_FORM = /^[A-Za-z0-9_-]{22}$/;
 const LINK_FORM = /^(sealed\.)?([A-Za-z0-9_-]{43})$/;
 const CLAIM_WINDOW_MS = Number(document.body.dataset.window) * 1000;
-const WATCH_EVERY_MS = 15_000;
+const WATCH_EVERY_MS = 60_000;
 
 /** @type {Record<string, string>} */
 const VIEW_OF_STATE = {
@@ -37,7 +39,7 @@ const VIEW_OF_STATE = {
   locked: "locked",
   expired: "expired",
 };
-/** @type {Record<string, string>} */
+/** What else the service may refuse with, and no retry would change, is told by its code. @type {Record<string, string>} */
 const VIEW_OF_CODE = {
   share_not_found: "unknown",
   share_expired: "expired",
@@ -55,22 +57,29 @@ let link = null;
 let kept = null;
 /** @type {Promise<ServiceWorker | null>} */
 let worker = Promise.resolve(null);
+/** Whether what is kept outlives this tab. */
+let keeping = true;
 let expiresAt = "";
+/** What the last link of this tab was looked at with; it opens nothing. */
+let proof = "";
 
 // --- 1. the link
 
 async function start() {
   link = takeLink() ?? link;
   show("loading");
+  if (!speaks() && !(await speak(currentLanguage()))) return show("busy");
+  void tidy();
   const answering = link && ID_FORM.test(SHARE_ID) ? asked(link) : null; // while this browser recalls what it has kept
-  kept = await recall(SHARE_ID);
+  keeping = await keeps();
+  kept = keeping ? await recall(SHARE_ID) : kept;
   if (kept?.claim) return resume(kept.claim);
   if (!link) return show("incomplete");
   if (!answering) return show("unknown");
   return look(answering);
 }
 
-/** The link's secret, taken out of the address bar and the history. Mail programs add a full stop or a bracket. */
+/** The link's secret, taken out of the address bar and the tab's session. Mail programs add a full stop or a bracket. */
 function takeLink() {
   const fragment = location.hash.slice(1).replace(/[^A-Za-z0-9_-]+$/, "");
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
@@ -82,13 +91,14 @@ function takeLink() {
 
 /** @param {{secret: Bytes}} shown */
 async function asked({ secret }) {
-  return api.look(SHARE_ID, await linkProof(secret));
+  proof = await linkProof(secret);
+  return api.look(SHARE_ID, proof);
 }
 
 /** @param {Promise<api.Answer>} answering */
 async function look(answering) {
   const answer = await answering;
-  if (!answer.ok) return show(VIEW_OF_CODE[answer.code] ?? "busy");
+  if (!answer.ok) return showRefusal(answer);
   const { state, label, expires_at, sealed, attempts_left, used_at } = answer.data;
   const name = state === "claimed" && kept ? "ready" : (VIEW_OF_STATE[state] ?? "busy");
   const when = state === "expired" ? expires_at : used_at;
@@ -106,14 +116,32 @@ async function look(answering) {
   void warnWithoutWorker(sealed); // the password can be typed, and sent, meanwhile
 }
 
-/** @param {boolean} sealed */
-async function warnWithoutWorker(sealed) {
-  if ((await worker) === null) warn(sealed ? "no_worker" : navigator.cookieEnabled ? null : "no_cookies");
+/** @param {api.Answer} answer */
+function showRefusal(answer) {
+  const unknown = isFinal(answer) ? "refused" : "busy";
+  show(VIEW_OF_CODE[answer.code] ?? unknown, { code: answer.code });
 }
 
-/** @param {string | null} key */
-function warn(key) {
-  if (key) notice("ready", key);
+/**
+ * Whether the service itself refuses so, and would again; its troubles, and what comes from elsewhere, may pass.
+ * @param {api.Answer} answer
+ */
+function isFinal({ code, data }) {
+  return code !== "" && data?.status < 500;
+}
+
+/**
+ * Say what will not open here while nothing has been used up, and where it stays to be read.
+ * @param {boolean} sealed
+ */
+async function warnWithoutWorker(sealed) {
+  const limited = (await worker) === null;
+  put(byId("limits"), !keeping ? "keeps_nothing" : limited && (sealed || !navigator.cookieEnabled) ? "no_worker" : null);
+}
+
+/** Whether files are opened here; else the service opens them, and the browser downloads by itself with a cookie. */
+async function opensHere() {
+  return (await worker) !== null || !keeping || !navigator.cookieEnabled;
 }
 
 // --- 3. the claim
@@ -131,29 +159,41 @@ async function claim() {
   if (!link) return show("incomplete");
   complain(null);
   status("ready", "opening");
-  const byProof = link.sealed || (await worker) !== null;
-  const token = toBase64url(crypto.getRandomValues(new Uint8Array(32)));
-  kept = await begin({ shareId: SHARE_ID, token, byProof, until: Date.parse(expiresAt), claim: null });
+  kept = await begin(kept ?? (await firstTry()));
   if (kept.claim) return resume(kept.claim);
-  const proof = link.sealed || kept.byProof; // what was begun in another way never sends a sealed link's secret
-  const proven = proof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
+  const byProof = link.sealed || kept.byProof; // what was begun in another way never sends a sealed link's secret
+  const proven = byProof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
   const answer = await api.claim(SHARE_ID, { ...proven, password: read.password, claim_token: kept.token });
   status("ready", null);
   if (answer.ok) return claimed(answer.data, link.secret);
   return refused(answer);
 }
 
+/**
+ * What a first try keeps; a second one uses it again, so that an answer that was lost can be had.
+ * @returns {Promise<Kept>}
+ */
+async function firstTry() {
+  const token = toBase64url(crypto.getRandomValues(new Uint8Array(32)));
+  return { shareId: SHARE_ID, token, byProof: await opensHere(), until: Date.parse(expiresAt), claim: null };
+}
+
 /** @param {api.Answer} answer */
-async function refused({ code, data }) {
+async function refused(answer) {
+  const { code, data } = answer;
   if (ENDED.has(code) || data?.attempts_left === 0) {
+    kept = null;
     await forget(SHARE_ID); // it was not ours that won
     return start();
   }
-  if (code in VIEW_OF_CODE && code !== "offline") return show(VIEW_OF_CODE[code]);
-  if (code !== "wrong_password") return complain(code === "offline" ? "claim_offline" : "claim_busy");
-  fill(viewOf("ready"), { attempts: data.attempts_left });
-  complain("wrong_password", { count: data.attempts_left });
-  passwordField.select();
+  if (code === "wrong_password") {
+    fill(viewOf("ready"), { attempts: data.attempts_left });
+    complain("wrong_password", { count: data.attempts_left });
+    return passwordField.select();
+  }
+  if (code === "offline") return complain("claim_offline");
+  if (code in VIEW_OF_CODE || isFinal(answer)) return showRefusal(answer);
+  return complain("claim_busy");
 }
 
 /**
@@ -204,9 +244,9 @@ async function claimed(answer, linkSecret) {
 async function resume(claim) {
   show("loading");
   worker = saver();
-  const answer = claim.key ? await api.standing(claim.id, kept?.token ?? "") : await api.named(claim.id, 0);
-  if (answer.gone) return end("over");
-  if (!answer.ok) return show(answer.code === "offline" ? "offline" : "busy");
+  const answer = await api.standing(claim.id, kept?.token ?? "");
+  if (answer.gone) return end();
+  if (!answer.ok) return showRefusal(answer);
   return open(claim, null);
 }
 
@@ -220,12 +260,12 @@ async function open(claim, told) {
   const moved = async () => {
     if (!kept) return;
     const token = claim.key ? kept.token : ""; // where a cookie that scripts cannot read is the right, it stays the only one
-    const until = Math.min(Date.now() + CLAIM_WINDOW_MS, Date.parse(claim.expiresAt));
+    const until = Math.min(serviceNow() + CLAIM_WINDOW_MS, Date.parse(claim.expiresAt));
     kept = { ...kept, token, claim, until };
     await keep(kept);
   };
   await moved();
-  showFiles({ claim, token: kept?.token ?? "", worker: await worker, moved, end }, safe);
+  showFiles({ claim, token: kept?.token ?? "", worker: await worker, keeping, moved, end }, safe);
 }
 
 /**
@@ -243,22 +283,36 @@ async function nameOf(claim, file) {
 }
 
 /**
- * Nothing more can be fetched here: forget.
- * @param {string} view
+ * Nothing more can be fetched here: forget, and say why. Where a link was opened in this tab the service tells.
+ * @param {string} [view]
  */
 async function end(view) {
   kept = null;
   await forget(SHARE_ID);
-  show(view);
+  if (view || !proof) return show(view ?? "over");
+  return look(api.look(SHARE_ID, proof));
 }
 
-/** The window closes while the page is open. */
-setInterval(() => {
-  if (kept?.claim && kept.until <= Date.now() && !busy()) void end("over");
-}, WATCH_EVERY_MS);
+/** The window may have closed while the page was open. The service knows: a browser's own download moves it unseen here. */
+async function watch() {
+  if (!kept?.claim || busy() || serviceNow() < kept.until) return;
+  const { gone } = await api.standing(kept.claim.id, kept.token);
+  if (gone && kept && !busy()) await end();
+}
+
+setInterval(() => void watch(), WATCH_EVERY_MS);
+
+/** What was kept for any link goes at its expiry, and before it when its window has closed and the service says so. */
+async function tidy() {
+  for (const { shareId, claim, token, until } of await everything()) {
+    const late = serviceNow() >= until;
+    const expired = claim ? serviceNow() >= Date.parse(claim.expiresAt) : late;
+    if (expired || (claim && late && (await api.standing(claim.id, token)).gone)) await forget(shareId);
+  }
+}
 
 addEventListener("beforeunload", (event) => {
-  if (busy()) event.preventDefault();
+  if (busy() || (kept?.claim && !keeping)) event.preventDefault();
 });
 
 // --- the language
@@ -281,7 +335,9 @@ async function switchLanguage() {
 for (const button of document.querySelectorAll("[data-retry]")) {
   button.addEventListener("click", () => void alone(start));
 }
-addEventListener("hashchange", () => void start());
+addEventListener("hashchange", () => {
+  link = takeLink() ?? link;
+  if (!busy()) void alone(start); // a download under way is not dropped for a link that was opened again
+});
 link = takeLink();
-await speak(currentLanguage());
-await start();
+await alone(start);

@@ -35,8 +35,8 @@ export async function saver() {
   if (!("serviceWorker" in navigator)) return null;
   try {
     const url = /** @type {string} */ (trusted ? /** @type {unknown} */ (trusted.createScriptURL(WORKER)) : WORKER);
-    const registration = await navigator.serviceWorker.register(url, { scope: SCOPE, updateViaCache: "none" });
-    return await within(ANSWER_WITHIN_MS, activeWorker(registration));
+    const registering = navigator.serviceWorker.register(url, { scope: SCOPE, updateViaCache: "none" });
+    return await within(ANSWER_WITHIN_MS, registering.then(activeWorker)); // its script may be slow, too
   } catch {
     return null;
   }
@@ -72,11 +72,14 @@ export async function saveByWorker(worker, file, open) {
   frame.src = `${SCOPE}save/${ticket}`;
   document.body.append(frame);
   const awake = setInterval(() => worker.postMessage("awake"), AWAKE_EVERY_MS);
+  const leave = () => port.postMessage("cut"); // else the browser would wait for ever on a page that is gone
+  addEventListener("pagehide", leave);
   try {
     let wanted = await within(ANSWER_WITHIN_MS, said.next());
     await sendPieces(port, said, open(), wanted, () => worker.postMessage("awake"));
   } finally {
     clearInterval(awake);
+    removeEventListener("pagehide", leave);
     port.close();
     setTimeout(() => frame.remove(), ANSWER_WITHIN_MS);
   }

@@ -86,6 +86,7 @@ export function put(element, key, values = {}) {
  */
 function tell(element, key, values) {
   const text = sentence(key, values);
+  if (text === undefined) return; // the words that came with the page stay
   if (text === null || "lacks" in element.dataset) element.hidden = text === null;
   if (text === null) element.dataset.lacks = "";
   else delete element.dataset.lacks;
