@@ -167,6 +167,23 @@ def test_what_is_kept_goes_at_the_expiry_whatever_the_readers_clock(site, reader
     until(lambda: reader.kept()["records"] == [], seconds=5)
 
 
+def test_a_proxys_clock_that_runs_ahead_burns_nothing(site, reader):
+    """Many proxies write the Date themselves: a claim that the service still holds is kept, whatever the hour."""
+    share = send(site.staff, b"in good time")
+    reader.open(share)
+    reader.claim(share.password)
+
+    def ahead(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, headers=answer.headers | {"date": "Fri, 01 Jan 2100 00:00:00 GMT"})
+
+    reader.page.route(f"{site.road.origin}/**", ahead)
+    with reader.page.expect_response("**/blobs/0"):
+        reader.page.goto(f"{site.road.origin}/s/{'A' * 22}")
+    reader.page.wait_for_timeout(300)
+    assert len(reader.kept()["records"]) == 1
+
+
 def test_the_service_is_asked_before_the_time_is_called_over(site, reader):
     """A browser's own download moves the window unseen by the page; what the service says counts."""
     share = send(site.staff, b"long")

@@ -236,6 +236,17 @@ def test_after_the_claim_a_link_in_hand_tells_why_it_ended(site, reader):
     assert reader.kept()["records"] == []
 
 
+def test_after_the_claim_an_end_without_a_reason_is_told_as_an_end(site, reader):
+    """The claim has ended for certain; that the look fails does not make it a matter of the connection."""
+    share = send(site.staff)
+    reader.open(share)
+    reader.claim(share.password)
+    ok(site.staff.delete(f"/api/v1/shares/{share.id}"), 204)
+    reader.page.goto("about:blank")
+    reader.page.route("**/look", lambda route: route.abort())
+    reader.open(share, "over")
+
+
 def test_the_last_wrong_password_locks(site, reader):
     share = send(site.staff)
     reader.open(share)

@@ -76,7 +76,7 @@ async function start() {
   if (kept?.claim) return resume(kept.claim);
   if (!link) return show("incomplete");
   if (!answering) return show("unknown");
-  return look(answering);
+  return look(await answering);
 }
 
 /** The link's secret, taken out of the address bar and the tab's session. Mail programs add a full stop or a bracket. */
@@ -95,9 +95,8 @@ async function asked({ secret }) {
   return api.look(SHARE_ID, proof);
 }
 
-/** @param {Promise<api.Answer>} answering */
-async function look(answering) {
-  const answer = await answering;
+/** @param {api.Answer} answer */
+async function look(answer) {
   if (!answer.ok) return showRefusal(answer);
   const { state, label, expires_at, sealed, attempts_left, used_at } = answer.data;
   const name = state === "claimed" && kept ? "ready" : (VIEW_OF_STATE[state] ?? "busy");
@@ -289,8 +288,8 @@ async function nameOf(claim, file) {
 async function end(view) {
   kept = null;
   await forget(SHARE_ID);
-  if (view || !proof) return show(view ?? "over");
-  return look(api.look(SHARE_ID, proof));
+  const answer = view || !proof ? null : await api.look(SHARE_ID, proof);
+  return answer?.ok ? look(answer) : show(view ?? "over");
 }
 
 /** The window may have closed while the page was open. The service knows: a browser's own download moves it unseen here. */
@@ -302,12 +301,13 @@ async function watch() {
 
 setInterval(() => void watch(), WATCH_EVERY_MS);
 
-/** What was kept for any link goes at its expiry, and before it when its window has closed and the service says so. */
+/** What was kept for any link goes when the service says so, and at its expiry unless the service says otherwise. */
 async function tidy() {
   for (const { shareId, claim, token, until } of await everything()) {
-    const late = serviceNow() >= until;
-    const expired = claim ? serviceNow() >= Date.parse(claim.expiresAt) : late;
-    if (expired || (claim && late && (await api.standing(claim.id, token)).gone)) await forget(shareId);
+    if (serviceNow() < until) continue;
+    const answer = claim && (await api.standing(claim.id, token));
+    const expired = !claim || serviceNow() >= Date.parse(claim.expiresAt);
+    if (answer?.gone || (expired && !answer?.ok)) await forget(shareId);
   }
 }
 
