@@ -522,6 +522,9 @@ def test_a_worker_that_does_not_come_is_not_waited_for(site, reader):
     share = seal(site, a=b"without a worker")
     site.road.held = b"GET /s/assets/sw.js"
     reader.open(share)
+    reader.claim(share.password, "ready")
+    reader.page.locator("#limits", has_text="less than 256 MB").wait_for()
+    assert site.staff.get(f"/api/v1/transfers/{share.transfer_id}").json()["shares"][0]["state"] == "issued"
     reader.claim(share.password)
     assert reader.fetch() == b"without a worker"
 

@@ -57,6 +57,8 @@ let link = null;
 let kept = null;
 /** @type {Promise<ServiceWorker | null>} */
 let worker = Promise.resolve(null);
+/** Until it is known what will not open here. */
+let warned = Promise.resolve();
 /** Whether what is kept outlives this tab. */
 let keeping = true;
 let expiresAt = "";
@@ -112,7 +114,7 @@ async function look(answer) {
   if (name !== "ready") return forget(SHARE_ID);
   byId("again").hidden = state !== "claimed";
   worker = saver();
-  void warnWithoutWorker(sealed); // the password can be typed, and sent, meanwhile
+  warned = warnWithoutWorker(sealed); // the password can be typed meanwhile
 }
 
 /** @param {api.Answer} answer */
@@ -158,6 +160,9 @@ async function claim() {
   if (!link) return show("incomplete");
   complain(null);
   status("ready", "opening");
+  const limits = byId("limits").textContent;
+  await warned;
+  if (byId("limits").textContent !== limits) return status("ready", null); // to be read before anything is used up
   kept = await begin(kept ?? (await firstTry()));
   if (kept.claim) return resume(kept.claim);
   const byProof = link.sealed || kept.byProof; // what was begun in another way never sends a sealed link's secret
