@@ -130,9 +130,10 @@ def _end_what_is_due(resources: Resources, batch: list[str]) -> int:
     """
     now = resources.clock.now()
     with resources.database.reading() as connection:
-        still_open = [row for row in transfer_rows.find_all(connection, batch) if row.state in OPEN_STATES]
-        expired = [row for row in still_open if now >= row.expires_at]
-        others = whole_transfers.load(connection, (row for row in still_open if now < row.expires_at))
+        still_open = [one for one in transfer_rows.expiries(connection, batch) if one.state in OPEN_STATES]
+        expired = [one for one in still_open if now >= one.expires_at]
+        living = [one.id for one in still_open if now < one.expires_at]
+        others = whole_transfers.load(connection, transfer_rows.find_all(connection, living))
     lapsed = [pair for whole in others for pair in _lapsed(whole, now)]
     if not expired and not lapsed:
         return 0

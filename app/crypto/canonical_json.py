@@ -14,7 +14,12 @@ def canonical_json(fields: Mapping[str, object]) -> bytes:
     """Return the object as canonical UTF-8. Raises ValueError for a value or name that it is not made for."""
     if not "".join(fields).isascii():
         raise ValueError("not a flat object with names in ASCII")
-    members = ",".join([f"{quoted(name)}:{_written(fields[name])}" for name in sorted(fields)])
+    members = ",".join(
+        [
+            f"{quoted(name)}:{quoted(value) if type(value) is str else _written(value)}"
+            for name, value in sorted(fields.items())
+        ]
+    )
     return f"{{{members}}}".encode()
 
 

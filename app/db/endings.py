@@ -7,13 +7,14 @@ finds them: `keys_destroyed_at` is empty until the end of the keys was observed.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 from app.db import file_rows, share_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.share_rows import ShareRow
-from app.db.transfer_rows import TransferRow
+from app.db.transfer_rows import Expiry, TransferRow
 from app.domain import share as share_rules
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
@@ -76,7 +77,7 @@ def deny_transfer(
 
 
 def deny_transfers(
-    transaction: Transaction, transfers: Sequence[TransferRow], ending: Ending, *, now: datetime, actor: str
+    transaction: Transaction, transfers: Sequence[TransferRow | Expiry], ending: Ending, *, now: datetime, actor: str
 ) -> list[ShredKeyName]:
     """The same for many, in as many statements as for one. Which shares they have is asked once they are denied: from
     then on nobody can issue another.
@@ -87,13 +88,16 @@ def deny_transfers(
         return []
     file_rows.strip(connection, list(denied))
     shares = share_rows.of_transfers(connection, denied)
+    shares_of: defaultdict[str, list[ShareRow]] = defaultdict(list)
+    for share in shares:
+        shares_of[share.transfer_id].append(share)
     state = _SHARES_END_AS.get(ending, ShareState.WITHDRAWN)
     ended = share_rows.end(connection, [share.id for share in shares], state, now)
     served = share_rows.bytes_served(connection, ended)
     keys = []
     for transfer in (transfer for transfer in transfers if transfer.id in denied):
         keys.append(ShredKeyName(transfer.id, transfer.expires_at))
-        for share in (share for share in shares if share.id in ended and share.transfer_id == transfer.id):
+        for share in (share for share in shares_of[transfer.id] if share.id in ended):
             keys.append(ShredKeyName(transfer.id, share.expires_at, share.id))
             transaction.log(
                 Entry(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -54,6 +54,14 @@ class TransferRow:
     verified_at: datetime | None
     due_at: datetime | None
     failures: int
+
+
+class Expiry(NamedTuple):
+    """What of a transfer tells whether it is to be denied."""
+
+    id: str
+    state: TransferState
+    expires_at: datetime
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,6 +122,13 @@ def due(connection: Connection, now: datetime, limit: int) -> list[str]:
     """
     query = select(transfers.c.id).where(transfers.c.due_at <= now).order_by(transfers.c.due_at).limit(limit)
     return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+
+
+def expiries(connection: Connection, transfer_ids: Sequence[str]) -> list[Expiry]:
+    """When these transfers expire, and whether they have ended."""
+    query = select(*(transfers.c[name] for name in Expiry._fields)).where(transfers.c.id.in_(transfer_ids))
+    rows = connection.execute(query.order_by(transfers.c.id))
+    return [Expiry(transfer_id, TransferState(state), expires_at) for transfer_id, state, expires_at in rows]
 
 
 def anything_due(connection: Connection, now: datetime) -> bool:

@@ -7,13 +7,14 @@ belongs to the hour that it begins. Hour keys are read anew each time and never 
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from app.crypto.token import new_secret
 from app.domain.shred_key import ShredKeyName
-from app.storage.durable_files import make_folder, opened_folder, put_once, read_file, remove
+from app.storage.durable_files import at_once, make_folder, opened_folder, put_once, read_file, remove
 
 HOUR_KEY_FILE = "hour.key"
 HOUR_KEY_BYTES = 32
@@ -30,6 +31,7 @@ class Removal:
     failed: list[str] = field(default_factory=list)
 
 
+@lru_cache(maxsize=1024)  # many expire together
 def hour_of(instant: datetime) -> str:
     """Return the name of the UTC hour that contains an instant; such names sort like the hours.
 
@@ -97,29 +99,34 @@ def make_hour(hour: str, *, within: int) -> None:
 
 
 def due_in(*, within: int, ended: bool, now_unix: int) -> list[str]:
-    """List what must go from one hour: in an ended one everything, hour keys first, else entries whose second came.
+    """List what must go from one hour: in an ended one everything, else entries whose second came.
 
     Only names are read. A crashed writer's temporary file may be a second link to the hour key: it counts as one.
     """
     with os.scandir(within) as listing:
         found = [each.name for each in listing]
-    if ended:
-        return sorted(found, key=lambda name: not name.startswith(HOUR_KEY_FILE))
-    return [name for name in found if _second_of(name) <= now_unix]
+    return found if ended else [name for name in found if _second_of(name) <= now_unix]
 
 
 def remove_all(names: Iterable[str], *, within: int, result: Removal) -> None:
-    """Remove files from an open folder, then sync it once; what resists is noted in `result` and stops no other.
+    """Remove files from an open folder, hour keys first, then sync it once; what resists is noted in `result` and stops
+    no other.
 
     The sync is due even when nothing was there: an earlier remover may have crashed before its own. Raises OSError
     when the folder cannot be synced.
     """
-    for name in names:
-        try:
-            if remove(name, within=within):
-                result.removed.append(name)
-        except OSError:
-            result.failed.append(name)
+
+    def remove_each(some: Sequence[str]) -> None:
+        for name in some:
+            try:
+                if remove(name, within=within):
+                    result.removed.append(name)
+            except OSError:
+                result.failed.append(name)
+
+    every = list(names)
+    remove_each([name for name in every if name.startswith(HOUR_KEY_FILE)])
+    at_once(remove_each, [name for name in every if not name.startswith(HOUR_KEY_FILE)])
     os.fsync(within)
 
 

@@ -130,8 +130,9 @@ class _Deletion:
         """Unlink all, then sync all: each folder, or the volume if there are many."""
         try:
             with as_unavailable("delete"), self._folders.opened() as root:
-                for folder_name, ids in self._places.items():
-                    self._unlink(folder_name, ids, root)
+                coming, *others = self._places
+                self._unlink([coming], root)  # first: what moves meanwhile from there to its own folder is met in it
+                durable_files.at_once(lambda names: self._unlink(names, root), others)
                 if len(self._places) < SYNC_VOLUME_FROM or not durable_files.sync_volume(within=root):
                     for folder_name, ids in self._places.items():
                         self._sync(folder_name, ids, root)
@@ -140,17 +141,19 @@ class _Deletion:
             return dict.fromkeys(self._places[INCOMING], refusal)
         return self._failures
 
-    def _unlink(self, folder_name: str, ids: list[str], root: int) -> None:
-        try:
-            with (
-                as_unavailable("delete"),
-                suppress(FileNotFoundError),
-                opened_folder(folder_name, within=root) as folder,
-            ):
-                for blob_id in _among(ids, folder) if folder_name == INCOMING else ids:
-                    self._unlink_one(blob_id, folder)
-        except StorageError as refusal:
-            self._fail(ids, refusal)
+    def _unlink(self, folder_names: Sequence[str], root: int) -> None:
+        for folder_name in folder_names:
+            ids = self._places[folder_name]
+            try:
+                with (
+                    as_unavailable("delete"),
+                    suppress(FileNotFoundError),
+                    opened_folder(folder_name, within=root) as folder,
+                ):
+                    for blob_id in _among(ids, folder) if folder_name == INCOMING else ids:
+                        self._unlink_one(blob_id, folder)
+            except StorageError as refusal:
+                self._fail(ids, refusal)
 
     def _unlink_one(self, blob_id: str, folder: int) -> None:
         try:

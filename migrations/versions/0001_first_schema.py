@@ -15,6 +15,8 @@ def _member(name: str) -> str:
     """A member of an entry's canonical JSON, as the database derives it."""
     if op.get_bind().dialect.name == "postgresql":
         return f"""\"substring\"(content, '"{name}":"([^"]*)"'::text)"""
+    if name == "transfer":  # the last member, an id of 22 characters
+        return 'CASE WHEN substr(content, -36, 12) = \'"transfer":"\' THEN substr(content, -24, 22) END'
     key = f'\'"{name}":"\''
     rest = f"substr(content, instr(content, {key}) + {len(name) + 4})"
     return f"CASE WHEN instr(content, {key}) > 0 THEN substr({rest}, 1, instr({rest}, '\"') - 1) END"

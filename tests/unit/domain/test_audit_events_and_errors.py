@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.db.tables import LAST_MEMBER
 from app.domain import errors
 from app.domain.audit_events import Entry, Event, log_time
 from app.domain.errors import Refusal, every_refusal
@@ -52,6 +53,11 @@ def test_an_entry_is_written_with_its_sequence_and_salt_and_without_what_is_abse
         "sealed": False,
         "expires_at": "2026-03-02T10:15:30.000001Z",
     }
+
+
+def test_the_transfer_is_the_last_member():
+    """SQLite looks for it at the end (app/db/tables.py)."""
+    assert max(Entry._fields) == LAST_MEMBER
 
 
 def test_times_in_the_log_sort_as_text():
