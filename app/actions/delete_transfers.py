@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.db import counter_rows, service_rows, transfer_rows
+from app.db import counter_rows, retention_figures, service_rows, transfer_rows
 from app.deletion import TAKEN_FOR, delete_batch
 from app.resources import Resources
 
@@ -72,8 +72,8 @@ def _record(resources: Resources, report: SweepReport, *, assured: bool) -> None
     """
     now = resources.clock.now()
     with resources.database.writing() as transaction:
-        report.keys_left = transfer_rows.count_keys_left(transaction.connection, now)
-        report.bytes_left = transfer_rows.count_bytes_left(transaction.connection, now - BYTES_COUNT_AFTER)
+        report.keys_left = retention_figures.count_keys_left(transaction.connection, now)
+        report.bytes_left = retention_figures.count_bytes_left(transaction.connection, now - BYTES_COUNT_AFTER)
         if service_rows.get(transaction.connection).clock_problem is None:  # else `keep_time` counts the waiting by it
             service_rows.keep_mark(transaction.connection, now)
         counter_rows.add(transaction.connection, {"sweeps" if report.succeeded and assured else "sweeps_failed": 1})

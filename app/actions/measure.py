@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.db import counter_rows, service_rows, transfer_rows
+from app.db import counter_rows, retention_figures, service_rows
 from app.domain.retention import deletion_is_assured
 from app.resources import Resources
 
@@ -29,13 +29,13 @@ def measure(resources: Resources) -> Measures:
     now = resources.clock.now()
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
-        oldest = transfer_rows.oldest_held(connection)
+        oldest = retention_figures.oldest_held(connection)
         last = state.last_sweep_at
         return Measures(
-            transfers=transfer_rows.count_by_state(connection),
+            transfers=retention_figures.count_by_state(connection),
             oldest_age_s=(now - oldest).total_seconds() if oldest else 0.0,
-            overdue=transfer_rows.overdue(connection, now)[0],
-            failing=len(transfer_rows.failing(connection, 1000)),
+            overdue=retention_figures.overdue(connection, now)[0],
+            failing=len(retention_figures.failing(connection, 1000)),
             since_sweep_s=(now - last).total_seconds() if last else None,
             deletion_assured=deletion_is_assured(last, now, resources.settings.deadman),
             clock_trusted=state.clock_problem is None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.db import counter_rows, service_rows, transfer_rows
+from app.db import counter_rows, retention_figures, service_rows
 from app.domain.retention import deletion_is_assured
 from app.high_water import DatabaseRolledBack, require_not_rolled_back
 from app.resources import Resources
@@ -72,14 +72,14 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
     vault, rolled_back = _vault_seen(resources, now - SLACK), _rolled_back(resources)
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
-        overdue, oldest = transfer_rows.overdue(connection, now - SLACK)
+        overdue, oldest = retention_figures.overdue(connection, now - SLACK)
         return RetentionReport(
             at=now,
-            transfers=transfer_rows.count_by_state(connection),
-            ages_by_day=transfer_rows.held_by_age(connection, now, resources.settings.max_lifetime.days + 1),
+            transfers=retention_figures.count_by_state(connection),
+            ages_by_day=retention_figures.held_by_age(connection, now, resources.settings.max_lifetime.days + 1),
             overdue=overdue,
             worst_lateness_s=int((now - oldest).total_seconds()) if oldest else 0,
-            failing=transfer_rows.failing(connection, FAILING_SHOWN),
+            failing=retention_figures.failing(connection, FAILING_SHOWN),
             vault=vault,
             rolled_back=rolled_back,
             orphans=orphans,
@@ -87,7 +87,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             sweeping=deletion_is_assured(state.last_sweep_at, now, resources.settings.deadman),
             gaps=service_rows.gaps_since(connection, now - GAPS_SHOWN),
             lateness={n: c for n, c in counter_rows.every(connection).items() if n.startswith("lateness_")},
-            lateness_by_day=transfer_rows.lateness_by_day(connection, now - GAPS_SHOWN),
+            lateness_by_day=retention_figures.lateness_by_day(connection, now - GAPS_SHOWN),
             clock_problem=state.clock_problem or judgement.problem,
             locked_down_at=state.locked_down_at,
             last_drill_at=state.last_drill_at,

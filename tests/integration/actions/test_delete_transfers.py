@@ -17,7 +17,7 @@ from app.actions.fetch_file import open_download
 from app.actions.keep_time import keep_time
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
-from app.db import endings, service_rows, share_rows, transfer_rows
+from app.db import endings, retention_figures, service_rows, share_rows, transfer_rows
 from app.db.tables import shares, transfers
 from app.db.transfer_rows import TransferRow
 from app.domain.claim import DELIVERED_WINDOW
@@ -199,7 +199,7 @@ def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time):
     time.pass_until(expires_at)
     assert counts(sweep(resources)) == (520, 520, 0)
     with resources.database.reading() as connection:
-        assert transfer_rows.count_by_state(connection) == {"verified": 520}
+        assert retention_figures.count_by_state(connection) == {"verified": 520}
     assert len(log_of(resources, event="transfer.deleted")) == 520
 
 

@@ -9,7 +9,7 @@ from app import deletion
 from app.actions import delete_transfers
 from app.actions.delete_transfer import delete_transfer
 from app.actions.withdraw_share import withdraw_share
-from app.db import service_rows, transfer_rows
+from app.db import retention_figures, service_rows, transfer_rows
 from app.db.errors import DatabaseUnavailable
 from app.db.tables import transfers
 from app.domain.share import ShareState
@@ -272,7 +272,7 @@ def test_without_the_key_vault_nothing_reads_destroyed(resources, sent, time):
 def test_a_wrapped_key_that_a_reader_keeps_in_the_log_is_not_destroyed(resources, caller, sent, time):
     """G2: wal_checkpoint(TRUNCATE) answers busy=1 and raises nothing."""
     with resources.database.reading() as connection:
-        transfer_rows.count_by_state(connection)
+        retention_figures.count_by_state(connection)
         delete_transfer(resources, sent.id, caller=caller)
         report = sweep(resources)
     assert (report.deleted, report.failed, report.keys_left, report.succeeded) == (0, 1, 1, False)
@@ -497,7 +497,7 @@ def test_a_failing_transfer_is_named_until_it_is_done_and_others_are_fetched_mea
     delete_transfer(resources, sent.id, caller=caller)
     sweep(resources)
     with resources.database.reading() as connection:
-        assert transfer_rows.failing(connection, 10) == [sent.id]
+        assert retention_figures.failing(connection, 10) == [sent.id]
     claimed = run(claim(resources, other.share))
     assert run(fetch(resources, claimed))
     assert share_row(resources, other.share.id).state == ShareState.CLAIMED

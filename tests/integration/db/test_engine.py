@@ -15,7 +15,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import StatementError
 
 from app.crypto.token import new_secret
-from app.db import audit_rows, service_rows, share_rows, transfer_rows
+from app.db import audit_rows, retention_figures, service_rows, share_rows, transfer_rows
 from app.db import engine as engine_module
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
@@ -55,7 +55,7 @@ def test_an_act_and_its_entry_are_committed_together(filled):
         a_transfer(transaction.connection)
         transaction.log(ENTRY)
     with filled.reading() as connection:
-        assert transfer_rows.count_by_state(connection) == {"live": 1}
+        assert retention_figures.count_by_state(connection) == {"live": 1}
         assert audit_rows.size(connection) == 1
 
 
@@ -69,7 +69,7 @@ def test_neither_is_left_of_an_act_that_failed(filled):
     with pytest.raises(KeyError):
         act()
     with filled.reading() as connection:
-        assert transfer_rows.count_by_state(connection) == {}
+        assert retention_figures.count_by_state(connection) == {}
         assert audit_rows.size(connection) == 0
 
 
@@ -88,7 +88,7 @@ def test_nothing_is_left_of_an_act_whose_entry_cannot_be_written(filled, monkeyp
     with pytest.raises(KeyError):
         act()
     with filled.reading() as connection:
-        assert transfer_rows.count_by_state(connection) == {}
+        assert retention_figures.count_by_state(connection) == {}
 
 
 # Reading
@@ -124,7 +124,7 @@ def test_many_writers_at_once_all_get_their_turn(filled, threads):
         try:
             for _ in range(5):
                 with database.writing() as transaction:
-                    transfer_rows.count_by_state(transaction.connection)  # reads first, as most actions do
+                    retention_figures.count_by_state(transaction.connection)  # reads first, as most actions do
                     a_transfer(transaction.connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, the test tells it
             failures.append(error)
@@ -138,7 +138,7 @@ def test_many_writers_at_once_all_get_their_turn(filled, threads):
         database.close()
     assert failures == []
     with filled.reading() as connection:
-        assert transfer_rows.count_by_state(connection) == {"live": threads * 5}
+        assert retention_figures.count_by_state(connection) == {"live": threads * 5}
 
 
 # What an exception may say
@@ -232,7 +232,7 @@ def test_a_naive_time_is_refused(filled):
         a_transfer(transaction.connection, created_at=NOW.replace(tzinfo=None))
     assert isinstance(caught.value.__context__, StatementError)
     with filled.reading() as connection:
-        assert transfer_rows.count_by_state(connection) == {}
+        assert retention_figures.count_by_state(connection) == {}
 
 
 def test_a_time_comes_back_as_the_same_instant_in_utc(filled):
@@ -290,7 +290,7 @@ def test_with_a_reader_open_it_says_that_the_key_is_still_there(filled):
     with filled.writing() as transaction:
         transfer = a_transfer(transaction.connection, owner_wrap=key)
     with filled.reading() as connection:
-        transfer_rows.count_by_state(connection)
+        retention_figures.count_by_state(connection)
         with filled.writing() as transaction:
             transfer_rows.deny(transaction.connection, [transfer.id], Ending.DELETED, NOW)
         began = time.monotonic()
@@ -363,7 +363,7 @@ def test_a_result_that_was_not_read_to_its_end_ends_with_its_transaction(filled,
     with filled.writing() as transaction:
         a_transfer(transaction.connection)
     with filled.reading() as connection:
-        assert transfer_rows.count_by_state(connection) == {"denied": 1, "live": 3}
+        assert retention_figures.count_by_state(connection) == {"denied": 1, "live": 3}
     assert filled.forget_deleted() is True
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from app.crypto.token import new_id
-from app.db import access_token_rows, file_rows, share_rows, transfer_rows, whole_transfers
+from app.db import access_token_rows, file_rows, retention_figures, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
 from app.domain.share import ShareState
@@ -156,27 +156,27 @@ def test_a_file_makes_an_open_transfer_live_and_leaves_an_ended_one_alone(writin
 
 def test_overdue_is_what_should_be_gone_and_is_not(writing):
     """Due is the expiry, or the denial where that came first."""
-    assert transfer_rows.overdue(writing, NOW) == (0, None)
+    assert retention_figures.overdue(writing, NOW) == (0, None)
     a_transfer(writing, expires_at=NOW + SECOND)
-    assert transfer_rows.overdue(writing, NOW) == (0, None)
+    assert retention_figures.overdue(writing, NOW) == (0, None)
     a_transfer(writing, expires_at=NOW)
-    assert transfer_rows.overdue(writing, NOW) == (1, NOW)
+    assert retention_figures.overdue(writing, NOW) == (1, NOW)
     early = {"state": TransferState.DENIED, "denied_at": NOW - HOUR, "expires_at": EXPIRY}
     late = {"state": TransferState.BYTES_DELETED, "denied_at": NOW, "expires_at": NOW - SECOND}
     a_transfer(writing, **early)
     a_transfer(writing, **late)
     a_transfer(writing, state=TransferState.VERIFIED, denied_at=NOW - 9 * HOUR, expires_at=NOW - 9 * HOUR)
-    assert transfer_rows.overdue(writing, NOW) == (3, NOW - HOUR)
+    assert retention_figures.overdue(writing, NOW) == (3, NOW - HOUR)
 
 
 @pytest.mark.parametrize("state", TransferState)
 def test_keys_left_are_those_of_transfers_whose_deletion_failed_before_the_keys_were_gone(writing, state):
     """Lesson 2: such a sweep never counts as successful, on the next one either while the retry waits."""
     a_transfer(writing, state=state, expires_at=NOW)
-    assert transfer_rows.count_keys_left(writing, NOW) == 0
+    assert retention_figures.count_keys_left(writing, NOW) == 0
     a_transfer(writing, state=state, expires_at=NOW, failures=1, due_at=NOW + 9 * HOUR)
     keyed = state in OPEN_STATES or state == TransferState.DENIED
-    assert transfer_rows.count_keys_left(writing, NOW) == int(keyed)
+    assert retention_figures.count_keys_left(writing, NOW) == int(keyed)
 
 
 @pytest.mark.parametrize("state", OPEN_STATES)
@@ -184,46 +184,46 @@ def test_of_open_transfers_only_the_keys_of_ended_shares_are_left(writing, state
     """Bytes of a broken upload that resist are no key."""
     transfer = a_transfer(writing, state=state, expires_at=NOW + HOUR, failures=1)
     share = a_share(writing, transfer)
-    assert transfer_rows.count_keys_left(writing, NOW) == 0
+    assert retention_figures.count_keys_left(writing, NOW) == 0
     share_rows.end(writing, [share.id], ShareState.WITHDRAWN, NOW)
-    assert transfer_rows.count_keys_left(writing, NOW) == 1
+    assert retention_figures.count_keys_left(writing, NOW) == 1
     share_rows.mark_keys_destroyed(writing, [share.id], NOW)
-    assert transfer_rows.count_keys_left(writing, NOW) == 0
+    assert retention_figures.count_keys_left(writing, NOW) == 0
 
 
 @pytest.mark.parametrize("state", TransferState)
 def test_bytes_left_count_once_they_have_resisted_for_long(writing, state):
     a_transfer(writing, state=state, failures=1, denied_at=NOW)
     a_transfer(writing, state=state, failures=0, denied_at=NOW - HOUR)
-    assert transfer_rows.count_bytes_left(writing, NOW) == 0
+    assert retention_figures.count_bytes_left(writing, NOW) == 0
     resisting = state in {TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED}
-    assert transfer_rows.count_bytes_left(writing, NOW + SECOND) == int(resisting)
+    assert retention_figures.count_bytes_left(writing, NOW + SECOND) == int(resisting)
 
 
 def test_failing_deletions_are_named_worst_first_until_they_are_done(writing):
     rows = [a_transfer(writing, state=TransferState.DENIED, failures=failures) for failures in (0, 2, 5)]
     a_transfer(writing, state=TransferState.VERIFIED, failures=9)
-    assert transfer_rows.failing(writing, 10) == [rows[2].id, rows[1].id]
+    assert retention_figures.failing(writing, 10) == [rows[2].id, rows[1].id]
     assert [transfer_rows.count_failure(writing, rows[1].id) for _ in range(4)] == [3, 4, 5, 6]
-    assert transfer_rows.failing(writing, 10) == [rows[1].id, rows[2].id]
+    assert retention_figures.failing(writing, 10) == [rows[1].id, rows[2].id]
     transfer_rows.note_success(writing, {rows[2].id: NOW + HOUR})
-    assert transfer_rows.failing(writing, 10) == [rows[1].id]
+    assert retention_figures.failing(writing, 10) == [rows[1].id]
 
 
 def test_a_state_that_nobody_knows_is_overdue_from_the_start_and_its_key_is_left(writing):
     """Nobody can tell whether it has ended: it must not be what no list of states names."""
     damaged = {"state": "liwe", "expires_at": NOW + HOUR}
     a_transfer(writing, **damaged)
-    assert transfer_rows.overdue(writing, NOW) == (1, NOW)
-    assert transfer_rows.overdue(writing, NOW + 3 * HOUR) == (1, NOW + HOUR)
+    assert retention_figures.overdue(writing, NOW) == (1, NOW)
+    assert retention_figures.overdue(writing, NOW + 3 * HOUR) == (1, NOW + HOUR)
     a_transfer(writing, **damaged, failures=1)
-    assert (transfer_rows.overdue(writing, NOW)[0], transfer_rows.count_keys_left(writing, NOW)) == (2, 1)
+    assert (retention_figures.overdue(writing, NOW)[0], retention_figures.count_keys_left(writing, NOW)) == (2, 1)
 
 
 def test_states_are_counted(writing):
     for state in (TransferState.LIVE, TransferState.LIVE, TransferState.VERIFIED):
         a_transfer(writing, state=state)
-    assert transfer_rows.count_by_state(writing) == {"live": 2, "verified": 1}
+    assert retention_figures.count_by_state(writing) == {"live": 2, "verified": 1}
 
 
 def test_a_depositor_has_own_transfers_only_newest_first(writing):

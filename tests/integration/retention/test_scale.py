@@ -8,7 +8,7 @@ from time import perf_counter, process_time
 
 import pytest
 
-from app.db import transfer_rows
+from app.db import retention_figures
 from app.db.tables import audit_entries
 from app.domain.transfer import TransferState
 from tests.integration.actions.stories import blobs_held, count_rows, keys_held, sweep
@@ -52,7 +52,7 @@ def test_each_of_many_goes_every_step_in_one_sweep(resources, time, seeded):
 def transfers_in(resources):
 
     with resources.database.reading() as connection:
-        return transfer_rows.count_by_state(connection)
+        return retention_figures.count_by_state(connection)
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

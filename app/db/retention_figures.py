@@ -1,0 +1,94 @@
+"""What the database tells of retention: what is held and how old, what is overdue, which deletions resist.
+
+A state that nobody knows is never taken for an end: only those are left out that are known to hold nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import BigInteger, Connection, case, exists, func, literal, select, type_coerce
+
+from app.db.tables import UtcTime, files, shares, transfers
+from app.domain.share import OPEN_STATES as OPEN_SHARES
+from app.domain.transfer import ENDING_STATES, OPEN_STATES, TransferState
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY = 86_400_000_000  # microseconds, as times are stored
+
+
+def count_keys_left(connection: Connection, now: datetime) -> int:
+    """How many transfers have a key that was due and could not be destroyed yet, or are in a state that tells nothing
+    of it.
+    """
+    ended = shares.c.state.not_in(OPEN_SHARES) & shares.c.keys_destroyed_at.is_(None)
+    of_share = exists().where(shares.c.transfer_id == transfers.c.id, ended)
+    due = transfers.c.state.in_(OPEN_STATES) & (of_share | (transfers.c.expires_at <= now))
+    keyed = transfers.c.state.not_in([*OPEN_STATES, *ENDING_STATES[1:], TransferState.VERIFIED]) | due
+    return connection.execute(select(func.count()).where(transfers.c.failures > 0, keyed)).scalar_one()
+
+
+def count_bytes_left(connection: Connection, due_before: datetime) -> int:
+    """How many transfers have bytes that could not be deleted yet and were due before then: those of transfers denied
+    by then, and of uploads that broke off.
+    """
+    denied = transfers.c.state.in_([TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED])
+    dead = exists().where(files.c.transfer_id == transfers.c.id, files.c.lease_until < due_before)
+    resisting = (denied & (transfers.c.denied_at < due_before)) | (transfers.c.state.in_(OPEN_STATES) & dead)
+    return connection.execute(select(func.count()).where(transfers.c.failures > 0, resisting)).scalar_one()
+
+
+def count_by_state(connection: Connection) -> dict[str, int]:
+    """How many transfers are in each state."""
+    query = select(transfers.c.state, func.count()).group_by(transfers.c.state)
+    return {str(state): int(count) for state, count in connection.execute(query)}
+
+
+def overdue(connection: Connection, now: datetime) -> tuple[int, datetime | None]:
+    """How many transfers should be gone and are not, and since when the worst of them is due.
+
+    Due is: past the expiry, or denied before it. Verified ones are gone. One in no known state counts from the start:
+    nobody can tell whether it has ended.
+    """
+    ended = case((transfers.c.denied_at < transfers.c.expires_at, transfers.c.denied_at), else_=transfers.c.expires_at)
+    since = case((ended <= now, ended), (transfers.c.state.not_in(TransferState), literal(now, UtcTime)))
+    query = select(func.count(), func.min(since)).where(transfers.c.state != TransferState.VERIFIED, since <= now)
+    count, oldest = connection.execute(query).one()
+    return count, oldest
+
+
+def held_by_age(connection: Connection, now: datetime, days: int) -> list[int]:
+    """How many transfers that hold anything are under 1 day old, under 2 days, and so on; the last counts all older."""
+    counts = []
+    for day in range(days):
+        query = select(func.count()).where(
+            transfers.c.state != TransferState.VERIFIED, transfers.c.created_at <= now - timedelta(days=day)
+        )
+        younger_than = now - timedelta(days=day + 1)
+        within = query if day == days - 1 else query.where(transfers.c.created_at > younger_than)
+        counts.append(connection.execute(within).scalar_one())
+    return counts
+
+
+def lateness_by_day(connection: Connection, since: datetime) -> list[tuple[datetime, int, float]]:
+    """Per day (UTC) of deletions verified since then: the day, how many, and the worst lateness in seconds."""
+    verified = type_coerce(transfers.c.verified_at, BigInteger)
+    ended = case((transfers.c.denied_at < transfers.c.expires_at, transfers.c.denied_at), else_=transfers.c.expires_at)
+    day = (verified - verified % _DAY).label("day")
+    query = select(day, func.count(), func.max(verified - type_coerce(ended, BigInteger)))
+    grouped = query.where(transfers.c.verified_at >= since).group_by(day).order_by(day)
+    rows = connection.execute(grouped)
+    return [(_EPOCH + timedelta(microseconds=at), count, max(0, worst) / 1e6) for at, count, worst in rows]
+
+
+def oldest_held(connection: Connection) -> datetime | None:
+    """When the oldest transfer was created that still holds anything."""
+    query = select(func.min(transfers.c.created_at)).where(transfers.c.state != TransferState.VERIFIED)
+    oldest: datetime | None = connection.execute(query).scalar()
+    return oldest
+
+
+def failing(connection: Connection, limit: int) -> list[str]:
+    """The transfers of which a deletion, their own or a share's, failed at least once and is not done; worst first."""
+    query = select(transfers.c.id).where(transfers.c.failures > 0, transfers.c.state != TransferState.VERIFIED)
+    return list(connection.execute(query.order_by(transfers.c.failures.desc()).limit(limit)).scalars())
