@@ -8,7 +8,7 @@ The life of a file, and where each step stands:
     share      app/actions/issue_share.py                    a link and a password for one recipient
     claim      app/actions/claim_share.py                    once; one UPDATE decides who wins
     decrypt    app/actions/fetch_file.py                     while it streams out, as long as the claim stands
-    delete     app/actions/delete_transfers.py, app/deletion.py    by the sweeper, each step observed
+    delete     app/actions/delete_transfers.py, app/deletion/   by the sweeper, each step observed
     audit      app/db/audit_rows.py                          every step above is an entry, in the same transaction
 
 A sealed file is encrypted before it comes (app/client/) and stored by app/actions/deposit_sealed_file.py; its share is

@@ -1,7 +1,7 @@
 """Steps 7 and 8 of a file's life, by the sweeper: find what is due and have it ended and deleted, a batch at a time.
 
 One sweep asks one indexed question; what is due it takes in batches, so that its cost is a few transactions per
-batch and its memory constant. What is done with a batch, and observed, is in `app/deletion.py`.
+batch and its memory constant. What is done with a batch, and observed, is in `app/deletion/`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.db import counter_rows, retention_figures, service_rows, transfer_rows
-from app.deletion import TAKEN_FOR, delete_batch
+from app.deletion.batch import TAKEN_FOR, delete_batch
 from app.resources import Resources
 
 BATCH = 4000

@@ -148,7 +148,7 @@ class StreamedDownload(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": True})
             for _ in range(TURNS_UNTIL_TOLD):
                 await asyncio.sleep(0)
-            await _taken(unsent, gone, progress, but=LITTLE_BYTES)
+            await _taken(unsent, gone, progress, leaving=LITTLE_BYTES)
             if gone.done():
                 return
             await self._download.close(whole=True, delivers=self._delivers)  # before the client says the same
@@ -156,12 +156,14 @@ class StreamedDownload(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _taken(unsent: Callable[[], int], gone: asyncio.Future[None], progress: Progress, *, but: int = 0) -> None:
-    """Wait until the client has taken what the kernel holds, `but` so much of it, under the watch: what lies there
-    longer than the claim stands is cut off, too.
+async def _taken(
+    unsent: Callable[[], int], gone: asyncio.Future[None], progress: Progress, *, leaving: int = 0
+) -> None:
+    """Wait until the client has taken what the kernel holds, `leaving` so many bytes of it, under the watch: what lies
+    there longer than the claim stands is cut off, too.
     """
     left, pause = unsent(), FIRST_PAUSE_SECONDS
-    while left > but and not gone.done():
+    while left > leaving and not gone.done():
         await asyncio.sleep(pause)
         before, left, pause = left, unsent(), min(2 * pause, LONGEST_PAUSE_SECONDS)
         if left < before:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app import deletion as module
 from app.actions import delete_transfers as sweeping
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
@@ -20,6 +19,7 @@ from app.crypto.token import new_id, new_secret
 from app.db import endings, retention_figures, service_rows, share_rows, transfer_rows
 from app.db.tables import shares, transfers
 from app.db.transfer_rows import TransferRow
+from app.deletion import batch as module
 from app.domain.claim import DELIVERED_WINDOW
 from app.domain.errors import Refusal, ShareExpired
 from app.domain.retention import FORGET_AFTER

@@ -30,7 +30,6 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import event
 
-from app import deletion as sweeping
 from app import resources as resources_module
 from app.actions.accept_clock import accept_clock
 from app.actions.claim_share import Claimed
@@ -46,6 +45,7 @@ from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.wrapping import link_proof
+from app.deletion import batch as sweeping
 from app.domain.clock import WAIT_FOR_ACCEPTANCE, Clock
 from app.domain.errors import ClaimExhausted, Refusal
 from app.domain.shred_key import ShredKeyName
@@ -81,12 +81,12 @@ LIFETIMES = st.sampled_from([MINUTE, 30 * MINUTE, 3 * HOUR, 2 * DAY])
 
 STEPS_OF_A_SWEEP = (
     "_end_what_is_due",
-    "_load",
+    "load",
     "_destroy_keys",
     "_note_keys_destroyed",
     "_delete_bytes",
     "_note_gone",
-    "_settle",
+    "settle",
 )
 
 

@@ -5,13 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from app import deletion
 from app.actions import delete_transfers
 from app.actions.delete_transfer import delete_transfer
 from app.actions.withdraw_share import withdraw_share
 from app.db import retention_figures, service_rows, transfer_rows
 from app.db.errors import DatabaseUnavailable
 from app.db.tables import transfers
+from app.deletion import batch as deletion
+from app.deletion import settling
 from app.domain.share import ShareState
 from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import TransferState
@@ -50,8 +51,7 @@ def sent(resources, caller):
 def alerts(monkeypatch):
     """What the sweeper says aloud."""
     said: list[tuple[str, dict[str, object]]] = []
-    log = deletion.log
-    for level in ("error", "exception"):
+    for log, level in ((deletion.log, "exception"), (settling.log, "error")):
         monkeypatch.setattr(log, level, lambda event, **fields: said.append((event, fields)), raising=False)
     return said
 
@@ -347,7 +347,7 @@ STEPS = [
     "_note_keys_destroyed",
     "_delete_bytes",
     "_note_gone",
-    "_settle",
+    "settle",
     "_record",
 ]
 

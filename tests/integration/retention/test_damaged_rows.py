@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text
 
-from app import deletion
 from app.actions.report_retention import report_retention
 from app.db.tables import files, shares, transfers
+from app.deletion import batch, settling
 from app.domain.transfer import TransferState
 from tests.integration.actions.stories import (
     blobs_held,
@@ -28,9 +28,9 @@ EACH_TABLE = pytest.mark.parametrize("table", [transfers, files, shares], ids=la
 def alerts(monkeypatch):
     """What the sweeper says aloud of a transfer."""
     said: list[tuple[str, object]] = []
-    for level in ("error", "exception"):
+    for log, level in ((batch.log, "exception"), (settling.log, "error")):
         say = lambda event, **fields: said.append((event, fields["transfer"]))  # noqa: E731 - one for both
-        monkeypatch.setattr(deletion.log, level, say, raising=False)
+        monkeypatch.setattr(log, level, say, raising=False)
     return said
 
 

@@ -11,25 +11,22 @@ up the others, and never reads "deleted" before it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection
 
 from app.db import counter_rows, endings, file_rows, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
-from app.db.transfer_rows import TransferRow
 from app.db.whole_transfers import WholeTransfer
+from app.deletion.case import Case, load
+from app.deletion.settling import give_up, settle
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import end_at_window
-from app.domain.retention import FORGET_AFTER, RETRY_FIRST, lateness_counts, retry_at
-from app.domain.share import OPEN_STATES as OPEN_SHARES
+from app.domain.retention import lateness_counts
 from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import OPEN_STATES, Ending, TransferState
 from app.fault_points import reach
 from app.resources import Resources
@@ -50,34 +47,6 @@ class Done:
     failed: int = 0
 
 
-@dataclass(slots=True)
-class _Case(WholeTransfer):
-    """A transfer of the batch with all that belongs to it, and what went wrong with it, if anything did."""
-
-    failure: str | None = None
-    waiting: bool = False
-    state: TransferState = field(init=False)
-    key_names: list[ShredKeyName] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """How far it is, and the keys to be gone: all of a transfer that has ended, those of ended shares of one that
-        has not.
-        """
-        self.state = self.transfer.state
-        self.key_names = names = [
-            ShredKeyName(self.transfer.id, share.expires_at, share.id)
-            for share in self.shares
-            if share.state not in OPEN_SHARES and share.keys_destroyed_at is None
-        ]
-        if self.transfer.state not in OPEN_STATES:
-            names.append(ShredKeyName(self.transfer.id, self.transfer.expires_at))
-
-    @property
-    def verified_now(self) -> bool:
-        """Whether its deletion was verified just now, and not long ago."""
-        return self.state == TransferState.VERIFIED != self.transfer.state
-
-
 async def delete_batch(resources: Resources, batch: list[str]) -> Done:
     """Do what is due for these transfers; if that fails as a whole, for each half by itself, down to one: it must not
     hold up others. They are read in here, so that one whose rows are damaged fails alone too.
@@ -95,7 +64,7 @@ async def delete_batch(resources: Resources, batch: list[str]) -> Done:
                 done.failed += of_half.failed
             return done
         log.exception("sweep_failed", transfer=batch[0], alert=True)
-        await resources.in_thread(_give_up, resources, batch[0], type(error).__name__)
+        await resources.in_thread(give_up, resources, batch[0], type(error).__name__)
         done.failed += 1
     return done
 
@@ -105,23 +74,11 @@ async def _advance(resources: Resources, batch: list[str], done: Done) -> None:
     reach("deletion.taken")
     done.ended += await resources.in_thread(_end_what_is_due, resources, batch)
     reach("deletion.ended")
-    cases = await resources.in_thread(_load, resources, batch)
+    cases = await resources.in_thread(load, resources, batch)
     await _drop_abandoned_uploads(resources, cases)
     await resources.in_thread(_destroy_keys, resources, cases)
     done.deleted += await _delete_bytes(resources, cases)
-    done.failed += await resources.in_thread(_settle, resources, cases)
-
-
-def _load(resources: Resources, ids: list[str]) -> list[_Case]:
-    with resources.database.reading() as connection:
-        wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, ids))
-    return [_Case(whole.transfer, whole.files, whole.shares, whole.claims) for whole in wholes]
-
-
-def _load_again(connection: Connection, cases: list[_Case]) -> dict[str, WholeTransfer]:
-    """The same transfers as they are now, with what requests did meanwhile; locked until the transaction ends."""
-    rows = transfer_rows.find_all(connection, [case.transfer.id for case in cases], for_update=True)
-    return {whole.transfer.id: whole for whole in whole_transfers.load(connection, rows)}
+    done.failed += await resources.in_thread(settle, resources, cases)
 
 
 def _end_what_is_due(resources: Resources, batch: list[str]) -> int:
@@ -152,7 +109,7 @@ def _lapsed(case: WholeTransfer, now: datetime) -> list[tuple[ShareRow, ClaimRow
     return [(share, claims[share.id]) for share in claimed if now >= claims[share.id].window_until]
 
 
-async def _drop_abandoned_uploads(resources: Resources, cases: list[_Case]) -> None:
+async def _drop_abandoned_uploads(resources: Resources, cases: list[Case]) -> None:
     """Uploads whose process died: the bytes, then the row. One that still lives holds its blob and is left alone."""
     now = resources.clock.now()
     for case in cases:
@@ -183,7 +140,7 @@ def _drop_rows(resources: Resources, files: list[FileRow], now: datetime) -> Non
                 )
 
 
-def _destroy_keys(resources: Resources, cases: list[_Case]) -> None:
+def _destroy_keys(resources: Resources, cases: list[Case]) -> None:
     """Destroy the keys of what has ended; look that the vault holds none of them and SQLite's log no wrap."""
     cases = [case for case in cases if case.key_names and case.state != TransferState.VERIFIED]
     if not cases:
@@ -198,14 +155,14 @@ def _destroy_keys(resources: Resources, cases: list[_Case]) -> None:
     reach("deletion.keys_noted")
 
 
-def _look_for_keys(resources: Resources, cases: list[_Case]) -> None:
+def _look_for_keys(resources: Resources, cases: list[Case]) -> None:
     held = resources.vault.held(name for case in cases for name in case.key_names)
     for case in cases if held else []:
         if not held.isdisjoint(case.key_names):
             case.failure = "key_left"
 
 
-def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
+def _note_keys_destroyed(resources: Resources, cases: list[Case]) -> None:
     now = resources.clock.now()
     with resources.database.writing() as transaction:
         ended = {case.transfer.id: [name.share_id for name in case.key_names if name.share_id] for case in cases}
@@ -230,7 +187,7 @@ def _note_keys_destroyed(resources: Resources, cases: list[_Case]) -> None:
         _step(resources, transaction, denied, TransferState.KEYS_DESTROYED, Event.KEYS_DESTROYED)
 
 
-async def _delete_bytes(resources: Resources, cases: list[_Case]) -> int:
+async def _delete_bytes(resources: Resources, cases: list[Case]) -> int:
     """Delete the blobs, look whether they are gone, and note what was seen. One that a stream still reads makes its
     transfer wait: streams are cut within a second. Answers how many transfers were verified now.
     """
@@ -249,7 +206,7 @@ async def _delete_bytes(resources: Resources, cases: list[_Case]) -> int:
     return await resources.in_thread(_note_gone, resources, [case for case in cases if not case.failure])
 
 
-def _note_gone(resources: Resources, cases: list[_Case]) -> int:
+def _note_gone(resources: Resources, cases: list[Case]) -> int:
     """Their bytes are gone. Look for keys once more, for one that came back, before a transfer may read "deleted"."""
     if not cases:
         return 0
@@ -263,9 +220,7 @@ def _note_gone(resources: Resources, cases: list[_Case]) -> int:
     return count
 
 
-def _step(
-    resources: Resources, transaction: Transaction, cases: list[_Case], state: TransferState, event: Event
-) -> int:
+def _step(resources: Resources, transaction: Transaction, cases: list[Case], state: TransferState, event: Event) -> int:
     """A step of deletion that was observed, for all these transfers: the rows and the log, in one transaction. Answers
     how many took it now; of the others another sweeper has told.
     """
@@ -282,7 +237,7 @@ def _step(
     return len(taken)
 
 
-def _step_entry(case: _Case, event: Event, now: datetime) -> Entry:
+def _step_entry(case: Case, event: Event, now: datetime) -> Entry:
     """What the log keeps of a step; of a transfer that is gone, also how much it was, and how late its end was seen."""
     transfer = case.transfer
     if case.state != TransferState.VERIFIED:
@@ -299,102 +254,5 @@ def _step_entry(case: _Case, event: Event, now: datetime) -> Entry:
     )
 
 
-def _lateness(case: _Case, now: datetime) -> timedelta:
+def _lateness(case: Case, now: datetime) -> timedelta:
     return max(timedelta(0), now - min(case.transfer.expires_at, case.transfer.denied_at or now))
-
-
-def _settle(resources: Resources, cases: list[_Case]) -> int:
-    """Say of every transfer of the batch when to look at it next; of those just verified it has been said. Answers how
-    many have failed.
-    """
-    cases = [case for case in cases if not case.verified_now]
-    if not cases:
-        return 0
-    now = resources.clock.now()
-    with resources.database.writing() as transaction:
-        current = _load_again(transaction.connection, cases)
-        for case in (case for case in cases if case.failure):
-            _note_failure(transaction, case, current[case.transfer.id], now)
-        done = [case for case in cases if not case.failure]
-        old = [case.transfer.id for case in done if _is_to_forget(case.transfer, now)]
-        due = {case.transfer.id: _next_due(case, current[case.transfer.id], now) for case in done}
-        transfer_rows.note_success(transaction.connection, {one: at for one, at in due.items() if one not in old})
-        if old:
-            transfer_rows.forget_people(transaction.connection, old)
-            share_rows.forget_people(transaction.connection, old)
-    return sum(1 for case in cases if case.failure and not case.waiting)
-
-
-def _note_failure(transaction: Transaction, case: _Case, whole: WholeTransfer, now: datetime) -> None:
-    """A stream still being cut is no failure yet. However often it failed, what falls due meanwhile is not waited past
-    (`whole` is it as it is now).
-    """
-    transfer = case.transfer
-    overdue = now - (transfer.denied_at or now) > timedelta(seconds=10)
-    if case.waiting and not overdue:
-        transfer_rows.set_due(transaction.connection, transfer.id, now + RETRY_FIRST)
-    else:
-        _note_failed(transaction, transfer.id, case.failure, now, meanwhile=_moments(whole))
-
-
-def _give_up(resources: Resources, transfer_id: str, failure: str) -> None:
-    """A try that broke off."""
-    now = resources.clock.now()
-    with resources.database.writing() as transaction:
-        meanwhile = _moments_if_readable(transaction.connection, transfer_id)
-        _note_failed(transaction, transfer_id, failure, now, meanwhile=meanwhile)
-
-
-def _moments_if_readable(connection: Connection, transfer_id: str) -> list[datetime]:
-    """What broke the try off may be rows that cannot be read: then nothing is known of the transfer but its id."""
-    try:
-        wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, [transfer_id]))
-    except Exception:  # noqa: BLE001 - whatever is wrong with them, the failure is noted
-        return []
-    return [moment for whole in wholes for moment in _moments(whole)]
-
-
-def _note_failed(
-    transaction: Transaction,
-    transfer_id: str,
-    failure: str | None,
-    now: datetime,
-    *,
-    meanwhile: Sequence[datetime],
-) -> None:
-    """Loud in the service's log each time, in the audit log once; and when to try again."""
-    failures = transfer_rows.count_failure(transaction.connection, transfer_id)
-    again = min([retry_at(now, failures), *(moment for moment in meanwhile if moment > now)])
-    transfer_rows.set_due(transaction.connection, transfer_id, again)
-    if failures == 1:
-        transaction.log(
-            Entry(event=Event.DELETION_FAILED, at=now, actor="scheduler", transfer=transfer_id, outcome=failure)
-        )
-    log.error("deletion_failed", transfer=transfer_id, what=failure, failures=failures, alert=True)
-
-
-def _is_to_forget(transfer: TransferRow, now: datetime) -> bool:
-    return transfer.verified_at is not None and now >= transfer.verified_at + FORGET_AFTER
-
-
-def _next_due(case: _Case, whole: WholeTransfer, now: datetime) -> datetime:
-    """When a transfer needs attention again: an open one at its expiry, a window's end, a lease's; soon if it was cut
-    short, or if a request ended it or one of its shares meanwhile (`whole` is it as it is now); a verified one when its
-    people are to be forgotten.
-    """
-    if case.transfer.verified_at is not None:
-        return case.transfer.verified_at + FORGET_AFTER
-    ended = any(share.state not in OPEN_SHARES and share.keys_destroyed_at is None for share in whole.shares)
-    if whole.transfer.state not in OPEN_STATES or ended or case.waiting:
-        return now + RETRY_FIRST
-    return min(_moments(whole))
-
-
-def _moments(whole: WholeTransfer) -> list[datetime]:
-    """When something of an open transfer falls due; of one that has ended, nothing more does."""
-    if whole.transfer.state not in OPEN_STATES:
-        return []
-    claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
-    windows = [claim.window_until for claim in whole.claims if claim.share_id in claimed]
-    leases = [file.lease_until for file in whole.files if file.lease_until]
-    return [whole.transfer.expires_at, *windows, *leases]

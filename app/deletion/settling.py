@@ -1,0 +1,120 @@
+"""What is said of a batch at its end: what failed, loudly, and when the sweeper must look at each transfer again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Connection
+
+from app.db import share_rows, transfer_rows, whole_transfers
+from app.db.engine import Transaction
+from app.db.transfer_rows import TransferRow
+from app.db.whole_transfers import WholeTransfer
+from app.deletion.case import Case, load_again
+from app.domain.audit_events import Entry, Event
+from app.domain.retention import FORGET_AFTER, RETRY_FIRST, retry_at
+from app.domain.share import OPEN_STATES as OPEN_SHARES
+from app.domain.share import ShareState
+from app.domain.transfer import OPEN_STATES
+from app.resources import Resources
+
+log = structlog.get_logger()
+
+
+def settle(resources: Resources, cases: list[Case]) -> int:
+    """Say of every transfer of the batch when to look at it next; of those just verified it has been said. Answers how
+    many have failed.
+    """
+    cases = [case for case in cases if not case.verified_now]
+    if not cases:
+        return 0
+    now = resources.clock.now()
+    with resources.database.writing() as transaction:
+        current = load_again(transaction.connection, cases)
+        for case in (case for case in cases if case.failure):
+            _note_failure(transaction, case, current[case.transfer.id], now)
+        done = [case for case in cases if not case.failure]
+        old = [case.transfer.id for case in done if _is_to_forget(case.transfer, now)]
+        due = {case.transfer.id: _next_due(case, current[case.transfer.id], now) for case in done}
+        transfer_rows.note_success(transaction.connection, {one: at for one, at in due.items() if one not in old})
+        if old:
+            transfer_rows.forget_people(transaction.connection, old)
+            share_rows.forget_people(transaction.connection, old)
+    return sum(1 for case in cases if case.failure and not case.waiting)
+
+
+def _note_failure(transaction: Transaction, case: Case, whole: WholeTransfer, now: datetime) -> None:
+    """A stream still being cut is no failure yet. However often it failed, what falls due meanwhile is not waited past
+    (`whole` is it as it is now).
+    """
+    transfer = case.transfer
+    overdue = now - (transfer.denied_at or now) > timedelta(seconds=10)
+    if case.waiting and not overdue:
+        transfer_rows.set_due(transaction.connection, transfer.id, now + RETRY_FIRST)
+    else:
+        _note_failed(transaction, transfer.id, case.failure, now, meanwhile=_due_moments(whole))
+
+
+def give_up(resources: Resources, transfer_id: str, failure: str) -> None:
+    """A try that broke off: it is noted by the id alone, for the rows may be what cannot be read."""
+    now = resources.clock.now()
+    with resources.database.writing() as transaction:
+        meanwhile = _due_moments_if_readable(transaction.connection, transfer_id)
+        _note_failed(transaction, transfer_id, failure, now, meanwhile=meanwhile)
+
+
+def _due_moments_if_readable(connection: Connection, transfer_id: str) -> list[datetime]:
+    """What broke the try off may be rows that cannot be read: then nothing is known of the transfer but its id."""
+    try:
+        wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, [transfer_id]))
+    except Exception:  # noqa: BLE001 - whatever is wrong with them, the failure is noted
+        return []
+    return [moment for whole in wholes for moment in _due_moments(whole)]
+
+
+def _note_failed(
+    transaction: Transaction,
+    transfer_id: str,
+    failure: str | None,
+    now: datetime,
+    *,
+    meanwhile: Sequence[datetime],
+) -> None:
+    """Loud in the service's log each time, in the audit log once; and when to try again."""
+    failures = transfer_rows.count_failure(transaction.connection, transfer_id)
+    again = min([retry_at(now, failures), *(moment for moment in meanwhile if moment > now)])
+    transfer_rows.set_due(transaction.connection, transfer_id, again)
+    if failures == 1:
+        transaction.log(
+            Entry(event=Event.DELETION_FAILED, at=now, actor="scheduler", transfer=transfer_id, outcome=failure)
+        )
+    log.error("deletion_failed", transfer=transfer_id, what=failure, failures=failures, alert=True)
+
+
+def _is_to_forget(transfer: TransferRow, now: datetime) -> bool:
+    return transfer.verified_at is not None and now >= transfer.verified_at + FORGET_AFTER
+
+
+def _next_due(case: Case, whole: WholeTransfer, now: datetime) -> datetime:
+    """When a transfer needs attention again: an open one at its expiry, a window's end, a lease's; soon if it was cut
+    short, or if a request ended it or one of its shares meanwhile (`whole` is it as it is now); a verified one when its
+    people are to be forgotten.
+    """
+    if case.transfer.verified_at is not None:
+        return case.transfer.verified_at + FORGET_AFTER
+    ended = any(share.state not in OPEN_SHARES and share.keys_destroyed_at is None for share in whole.shares)
+    if whole.transfer.state not in OPEN_STATES or ended or case.waiting:
+        return now + RETRY_FIRST
+    return min(_due_moments(whole))
+
+
+def _due_moments(whole: WholeTransfer) -> list[datetime]:
+    """When something of an open transfer falls due; of one that has ended, nothing more does."""
+    if whole.transfer.state not in OPEN_STATES:
+        return []
+    claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
+    windows = [claim.window_until for claim in whole.claims if claim.share_id in claimed]
+    leases = [file.lease_until for file in whole.files if file.lease_until]
+    return [whole.transfer.expires_at, *windows, *leases]
