@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from app.db.any_of import Texts, any_of
 from app.db.tables import files, transfers
 from app.domain.transfer import FileState, TransferState
 
@@ -34,7 +35,7 @@ _FILE = [files.c[name] for name in FileRow.__dataclass_fields__]
 _INSERT = insert(files)
 _OF_TRANSFERS = (
     select(*_FILE)
-    .where(files.c.transfer_id.in_(bindparam("of_ids", expanding=True)))
+    .where(any_of(files.c.transfer_id, bindparam("of_ids", type_=Texts())))
     .order_by(files.c.transfer_id, files.c.number)
 )
 _FINISH = (
@@ -52,7 +53,7 @@ def add(connection: Connection, row: FileRow) -> None:
 
 def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[FileRow]:
     """The files of these transfers, in order."""
-    return [_file(row) for row in connection.execute(_OF_TRANSFERS, {"of_ids": list(transfer_ids)})]
+    return [_file(row) for row in connection.execute(_OF_TRANSFERS, {"of_ids": transfer_ids})]
 
 
 def finish(connection: Connection, row: FileRow) -> bool:
@@ -93,13 +94,13 @@ def drop(connection: Connection, blob_id: str) -> bool:
 
 def strip(connection: Connection, transfer_ids: Sequence[str]) -> None:
     """Drop the encrypted names of ended transfers; their sizes stay for the depositor's list."""
-    connection.execute(update(files).where(files.c.transfer_id.in_(transfer_ids)).values(sealed_meta=None))
+    connection.execute(update(files).where(any_of(files.c.transfer_id, transfer_ids)).values(sealed_meta=None))
 
 
 def blobs_in_use(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
     """Those of these blobs that a file of a transfer names which is not verified."""
     query = select(files.c.blob_id).join(transfers, transfers.c.id == files.c.transfer_id)
-    held = query.where(files.c.blob_id.in_(blob_ids), transfers.c.state != TransferState.VERIFIED)
+    held = query.where(any_of(files.c.blob_id, blob_ids), transfers.c.state != TransferState.VERIFIED)
     return set(connection.execute(held).scalars())
 
 

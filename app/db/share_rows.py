@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from app.crypto.token import is_id
+from app.db.any_of import any_of
 from app.db.tables import claims, shares
 from app.domain.share import OPEN_STATES, ShareState
 
@@ -78,7 +79,7 @@ def find(connection: Connection, share_id: str) -> ShareRow | None:
 
 def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[ShareRow]:
     """All shares of these transfers, oldest first."""
-    query = select(*_SHARE).where(shares.c.transfer_id.in_(list(transfer_ids)))
+    query = select(*_SHARE).where(any_of(shares.c.transfer_id, transfer_ids))
     return [_share(row) for row in connection.execute(query.order_by(shares.c.transfer_id, shares.c.issued_at))]
 
 
@@ -138,12 +139,12 @@ def end(connection: Connection, share_ids: Sequence[str], state: ShareState, now
         return set()
     ending = (
         update(shares)
-        .where(shares.c.id.in_(share_ids), shares.c.state.in_(OPEN_STATES))
+        .where(any_of(shares.c.id, share_ids), shares.c.state.in_(OPEN_STATES))
         .values(state=state, ended_at=now, wrapped_key=None)
     )
     ended = set(connection.execute(ending.returning(shares.c.id)).scalars())
     if ended:
-        connection.execute(update(claims).where(claims.c.share_id.in_(ended)).values(wrapped_key=None))
+        connection.execute(update(claims).where(any_of(claims.c.share_id, ended)).values(wrapped_key=None))
     return ended
 
 
@@ -154,7 +155,7 @@ def open_ones(connection: Connection) -> list[ShareRow]:
 
 def with_keys(connection: Connection, share_ids: Iterable[str]) -> set[str]:
     """Those of these shares that may still have a key: open, or ended without that having been observed."""
-    query = select(shares.c.id).where(shares.c.id.in_(list(share_ids)), shares.c.keys_destroyed_at.is_(None))
+    query = select(shares.c.id).where(any_of(shares.c.id, share_ids), shares.c.keys_destroyed_at.is_(None))
     return set(connection.execute(query).scalars())
 
 
@@ -162,7 +163,7 @@ def mark_keys_destroyed(connection: Connection, share_ids: Sequence[str], now: d
     """Note that the end of these shares' keys was observed. Answers for which it was noted now, and not before."""
     noted = (
         update(shares)
-        .where(shares.c.id.in_(share_ids), shares.c.keys_destroyed_at.is_(None))
+        .where(any_of(shares.c.id, share_ids), shares.c.keys_destroyed_at.is_(None))
         .values(keys_destroyed_at=now)
         .returning(shares.c.id)
     )
@@ -171,7 +172,7 @@ def mark_keys_destroyed(connection: Connection, share_ids: Sequence[str], now: d
 
 def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:
     """Drop the recipients of long-ended transfers."""
-    connection.execute(update(shares).where(shares.c.transfer_id.in_(transfer_ids)).values(recipient=None))
+    connection.execute(update(shares).where(any_of(shares.c.transfer_id, transfer_ids)).values(recipient=None))
 
 
 def find_claim(connection: Connection, claim_id: str) -> ClaimRow | None:
@@ -191,7 +192,7 @@ def claim_of_share(connection: Connection, share_id: str) -> ClaimRow | None:
 def claims_of(connection: Connection, transfer_ids: Iterable[str]) -> list[ClaimRow]:
     """All claims of these transfers."""
     return [
-        _claim(row) for row in connection.execute(select(*_CLAIM).where(claims.c.transfer_id.in_(list(transfer_ids))))
+        _claim(row) for row in connection.execute(select(*_CLAIM).where(any_of(claims.c.transfer_id, transfer_ids)))
     ]
 
 
@@ -200,7 +201,7 @@ def bytes_served(connection: Connection, share_ids: Iterable[str]) -> dict[str, 
     cut off with its process, has reserved counts as sent.
     """
     at_most = (claims.c.bytes_served + claims.c.bytes_reserved).label("at_most")
-    query = select(claims.c.share_id, at_most).where(claims.c.share_id.in_(list(share_ids)))
+    query = select(claims.c.share_id, at_most).where(any_of(claims.c.share_id, share_ids))
     return {row.share_id: row.at_most for row in connection.execute(query)}
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from app.crypto.token import is_id
+from app.db.any_of import any_of
 from app.db.tables import UtcTime, transfers
 from app.domain.retention import FORGET_AFTER
 from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, TransferState
@@ -117,7 +118,7 @@ def due(connection: Connection, now: datetime, limit: int) -> list[str]:
 
 def expiries(connection: Connection, transfer_ids: Sequence[str]) -> list[Expiry]:
     """When these transfers expire, and whether they have ended."""
-    query = select(*(transfers.c[name] for name in Expiry._fields)).where(transfers.c.id.in_(transfer_ids))
+    query = select(*(transfers.c[name] for name in Expiry._fields)).where(any_of(transfers.c.id, transfer_ids))
     rows = connection.execute(query.order_by(transfers.c.id))
     return [Expiry(transfer_id, TransferState(state), expires_at) for transfer_id, state, expires_at in rows]
 
@@ -134,7 +135,7 @@ def set_due(connection: Connection, transfer_id: str, due_at: datetime | None) -
 
 def postpone(connection: Connection, transfer_ids: Sequence[str], due_at: datetime) -> None:
     """Keep other sweepers off these transfers until then."""
-    connection.execute(update(transfers).where(transfers.c.id.in_(transfer_ids)).values(due_at=due_at))
+    connection.execute(update(transfers).where(any_of(transfers.c.id, transfer_ids)).values(due_at=due_at))
 
 
 def bring_forward(connection: Connection, transfer_id: str, moment: datetime) -> None:
@@ -170,7 +171,7 @@ def deny(connection: Connection, transfer_ids: Sequence[str], ending: Ending, no
     """
     denied = (
         update(transfers)
-        .where(transfers.c.id.in_(transfer_ids), transfers.c.state.in_(OPEN_STATES))
+        .where(any_of(transfers.c.id, transfer_ids), transfers.c.state.in_(OPEN_STATES))
         .values(state=TransferState.DENIED, ending=ending, denied_at=now, owner_wrap=None, due_at=now, failures=0)
     )
     return set(connection.execute(denied.returning(transfers.c.id)).scalars())
@@ -178,7 +179,7 @@ def deny(connection: Connection, transfer_ids: Sequence[str], ending: Ending, no
 
 def find_all(connection: Connection, transfer_ids: Sequence[str], *, for_update: bool = False) -> list[TransferRow]:
     """The transfers of these ids. `for_update` locks their rows until the transaction ends (PostgreSQL)."""
-    query = select(*_TRANSFER).where(transfers.c.id.in_(transfer_ids)).order_by(transfers.c.id)
+    query = select(*_TRANSFER).where(any_of(transfers.c.id, transfer_ids)).order_by(transfers.c.id)
     return [_transfer(row) for row in connection.execute(query.with_for_update() if for_update else query)]
 
 
@@ -192,7 +193,7 @@ def advance(
     noted it before, and the log tells each step once. Verified ones are done: the sweeper is to look at them again when
     their people are to be forgotten.
     """
-    taken = update(transfers).where(transfers.c.id.in_(transfer_ids), transfers.c.state == _BEFORE[state])
+    taken = update(transfers).where(any_of(transfers.c.id, transfer_ids), transfers.c.state == _BEFORE[state])
     if verified_at is None:
         taken = taken.values(state=state)
     else:
@@ -217,13 +218,13 @@ def note_success(connection: Connection, due: Mapping[str, datetime]) -> None:
 
 def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:
     """Drop the free text of long-ended transfers."""
-    connection.execute(update(transfers).where(transfers.c.id.in_(transfer_ids)).values(label=None, due_at=None))
+    connection.execute(update(transfers).where(any_of(transfers.c.id, transfer_ids)).values(label=None, due_at=None))
 
 
 def unfinished(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:
     """Those of these transfers that exist and are not verified."""
     query = select(transfers.c.id).where(
-        transfers.c.id.in_(list(transfer_ids)), transfers.c.state != TransferState.VERIFIED
+        any_of(transfers.c.id, transfer_ids), transfers.c.state != TransferState.VERIFIED
     )
     return set(connection.execute(query).scalars())
 
