@@ -13,9 +13,9 @@ from app.db import counter_rows, retention_figures, service_rows, transfer_rows
 from app.deletion.batch import TAKEN_FOR, delete_batch
 from app.resources import Resources
 
-BATCH = 4000
+BATCH = 6000
 """Each entry of the log dirties a page of an index by transfer; the more at once, the more share one. Held for it: some
-20 MiB, and SQLite's write lock for half a second at a time.
+30 MiB, and SQLite's write lock for less than a second at a time.
 """
 BYTES_COUNT_AFTER = timedelta(hours=1)
 """Bytes that resist are alerted at once, and make sweeps count as failed after this long; keys do so at once."""
