@@ -98,7 +98,7 @@ def test_any_byte_of_any_entry(checked, copy):
         "UPDATE audit_entries SET sequence = -1 WHERE sequence = 5",
         "UPDATE audit_nodes SET hash = zeroblob(32) WHERE level = 1 AND position = 1",
         "DELETE FROM audit_nodes WHERE level = 2 AND position = 0",
-        "UPDATE audit_checkpoints SET note = replace(note, 'A', 'B')",
+        "UPDATE audit_checkpoints SET note = lower(note)",
         "UPDATE audit_checkpoints SET size = size + 1 WHERE size = (SELECT max(size) FROM audit_checkpoints)",
     ],
 )
