@@ -82,7 +82,7 @@ class PostgresServer:
 
 @pytest.fixture(scope="session", autouse=True)
 def statements_are_compiled_once() -> Iterator[None]:
-    """Each installation has engines of its own, for which SQLAlchemy would compile every statement anew: a fifth of
+    """Each installation has engines of its own, for which SQLAlchemy would compile every statement anew: a sixth of
     what the tests of actions cost. Here all engines of a kind share the first one's.
     """
     begin, first = Database.__init__, dict[str, Engine]()

@@ -10,26 +10,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.db import counter_rows, retention_figures, service_rows, transfer_rows
-from app.deletion.batch import TAKEN_FOR, delete_batch
+from app.deletion.batch import TAKEN_FOR, Done, delete_batch
 from app.resources import Resources
 
 BATCH = 6000
-"""Each entry of the log dirties a page of an index by transfer; the more at once, the more share one. Held for it: some
-30 MiB, and SQLite's write lock for less than a second at a time.
+"""Each entry of the log dirties a page of an index by transfer; the more at once, the more share one. Held for it: 40
+to 60 MiB, and SQLite's write lock for less than a second at a time.
 """
 BYTES_COUNT_AFTER = timedelta(hours=1)
 """Bytes that resist are alerted at once, and make sweeps count as failed after this long; keys do so at once."""
 
 
 @dataclass(slots=True)
-class SweepReport:
-    """What one sweep did. `failed` transfers will be tried again. What failed in any sweep and is not done yet:
-    `keys_left` still have a key, `bytes_left` have kept bytes for over an hour.
+class SweepReport(Done):
+    """What one sweep did. What failed in any sweep and is not done yet: `keys_left` transfers still have a key,
+    `bytes_left` have kept bytes for over an hour.
     """
 
-    ended: int = 0
-    deleted: int = 0
-    failed: int = 0
     keys_left: int = 0
     bytes_left: int = 0
 
@@ -47,10 +44,7 @@ async def delete_transfers(resources: Resources, *, assured: bool = True) -> Swe
     """
     report, begun_at = SweepReport(), resources.clock.now()
     while batch := await resources.in_thread(_take_due, resources, begun_at):
-        done = await delete_batch(resources, batch)
-        report.ended += done.ended
-        report.deleted += done.deleted
-        report.failed += done.failed
+        report.add(await delete_batch(resources, batch))
     await resources.in_thread(_record, resources, report, assured=assured)
     return report
 

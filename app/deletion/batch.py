@@ -46,6 +46,12 @@ class Done:
     deleted: int = 0
     failed: int = 0
 
+    def add(self, other: Done) -> None:
+        """Count these as well."""
+        self.ended += other.ended
+        self.deleted += other.deleted
+        self.failed += other.failed
+
 
 async def delete_batch(resources: Resources, batch: list[str]) -> Done:
     """Do what is due for these transfers; if that fails as a whole, for each half by itself, down to one: it must not
@@ -58,10 +64,7 @@ async def delete_batch(resources: Resources, batch: list[str]) -> Done:
         if len(batch) > 1:
             middle = len(batch) // 2
             for half in (batch[:middle], batch[middle:]):
-                of_half = await delete_batch(resources, half)
-                done.ended += of_half.ended
-                done.deleted += of_half.deleted
-                done.failed += of_half.failed
+                done.add(await delete_batch(resources, half))
             return done
         log.exception("sweep_failed", transfer=batch[0], alert=True)
         await resources.in_thread(give_up, resources, batch[0], type(error).__name__)

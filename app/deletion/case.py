@@ -16,7 +16,9 @@ from app.resources import Resources
 
 @dataclass(slots=True)
 class Case(WholeTransfer):
-    """A transfer of the batch with all that belongs to it, and what went wrong with it, if anything did."""
+    """A transfer of the batch with all that belongs to it, and what went wrong with it, if anything did: `failure` is
+    the word for it in the log; `waiting`, that it is but a stream which still reads a blob.
+    """
 
     failure: str | None = None
     waiting: bool = False

@@ -68,17 +68,18 @@ def test_100_000_due_transfers_end_in_one_sweep_at_a_steady_price(tmp_path: Path
     it slower: of three tries the quickest tells what it can.
     """
     (few,) = sweeps(tmp_path / "few", 1_000, "stored", -5, 1)
-    rates = []
+    assert few["deleted"] == 1_000
+    quickest = float("inf")
     for attempt in range(3):
         (many,) = sweeps(tmp_path / f"many-{attempt}", 100_000, "stored", -5, 1)
-        rates.append(100_000 / many["seconds"])
-        print(f"1,000: {few}; 100,000: {many}, {rates[-1]:.0f} per second")
-        assert (few["deleted"], many["ended"], many["deleted"]) == (1_000, 100_000, 100_000)
+        print(f"1,000: {few}; 100,000: {many}, {100_000 / many['seconds']:.0f} per second")
+        assert (many["ended"], many["deleted"]) == (100_000, 100_000)
         assert many["grown_kib"] < 64 * 1024
-        assert many["seconds"] / 100_000 < 1.5 * few["seconds"] / 1_000
-        if rates[-1] >= 2_000:
+        quickest = min(quickest, many["seconds"])
+        if 100_000 / quickest >= 2_000:
             break
-    assert max(rates) >= 2_000
+    assert quickest / 100_000 < 1.5 * few["seconds"] / 1_000
+    assert 100_000 / quickest >= 2_000
 
 
 @pytest.mark.acceptance
