@@ -208,7 +208,7 @@ def test_without_a_sweeper_nothing_is_taken_in_and_nothing_expired_is_given_out(
         refused = until(lambda: _refused(http), seconds=12, what="the dead-man's switch")
         assert ok(refused, 503)["code"] == "retention_not_assured"
         assert refused.headers["retry-after"]
-        assert ok(http.post("/api/v1/transfers", json={}), 503)["code"] == "retention_not_assured"
+        assert ok(http.put("/api/v1/send/a?recipient=x", content=b"x"), 503)["code"] == "retention_not_assured"
         ready = http.get("/readyz")
         assert (ready.status_code, ready.json()["reasons"]) == (503, ["retention_not_assured"])
         assert http.get("/livez").status_code == 200
@@ -227,5 +227,6 @@ def test_without_a_sweeper_nothing_is_taken_in_and_nothing_expired_is_given_out(
 
 
 def _refused(http):
-    answer = http.put("/api/v1/send/a?recipient=x", content=b"x")
+    """The refusal, once it is there. `send` would be refused half-way if the switch fell just then: one to delete."""
+    answer = http.post("/api/v1/transfers", json={})
     return answer if answer.status_code != 201 else None
