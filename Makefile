@@ -12,6 +12,9 @@ UV      ?= $(BIN)/uv
 COMPILE  = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" $(UPGRADE)
 
+# Where this is set, each start of the program compiles it anew; the tests start it some hundred times.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup run demo drill test test-fast acceptance coverage lint types screenshots format bench docs pins clean

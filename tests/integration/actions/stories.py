@@ -4,6 +4,9 @@ Tests are plain functions; `run` runs the few actions that are coroutines.
 """
 
 import asyncio
+import atexit
+import os
+import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +44,32 @@ WRONG_PASSWORD = "0000-0000-0000-0000"
 
 
 def run(story: Coroutine[Any, Any, T]) -> T:
-    """Run an async step to its end."""
-    return asyncio.run(story)
+    """Run an async step to its end, with all that it left under way."""
+    loop = _kept_loop()
+    if loop is None:
+        return asyncio.run(story)
+    try:
+        return loop.run_until_complete(story)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(left) if left else asyncio.sleep(0))  # generators let go of end, too
+
+
+def _kept_loop() -> asyncio.AbstractEventLoop | None:
+    """The main thread's loop, the same for all tests: to make one for each step, with its threads and its handling of
+    Ctrl-C, is an eighth of what the tests of actions cost. None in other threads, and in a process that was forked.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    if not _loops:
+        _loops[os.getpid()] = asyncio.new_event_loop()
+        atexit.register(_loops[os.getpid()].close)
+    return _loops.get(os.getpid())
+
+
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
 
 
 # --- the steps
