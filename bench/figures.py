@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from app.crypto.chunked import CHUNK_BYTES
 from app.terminal.serve import DEFAULT_WORKERS
 from bench import load, servers
 from bench.servers import Server, Service
@@ -74,7 +77,9 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Fi
         say("deposits: CPU")
         yield _cpu("deposit, CPU per byte", DEPOSIT_GOAL, *_deposits(plan, bare, service))
         say("fetches: CPU")
-        yield _cpu("fetch, CPU per byte", FETCH_GOAL, *_fetches(plan, bare, service))
+        ours, theirs, aes = _fetches(plan, bare, service)
+        yield _cpu("fetch, CPU per byte", FETCH_GOAL, ours, theirs)
+        yield _cpu("of which AES by itself", None, aes, theirs)
         say("memory")
         yield from _memory(plan, service)
         say("small deposits")
@@ -115,16 +120,29 @@ def _warm_memory(folder: Path, size: int) -> None:
             scratch.write(b"\xa5" * MIB)
 
 
-def _fetches(plan: Plan, bare: Server, service: Service) -> tuple[list[float], list[float]]:
-    """CPU seconds per GiB sent: the service's, the bare handler's."""
-    ours, theirs = list[float](), list[float]()
+def _fetches(plan: Plan, bare: Server, service: Service) -> tuple[list[float], list[float], list[float]]:
+    """CPU seconds per GiB sent: the service's, the bare handler's; and what AES takes for so much."""
+    ours, theirs, aes = list[float](), list[float](), list[float]()
     _deposit_to(bare, "/file", {}, plan.bytes_each)
     for _ in range(0, plan.rounds, FETCHES_PER_CLAIM):
         with _claim(service, plan.bytes_each) as (path, headers):
             for _ in range(FETCHES_PER_CLAIM):
                 theirs.append(_fetch_from(bare, "/file", {}, plan.bytes_each))
                 ours.append(_fetch_from(service, path, headers, plan.bytes_each))
-    return ours, theirs
+                aes.append(_aes(plan.bytes_each))
+    return ours, theirs, aes
+
+
+def _aes(size: int) -> float:
+    """CPU seconds per GiB that the library takes to open chunks, one that stays in the processor's cache over and over:
+    what no service of this format can do without. Processors differ in it more than in anything else here.
+    """
+    cipher, nonce, plain = AESGCM(bytes(32)), bytes(12), bytearray(CHUNK_BYTES)
+    sealed = cipher.encrypt(nonce, bytes(CHUNK_BYTES), None)
+    started = time.thread_time()
+    for _ in range(size // CHUNK_BYTES):
+        cipher.decrypt_into(nonce, sealed, None, plain)
+    return (time.thread_time() - started) * GIB / size
 
 
 def _fetch_from(server: Server, path: str, headers: dict[str, str], size: int) -> float:
@@ -234,7 +252,7 @@ def _metered(server: Server, size: int) -> Iterator[list[float]]:
     cost.append((server.cpu_seconds() - before) * GIB / size)
 
 
-def _cpu(name: str, goal: float, ours: list[float], theirs: list[float]) -> Figure:
+def _cpu(name: str, goal: float | None, ours: list[float], theirs: list[float]) -> Figure:
     ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
     return Figure(name, ratio, "times", goal, service=_seconds(ours), baseline=_seconds(theirs))
 
