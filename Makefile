@@ -4,8 +4,8 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.setup-done
 PYTHON  ?=
-# One more than there are cores: many tests wait, for an expiry or a program.
-WORKERS ?= $(shell echo $$(( 1 + $$(nproc 2>/dev/null || echo 2) )))
+# Two more than there are cores: many tests wait, for an expiry or a program.
+WORKERS ?= $(shell echo $$(( 2 + $$(nproc 2>/dev/null || echo 2) )))
 ARGS    ?=
 PAGE    := tests/browser
 UV      ?= $(BIN)/uv
