@@ -9,35 +9,25 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from app.db import audit_rows
+from app.db import sqlite_connections as sqlite
 from app.db.errors import DatabaseUnavailable
 from app.domain.audit_events import Entry
 
-BUSY_TIMEOUT_SECONDS = 30
-WRITER_WAIT_SECONDS = 0.0005
-WRITER_CACHE_KIB = 16 * 1024
-TRUNCATE_TRIES = 20
-TRUNCATE_WAIT_MS = 50
-TRUNCATE_PAUSE_SECONDS = 0.01
-
 CONNECT_SECONDS = 10
-LOCK_SECONDS = BUSY_TIMEOUT_SECONDS
+LOCK_SECONDS = sqlite.BUSY_TIMEOUT_SECONDS
 STATEMENT_SECONDS = 120
 """On PostgreSQL nothing waits for ever: a server that does not answer, a lock, a statement. The longest statements are
 those over a sweep's batch and a page of the log, a second or two each; migrations are exempt.
 """
-
-_FAILURES = (SQLAlchemyError, sqlite3.Error)
 
 
 class Transaction:
@@ -65,28 +55,28 @@ class Database:
         self.file: Path | None = Path(parsed.database) if self.is_sqlite and parsed.database else None
         # Statements' values must not reach an exception's text.
         pool: dict[str, Any] = {"hide_parameters": True, "pool_size": 10, "max_overflow": 20, "pool_use_lifo": True}
-        self._writer: Engine | _KeptConnections
+        self._writer: Engine | sqlite.KeptConnections
         if not self.is_sqlite:
             self.engine = self._writer = create_engine(
                 parsed, **pool, pool_pre_ping=True, connect_args=_patience(parsed)
             )
             # Else each statement would see another state, and a claim without the share it was made of.
-            self._reader: Engine | _KeptConnections = self.engine.execution_options(
+            self._reader: Engine | sqlite.KeptConnections = self.engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
             self._turn: threading.Lock | None = None
             return
-        self.engine = create_engine(parsed, **pool, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+        self.engine = create_engine(parsed, **pool, connect_args={"timeout": sqlite.BUSY_TIMEOUT_SECONDS})
         # Writers of one process queue here, fairly and at once, for one connection, whose cache stays warm.
         self._turn = threading.Lock()
         writer = create_engine(parsed, hide_parameters=True, pool_size=1, connect_args={"timeout": 0})
-        for engine, begin in ((self.engine, begin_reading), (writer, _begin_writing)):
+        for engine, begin in ((self.engine, sqlite.begin_reading), (writer, sqlite.begin_writing)):
             event.listen(engine, "do_connect", self._make_folder)
-            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "connect", sqlite.prepare)
             event.listen(engine, "begin", begin)
-            event.listen(engine, "after_cursor_execute", _note_cursor)
-        event.listen(writer, "connect", _widen_cache)
-        self._reader, self._writer = _KeptConnections(self.engine), _KeptConnections(writer)
+            event.listen(engine, "after_cursor_execute", sqlite.note_cursor)
+        event.listen(writer, "connect", sqlite.widen_cache)
+        self._reader, self._writer = sqlite.KeptConnections(self.engine), sqlite.KeptConnections(writer)
 
     def _make_folder(self, *_connecting: object) -> None:
         """Before SQLite opens its file. Answers nothing: SQLAlchemy then connects as it would have."""
@@ -121,11 +111,11 @@ class Database:
         with _wrapped(), _held(self._turn), self.engine.connect() as connection:
             raw = connection.connection.cursor()
             # For a reader a checkpoint would wait out the busy timeout, at each try, while every writer waits for it.
-            raw.execute(f"PRAGMA busy_timeout={TRUNCATE_WAIT_MS}")
+            raw.execute(f"PRAGMA busy_timeout={sqlite.TRUNCATE_WAIT_MS}")
             try:
-                return _cut_log(raw)
+                return sqlite.cut_log(raw)
             finally:
-                raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
+                raw.execute(f"PRAGMA busy_timeout={sqlite.BUSY_TIMEOUT_SECONDS * 1000}")
 
     def check(self) -> None:
         """Raise DatabaseUnavailable unless the database answers."""
@@ -136,42 +126,6 @@ class Database:
         """Close all connections."""
         self._reader.dispose()
         self._writer.dispose()
-
-
-class _KeptConnections:
-    """Connections to a file, kept as they are from one transaction to the next. A pool does more at each turn, for the
-    sake of servers that go away: as much as a small transaction costs (docs/performance.md).
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._idle: list[Connection] = []
-
-    @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """A transaction. Its cursors end with it; a connection on which the database failed is closed."""
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._engine.connect()
-        try:
-            with connection.begin():
-                try:
-                    yield connection
-                finally:
-                    _close_cursors(connection)
-        except BaseException as error:
-            if isinstance(error, _FAILURES):
-                connection.invalidate()
-            connection.close()  # back to the pool, where the next transaction finds it
-            raise
-        self._idle.append(connection)
-
-    def dispose(self) -> None:
-        """Close them."""
-        while self._idle:
-            self._idle.pop().close()
-        self._engine.dispose()
 
 
 def _parsed(url: str) -> URL:
@@ -197,7 +151,7 @@ def _patience(parsed: URL) -> dict[str, object]:
     limits = {"statement_timeout": STATEMENT_SECONDS, "lock_timeout": LOCK_SECONDS}
     options = " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items())
     given = parsed.query.get("options")
-    waits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000}
+    waits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": sqlite.BUSY_TIMEOUT_SECONDS * 1000}
     chosen = {name: value for name, value in waits.items() if name not in parsed.query}
     return {**chosen, "options": f"{options} {given}" if isinstance(given, str) else options}
 
@@ -209,7 +163,7 @@ def _wrapped() -> Iterator[None]:
     """
     try:
         yield
-    except _FAILURES as error:
+    except sqlite.FAILURES as error:
         raise DatabaseUnavailable(f"the database failed: {_reason(error)}") from None
 
 
@@ -228,78 +182,9 @@ def _held(lock: threading.Lock | None) -> Iterator[None]:
     if lock is None:
         yield
         return
-    if not lock.acquire(timeout=BUSY_TIMEOUT_SECONDS):
+    if not lock.acquire(timeout=sqlite.BUSY_TIMEOUT_SECONDS):
         raise DatabaseUnavailable("the database stayed busy")
     try:
         yield
     finally:
         lock.release()
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions of its own
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "secure_delete=ON",
-        "foreign_keys=ON",
-        "trusted_schema=OFF",
-        "temp_store=MEMORY",  # sorting must not write pieces of rows to a temporary file
-    ):
-        _in_turn(connection, f"PRAGMA {pragma}")  # setting the mode, or the first look at the file, may meet a lock
-
-
-def _widen_cache(connection: Any, _record: object) -> None:
-    """A bulk deletion touches the log's indexes all over; what is not in the cache is read and written once more."""
-    connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
-
-
-def _note_cursor(connection: Connection, cursor: Any, *_: object) -> None:
-    """Remember what `_close_cursors` may have to close; whatever was read to its end is gone by itself."""
-    connection.info.setdefault("cursors", WeakSet()).add(cursor)
-
-
-def _close_cursors(connection: Connection) -> None:
-    """End the statements that were not read to their end. SQLite goes on with them after a rollback, and after the
-    connection was closed: it stays on what it saw, can never write again, and no checkpoint cuts the log. Nor does it
-    help that nobody wants them any more: an exception's traceback holds what the failed function had in hand.
-    """
-    for cursor in list(connection.info.get("cursors", ())):
-        cursor.close()
-
-
-def _cut_log(raw: Any) -> bool:
-    """Cut SQLite's write-ahead log; False when a reader outlasted all tries."""
-    for _ in range(TRUNCATE_TRIES):
-        busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not busy:
-            return True
-        time.sleep(TRUNCATE_PAUSE_SECONDS)
-    return False
-
-
-def begin_reading(connection: Connection) -> None:
-    """Begin by hand, as the driver is told not to."""
-    connection.exec_driver_sql("BEGIN")
-
-
-def _begin_writing(connection: Connection) -> None:
-    _in_turn(connection.connection.cursor(), "BEGIN IMMEDIATE")
-
-
-def _in_turn(raw: Any, statement: str) -> None:
-    """Other processes hold the lock for a millisecond or two; SQLite's own waiting soon sleeps 50 to 100 ms a turn."""
-    give_up_at = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            raw.execute(statement)
-        except sqlite3.OperationalError as error:
-            # The lowest byte: also while another process recovers the log (https://sqlite.org/rescode.html). But not
-            # when this connection itself still reads an older state: no waiting ends that.
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            hopeless = error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT
-            if not busy or hopeless or time.monotonic() >= give_up_at:
-                raise
-        else:
-            return
-        time.sleep(WRITER_WAIT_SECONDS)

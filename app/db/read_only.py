@@ -14,8 +14,9 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, event, make_url
 
-from app.db.engine import BUSY_TIMEOUT_SECONDS, Database, begin_reading
+from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
+from app.db.sqlite_connections import BUSY_TIMEOUT_SECONDS, begin_reading
 
 _DMS_BYTE = 128
 """Whoever has a database in WAL mode open holds a lock on this byte of `-shm` (SQLite, os_unix.c, UNIX_SHM_DMS)."""

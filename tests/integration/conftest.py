@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from app import resources as resources_module
-from app.db import audit_rows, engine, service_rows
+from app.db import audit_rows, service_rows, sqlite_connections
 from app.domain.access_token import Caller
 from app.domain.clock import Clock, Uptime
 from app.resources import Resources, open_resources
@@ -60,13 +60,13 @@ def time() -> MovableTime:
 @pytest.fixture
 def without_waiting_for_the_disk(monkeypatch) -> None:
     """Nobody pulls the plug in these tests. The stores' own tests, and the database's, wait as the service does."""
-    prepare = engine._prepare_sqlite
+    prepare = sqlite_connections.prepare
 
     def prepare_and_trust(connection, record) -> None:
         prepare(connection, record)
         connection.execute("PRAGMA synchronous=OFF")
 
-    monkeypatch.setattr(engine, "_prepare_sqlite", prepare_and_trust)
+    monkeypatch.setattr(sqlite_connections, "prepare", prepare_and_trust)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import StatementError
 
 from app.crypto.token import new_secret
-from app.db import audit_rows, retention_figures, service_rows, share_rows, transfer_rows
+from app.db import audit_rows, retention_figures, service_rows, share_rows, sqlite_connections, transfer_rows
 from app.db import engine as engine_module
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
@@ -341,7 +341,7 @@ def test_a_result_that_was_not_read_to_its_end_ends_with_its_transaction(filled,
     """A damaged row stops a read half-way, and its traceback holds the cursor: each sweep after it waited 30 s for a
     state that its own connection kept, until the scheduler was killed.
     """
-    monkeypatch.setattr(engine_module, "BUSY_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(sqlite_connections, "BUSY_TIMEOUT_SECONDS", 2)
     with filled.writing() as transaction:
         rows = [a_transfer(transaction.connection) for _ in range(3)]
     in_hand = []

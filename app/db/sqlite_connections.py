@@ -1,0 +1,133 @@
+"""SQLite's connections: how each is set up, kept from one transaction to the next, begins, and gives its log up.
+
+What `engine.py` knows of transactions holds for both databases; what only SQLite needs is here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+BUSY_TIMEOUT_SECONDS = 30
+WRITER_WAIT_SECONDS = 0.0005
+WRITER_CACHE_KIB = 16 * 1024
+TRUNCATE_TRIES = 20
+TRUNCATE_WAIT_MS = 50
+TRUNCATE_PAUSE_SECONDS = 0.01
+
+FAILURES = (SQLAlchemyError, sqlite3.Error)
+"""What a transaction may raise when the database fails."""
+
+
+class KeptConnections:
+    """Connections to a file, kept as they are from one transaction to the next. A pool does more at each turn, for the
+    sake of servers that go away: as much as a small transaction costs (docs/performance.md).
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._idle: list[Connection] = []
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction. Its cursors end with it; a connection on which the database failed is closed."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        try:
+            with connection.begin():
+                try:
+                    yield connection
+                finally:
+                    _close_cursors(connection)
+        except BaseException as error:
+            if isinstance(error, FAILURES):
+                connection.invalidate()
+            connection.close()  # back to the pool, where the next transaction finds it
+            raise
+        self._idle.append(connection)
+
+    def dispose(self) -> None:
+        """Close them."""
+        while self._idle:
+            self._idle.pop().close()
+        self._engine.dispose()
+
+
+def prepare(connection: Any, _record: object) -> None:
+    """Set a new connection of the driver up. Raises sqlite3.OperationalError when the file stays locked."""
+    connection.isolation_level = None  # the driver must not begin transactions of its own
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "secure_delete=ON",
+        "foreign_keys=ON",
+        "trusted_schema=OFF",
+        "temp_store=MEMORY",  # sorting must not write pieces of rows to a temporary file
+    ):
+        _in_turn(connection, f"PRAGMA {pragma}")  # setting the mode, or the first look at the file, may meet a lock
+
+
+def widen_cache(connection: Any, _record: object) -> None:
+    """A bulk deletion touches the log's indexes all over; what is not in the cache is read and written once more."""
+    connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
+
+
+def note_cursor(connection: Connection, cursor: Any, *_: object) -> None:
+    """Remember what `_close_cursors` may have to close; whatever was read to its end is gone by itself."""
+    connection.info.setdefault("cursors", WeakSet()).add(cursor)
+
+
+def _close_cursors(connection: Connection) -> None:
+    """End the statements that were not read to their end. SQLite goes on with them after a rollback, and after the
+    connection was closed: it stays on what it saw, can never write again, and no checkpoint cuts the log. Nor does it
+    help that nobody wants them any more: an exception's traceback holds what the failed function had in hand.
+    """
+    for cursor in list(connection.info.get("cursors", ())):
+        cursor.close()
+
+
+def cut_log(raw: Any) -> bool:
+    """Cut SQLite's write-ahead log; False when a reader outlasted all tries."""
+    for _ in range(TRUNCATE_TRIES):
+        busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            return True
+        time.sleep(TRUNCATE_PAUSE_SECONDS)
+    return False
+
+
+def begin_reading(connection: Connection) -> None:
+    """Begin by hand, as the driver is told not to."""
+    connection.exec_driver_sql("BEGIN")
+
+
+def begin_writing(connection: Connection) -> None:
+    """Begin as a writer, in turn with other processes. Raises sqlite3.OperationalError when the turn does not come."""
+    _in_turn(connection.connection.cursor(), "BEGIN IMMEDIATE")
+
+
+def _in_turn(raw: Any, statement: str) -> None:
+    """Other processes hold the lock for a millisecond or two; SQLite's own waiting soon sleeps 50 to 100 ms a turn."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            raw.execute(statement)
+        except sqlite3.OperationalError as error:
+            # The lowest byte: also while another process recovers the log (https://sqlite.org/rescode.html). But not
+            # when this connection itself still reads an older state: no waiting ends that.
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            hopeless = error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT
+            if not busy or hopeless or time.monotonic() >= give_up_at:
+                raise
+        else:
+            return
+        time.sleep(WRITER_WAIT_SECONDS)
