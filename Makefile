@@ -12,7 +12,7 @@ UV      ?= $(BIN)/uv
 COMPILE  = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" $(UPGRADE)
 
-# Where this is set, each start of the program compiles it anew; the tests start it some hundred times.
+# Where this is set, each start of the program compiles it anew; the tests start it over and over.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help

@@ -79,7 +79,7 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Fi
         say("fetches: CPU")
         ours, theirs, aes = _fetches(plan, bare, service)
         yield _cpu("fetch, CPU per byte", FETCH_GOAL, ours, theirs)
-        yield _cpu("of which AES by itself", None, aes, theirs)
+        yield _cpu("AES by itself, CPU per byte", None, aes, theirs)
         say("memory")
         yield from _memory(plan, service)
         say("small deposits")
@@ -135,7 +135,7 @@ def _fetches(plan: Plan, bare: Server, service: Service) -> tuple[list[float], l
 
 def _aes(size: int) -> float:
     """CPU seconds per GiB that the library takes to open chunks, one that stays in the processor's cache over and over:
-    what no service of this format can do without. Processors differ in it more than in anything else here.
+    what no service of this format can do without.
     """
     cipher, nonce, plain = AESGCM(bytes(32)), bytes(12), bytearray(CHUNK_BYTES)
     sealed = cipher.encrypt(nonce, bytes(CHUNK_BYTES), None)

@@ -36,7 +36,7 @@ settings.load_profile("no-deadline")
 
 class KeptConnections:
     """Connections to one PostgreSQL database, kept when an engine closes them, for the next one to open: a new one has
-    the server read its catalogue and plan all statements anew, a third of what the tests on PostgreSQL cost.
+    the server read its catalogue and plan all statements anew, a fifth of what the tests on PostgreSQL cost.
     """
 
     def __init__(self, url: URL, patch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,12 @@ Tests are plain functions; `run` runs the few actions that are coroutines.
 
 import asyncio
 import atexit
-import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,10 +44,10 @@ WRONG_PASSWORD = "0000-0000-0000-0000"
 
 
 def run(story: Coroutine[Any, Any, T]) -> T:
-    """Run an async step to its end, with all that it left under way."""
-    loop = _kept_loop()
-    if loop is None:
+    """Run an async step to its end, and end the tasks that it left; threads that it started may go on."""
+    if threading.current_thread() is not threading.main_thread():
         return asyncio.run(story)
+    loop = _kept_loop()
     try:
         return loop.run_until_complete(story)
     finally:
@@ -57,19 +57,14 @@ def run(story: Coroutine[Any, Any, T]) -> T:
         loop.run_until_complete(asyncio.wait(left) if left else asyncio.sleep(0))  # generators let go of end, too
 
 
-def _kept_loop() -> asyncio.AbstractEventLoop | None:
+@cache
+def _kept_loop() -> asyncio.AbstractEventLoop:
     """The main thread's loop, the same for all tests: to make one for each step, with its threads and its handling of
-    Ctrl-C, is an eighth of what the tests of actions cost. None in other threads, and in a process that was forked.
+    Ctrl-C, is a twelfth of what the tests of actions cost.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return None
-    if not _loops:
-        _loops[os.getpid()] = asyncio.new_event_loop()
-        atexit.register(_loops[os.getpid()].close)
-    return _loops.get(os.getpid())
-
-
-_loops: dict[int, asyncio.AbstractEventLoop] = {}
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
 
 
 # --- the steps
