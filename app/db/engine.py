@@ -66,17 +66,19 @@ class Database:
             )
             self._turn: threading.Lock | None = None
             return
-        self.engine = create_engine(parsed, **pool, connect_args={"timeout": sqlite.BUSY_TIMEOUT_SECONDS})
+        self.engine = self._sqlite_engine(parsed, sqlite.BUSY_TIMEOUT_SECONDS, **pool)
         # Writers of one process queue here, fairly and at once, for one connection, whose cache stays warm.
         self._turn = threading.Lock()
-        writer = create_engine(parsed, hide_parameters=True, pool_size=1, connect_args={"timeout": 0})
-        for engine, begin in ((self.engine, sqlite.begin_reading), (writer, sqlite.begin_writing)):
-            event.listen(engine, "do_connect", self._make_folder)
-            event.listen(engine, "connect", sqlite.prepare)
-            event.listen(engine, "begin", begin)
-            event.listen(engine, "after_cursor_execute", sqlite.note_cursor)
+        writer = self._sqlite_engine(parsed, 0, hide_parameters=True, pool_size=1)
         event.listen(writer, "connect", sqlite.widen_cache)
-        self._reader, self._writer = sqlite.KeptConnections(self.engine), sqlite.KeptConnections(writer)
+        self._reader = sqlite.KeptConnections(self.engine, sqlite.begin_reading)
+        self._writer = sqlite.KeptConnections(writer, sqlite.begin_writing)
+
+    def _sqlite_engine(self, url: URL, timeout: float, **pool: Any) -> Engine:
+        engine = create_engine(url, connect_args={"timeout": timeout, "factory": sqlite.TrackedConnection}, **pool)
+        event.listen(engine, "do_connect", self._make_folder)
+        event.listen(engine, "connect", sqlite.prepare)
+        return engine
 
     def _make_folder(self, *_connecting: object) -> None:
         """Before SQLite opens its file. Answers nothing: SQLAlchemy then connects as it would have."""

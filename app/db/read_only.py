@@ -12,11 +12,11 @@ import sqlite3
 import struct
 from pathlib import Path
 
-from sqlalchemy import create_engine, event, make_url
+from sqlalchemy import create_engine, make_url
 
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
-from app.db.sqlite_connections import BUSY_TIMEOUT_SECONDS, begin_reading
+from app.db.sqlite_connections import BUSY_TIMEOUT_SECONDS, KeptConnections, TrackedConnection, begin_reading
 
 _DMS_BYTE = 128
 """Whoever has a database in WAL mode open holds a lock on this byte of `-shm` (SQLite, os_unix.c, UNIX_SHM_DMS)."""
@@ -43,10 +43,8 @@ class ReadOnlyDatabase(Database):
         if not in_use:
             self._still = self._as_it_is()
         uri = f"{self.file.as_uri()}?mode=ro{self._way(in_use=in_use)}"
-        self.engine = self._reader = self._writer = create_engine(
-            "sqlite://", hide_parameters=True, pool_size=1, creator=lambda: _connect(uri)
-        )
-        event.listen(self.engine, "begin", begin_reading)
+        self.engine = create_engine("sqlite://", hide_parameters=True, pool_size=1, creator=lambda: _connect(uri))
+        self._reader = self._writer = KeptConnections(self.engine, begin_reading)
 
     def require_unchanged(self) -> None:
         """Raise DatabaseUnavailable when a file read without locks was written to meanwhile: what was seen may be
@@ -73,7 +71,12 @@ class ReadOnlyDatabase(Database):
 
 def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+        uri,
+        uri=True,
+        timeout=BUSY_TIMEOUT_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=TrackedConnection,
     )
     if "vfs=unix-none" in uri:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")

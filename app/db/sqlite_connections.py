@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,13 +25,38 @@ FAILURES = (SQLAlchemyError, sqlite3.Error)
 """What a transaction may raise when the database fails."""
 
 
+class TrackedConnection(sqlite3.Connection):
+    """A driver's connection that knows its cursors."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cursors: list[sqlite3.Cursor] = []
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """A cursor, until `close_cursors`."""
+        made = super().cursor(*args, **kwargs)
+        self._cursors.append(made)
+        return made
+
+    def close_cursors(self) -> None:
+        """End the statements that were not read to their end. SQLite goes on with them after a rollback, and after the
+        connection was closed: it stays on what it saw, can never write again, and no checkpoint cuts the log. Nor does
+        it help that nobody wants them any more: an exception's traceback holds what the failed function had in hand.
+        """
+        for cursor in self._cursors:
+            cursor.close()
+        self._cursors.clear()
+
+
 class KeptConnections:
     """Connections to a file, kept as they are from one transaction to the next. A pool does more at each turn, for the
-    sake of servers that go away: as much as a small transaction costs (docs/performance.md).
+    sake of servers that go away: as much as a small transaction costs (docs/performance.md). Nor does a transaction
+    begin by an event of SQLAlchemy's: where anybody listens, it stops at each statement to ask who.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, begin: Callable[[Any], None]) -> None:
+        """Transactions on connections of this engine, each begun by `begin`."""
+        self._engine, self._begin = engine, begin
         self._idle: list[Connection] = []
 
     @contextmanager
@@ -43,11 +67,13 @@ class KeptConnections:
         except IndexError:
             connection = self._engine.connect()
         try:
+            raw: Any = connection.connection.dbapi_connection
             with connection.begin():
                 try:
+                    self._begin(raw)
                     yield connection
                 finally:
-                    _close_cursors(connection)
+                    raw.close_cursors()
         except BaseException as error:
             if isinstance(error, FAILURES):
                 connection.invalidate()
@@ -81,20 +107,6 @@ def widen_cache(connection: Any, _record: object) -> None:
     connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
 
 
-def note_cursor(connection: Connection, cursor: Any, *_: object) -> None:
-    """Remember what `_close_cursors` may have to close; whatever was read to its end is gone by itself."""
-    connection.info.setdefault("cursors", WeakSet()).add(cursor)
-
-
-def _close_cursors(connection: Connection) -> None:
-    """End the statements that were not read to their end. SQLite goes on with them after a rollback, and after the
-    connection was closed: it stays on what it saw, can never write again, and no checkpoint cuts the log. Nor does it
-    help that nobody wants them any more: an exception's traceback holds what the failed function had in hand.
-    """
-    for cursor in list(connection.info.get("cursors", ())):
-        cursor.close()
-
-
 def cut_log(raw: Any) -> bool:
     """Cut SQLite's write-ahead log; False when a reader outlasted all tries."""
     for _ in range(TRUNCATE_TRIES):
@@ -105,14 +117,14 @@ def cut_log(raw: Any) -> bool:
     return False
 
 
-def begin_reading(connection: Connection) -> None:
+def begin_reading(raw: Any) -> None:
     """Begin by hand, as the driver is told not to."""
-    connection.exec_driver_sql("BEGIN")
+    raw.execute("BEGIN")
 
 
-def begin_writing(connection: Connection) -> None:
+def begin_writing(raw: Any) -> None:
     """Begin as a writer, in turn with other processes. Raises sqlite3.OperationalError when the turn does not come."""
-    _in_turn(connection.connection.cursor(), "BEGIN IMMEDIATE")
+    _in_turn(raw, "BEGIN IMMEDIATE")
 
 
 def _in_turn(raw: Any, statement: str) -> None:

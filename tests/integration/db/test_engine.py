@@ -373,7 +373,7 @@ def test_a_writer_that_still_reads_an_older_state_fails_at_once_and_is_replaced(
     with filled.writing() as transaction:
         for _ in range(3):
             a_transfer(transaction.connection)
-        raw = transaction.connection.connection.cursor()
+        raw = sqlite3.Cursor(transaction.connection.connection.dbapi_connection)
     raw.execute("SELECT id FROM transfers").fetchone()  # behind the engine's back
     other = Database(filled.engine.url.render_as_string(hide_password=False))
     with other.writing() as transaction:
