@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -53,6 +54,7 @@ def create_app(audience: Audience = "all", *, settings: Settings, resources: Res
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = app.state.resources = resources or open_resources(settings)
+        _let_threads_run_anywhere()
         tasks = [asyncio.create_task(_log_refused_links(opened)), asyncio.create_task(_stop_without_parent())]
         yield
         for task in tasks:
@@ -95,10 +97,28 @@ async def _log_refused_links(resources: Resources) -> None:
             log.error("refusals_not_logged", detail=str(error), alert=True)
 
 
+def _let_threads_run_anywhere() -> None:
+    """`serve` may keep a worker's event loop, and what it starts, on one processor (app/terminal/workers.py). What the
+    loop gives to threads of its own, Argon2 and the syncs of large files, does without the interpreter: that may run
+    where `serve` may.
+    """
+    parent = _serve_above()
+    if parent and hasattr(os, "sched_getaffinity"):
+        anywhere = os.sched_getaffinity(parent)
+        threads = ThreadPoolExecutor(initializer=lambda: os.sched_setaffinity(0, anywhere))
+        asyncio.get_running_loop().set_default_executor(threads)
+
+
+def _serve_above() -> int | None:
+    """The process that runs `serve`, in one of its several workers."""
+    parent = int(os.environ.get("CADUCEE_SERVE_PID", "0"))
+    return parent if parent and os.getpid() != parent else None
+
+
 async def _stop_without_parent() -> None:
     """One of several workers must not outlive a `serve` that was killed: it would hold the port with old code."""
-    parent = int(os.environ.get("CADUCEE_SERVE_PID", "0"))
-    while parent and os.getpid() != parent:
+    parent = _serve_above()
+    while parent:
         await asyncio.sleep(1)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)

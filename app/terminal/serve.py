@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import structlog
 import typer
-import uvicorn
 
 from app.actions.delete_transfers import delete_transfers
 from app.actions.keep_time import keep_time
@@ -22,6 +21,7 @@ from app.high_water import require_not_rolled_back
 from app.settings import Settings
 from app.terminal.opened import opened
 from app.terminal.welcome import welcome_when_ready
+from app.terminal.workers import run_workers
 
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 20
@@ -86,7 +86,7 @@ def serve(
     if not no_scheduler:
         supervisor.start()
     try:
-        _run_workers(
+        _serve_the_web(
             "app.main:serve_app",
             factory=True,
             host=host,
@@ -111,10 +111,10 @@ def serve(
             supervisor.join(STOP_SECONDS)
 
 
-def _run_workers(*args: Any, **kwargs: Any) -> None:
+def _serve_the_web(app: str, **options: Any) -> None:
     """Uvicorn, with its failures as ours: it has exit codes of its own."""
     try:
-        uvicorn.run(*args, **kwargs)
+        run_workers(app, **options)
     except SystemExit as end:
         if end.code not in (None, 0):
             raise CannotServe("the web workers did not start; the log says why") from None
