@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 
 from app.harden import harden_process
 from app.terminal.serve import CONNECTIONS
-from app.web.server import PromptProtocol
 
 PIECE_BYTES = 1 << 20
 FILE_MODE = 0o600
@@ -160,7 +159,9 @@ def _start(status: int, length: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Serve under the same server, protocol class, loop, limits and allocator as `caducee serve`."""
+    """Serve under the same server, parser, loop, limits and allocator as `caducee serve`; not by its protocol class
+    (app/web/server.py), which is part of what is measured.
+    """
     port, folder = int(sys.argv[1]), Path(sys.argv[2])
     harden_process()
     uvicorn.run(
@@ -168,7 +169,7 @@ def main() -> None:
         host="127.0.0.1",
         port=port,
         loop="asyncio",
-        http=PromptProtocol,
+        http="h11",
         ws="none",
         lifespan="off",
         access_log=False,

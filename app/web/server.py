@@ -11,9 +11,11 @@ import struct
 import sys
 import termios
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import h11
+from h11._receivebuffer import ReceiveBuffer
+from starlette.types import Message, Receive
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from app.domain.errors import Busy, InvalidRequest
@@ -25,6 +27,12 @@ HEAD_SECONDS = 30
 keep-alive's own timeout counts; in a body or an answer, `app.stream_watch`."""
 
 
+READ_BYTES, CAUTIOUS_READ_BYTES = 1 << 20, 1 << 16
+"""How much is taken from a socket at a time, if there is so much: of a large body whose length was announced, and of
+anything else. With asyncio's own 256 KiB such a body costs half as much again, in turns of the loop; and what comes in
+chunks of a byte would hold the loop up for half a second.
+"""
+
 ABORT = "caducee.abort"
 """In the scope: a function that drops the connection with whatever still waits to be sent, in the kernel, too."""
 
@@ -35,10 +43,51 @@ UNSENT = "caducee.unsent"
 _BUSY = problem(Busy("Too many connections; try again."), headers={**HEADERS, "Connection": "close"})
 
 
+class _WholeBuffer(ReceiveBuffer):
+    """Gives out whole what came in whole: a piece of a body. The library's own copies every byte that comes in three
+    times (docs/performance.md).
+    """
+
+    def __init__(self) -> None:
+        self._whole: bytes | bytearray = b""
+        super().__init__()
+
+    def __iadd__(self, byteslike: bytes | bytearray) -> Self:
+        """Take in what was received."""
+        if not self._data:
+            self._whole = byteslike
+        else:
+            self._data += byteslike
+        return self
+
+    def maybe_extract_at_most(self, count: int) -> Any:
+        """Give out what there is, `count` bytes of it at most; None for nothing."""
+        if not 0 < len(self._whole) <= count:
+            return super().maybe_extract_at_most(count)
+        whole, self._whole = self._whole, b""
+        return whole
+
+    @property
+    def _data(self) -> bytearray:
+        """Everything in one, as the library's methods search it for lines."""
+        if self._whole:
+            self._joined += self._whole
+            self._whole = b""
+        return self._joined
+
+    @_data.setter
+    def _data(self, value: bytearray) -> None:
+        self._joined = value
+
+
 class _PassingOn(h11.Connection):
     """Hands the pieces of a body on as they are. The library's `send` joins each into new bytes: a copy of every byte
-    that goes out (docs/performance.md).
+    that goes out.
     """
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER)
+        self._receive_buffer = _WholeBuffer()
 
     def send(self, event: h11.Event) -> Any:
         """The bytes to send for an event, None for a closed connection."""
@@ -58,25 +107,48 @@ class PromptProtocol(H11Protocol):
         uvicorn's own refusal would be no problem document.
         """
         super().__init__(*args, **kwargs)
-        self.conn = _PassingOn(h11.SERVER)
+        self.conn = _PassingOn()
         application, limit, self.limit_concurrency = self.app, self.limit_concurrency, None
 
         async def with_abort(scope: Any, receive: Any, send: Any) -> None:
             scope[ABORT] = self._drop
             scope[UNSENT] = self._unsent
             full = limit is not None and len(self.connections) > limit
-            await (_BUSY if full else application)(scope, receive, send)
+            large = _announces_much(scope["headers"])
+            self._read_at_a_time(READ_BYTES if large else CAUTIOUS_READ_BYTES)
+            try:
+                await (_BUSY if full else application)(scope, self._whole(receive) if large else receive, send)
+            finally:
+                self._read_at_a_time(CAUTIOUS_READ_BYTES)
 
         self.app = with_abort
+
+    def _whole(self, receive: Receive) -> Receive:
+        """Receive as it is what comes while the application waits. Uvicorn keeps it in a bytearray, a copy in and one
+        out; but bytes that are added to none stay the same.
+        """
+        cycle: Any = self.cycle
+
+        async def receive_whole() -> Message:
+            if not cycle.body:
+                cycle.body = b""
+            return await receive()
+
+        return receive_whole
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to count."""
         super().connection_made(transport)
+        self._read_at_a_time(CAUTIOUS_READ_BYTES)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
             # asyncio does so only for sockets it made itself; those that workers share would wait 40 ms for each body.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._time_head()
+
+    def _read_at_a_time(self, count: int) -> None:
+        transport: Any = self.transport
+        transport.max_size = count  # of asyncio's transports for sockets
 
     def data_received(self, data: bytes) -> None:
         """Count anew for a head that has come in part; also for what is sent on and on where no route reads it."""
@@ -128,3 +200,9 @@ class PromptProtocol(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def _announces_much(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a request's head tells of a large body, and not in chunks, which can be many in a little."""
+    told = dict(headers)  # the parser has refused lengths that are none, and two that differ
+    return b"transfer-encoding" not in told and int(told.get(b"content-length", 0)) > CAUTIOUS_READ_BYTES
