@@ -108,10 +108,9 @@ class Database:
         `wal_checkpoint(TRUNCATE)` raises nothing when a reader keeps the log open: it answers `busy=1`, and the old
         pages, wrapped keys included, stay. PostgreSQL: nothing to do here, shred keys never enter it.
         """
-        if not self.is_sqlite:
+        if isinstance(self._reader, Engine):
             return True
-        with _wrapped(), _held(self._turn), self.engine.connect() as connection:
-            raw = connection.connection.cursor()
+        with _wrapped(), _held(self._turn), self._reader.outside() as raw:
             # For a reader a checkpoint would wait out the busy timeout, at each try, while every writer waits for it.
             raw.execute(f"PRAGMA busy_timeout={sqlite.TRUNCATE_WAIT_MS}")
             try:

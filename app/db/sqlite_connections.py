@@ -33,7 +33,7 @@ class TrackedConnection(sqlite3.Connection):
         self._cursors: list[sqlite3.Cursor] = []
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
-        """A cursor, until `close_cursors`."""
+        """A cursor, until `close_cursors`. The driver makes one for each `execute` on a connection, too."""
         made = super().cursor(*args, **kwargs)
         self._cursors.append(made)
         return made
@@ -61,19 +61,34 @@ class KeptConnections:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction. Its cursors end with it; a connection on which the database failed is closed."""
+        """A transaction."""
+        with self._lent() as connection, connection.begin():
+            raw: Any = connection.connection.dbapi_connection
+            try:
+                self._begin(raw)
+                yield connection
+            finally:
+                raw.close_cursors()
+
+    @contextmanager
+    def outside(self) -> Iterator[Any]:
+        """The driver's connection, for what runs outside of transactions."""
+        with self._lent() as connection:
+            raw: Any = connection.connection.dbapi_connection
+            try:
+                yield raw
+            finally:
+                raw.close_cursors()
+
+    @contextmanager
+    def _lent(self) -> Iterator[Connection]:
+        """A connection, for a while; one on which the database failed is closed."""
         try:
             connection = self._idle.pop()
         except IndexError:
             connection = self._engine.connect()
         try:
-            raw: Any = connection.connection.dbapi_connection
-            with connection.begin():
-                try:
-                    self._begin(raw)
-                    yield connection
-                finally:
-                    raw.close_cursors()
+            yield connection
         except BaseException as error:
             if isinstance(error, FAILURES):
                 connection.invalidate()

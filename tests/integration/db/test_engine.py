@@ -1,5 +1,6 @@
 """Transactions: what is written with them, what is not left behind, and what an exception may say."""
 
+import gc
 import socket
 import sqlite3
 import threading
@@ -385,6 +386,27 @@ def test_a_writer_that_still_reads_an_older_state_fails_at_once_and_is_replaced(
     assert time.monotonic() - began < 5
     with filled.writing() as transaction:
         a_transfer(transaction.connection)
+
+
+@SQLITE_ONLY
+def test_a_connection_that_is_kept_keeps_no_cursor(filled):
+    """Connections live as long as the service, and cut the log each second."""
+
+    def held():
+        gc.collect()
+        return sum(isinstance(one, sqlite3.Cursor) for one in gc.get_objects())
+
+    def use():
+        assert filled.forget_deleted() is True
+        filled.check()
+        with filled.writing() as transaction:
+            a_transfer(transaction.connection)
+
+    use()
+    before = held()
+    for _ in range(5):
+        use()
+    assert held() == before
 
 
 # The service's row
