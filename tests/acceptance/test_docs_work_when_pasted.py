@@ -17,7 +17,11 @@ def pasted(origin: str, token: str) -> str:
     assert "make run" in start
     assert given == "TOKEN=cad_...\n"
     assert len(steps) == 6
-    return "\n".join([f"TOKEN={token}", *steps]).replace("http://127.0.0.1:8000", origin)
+    script = "\n".join([f"TOKEN={token}", *steps]).replace("http://127.0.0.1:8000", origin)
+    assert "sleep 2" in script
+    return script.replace(
+        "sleep 2", "sleep 6"
+    )  # a machine that runs other tests meanwhile may stand still for a second
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])

@@ -107,6 +107,9 @@ def start_service(
 
     yield start
     for resources in opened:
+        resources.threads.shutdown(
+            cancel_futures=True
+        )  # a check that is under way still has a connection: it is waited for
         resources.close()
 
 
