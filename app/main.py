@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
 import structlog
@@ -103,10 +103,15 @@ def _let_threads_run_anywhere() -> None:
     where `serve` may.
     """
     parent = _serve_above()
-    if parent and hasattr(os, "sched_getaffinity"):
-        anywhere = os.sched_getaffinity(parent)
-        threads = ThreadPoolExecutor(initializer=lambda: os.sched_setaffinity(0, anywhere))
-        asyncio.get_running_loop().set_default_executor(threads)
+    if parent is None or not hasattr(os, "sched_getaffinity"):
+        return
+    anywhere = os.sched_getaffinity(parent)
+
+    def leave_the_processor() -> None:
+        with suppress(OSError):  # where that is forbidden, so was the other
+            os.sched_setaffinity(0, anywhere)
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(initializer=leave_the_processor))
 
 
 def _serve_above() -> int | None:

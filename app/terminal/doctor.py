@@ -12,7 +12,6 @@ from app.actions.reconcile import Look, reconcile
 from app.settings import Settings
 from app.terminal.console import REFUSED, AsJson, put_json, put_table
 from app.terminal.opened import opened
-from app.web.pages.assets import everything_served
 
 
 def doctor(
@@ -51,6 +50,8 @@ def _row(finding: Finding) -> tuple[str, str, str]:
 
 def _put_hashes(settings: Settings, *, as_json: bool) -> None:
     """What an agency compares with the page it gets: the bytes by their address, in the order of `sha256sum`."""
+    from app.web.pages.assets import everything_served  # no other command needs the page
+
     hashes = {address: sha256(content).hexdigest() for address, content in everything_served(settings)}
     if as_json:
         put_json([{"address": address, "sha256": digest} for address, digest in hashes.items()])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 
 def report_page(template: str, **shown: object) -> str:
     """The page of a template in this folder, HTML. Whatever is shown is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # most commands show no page
+
     environment = Environment(
         loader=PackageLoader("app", "terminal"),
         autoescape=True,

@@ -20,8 +20,6 @@ from app.actions.keep_time import keep_time
 from app.high_water import require_not_rolled_back
 from app.settings import Settings
 from app.terminal.opened import opened
-from app.terminal.welcome import welcome_when_ready
-from app.terminal.workers import run_workers
 
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 20
@@ -79,6 +77,8 @@ def serve(
             asyncio.run(delete_transfers(resources))
     stop = threading.Event()
     if welcome:
+        from app.terminal.welcome import welcome_when_ready  # no other command needs an HTTP client
+
         threading.Thread(target=welcome_when_ready, args=(stop,), daemon=True).start()
     # Uvicorn raises the signal again once it has shut down; as an exception it lets the scheduler be stopped too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -113,6 +113,8 @@ def serve(
 
 def _serve_the_web(app: str, **options: Any) -> None:
     """Uvicorn, with its failures as ours: it has exit codes of its own."""
+    from app.terminal.workers import run_workers  # no other command needs a web server
+
     try:
         run_workers(app, **options)
     except SystemExit as end:

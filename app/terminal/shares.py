@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from app.client.service import Service
 from app.terminal.console import AsJson, put, put_json, say
 
 tree = typer.Typer(help="Shares: one recipient's right to fetch a transfer once.", no_args_is_help=True)
@@ -26,6 +25,8 @@ def issue(
     as_json: AsJson = False,
 ) -> None:
     """Issue a share. CADUCEE_SERVER, CADUCEE_TOKEN and CADUCEE_CLIENT_KEY say where and as whom (or it asks)."""
+    from app.client.service import Service  # no other command needs an HTTP client
+
     service = Service.from_environment()
     client_key = os.environ.get("CADUCEE_CLIENT_KEY") or typer.prompt("Client key", hide_input=True, err=True)
     answer = service.issue_share(transfer_id, recipient=to, client_key=client_key)

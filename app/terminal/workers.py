@@ -48,7 +48,9 @@ class _Placed(Multiprocess):
         """Place the threads that run the event loops; what they start from then on stays with them (man 2
         sched_setaffinity). One that has just ended is replaced, and placed, at the next turn.
         """
-        if self._processors:
-            for process, processor in zip(self.processes, cycle(self._processors), strict=False):
-                with suppress(OSError):
-                    os.sched_setaffinity(process.pid or 0, {processor})
+        if not self._processors:
+            return
+        for process, processor in zip(self.processes, cycle(self._processors), strict=False):
+            if process.pid is not None:
+                with suppress(OSError):  # it ended; or a container forbids it, and the kernel chooses
+                    os.sched_setaffinity(process.pid, {processor})
