@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -73,7 +74,7 @@ class Tally:
 @dataclass(frozen=True)
 class Resources:
     """The stores and queues of one process. `claiming` and `issuing` are separate queues for Argon2: guessing at
-    passwords must not keep depositors waiting.
+    passwords must not keep depositors waiting. `downloads` counts those under way by claim.
     """
 
     settings: Settings
@@ -85,6 +86,7 @@ class Resources:
     issuing: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=ISSUES_WAITING))
     reporting: BoundedQueue = field(default_factory=lambda: BoundedQueue(waiting=REPORTS_WAITING))
     refused_links: Tally = field(default_factory=Tally)
+    downloads: Counter[str] = field(default_factory=Counter)
     threads: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:

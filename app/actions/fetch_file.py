@@ -40,6 +40,8 @@ PIECE_CHUNKS = 96
 passes (docs/performance.md); a client that stalls keeps up to two of them in memory.
 """
 PIECE_BYTES = PIECE_CHUNKS * chunked.CHUNK_BYTES
+DOWNLOADS_AT_ONCE = 16
+"""Of one claim, in one process: as many as download programs open. Each that stalls keeps memory until it is cut."""
 _NO_DIGEST = bytes(32)
 
 
@@ -98,6 +100,7 @@ class Download:
     files: list[FileRow]
     transfer_key: bytes | None
     address: str
+    _counted: bool = False
     _reserved: int = 0
     _moved: bool = False
     _sent: int = 0
@@ -151,10 +154,15 @@ class Download:
         """Take the bytes of this download out of the claim's allowance before the first is sent, so that many at once
         get no more than one after the other; `close` gives back what was not sent.
 
-        Raises Busy while others of the claim hold what this one would need, ClaimExhausted once that was sent.
-        ClaimEnded: the end of the share tells what was taken until then, so nothing may be taken after it.
+        Raises Busy while others of the claim hold what this one would need, or are too many; ClaimExhausted once that
+        was sent. ClaimEnded: the end of the share tells what was taken until then, so nothing may be taken after it.
         """
-        await self.resources.in_thread(self._reserve, count)
+        self._start_counting()
+        try:
+            await self.resources.in_thread(self._reserve, count)
+        except BaseException:
+            self._stop_counting()
+            raise
 
     def _reserve(self, count: int) -> None:
         with self.resources.database.writing() as transaction:
@@ -190,7 +198,24 @@ class Download:
         if self._closed:
             return
         self._closed = True
+        self._stop_counting()
         await self.resources.in_thread(self._conclude, whole=whole, delivered=whole and delivers)
+
+    def _start_counting(self) -> None:
+        under_way, claim_id = self.resources.downloads, self.standing.claim.id
+        if not self._counted:
+            if under_way[claim_id] >= DOWNLOADS_AT_ONCE:
+                raise Busy("Too many downloads of these files are under way; try again in a moment.")
+            under_way[claim_id] += 1
+            self._counted = True
+
+    def _stop_counting(self) -> None:
+        if self._counted:
+            self._counted = False
+            under_way, claim_id = self.resources.downloads, self.standing.claim.id
+            under_way[claim_id] -= 1
+            if under_way[claim_id] == 0:
+                del under_way[claim_id]
 
     def _key(self) -> bytes:
         if self.transfer_key is None:

@@ -13,12 +13,14 @@ router = APIRouter(route_class=GuardedRoute, tags=["operate"])
 PROBES = frozenset({"/livez", "/readyz"})
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez")
 async def livez() -> dict[str, bool]:
     """The process answers."""
     return {"alive": True}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(response: Response, resources: CurrentResources) -> Readiness:
     """The service takes deposits; or 503 with the reasons."""

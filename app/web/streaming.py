@@ -112,12 +112,14 @@ class StreamedDownload(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send. However it ends, what went out is reported."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         if scope["method"] == "HEAD":
+            await send(start)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
+            await send(start)
             await self._stream(send, gone, scope.get(UNSENT, int))
         except Refusal as refusal:
             log.info("download_cut", code=refusal.code, share=self._download.standing.share.id)

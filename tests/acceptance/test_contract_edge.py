@@ -87,6 +87,8 @@ def test_every_refusal_is_a_problem_document_with_a_code(answers):
 def test_probes_answer_under_any_host(anyone):
     for path, body in (("/livez", {"alive": True}), ("/readyz", {"ready": True, "reasons": []})):
         assert ok(anyone.get(path, headers={"Host": "10.1.2.3:8000"}), 200) == body
+        head = anyone.head(path, headers={"Host": "10.1.2.3:8000"})
+        assert (head.status_code, head.content) == (200, b"")
 
 
 def test_the_page_is_byte_for_byte_the_same_whatever_the_id(staff, anyone):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import PIECE_BYTES, open_download
+from app.actions.fetch_file import DOWNLOADS_AT_ONCE, PIECE_BYTES, open_download
 from app.actions.withdraw_share import withdraw_share
 from app.crypto import chunked, wrapping
 from app.crypto.errors import CannotDecrypt
@@ -210,6 +210,29 @@ def test_many_streams_at_once_get_no_more_than_one_after_the_other(resources, se
     run(story())
     row = claim_row(resources, sent.share.id)
     assert (row.bytes_served, row.bytes_reserved) == (allowance - 20, 20)
+
+
+def test_a_claim_has_so_many_downloads_at_once_and_no_more(resources, large):
+    """Each that stalls keeps memory: many requests for a byte must not keep as much as there are of them."""
+
+    async def story():
+        first, *others = [await opened(resources, large) for _ in range(DOWNLOADS_AT_ONCE + 1)]
+        for download in others:
+            await download.reserve(1)
+        with pytest.raises(Busy):
+            await first.reserve(1)
+        await others[0].close(whole=False, delivers=False)
+        await others[0].close(whole=False, delivers=False)
+        await first.reserve(1)
+        with pytest.raises(Busy):
+            await (await opened(resources, large)).reserve(1)
+        for download in [first, *others]:
+            await download.close(whole=False, delivers=False)
+        with pytest.raises(ClaimExhausted):
+            await first.reserve(10 * len(LARGE))
+
+    run(story())
+    assert resources.downloads == {}
 
 
 def test_what_was_reserved_and_not_sent_is_given_back(resources, sent, claimed):
