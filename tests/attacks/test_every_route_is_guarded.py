@@ -14,7 +14,9 @@ from tests.attacks.inside import inside
 
 OPEN_TO_ANYBODY = {
     ("GET", "/livez"),
+    ("HEAD", "/livez"),
     ("GET", "/readyz"),
+    ("HEAD", "/readyz"),
     ("GET", "/s/{share_id}"),
     ("HEAD", "/s/{share_id}"),
     ("GET", "/s/assets/{name}"),
@@ -157,4 +159,6 @@ def test_each_audience_has_its_routes_only(tmp_path, audience, count):
         assert found == OPEN_TO_ANYBODY
         assert len(found) == count
     else:
-        assert found & OPEN_TO_ANYBODY == {("GET", "/livez"), ("GET", "/readyz")}
+        assert found & OPEN_TO_ANYBODY == {
+            (method, path) for method in ("GET", "HEAD") for path in ("/livez", "/readyz")
+        }
