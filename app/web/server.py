@@ -114,25 +114,32 @@ class PromptProtocol(H11Protocol):
             scope[ABORT] = self._drop
             scope[UNSENT] = self._unsent
             full = limit is not None and len(self.connections) > limit
-            large = _announces_much(scope["headers"])
-            self._read_at_a_time(READ_BYTES if large else CAUTIOUS_READ_BYTES)
+            length = _announced_length(scope["headers"])
+            receive = self._whole(receive, length) if length > CAUTIOUS_READ_BYTES else receive
             try:
-                await (_BUSY if full else application)(scope, self._whole(receive) if large else receive, send)
+                await (_BUSY if full else application)(scope, receive, send)
             finally:
                 self._read_at_a_time(CAUTIOUS_READ_BYTES)
 
         self.app = with_abort
 
-    def _whole(self, receive: Receive) -> Receive:
+    def _whole(self, receive: Receive, length: int) -> Receive:
         """Receive as it is what comes while the application waits. Uvicorn keeps it in a bytearray, a copy in and one
-        out; but bytes that are added to none stay the same.
+        out; but bytes that are added to none stay the same. Hardly more is read than there is of the body: what follows
+        may be a request in small chunks, all of which would be parsed at once.
         """
         cycle: Any = self.cycle
+        left = length
 
         async def receive_whole() -> Message:
+            nonlocal left
+            self._read_at_a_time(min(max(left, CAUTIOUS_READ_BYTES), READ_BYTES))
             if not cycle.body:
                 cycle.body = b""
-            return await receive()
+            message = await receive()
+            left -= len(message.get("body", b""))
+            self._read_at_a_time(min(max(left, CAUTIOUS_READ_BYTES), READ_BYTES))
+            return message
 
         return receive_whole
 
@@ -202,7 +209,7 @@ class PromptProtocol(H11Protocol):
             self._head_timer = None
 
 
-def _announces_much(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether a request's head tells of a large body, and not in chunks, which can be many in a little."""
+def _announced_length(headers: list[tuple[bytes, bytes]]) -> int:
+    """How long a request's body is, in bytes; 0 where the head does not tell, as of one in chunks."""
     told = dict(headers)  # the parser has refused lengths that are none, and two that differ
-    return b"transfer-encoding" not in told and int(told.get(b"content-length", 0)) > CAUTIOUS_READ_BYTES
+    return 0 if b"transfer-encoding" in told else int(told.get(b"content-length", 0))

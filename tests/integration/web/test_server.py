@@ -11,7 +11,7 @@ import h11
 import pytest
 import uvicorn
 
-from app.web.server import PromptProtocol, _PassingOn
+from app.web.server import CAUTIOUS_READ_BYTES, PromptProtocol, _PassingOn
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n"
 
@@ -140,6 +140,42 @@ def test_bodies_come_in_as_they_were_sent_however_they_are_cut(seed):
             return answers
 
     assert asyncio.run(asyncio.wait_for(story(), 30)) == [hashlib.sha256(body).hexdigest() for body in bodies]
+
+
+async def refusing(_scope, _receive, send):
+    """Answers after a while, without a look at the body."""
+    await asyncio.sleep(0.05)
+    await application(_scope, _receive, send)
+
+
+@pytest.mark.parametrize(("app", "read_of_it"), [(digesting, True), (refusing, False)])
+def test_little_is_read_beyond_a_body_and_of_one_that_nobody_wants(app, read_of_it, monkeypatch):
+    """What follows may be a request in chunks of a byte, parsed in one turn of the loop: a second and a half for a MiB.
+    And of a body that the application does not ask for, a piece is kept in memory.
+    """
+    body = bytes(3_000_000)
+    first = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    end, taken, read = len(first), list[tuple[int, int]](), PromptProtocol.data_received
+
+    def noting(self, data):
+        taken.append((sum(count for _, count in taken), len(data)))
+        read(self, data)
+
+    monkeypatch.setattr(PromptProtocol, "data_received", noting)
+
+    async def story():
+        async with serving(app=app) as address:
+            _, writer = await asyncio.open_connection(*address)
+            writer.write(
+                first + b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100_000
+            )
+            await asyncio.sleep(0.5)
+            writer.transport.abort()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+    assert (max(count for _, count in taken) > CAUTIOUS_READ_BYTES) is read_of_it
+    assert all(start + count - end <= 2 * CAUTIOUS_READ_BYTES for start, count in taken if start < end)
+    assert all(count <= CAUTIOUS_READ_BYTES for start, count in taken if start >= end)
 
 
 def test_a_piece_of_a_body_is_handed_on_without_a_copy():
