@@ -98,9 +98,9 @@ async def _log_refused_links(resources: Resources) -> None:
 
 
 def _let_threads_run_anywhere() -> None:
-    """`serve` may keep a worker's event loop, and what it starts, on one processor (app/terminal/workers.py). What the
-    loop gives to threads of its own, Argon2 and the syncs of large files, does without the interpreter: that may run
-    where `serve` may.
+    """Argon2 and the syncs of large files, which the event loop gives to threads of its own, run on every processor
+    that `serve` may use, also where `serve` keeps the event loop on one (app/terminal/workers.py): they do not need the
+    interpreter.
     """
     parent = _serve_above()
     if parent is None or not hasattr(os, "sched_getaffinity"):

@@ -1,5 +1,5 @@
-"""Uvicorn's HTTP/1.1 protocol with what it lacks: silent clients are let go, a stream can be cut for good, and what is
-no HTTP is refused like everything else.
+"""Uvicorn's HTTP/1.1 protocol with what it lacks: silent clients are let go, a stream can be cut for good, what is no
+HTTP is refused like everything else, and a large body comes in without being copied.
 """
 
 from __future__ import annotations
@@ -98,19 +98,21 @@ class _PassingOn(h11.Connection):
 
 
 class PromptProtocol(H11Protocol):
-    """Closes a connection on which no request begins in time (slowloris); offers `ABORT` to the application."""
+    """Closes a connection on which no request begins in time (slowloris); offers `ABORT` and `UNSENT` to the
+    application, and hands it large bodies as they come.
+    """
 
     _head_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Put the application behind a layer that adds `ABORT`, and refuses when there are too many connections:
-        uvicorn's own refusal would be no problem document.
+        """Put the application behind a layer that adds what this class offers, and refuses when there are too many
+        connections: uvicorn's own refusal would be no problem document.
         """
         super().__init__(*args, **kwargs)
         self.conn = _PassingOn()
         application, limit, self.limit_concurrency = self.app, self.limit_concurrency, None
 
-        async def with_abort(scope: Any, receive: Any, send: Any) -> None:
+        async def surrounded(scope: Any, receive: Any, send: Any) -> None:
             scope[ABORT] = self._drop
             scope[UNSENT] = self._unsent
             full = limit is not None and len(self.connections) > limit
@@ -121,7 +123,7 @@ class PromptProtocol(H11Protocol):
             finally:
                 self._read_at_a_time(CAUTIOUS_READ_BYTES)
 
-        self.app = with_abort
+        self.app = surrounded
 
     def _whole(self, receive: Receive, length: int) -> Receive:
         """Receive as it is what comes while the application waits. Uvicorn keeps it in a bytearray, a copy in and one
@@ -131,14 +133,17 @@ class PromptProtocol(H11Protocol):
         cycle: Any = self.cycle
         left = length
 
+        def read_what_is_left() -> None:
+            self._read_at_a_time(min(max(left, CAUTIOUS_READ_BYTES), READ_BYTES))
+
         async def receive_whole() -> Message:
             nonlocal left
-            self._read_at_a_time(min(max(left, CAUTIOUS_READ_BYTES), READ_BYTES))
+            read_what_is_left()  # not before: a body that nobody asks for is not worth the memory
             if not cycle.body:
                 cycle.body = b""
             message = await receive()
             left -= len(message.get("body", b""))
-            self._read_at_a_time(min(max(left, CAUTIOUS_READ_BYTES), READ_BYTES))
+            read_what_is_left()
             return message
 
         return receive_whole

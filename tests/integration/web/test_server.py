@@ -179,7 +179,7 @@ def test_little_is_read_beyond_a_body_and_of_one_that_nobody_wants(app, read_of_
 
 
 def test_a_piece_of_a_body_is_handed_on_without_a_copy():
-    """docs/performance.md: what the library and the server copied was a third of an upload."""
+    """docs/performance.md: what the library and the server copied was a quarter of an upload."""
     connection, piece = _PassingOn(), bytes(300_000)
     connection.receive_data(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 300001\r\n\r\n")
     assert isinstance(connection.next_event(), h11.Request)
