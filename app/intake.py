@@ -286,6 +286,7 @@ def _finish(resources: Resources, admitted: Admitted, row: FileRow) -> None:
                 file=row.number,
                 size=row.size,
                 sealed=current.sealed or None,
+                blob=row.blob_id,
             )
         )
     reach("deposit.file_finished")

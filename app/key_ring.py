@@ -23,7 +23,7 @@ from app.domain.errors import (
     WrongClientKey,
     WrongPassword,
 )
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.storage.errors import KeyGone, StorageError
 from app.storage.key_vault import KeyVault
 
@@ -50,7 +50,7 @@ def open_for_owner(vault: KeyVault, transfer: TransferRow, client_key: bytes, no
 
 def shred_key_of(vault: KeyVault, transfer: TransferRow, now: datetime) -> bytes:
     """The vault's part of a transfer. Raises TransferEnded, VaultOutOfReach."""
-    return _held(vault, ShredKeyName(transfer.id, transfer.expires_at), now, gone=TransferEnded)
+    return _held(vault, EntryName(transfer.id, transfer.expires_at), now, gone=TransferEnded)
 
 
 def server_part(vault: KeyVault, share: ShareRow, stretched: bytes, now: datetime) -> bytes:
@@ -109,12 +109,12 @@ class _Shreds:
 
 def _shreds_of(vault: KeyVault, share: ShareRow, now: datetime, *, gone: type[Refusal]) -> _Shreds:
     return _Shreds(
-        of_transfer=_held(vault, ShredKeyName(share.transfer_id, share.expires_at), now, gone=gone),
-        of_share=_held(vault, ShredKeyName(share.transfer_id, share.expires_at, share.id), now, gone=gone),
+        of_transfer=_held(vault, EntryName(share.transfer_id, share.expires_at), now, gone=gone),
+        of_share=_held(vault, EntryName(share.transfer_id, share.expires_at, share.id), now, gone=gone),
     )
 
 
-def _held(vault: KeyVault, name: ShredKeyName, now: datetime, *, gone: type[Refusal]) -> bytes:
+def _held(vault: KeyVault, name: EntryName, now: datetime, *, gone: type[Refusal]) -> bytes:
     try:
         return vault.open(name, now)
     except KeyGone:

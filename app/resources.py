@@ -25,7 +25,7 @@ from app.db.read_only import ReadOnlyDatabase
 from app.db.schema import require_current, require_this_schema
 from app.domain.audit_events import Entry, Event
 from app.domain.clock import Clock
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.hashing_queue import BoundedQueue, HashingQueue
 from app.settings import Settings
 from app.storage.blob_store import BlobStore
@@ -107,7 +107,7 @@ class Resources:
             return function(*args, **kwargs)
         return await self.in_thread(function, *args, **kwargs)
 
-    def destroy_keys(self, names: Iterable[ShredKeyName]) -> None:
+    def destroy_keys(self, names: Iterable[EntryName]) -> None:
         """Destroy keys whose end is committed. A failure is loud but does not fail the request: the rows say that
         the end was not observed yet, and the sweeper goes on trying.
         """

@@ -16,7 +16,7 @@ from app.db import access_token_rows, audit_rows, endings, service_rows, share_r
 from app.db.access_token_rows import TokenRow
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.resources import Resources, new_log_origin
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_high_water
@@ -40,7 +40,7 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
     now = resources.clock.now()
     remembered = read_high_water(resources.vault)
     quoted = signing.last_checkpoint()
-    keys: list[ShredKeyName] = []
+    keys: list[EntryName] = []
     with resources.database.writing() as transaction:
         audit_rows.complete_tree(transaction.connection)
         # What was done to the restored database before this is in its log too, but was never signed.

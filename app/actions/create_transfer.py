@@ -12,8 +12,8 @@ from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import InvalidRequest, VaultOutOfReach
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import MAX_RECORDS, Ending, TransferState, checked_free_text
+from app.domain.vault_entry import EntryName
 from app.fault_points import reach
 from app.gate import require_open_for_intake
 from app.resources import Resources
@@ -111,7 +111,7 @@ def _store(resources: Resources, row: TransferRow, caller: Caller, shred_key: by
     _insert(resources, row, caller)
     reach("deposit.row_written")
     try:
-        resources.vault.create(ShredKeyName(row.id, row.expires_at), shred_key)
+        resources.vault.create(EntryName(row.id, row.expires_at), shred_key)
         reach("deposit.key_stored")
     except StorageError as error:
         _deny(resources, row)
@@ -132,6 +132,7 @@ def _insert(resources: Resources, row: TransferRow, caller: Caller) -> None:
                 purpose=row.purpose,
                 records=row.records,
                 sealed=row.sealed,
+                owner=caller.owner,
             )
         )
 

@@ -18,8 +18,8 @@ from app.db.engine import Database
 from app.db.whole_transfers import WholeTransfer
 from app.domain.audit_events import Entry, Event
 from app.domain.share import OPEN_STATES as OPEN_SHARES
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import OPEN_STATES
+from app.domain.vault_entry import EntryName
 from app.resources import InstallationMismatch, Resources
 from app.storage.backup_search import look_through
 
@@ -107,7 +107,7 @@ def _pages(database: Database) -> Iterator[list[WholeTransfer]]:
         after = page[-1].transfer.id
 
 
-def _ended_names(resources: Resources, whole: WholeTransfer) -> list[ShredKeyName]:
+def _ended_names(resources: Resources, whole: WholeTransfer) -> list[EntryName]:
     """The keys of this transfer of the backup that should be gone today: all of them past its expiry or once it has
     ended, else those of its shares that have.
     """
@@ -117,8 +117,8 @@ def _ended_names(resources: Resources, whole: WholeTransfer) -> list[ShredKeyNam
         shares_today = {share.id: share.state for share in share_rows.of_transfers(connection, [row.id])}
     over = now >= row.expires_at or today is None or today.state not in OPEN_STATES
     ended = [share for share in whole.shares if over or shares_today.get(share.id) not in OPEN_SHARES]
-    names = [ShredKeyName(row.id, share.expires_at, share.id) for share in ended]
-    return [ShredKeyName(row.id, row.expires_at), *names] if over else names
+    names = [EntryName(row.id, share.expires_at, share.id) for share in ended]
+    return [EntryName(row.id, row.expires_at), *names] if over else names
 
 
 def _write_down(resources: Resources, result: DrillResult) -> None:

@@ -35,8 +35,8 @@ from app.domain.errors import (
 )
 from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import FileState, checked_free_text, require_open
+from app.domain.vault_entry import EntryName
 from app.fault_points import reach
 from app.gate import require_open_for_outflow
 from app.resources import Resources
@@ -238,7 +238,7 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
             )
         )
     reach("share.row_written")
-    name = ShredKeyName(row.transfer_id, row.expires_at, row.id)
+    name = EntryName(row.transfer_id, row.expires_at, row.id)
     try:
         resources.vault.create(name, share_shred_key)
         reach("share.key_stored")
@@ -249,7 +249,7 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
     _require_still_open(resources, name, row.id)
 
 
-def _require_still_open(resources: Resources, name: ShredKeyName, share_id: str) -> None:
+def _require_still_open(resources: Resources, name: EntryName, share_id: str) -> None:
     """Who ended the share meanwhile looked for its key before it was there, and looks no more: it goes here."""
     with resources.database.reading() as connection:
         share = share_rows.find(connection, share_id)

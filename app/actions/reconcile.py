@@ -21,8 +21,8 @@ from app.db import endings, file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.transfer_rows import TransferRow
 from app.domain.audit_events import Entry, Event
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import Ending, FileState
+from app.domain.vault_entry import EntryName
 from app.high_water import require_not_rolled_back
 from app.resources import Resources, require_same_installation
 from app.storage.blob_store import StoredBlob
@@ -136,19 +136,26 @@ def _destroy_blobs(resources: Resources, blobs: list[StoredBlob]) -> int:
     return len(blobs) - len(failures)
 
 
-def _orphan_keys(resources: Resources) -> Iterator[tuple[int, list[ShredKeyName]]]:
-    """Keys that no unfinished transfer or share names. Rows come before keys, so no grace is needed."""
+def _orphan_keys(resources: Resources) -> Iterator[tuple[int, list[EntryName]]]:
+    """Keys that no unfinished transfer or share names. Rows come before keys, so no grace is needed. The record of a
+    claim outlives the share's keys: it goes with the transfer.
+    """
     for batch in _batches(resources.vault.names()):
         with resources.database.reading() as connection:
             transfers = transfer_rows.unfinished(connection, {name.transfer_id for name in batch})
             shares = share_rows.with_keys(connection, {name.share_id for name in batch if name.share_id})
         yield (
             len(batch),
-            [n for n in batch if n.transfer_id not in transfers or (n.share_id and n.share_id not in shares)],
+            [
+                name
+                for name in batch
+                if name.transfer_id not in transfers
+                or (name.share_id and not name.claimed and name.share_id not in shares)
+            ],
         )
 
 
-def _destroy_keys(resources: Resources, names: list[ShredKeyName]) -> int:
+def _destroy_keys(resources: Resources, names: list[EntryName]) -> int:
     try:
         resources.vault.destroy(names)
     except StorageError:
@@ -183,14 +190,14 @@ def _blobs_present(resources: Resources, files: list[FileRow]) -> set[str]:
 
 def _is_whole(resources: Resources, row: TransferRow, files: list[FileRow], present: set[str]) -> bool:
     live = [file for file in files if file.transfer_id == row.id and file.state == FileState.LIVE]
-    keyed = resources.vault.holds(ShredKeyName(row.id, row.expires_at))
+    keyed = resources.vault.holds(EntryName(row.id, row.expires_at))
     return keyed and all(file.blob_id in present for file in live)
 
 
 def _deny_rows(resources: Resources, rows: list[TransferRow]) -> int:
     """The sweeper then deletes what is left of them, and observes it."""
     now = resources.clock.now()
-    keys: list[ShredKeyName] = []
+    keys: list[EntryName] = []
     with resources.database.writing() as transaction:
         for row in rows:
             keys += endings.deny_transfer(transaction, row, Ending.FAILED, now=now, actor="scheduler")

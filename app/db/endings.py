@@ -18,8 +18,8 @@ from app.db.transfer_rows import Expiry, TransferRow
 from app.domain import share as share_rules
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import Ending
+from app.domain.vault_entry import EntryName
 
 _SHARE_EVENTS = {
     ShareState.COMPLETED: Event.SHARE_COMPLETED,
@@ -38,7 +38,7 @@ def end_share(
     now: datetime,
     actor: str,
     address: str | None = None,
-) -> list[ShredKeyName]:
+) -> list[EntryName]:
     """End a share, and its transfer with it when nobody else waits for that. Answers the keys to destroy now; empty
     when the share had ended before.
     """
@@ -59,7 +59,7 @@ def end_share(
         )
     )
     transfer_rows.bring_forward(connection, share.transfer_id, now)
-    keys = [ShredKeyName(share.transfer_id, share.expires_at, share.id)]
+    keys = [EntryName(share.transfer_id, share.expires_at, share.id)]
     states = [row.state for row in share_rows.of_transfers(connection, [share.transfer_id])]
     if share_rules.ends_transfer_early(states, keep_until_expiry=transfer.keep_until_expiry):
         keys += deny_transfer(transaction, transfer, Ending.COMPLETED, now=now, actor=actor)
@@ -71,14 +71,14 @@ _SHARES_END_AS = {Ending.EXPIRED: ShareState.EXPIRED}
 
 def deny_transfer(
     transaction: Transaction, transfer: TransferRow, ending: Ending, *, now: datetime, actor: str
-) -> list[ShredKeyName]:
+) -> list[EntryName]:
     """End a transfer and its open shares. Answers the keys to destroy now; empty when it had ended before."""
     return deny_transfers(transaction, [transfer], ending, now=now, actor=actor)
 
 
 def deny_transfers(
     transaction: Transaction, transfers: Sequence[TransferRow | Expiry], ending: Ending, *, now: datetime, actor: str
-) -> list[ShredKeyName]:
+) -> list[EntryName]:
     """The same for many, in as many statements as for one. Which shares they have is asked once they are denied: from
     then on nobody can issue another.
     """
@@ -96,9 +96,9 @@ def deny_transfers(
     served = share_rows.bytes_served(connection, ended)
     keys = []
     for transfer in (transfer for transfer in transfers if transfer.id in denied):
-        keys.append(ShredKeyName(transfer.id, transfer.expires_at))
+        keys.append(EntryName(transfer.id, transfer.expires_at))
         for share in (share for share in shares_of[transfer.id] if share.id in ended):
-            keys.append(ShredKeyName(transfer.id, share.expires_at, share.id))
+            keys.append(EntryName(transfer.id, share.expires_at, share.id))
             transaction.log(
                 Entry(
                     event=_SHARE_EVENTS[state],

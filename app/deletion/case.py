@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from app.db import transfer_rows, whole_transfers
 from app.db.whole_transfers import WholeTransfer
 from app.domain.share import OPEN_STATES as OPEN_SHARES
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import OPEN_STATES, TransferState
+from app.domain.vault_entry import EntryName
 from app.resources import Resources
 
 
@@ -23,7 +23,7 @@ class Case(WholeTransfer):
     failure: str | None = None
     waiting: bool = False
     state: TransferState = field(init=False)
-    key_names: list[ShredKeyName] = field(init=False)
+    key_names: list[EntryName] = field(init=False)
 
     def __post_init__(self) -> None:
         """How far it is, and the keys to be gone: all of a transfer that has ended, those of ended shares of one that
@@ -31,12 +31,12 @@ class Case(WholeTransfer):
         """
         self.state = self.transfer.state
         self.key_names = names = [
-            ShredKeyName(self.transfer.id, share.expires_at, share.id)
+            EntryName(self.transfer.id, share.expires_at, share.id)
             for share in self.shares
             if share.state not in OPEN_SHARES and share.keys_destroyed_at is None
         ]
         if self.transfer.state not in OPEN_STATES:
-            names.append(ShredKeyName(self.transfer.id, self.transfer.expires_at))
+            names.append(EntryName(self.transfer.id, self.transfer.expires_at))
 
     @property
     def verified_now(self) -> bool:

@@ -31,6 +31,16 @@ class Caller:
         """The log's name of this caller: its token's id, which tells nothing about a person."""
         return f"token:{self.token_id}"
 
+    @property
+    def owner(self) -> str:
+        """Whom a transfer that this caller opens belongs to."""
+        return owner_of(self.token_id)
+
+
+def owner_of(token_id: str) -> str:
+    """The owner of what was deposited with a token: the token itself."""
+    return f"token:{token_id}"
+
 
 def require_valid(*, revoked_at: datetime | None, expires_at: datetime | None, now: datetime) -> None:
     """Refuse a token that was revoked or has expired."""

@@ -6,9 +6,11 @@ for them. `docs/audit-log.md` lists events and fields; a test compares.
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 
@@ -79,9 +81,14 @@ class Entry(NamedTuple):
     count: int | None = None  # type: ignore[assignment]  # a tuple has a method of that name, which nobody needs here
     quoted: str | None = None
     below: int | None = None
+    blob: str | None = None
+    owner: str | None = None
 
     def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
-        """The object that is written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds."""
+        """The object that is written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds.
+
+        An owner is written as a digest under the entry's own salt: it can be compared, not read.
+        """
         content: dict[str, str | int | bool] = {
             "sequence": sequence,
             "salt": salt,
@@ -91,6 +98,8 @@ class Entry(NamedTuple):
         for name, value in zip(_MORE, self[2:], strict=True):
             if value is not None:
                 content[name] = log_time(value) if isinstance(value, datetime) else value
+        if self.owner is not None:
+            content["owner"] = owner_digest(self.owner, salt)
         return content
 
 
@@ -107,6 +116,14 @@ class RenewalReason(StrEnum):
 
 EXPLAINING = (Event.LOG_STARTED, Event.LOG_RENEWED, Event.DATABASE_RESTORED)
 """Entries that explain the log itself: they tell of nobody, and pruning leaves them their content."""
+
+
+def owner_digest(owner: str, salt: str) -> str:
+    """The field `owner` of an entry: SHA-256 over the 16 bytes of its salt and the owner (UTF-8), base64url without
+    padding, as all binary in the log.
+    """
+    salted = base64.urlsafe_b64decode(f"{salt}==") + owner.encode()
+    return base64.urlsafe_b64encode(sha256(salted).digest()).rstrip(b"=").decode()
 
 
 @lru_cache(maxsize=256)  # a batch's entries have one time

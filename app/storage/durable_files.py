@@ -8,6 +8,7 @@ refusals. Durable means: fsync of the file, then of the folder that names it (ma
 
 import ctypes
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -231,5 +232,14 @@ def installation_problem(expected: str | None, *, within: int) -> str | None:
     return None
 
 
+_TEMPORARY = re.compile(r"(.+)\.[0-9a-f]{16}\.new", re.ASCII)
+
+
 def _temporary_name(name: str) -> str:
     return f"{name}.{secrets.token_hex(8)}.new"
+
+
+def without_temporary_suffix(name: str) -> str:
+    """Return the name that a file was to get whose writer has not finished, or crashed; any other name as it is."""
+    temporary = _TEMPORARY.fullmatch(name)
+    return temporary[1] if temporary else name

@@ -1,26 +1,41 @@
 """One hour of the key vault: what its folder and files are called, and what is done inside an open folder.
 
 `<vault>/<YYYY-MM-DDTHH>/` holds `hour.key` (32 random bytes) and, wrapped with it, one entry per shred key that ends
-in that hour: `<expiry unix>.<transfer id>` or `<expiry unix>.<transfer id>.<share id>`. An expiry on the full hour
-belongs to the hour that it begins. Hour keys are read anew each time and never kept: ending the file ends the key.
+in that hour: `<expiry unix>.<transfer id>` or `<expiry unix>.<transfer id>.<share id>`. Beside a share's entry,
+`<expiry unix>.<transfer id>.<share id>.claimed` holds the digest of the token that claimed it (32 bytes, no key). An
+expiry on the full hour belongs to the hour that it begins. Hour keys are read anew each time and never kept: ending
+the file ends the key.
 """
 
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from app.crypto.token import new_secret
-from app.domain.shred_key import ShredKeyName
-from app.storage.durable_files import at_once, make_folder, opened_folder, put_once, read_file, remove
+from app.domain.vault_entry import EntryName
+from app.storage.durable_files import (
+    at_once,
+    make_folder,
+    opened_folder,
+    put_once,
+    read_file,
+    remove,
+    without_temporary_suffix,
+)
 
 HOUR_KEY_FILE = "hour.key"
 HOUR_KEY_BYTES = 32
 ENTRY_MAX_BYTES = 256
+CLAIMED = "claimed"
+CLAIM_DIGEST_BYTES = 32
 
 _HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}", re.ASCII)
+_TRANSFER_AT = slice(11, 33)
+"""Where an entry's file name carries the transfer's id, in every year from 2001 to 2286."""
 
 
 @dataclass(slots=True)
@@ -42,27 +57,50 @@ def hour_of(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H")
 
 
-def place_of(name: ShredKeyName) -> tuple[str, str]:
+def place_of(name: EntryName) -> tuple[str, str]:
     """Return folder and file of an entry: the one place where a path is made. The name has checked its ids."""
     parts = [str(name.expiry_unix), name.transfer_id]
     if name.share_id is not None:
         parts.append(name.share_id)
+    if name.claimed:
+        parts.append(CLAIMED)
     return hour_of(name.expires_at), ".".join(parts)
 
 
-def name_at(hour: str, file_name: str) -> ShredKeyName | None:
+def name_at(hour: str, file_name: str) -> EntryName | None:
     """Return the name of the entry at this place; None for any other file, and for an entry moved to a wrong hour."""
     expiry, *ids = file_name.split(".")
-    if len(ids) not in (1, 2):
+    claimed = ids[2:] == [CLAIMED]
+    if len(ids) not in (1, 2) and not claimed:
         return None
     try:
-        name = ShredKeyName(ids[0], datetime.fromtimestamp(int(expiry), UTC), ids[1] if len(ids) > 1 else None)
+        expires_at = datetime.fromtimestamp(int(expiry), UTC)
+        name = EntryName(ids[0], expires_at, ids[1] if len(ids) > 1 else None, claimed)
     except (ValueError, OverflowError, OSError):
         return None
     return name if place_of(name) == (hour, file_name) else None
 
 
-def names_in(hour: str, *, within: int) -> Iterator[ShredKeyName]:
+def is_understood(hour: str, file_name: str) -> bool:
+    """Tell whether a file belongs in this hour: an entry, the hour key, or what a writer of one of them left behind."""
+    bare = without_temporary_suffix(file_name)
+    return bare == HOUR_KEY_FILE or name_at(hour, bare) is not None
+
+
+def of_transfers(transfer_ids: AbstractSet[str], *, within: int) -> list[str]:
+    """List the files of an open hour that name one of these transfers, in the right hour or not. The leftover of a
+    crashed writer holds no key: entries are never written under another name.
+    """
+    named = [name for name in os.listdir(within) if transfer_of(name) in transfer_ids]
+    return [name for name in named if without_temporary_suffix(name) == name]
+
+
+def transfer_of(file_name: str) -> str:
+    """Return the transfer's id in the name of an entry; of another file's name, whatever stands in that place."""
+    return file_name[_TRANSFER_AT]
+
+
+def names_in(hour: str, *, within: int) -> Iterator[EntryName]:
     """Stream the names of the entries in the open folder of an hour."""
     with os.scandir(within) as listing:
         for found in listing:
@@ -85,6 +123,14 @@ def read_hour_key(*, within: int) -> bytes:
     if len(key) != HOUR_KEY_BYTES:
         raise OSError("an hour key is cut short")
     return key
+
+
+def read_claim(entry: str, *, within: int) -> bytes:
+    """Return the digest in the record of a claim; FileNotFoundError when there is none, OSError when it is damaged."""
+    digest = read_file(entry, within=within, max_bytes=CLAIM_DIGEST_BYTES)
+    if len(digest) != CLAIM_DIGEST_BYTES:
+        raise OSError("the record of a claim is cut short")
+    return digest
 
 
 def make_hour(hour: str, *, within: int) -> None:

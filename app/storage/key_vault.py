@@ -5,18 +5,25 @@ and the vault itself refuses every entry past the expiry that the entry's own na
 extends nothing. Implementations: `vault_folder.py` (folders by hour), `vault_postgres.py`. Times are passed in.
 """
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from app.crypto.wrapping import share_shred_label, shred_label
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 
 
-def label_of(name: ShredKeyName) -> str:
-    """Return what a wrapped shred key is bound to (AAD): ids and expiry, so that renaming an entry breaks it."""
+def label_of(name: EntryName) -> str:
+    """Return what a wrapped shred key is bound to (AAD): ids and expiry, so that renaming an entry breaks it.
+
+    Raises ValueError for the record of a claim, which holds no key.
+    """
+    if name.claimed:
+        raise ValueError("the record of a claim holds no key")
     if name.share_id is None:
         return shred_label(name.transfer_id, name.expiry_unix)
     return share_shred_label(name.transfer_id, name.share_id, name.expiry_unix)
@@ -27,6 +34,33 @@ class Mark(StrEnum):
 
     HIGH_WATER = "high-water"
     PURGE_TIME = "purge-time"
+
+
+_MARKS = frozenset(mark.value for mark in Mark)
+_ANCHOR = re.compile(r"anchor\.[0-9a-z-]{1,64}", re.ASCII)
+
+
+def anchor_mark(boot_id: str) -> str:
+    """Return the name of the mark that keeps the time of one boot of one host. Raises ValueError for an unfit id."""
+    mark = f"anchor.{boot_id}"
+    if not is_mark(mark):
+        raise ValueError("a boot id is made of lower-case letters, digits and dashes, 64 at most")
+    return mark
+
+
+def is_mark(name: str) -> bool:
+    """Tell whether this is the name of a mark."""
+    return name in _MARKS or _ANCHOR.fullmatch(name) is not None
+
+
+@dataclass(slots=True)
+class FoundEntries:
+    """What a listing found of some transfers: their entries, and the ids of those that a file names which is no entry
+    (moved to a wrong hour, say).
+    """
+
+    names: set[EntryName] = field(default_factory=set)
+    misplaced: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +80,51 @@ class PurgeReport:
 class KeyVault(Protocol):
     """What every key vault does. VaultUnavailable may be raised by each method; "not there" is never guessed."""
 
-    def create(self, name: ShredKeyName, shred_key: bytes) -> None:
+    def create(self, name: EntryName, shred_key: bytes) -> None:
         """Store a shred key (32 bytes); durable once it returns. Raises KeyExists, VaultUnavailable."""
         ...
 
-    def open(self, name: ShredKeyName, now: datetime) -> bytes:
+    def open(self, name: EntryName, now: datetime) -> bytes:
         """Return the shred key. Raises KeyExpired from the second of its expiry on, KeyGone, VaultUnavailable."""
         ...
 
-    def destroy(self, names: Iterable[ShredKeyName]) -> None:
+    def destroy(self, names: Iterable[EntryName]) -> None:
         """Remove these entries durably; absent ones are fine. Tries all, then raises VaultUnavailable if any stayed."""
         ...
 
-    def holds(self, name: ShredKeyName) -> bool:
+    def record_claim(self, name: EntryName, token_digest: bytes) -> bytes:
+        """Record the claim of a share (`name.claimed`) unless it was recorded before: of any number of callers, in any
+        process, one is the first. Durable once it returns. Returns the token digest (32 bytes) that is recorded now.
+
+        Raises KeyGone when the hour of the share's key is gone, VaultUnavailable.
+        """
+        ...
+
+    def claim_recorded(self, name: EntryName) -> bytes | None:
+        """Return the token digest (32 bytes) that is recorded under `name`, None when the share was not claimed."""
+        ...
+
+    def living(self, names: Iterable[EntryName]) -> set[EntryName]:
+        """Look which of these are there together with the key of their hour, so that they could be opened."""
+        ...
+
+    def find(self, transfer_ids: AbstractSet[str]) -> FoundEntries:
+        """Look through every hour for anything of these transfers: "gone" means that this finds nothing."""
+        ...
+
+    def ending_by(self, moment: datetime) -> Iterator[EntryName]:
+        """Stream the entries whose second comes at `moment` or before, as far as they are still there."""
+        ...
+
+    def strangers(self) -> Iterator[str]:
+        """Stream the places of files that are not understood: in a vault that nobody tampered with there are none."""
+        ...
+
+    def holds(self, name: EntryName) -> bool:
         """Look whether the entry is there, expired or not: the observation after a destruction."""
         ...
 
-    def held(self, names: Iterable[ShredKeyName]) -> set[ShredKeyName]:
+    def held(self, names: Iterable[EntryName]) -> set[EntryName]:
         """Look which of these are there; as `holds`, for many at once."""
         ...
 
@@ -70,7 +132,7 @@ class KeyVault(Protocol):
         """Remove every entry whose second has come and every hour that has ended; one that resists stops no other."""
         ...
 
-    def names(self) -> Iterator[ShredKeyName]:
+    def names(self) -> Iterator[EntryName]:
         """Stream the names of all entries, expired or not, in no order: for reconciliation."""
         ...
 
@@ -94,10 +156,10 @@ class KeyVault(Protocol):
         """Set the vault up for this installation; raises VaultUnavailable when it belongs to another one."""
         ...
 
-    def write_mark(self, text: str, mark: Mark = Mark.HIGH_WATER) -> None:
-        """Replace a mark durably and atomically."""
+    def write_mark(self, text: str, mark: str = Mark.HIGH_WATER) -> None:
+        """Replace a mark durably and atomically. Raises ValueError for a name that is no mark's (`is_mark`)."""
         ...
 
-    def read_mark(self, mark: Mark = Mark.HIGH_WATER) -> str | None:
+    def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
         """Return a mark as it was written, None when there is none yet."""
         ...

@@ -10,20 +10,23 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from app.crypto.errors import CannotDecrypt
 from app.crypto.wrapping import unwrap, wrap
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.storage import durable_files, hour_folder
 from app.storage.durable_files import opened_folder
 from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
 from app.storage.hour_folder import Removal
-from app.storage.key_vault import Mark, PurgeReport, label_of
+from app.storage.key_vault import FoundEntries, Mark, PurgeReport, is_mark, label_of
 
 MARK_MAX_BYTES = 64 * 1024
+LOST_AND_FOUND = "lost+found"
+_ROOT_FILES = (durable_files.INSTALLATION_FILE, durable_files.CACHE_TAG_FILE, LOST_AND_FOUND)
 
 
 class VaultFolder:
@@ -34,7 +37,7 @@ class VaultFolder:
         self._path = root
         self._installation_id = installation_id
 
-    def create(self, name: ShredKeyName, shred_key: bytes) -> None:
+    def create(self, name: EntryName, shred_key: bytes) -> None:
         """Store a shred key of 32 bytes; durable once this returns. Raises KeyExists, VaultUnavailable."""
         hour, entry = hour_folder.place_of(name)
         with _as_unavailable("create"), self._opened() as root:
@@ -47,7 +50,7 @@ class VaultFolder:
                     raise KeyExists(f"the vault already holds {hour}/{entry}") from None
                 os.fsync(folder)
 
-    def open(self, name: ShredKeyName, now: datetime) -> bytes:
+    def open(self, name: EntryName, now: datetime) -> bytes:
         """Return the shred key, read from disk each time.
 
         Raises KeyExpired at or after the expiry without looking, KeyGone when the entry or its hour key is not there,
@@ -69,7 +72,7 @@ class VaultFolder:
         except CannotDecrypt:
             raise VaultUnavailable(f"the vault's entry {hour}/{entry} was altered") from None
 
-    def destroy(self, names: Iterable[ShredKeyName]) -> None:
+    def destroy(self, names: Iterable[EntryName]) -> None:
         """Remove entries with one sync per hour touched; absent ones are fine.
 
         Raises VaultUnavailable, after trying all, when one stayed or the vault is not the right one.
@@ -83,21 +86,100 @@ class VaultFolder:
             _refuse_leftovers(failed)
             self._prove(root)
 
-    def holds(self, name: ShredKeyName) -> bool:
+    def record_claim(self, name: EntryName, token_digest: bytes) -> bytes:
+        """Record a claim unless it was recorded before; returns the digest that is recorded, durably.
+
+        link(2) decides: of any number of processes one makes the name, and nobody ever reads half a file. Raises
+        KeyGone when the hour is gone, VaultUnavailable.
+        """
+        hour, entry = hour_folder.place_of(name)
+        with _as_unavailable("record a claim"), self._opened() as root:
+            self._prove(root)
+            try:
+                with opened_folder(hour, within=root) as folder:
+                    durable_files.put_once(entry, token_digest, within=folder)
+                    os.fsync(folder)  # whoever was first may have crashed before its own
+                    return hour_folder.read_claim(entry, within=folder)
+            except FileNotFoundError:
+                raise KeyGone(f"the vault no longer holds {hour}") from None
+
+    def claim_recorded(self, name: EntryName) -> bytes | None:
+        """Return the digest that is recorded; None when there is none, which only the right vault can tell."""
+        hour, entry = hour_folder.place_of(name)
+        with _as_unavailable("read a claim"), self._opened() as root:
+            self._prove(root)
+            try:
+                with opened_folder(hour, within=root) as folder:
+                    return hour_folder.read_claim(entry, within=folder)
+            except FileNotFoundError:
+                return None
+
+    def living(self, names: Iterable[EntryName]) -> set[EntryName]:
+        """Look which of these are on disk together with their hour's key, each hour opened once."""
+        return self._look(names, with_hour_key=True)
+
+    def find(self, transfer_ids: AbstractSet[str]) -> FoundEntries:
+        """List every hour for files of these transfers; VaultUnavailable rather than an incomplete answer."""
+        found = FoundEntries()
+        with _as_unavailable("find"), self._opened() as root:
+            self._prove(root)
+            for hour in hour_folder.hours_in(root):
+                with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
+                    for file_name in hour_folder.of_transfers(transfer_ids, within=folder):
+                        name = hour_folder.name_at(hour, file_name)
+                        if name is None:
+                            found.misplaced.add(hour_folder.transfer_of(file_name))
+                        else:
+                            found.names.add(name)
+        return found
+
+    def ending_by(self, moment: datetime) -> Iterator[EntryName]:
+        """Stream entries that end by then. Hours still to come are recognised by name and never listed."""
+        last = hour_folder.hour_of(moment)
+        with _as_unavailable("list"), self._opened() as root:
+            self._prove(root)
+            for hour in hour_folder.hours_in(root):
+                if hour > last:
+                    continue
+                with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
+                    yield from (n for n in hour_folder.names_in(hour, within=folder) if n.expires_at <= moment)
+
+    def strangers(self) -> Iterator[str]:
+        """Stream the places of files that are not understood, those in the root first."""
+        with _as_unavailable("list"), self._opened() as root:
+            self._prove(root)
+            hours = set(hour_folder.hours_in(root))
+            with os.scandir(root) as listing:
+                yield from (f.name for f in listing if f.name not in hours and not _belongs_in_root(f.name))
+            for hour in hours:
+                with (
+                    suppress(FileNotFoundError),
+                    opened_folder(hour, within=root) as folder,
+                    os.scandir(folder) as listing,
+                ):
+                    strange = (f.name for f in listing if not hour_folder.is_understood(hour, f.name))
+                    yield from (f"{hour}/{name}" for name in strange)
+
+    def holds(self, name: EntryName) -> bool:
         """Look whether the entry is on disk; VaultUnavailable when that cannot be told."""
         return bool(self.held([name]))
 
-    def held(self, names: Iterable[ShredKeyName]) -> set[ShredKeyName]:
+    def held(self, names: Iterable[EntryName]) -> set[EntryName]:
         """Look which of these entries are on disk, each hour opened once; VaultUnavailable when that cannot be told."""
-        by_hour: defaultdict[str, list[tuple[str, ShredKeyName]]] = defaultdict(list)
+        return self._look(names, with_hour_key=False)
+
+    def _look(self, names: Iterable[EntryName], *, with_hour_key: bool) -> set[EntryName]:
+        by_hour: defaultdict[str, list[tuple[str, EntryName]]] = defaultdict(list)
         for name in names:
             hour, entry = hour_folder.place_of(name)
             by_hour[hour].append((entry, name))
-        found: set[ShredKeyName] = set()
+        found: set[EntryName] = set()
         with _as_unavailable("look"), self._opened() as root:
             self._prove(root)
             for hour, entries in by_hour.items():
                 with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
+                    if with_hour_key and not durable_files.is_there(hour_folder.HOUR_KEY_FILE, within=folder):
+                        continue
                     found.update(name for entry, name in entries if durable_files.is_there(entry, within=folder))
         return found
 
@@ -121,7 +203,7 @@ class VaultFolder:
             due_left=sum(report.due_left for report in reports),
         )
 
-    def names(self) -> Iterator[ShredKeyName]:
+    def names(self) -> Iterator[EntryName]:
         """Stream all entries in constant memory; VaultUnavailable rather than an incomplete list."""
         with _as_unavailable("names"), self._opened() as root:
             self._prove(root)
@@ -164,7 +246,7 @@ class VaultFolder:
         with _as_unavailable("look"):
             try:
                 with self._opened() as root, os.scandir(root) as listing:
-                    return all(found.name == "lost+found" for found in listing)
+                    return all(found.name == LOST_AND_FOUND for found in listing)
             except FileNotFoundError:
                 return True
 
@@ -192,16 +274,18 @@ class VaultFolder:
                 durable_files.put_once(durable_files.CACHE_TAG_FILE, durable_files.CACHE_TAG, within=root)
         self._installation_id = installation_id
 
-    def write_mark(self, text: str, mark: Mark = Mark.HIGH_WATER) -> None:
+    def write_mark(self, text: str, mark: str = Mark.HIGH_WATER) -> None:
         """Replace `<vault>/high-water` (or another mark) atomically and durably; UTF-8, 64 KiB at most (ValueError)."""
         content = text.encode()
         if len(content) > MARK_MAX_BYTES:
             raise ValueError("a mark is at most 64 KiB")
+        if not is_mark(mark):
+            raise ValueError("no mark has this name")
         with _as_unavailable("write the mark"), self._opened() as root:
             self._prove(root)
             durable_files.replace_file(mark, content, within=root)
 
-    def read_mark(self, mark: Mark = Mark.HIGH_WATER) -> str | None:
+    def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
         """Return the content of `<vault>/high-water` (or of another mark), None when none was written yet: which only
         the right vault can say. A mark that is there needs no installation file beside it: the purge goes by it.
         """
@@ -241,6 +325,11 @@ class VaultFolder:
         found = durable_files.read_installation(within=root)
         if self._installation_id is not None and found not in (None, self._installation_id):
             raise VaultUnavailable("the key vault belongs to another installation")
+
+
+def _belongs_in_root(name: str) -> bool:
+    bare = durable_files.without_temporary_suffix(name)
+    return bare in _ROOT_FILES or is_mark(bare)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from app.db.tables import files
 from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller, Role
 from app.domain.file_meta import FileMeta
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.resources import Resources
 from app.storage.hour_folder import place_of
 
@@ -239,7 +239,7 @@ def change(resources: Resources, table: Table, row_id: str, **values) -> None:
     assert changed.rowcount == 1
 
 
-def keys_held(resources: Resources) -> set[ShredKeyName]:
+def keys_held(resources: Resources) -> set[EntryName]:
     return set(resources.vault.names())
 
 
@@ -259,7 +259,7 @@ def blob_path(resources: Resources, blob_id: str) -> Path:
     return resources.settings.blobs_dir / blob_id[:2] / blob_id
 
 
-def key_path(resources: Resources, name: ShredKeyName) -> Path:
+def key_path(resources: Resources, name: EntryName) -> Path:
     return resources.settings.vault_dir.joinpath(*place_of(name))
 
 

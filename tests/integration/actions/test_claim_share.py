@@ -39,8 +39,8 @@ from app.domain.errors import (
     WrongPassword,
 )
 from app.domain.share import STALE_ATTEMPT, ShareState
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import TransferState
+from app.domain.vault_entry import EntryName
 from app.hashing_queue import HashingQueue
 from app.key_ring import open_for_owner
 from tests.integration.actions.stories import (
@@ -78,8 +78,8 @@ def share(sent):
     return sent.share
 
 
-def own_key(share) -> ShredKeyName:
-    return ShredKeyName(share.transfer_id, share.expires_at, share.id)
+def own_key(share) -> EntryName:
+    return EntryName(share.transfer_id, share.expires_at, share.id)
 
 
 def refusal_of(resources, share, **given) -> Refusal:
@@ -281,8 +281,8 @@ def test_an_expiry_edited_in_the_database_extends_nothing(resources, share, time
 def test_a_key_renamed_in_the_vault_extends_nothing(resources, share, time):
     """G1: the expiry is bound into the entry."""
     much_later = share.expires_at + timedelta(days=365)
-    old = [ShredKeyName(share.transfer_id, share.expires_at), own_key(share)]
-    new = [ShredKeyName(share.transfer_id, much_later), ShredKeyName(share.transfer_id, much_later, share.id)]
+    old = [EntryName(share.transfer_id, share.expires_at), own_key(share)]
+    new = [EntryName(share.transfer_id, much_later), EntryName(share.transfer_id, much_later, share.id)]
     for before, after in zip(old, new, strict=True):
         key_path(resources, after).parent.mkdir(exist_ok=True)
         key_path(resources, before).rename(key_path(resources, after))
@@ -360,7 +360,7 @@ def test_wrong_passwords_count_and_the_fifth_locks_the_share_for_good(resources,
     assert events_of(resources, share=share.id)[-1] == "share.locked"
     transfer = transfer_row(resources, sent.id)
     assert transfer.state == TransferState.LIVE  # the depositor can issue another
-    assert ShredKeyName(sent.id, sent.transfer.expires_at) in keys_held(resources)
+    assert EntryName(sent.id, sent.transfer.expires_at) in keys_held(resources)
 
 
 def test_attempts_left_are_shown_to_whoever_holds_the_link(resources, share):
@@ -847,7 +847,7 @@ def test_everything_stolen_at_rest_opens_nothing_without_the_link(resources, sha
     assert row.wrapped_key is not None
     keys = {
         name: resources.vault.open(name, resources.clock.now())
-        for name in (ShredKeyName(share.transfer_id, share.expires_at), own_key(share))
+        for name in (EntryName(share.transfer_id, share.expires_at), own_key(share))
     }
     shred_key, share_shred_key = keys.values()
     from app.crypto.password import stretch

@@ -9,8 +9,8 @@ from app.actions.create_transfer import TransferAsked, create_transfer
 from app.crypto.token import new_secret
 from app.db.tables import transfers
 from app.domain.errors import InvalidRequest, LifetimeOutOfRange, RetentionNotAssured, VaultOutOfReach, WrongClientKey
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import Ending, TransferState
+from app.domain.vault_entry import EntryName
 from tests.integration.actions.stories import (
     a_caller,
     a_transfer,
@@ -31,7 +31,7 @@ def test_a_transfer_waits_for_files_with_its_shred_key_in_the_vault(resources, c
     assert made.expires_at == row.expires_at == row.due_at == time() + timedelta(hours=2)
     assert (row.state, row.token_id, row.sealed) == (TransferState.RECEIVING, caller.token_id, False)
     assert len(made.client_key) == 32
-    assert keys_held(resources) == {ShredKeyName(made.id, made.expires_at)}
+    assert keys_held(resources) == {EntryName(made.id, made.expires_at)}
 
 
 def test_its_client_key_and_nothing_else_opens_it(resources, caller, time):

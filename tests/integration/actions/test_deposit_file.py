@@ -123,6 +123,7 @@ def test_a_deposit_makes_the_transfer_live_and_is_logged_without_its_name(resour
         "transfer": transfer.id,
         "file": 0,
         "size": len(CONTENT),
+        "blob": file.blob_id,
     }
 
 

@@ -14,8 +14,8 @@ from app.db.tables import claims, shares
 from app.domain.access_token import Role
 from app.domain.errors import ClaimNotFound, ShareNotFound, TransferNotFound
 from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import Ending, TransferState
+from app.domain.vault_entry import EntryName
 from app.resources import Resources
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.stories import (
@@ -98,7 +98,7 @@ def test_completing_after_the_window_ends_a_share_as_its_window_does(resources, 
     ended = ShareState.COMPLETED if delivered else ShareState.LAPSED
     assert share_row(resources, sent.share.id).state == ended
     assert events_of(resources, share=sent.share.id)[-1] == f"share.{ended.value}"
-    assert ShredKeyName(sent.id, sent.share.expires_at, sent.share.id) not in keys_held(resources)
+    assert EntryName(sent.id, sent.share.expires_at, sent.share.id) not in keys_held(resources)
 
 
 def test_completing_after_the_expiry_ends_a_share_as_expired(resources, caller, time):
@@ -126,7 +126,7 @@ def test_who_asked_to_keep_it_keeps_it_until_its_expiry(resources, caller):
     sent = send(resources, caller, keep_until_expiry=True)
     complete(resources, run(claim(resources, sent.share)))
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
-    assert keys_held(resources) == {ShredKeyName(sent.id, sent.transfer.expires_at)}
+    assert keys_held(resources) == {EntryName(sent.id, sent.transfer.expires_at)}
     assert run(issue(resources, caller, sent.transfer)).transfer_id == sent.id
 
 
@@ -163,11 +163,11 @@ def test_a_transfer_goes_early_once_somebody_has_it_and_nobody_waits(resources, 
     assert [share_row(resources, share.id).state for share in issued] == [first, second]
     early = {first, second} in ({"completed"}, {"completed", "withdrawn"})
     assert transfer_row(resources, transfer.id).state == (TransferState.DENIED if early else TransferState.LIVE)
-    kept = {ShredKeyName(transfer.id, transfer.expires_at)} - (
-        {ShredKeyName(transfer.id, transfer.expires_at)} if early else set()
+    kept = {EntryName(transfer.id, transfer.expires_at)} - (
+        {EntryName(transfer.id, transfer.expires_at)} if early else set()
     )
     kept |= {
-        ShredKeyName(transfer.id, transfer.expires_at, share.id)
+        EntryName(transfer.id, transfer.expires_at, share.id)
         for share, how in zip(issued, (first, second), strict=True)
         if how in {"issued", "claimed"}
     }
@@ -181,7 +181,7 @@ def test_withdrawing_ends_a_share_and_leaves_the_transfer(resources, caller, sen
     withdraw_share(resources, sent.share.id, caller=caller)
     row = share_row(resources, sent.share.id)
     assert (row.state, row.wrapped_key) == (ShareState.WITHDRAWN, None)
-    assert keys_held(resources) == {ShredKeyName(sent.id, sent.transfer.expires_at)}
+    assert keys_held(resources) == {EntryName(sent.id, sent.transfer.expires_at)}
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
     assert run(claim(resources, run(issue(resources, caller, sent.transfer)))).transfer_id == sent.id
 
@@ -283,11 +283,11 @@ def test_an_end_is_committed_though_the_vault_is_out_of_reach_and_the_sweeper_fi
         assert share_row(resources, sent.share.id).keys_destroyed_at is None
         sweep(resources)
         assert share_row(resources, sent.share.id).keys_destroyed_at is None
-    assert ShredKeyName(sent.id, sent.transfer.expires_at, sent.share.id) in keys_held(resources)
+    assert EntryName(sent.id, sent.transfer.expires_at, sent.share.id) in keys_held(resources)
     time.pass_by(240)
     assert sweep(resources).succeeded
     assert share_row(resources, sent.share.id).keys_destroyed_at == time()
-    assert ShredKeyName(sent.id, sent.transfer.expires_at, sent.share.id) not in keys_held(resources)
+    assert EntryName(sent.id, sent.transfer.expires_at, sent.share.id) not in keys_held(resources)
 
 
 def test_keys_that_resist_fail_no_request_but_are_loud(resources, caller, sent, monkeypatch):

@@ -10,7 +10,7 @@ from app.actions.expire_keys import expire_keys
 from app.db.tables import shares, transfers
 from app.domain.clock import Clock
 from app.domain.errors import ShareExpired
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.storage.errors import VaultUnavailable
 from app.storage.vault_folder import VaultFolder
 from tests.integration.actions.stories import (
@@ -77,7 +77,7 @@ def test_keys_that_resist_are_loud_and_stop_no_other(resources, caller, time, mo
     said = []
     monkeypatch.setattr(module.log, "error", lambda event, **fields: said.append((event, fields)), raising=False)
     sent = [send(resources, caller, lifetime=timedelta(minutes=10)) for _ in range(3)]
-    path = key_path(resources, ShredKeyName(sent[1].id, sent[1].transfer.expires_at))
+    path = key_path(resources, EntryName(sent[1].id, sent[1].transfer.expires_at))
     path.unlink()
     path.mkdir()
     (path / "resists").touch()

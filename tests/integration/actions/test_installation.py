@@ -11,7 +11,7 @@ from app.db import service_rows
 from app.db.errors import SchemaOutdated
 from app.db.tables import service_state
 from app.domain.errors import ShareNotFound
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.resources import InstallationMismatch, open_resources
 from app.settings import Settings
 from app.storage.errors import StorageError
@@ -63,7 +63,7 @@ def test_a_store_that_is_exchanged_while_the_service_runs_proves_nothing(start_s
     sent = send(running, caller)
     vault = running.settings.vault_dir
     delete_transfer(running, sent.id, caller=caller)
-    running.vault.create(ShredKeyName(sent.id, sent.transfer.expires_at), bytes(32))
+    running.vault.create(EntryName(sent.id, sent.transfer.expires_at), bytes(32))
     with out_of_reach(vault):
         VaultFolder(vault).adopt("another-installation")
         report = sweep(running)

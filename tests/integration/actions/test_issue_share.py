@@ -27,8 +27,8 @@ from app.domain.errors import (
     WrongClientKey,
 )
 from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import TransferState
+from app.domain.vault_entry import EntryName
 from app.hashing_queue import HashingQueue
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.stories import (
@@ -65,7 +65,7 @@ def test_a_share_is_a_link_and_a_password_and_a_key_of_its_own(resources, caller
     row = share_row(resources, share.id)
     assert (row.state, row.recipient, row.expires_at) == (ShareState.ISSUED, "Agency, Ms Durand", transfer.expires_at)
     assert (row.argon2_time, row.argon2_memory_kib, row.argon2_lanes) == (1, 64, 1)
-    assert ShredKeyName(transfer.id, transfer.expires_at, share.id) in keys_held(resources)
+    assert EntryName(transfer.id, transfer.expires_at, share.id) in keys_held(resources)
     assert len(share.link_secret) == 32
     assert len(normalise(share.password)) == 16
     assert transfer_row(resources, transfer.id).closed_at == time()

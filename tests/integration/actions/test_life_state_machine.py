@@ -48,8 +48,8 @@ from app.crypto.wrapping import link_proof
 from app.deletion import batch as sweeping
 from app.domain.clock import WAIT_FOR_ACCEPTANCE, Clock
 from app.domain.errors import ClaimExhausted, Refusal
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import OPEN_STATES, TransferState
+from app.domain.vault_entry import EntryName
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
@@ -412,14 +412,14 @@ class Life(RuleBasedStateMachine):
 
     # --- what always holds
 
-    def keys_expected(self) -> set[ShredKeyName]:
+    def keys_expected(self) -> set[EntryName]:
         """The keys of everything that somebody may still need."""
         expected = set()
         for transfer in (transfer for transfer in self.known if self.readable(transfer)):
             created = transfer.created
-            expected.add(ShredKeyName(created.id, created.expires_at))
+            expected.add(EntryName(created.id, created.expires_at))
             expected |= {
-                ShredKeyName(created.id, created.expires_at, share.issued.id)
+                EntryName(created.id, created.expires_at, share.issued.id)
                 for share in transfer.shares
                 if share.state in {"issued", "claimed"} and not self.window_is_over(share)
             }

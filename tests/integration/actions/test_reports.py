@@ -16,7 +16,7 @@ from app.db import service_rows
 from app.db.engine import Database
 from app.domain.clock import Clock
 from app.domain.errors import TransferNotFound
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from tests.integration.actions.stories import (
     ADDRESS,
     a_caller,
@@ -76,7 +76,7 @@ def test_a_key_past_its_second_is_overdue_whatever_the_database_says(resources, 
     """G1: the vault is asked itself."""
     time.pass_until(sent.transfer.expires_at)
     sweep(resources)
-    resources.vault.create(ShredKeyName(new_id(), sent.transfer.expires_at), bytes(32))
+    resources.vault.create(EntryName(new_id(), sent.transfer.expires_at), bytes(32))
     time.pass_by(SLACK)
     report = report_retention(resources, orphans=0)
     assert (report.exit_code, report.overdue, report.vault.keys_past_due) == (1, 0, 1)
@@ -229,4 +229,4 @@ def test_others_transfers_and_none_at_all_are_one_refusal(resources, caller, sen
         with pytest.raises(TransferNotFound):
             show_transfer(resources, asks, transfer_id)
     assert a_transfer(resources, other).id != sent.id
-    assert key_path(resources, ShredKeyName(sent.id, sent.transfer.expires_at)).exists()
+    assert key_path(resources, EntryName(sent.id, sent.transfer.expires_at)).exists()

@@ -61,8 +61,8 @@ from app.domain.errors import (
 )
 from app.domain.file_meta import MAX_JSON_BYTES, FileMeta
 from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import TransferState
+from app.domain.vault_entry import EntryName
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.sealed_stories import (
     SealedShare,
@@ -847,4 +847,4 @@ def test_the_vaults_own_purge_ends_a_sealed_transfer_without_the_database(resour
     change(resources, shares, share.id, expires_at=time.moment + HOUR)
     with pytest.raises(ShareExpired):
         run(claim_sealed(resources, share))
-    assert ShredKeyName(share.transfer.id, share.prepared.expires_at) not in keys_held(resources)
+    assert EntryName(share.transfer.id, share.prepared.expires_at) not in keys_held(resources)

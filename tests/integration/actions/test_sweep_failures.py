@@ -14,8 +14,8 @@ from app.db.tables import transfers
 from app.deletion import batch as deletion
 from app.deletion import settling
 from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import TransferState
+from app.domain.vault_entry import EntryName
 from app.storage.errors import BlobUnavailable
 from app.storage.local_disk import LocalDisk
 from tests.integration.actions.stories import (
@@ -78,7 +78,7 @@ def blob_of(resources, sent):
 
 
 def key_of(resources, sent):
-    return key_path(resources, ShredKeyName(sent.id, sent.transfer.expires_at))
+    return key_path(resources, EntryName(sent.id, sent.transfer.expires_at))
 
 
 # Bytes that resist
@@ -237,13 +237,13 @@ def test_keys_that_resist_make_no_sweep_a_success_until_they_are_gone(resources,
 
 
 def test_the_key_of_an_ended_share_counts_though_its_transfer_lives_on(resources, caller, sent, time):
-    obstruct(key_path(resources, ShredKeyName(sent.id, sent.transfer.expires_at, sent.share.id)))
+    obstruct(key_path(resources, EntryName(sent.id, sent.transfer.expires_at, sent.share.id)))
     withdraw_share(resources, sent.share.id, caller=caller)
     report = sweep(resources)
     assert (report.failed, report.keys_left, report.succeeded) == (1, 1, False)
     assert share_row(resources, sent.share.id).keys_destroyed_at is None
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
-    clear(key_path(resources, ShredKeyName(sent.id, sent.transfer.expires_at, sent.share.id)))
+    clear(key_path(resources, EntryName(sent.id, sent.transfer.expires_at, sent.share.id)))
     time.pass_by(RETRY)
     assert sweep(resources).succeeded
     assert share_row(resources, sent.share.id).keys_destroyed_at == time()
@@ -470,7 +470,7 @@ def test_abandoned_uploads_whose_bytes_resist_keep_their_rows_and_are_loud(
 
 def test_a_retry_waits_for_nothing_that_falls_due_meanwhile(resources, caller, sent, time):
     """The key of a withdrawn share resists for long; its transfer's own expiry is not put off with it."""
-    obstruct(key_path(resources, ShredKeyName(sent.id, sent.transfer.expires_at, sent.share.id)))
+    obstruct(key_path(resources, EntryName(sent.id, sent.transfer.expires_at, sent.share.id)))
     withdraw_share(resources, sent.share.id, caller=caller)
     change(resources, transfers, sent.id, failures=20)
     time.pass_until(sent.transfer.expires_at - timedelta(seconds=30))

@@ -13,8 +13,8 @@ from app.crypto.encoding import encode
 from app.crypto.token import new_id, new_secret
 from app.crypto.wrapping import wrap
 from app.db.tables import files, transfers
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import FileState, TransferState
+from app.domain.vault_entry import EntryName
 from app.resources import Resources
 from app.storage.hour_folder import HOUR_KEY_FILE, place_of
 from app.storage.key_vault import label_of
@@ -33,7 +33,7 @@ def seed(
             transaction.connection.execute(insert(files), [file for _, file in batch])
         if stored:
             for transfer, file in batch:
-                _store(resources, ShredKeyName(transfer["id"], expires_at), file["blob_id"])
+                _store(resources, EntryName(transfer["id"], expires_at), file["blob_id"])
 
 
 def _rows(
@@ -67,7 +67,7 @@ def _rows(
         )
 
 
-def _store(resources: Resources, name: ShredKeyName, blob_id: str) -> None:
+def _store(resources: Resources, name: EntryName, blob_id: str) -> None:
     hour, entry = place_of(name)
     folder = resources.settings.vault_dir / hour
     if not folder.exists():

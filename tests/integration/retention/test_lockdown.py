@@ -15,8 +15,8 @@ from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
 from app.db.errors import DatabaseUnavailable
 from app.domain.errors import ClaimEnded, LockedDown, ShareExpired, ShareWithdrawn, TransferEnded
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import Ending, TransferState
+from app.domain.vault_entry import EntryName
 from app.resources import InstallationMismatch, connect
 from app.settings import Settings
 from app.storage.vault_folder import VaultFolder
@@ -210,7 +210,7 @@ def test_keys_go_but_no_transfer_of_another_installation_is_ended(resources, sen
     settings = resources.settings
     elsewhere = VaultFolder(tmp_path / "elsewhere")
     elsewhere.adopt(new_id())
-    elsewhere.create(ShredKeyName(new_id(), sent.transfer.expires_at), new_secret())
+    elsewhere.create(EntryName(new_id(), sent.transfer.expires_at), new_secret())
     mistyped = connect(settings.model_copy(update={"vault": str(tmp_path / "elsewhere")}))
     with pytest.raises(InstallationMismatch):
         destroy_all_keys(mistyped)

@@ -12,8 +12,8 @@ from app.actions.report_retention import report_retention
 from app.actions.verify_log import verify_log
 from app.crypto.token import new_id, new_secret
 from app.domain.errors import ShareWithdrawn, TransferEnded
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import Ending, TransferState
+from app.domain.vault_entry import EntryName
 from app.resources import InstallationMismatch, Resources, connect, require_same_installation
 from app.storage.errors import VaultUnavailable
 from app.storage.vault_folder import VaultFolder
@@ -195,5 +195,5 @@ def test_a_database_of_another_installation_is_refused(resources, sent, lost, co
 
 def test_a_key_can_be_put_into_the_new_vault(resources, sent, lost, command):
     accept_vault(command())
-    resources.vault.create(ShredKeyName(new_id(), sent.transfer.expires_at), new_secret())
+    resources.vault.create(EntryName(new_id(), sent.transfer.expires_at), new_secret())
     assert len(keys_held(resources)) == 1

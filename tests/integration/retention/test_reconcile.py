@@ -17,8 +17,8 @@ import pytest
 from app.actions.reconcile import Look, count_orphans, reconcile
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import Ending, TransferState
+from app.domain.vault_entry import EntryName
 from app.resources import InstallationMismatch
 from app.storage.errors import StorageError
 from tests.integration.actions.stories import (
@@ -62,8 +62,8 @@ def an_orphan_blob(resources, written_at, *, complete: bool = True) -> str:
     return blob_id
 
 
-def an_orphan_key(resources) -> ShredKeyName:
-    name = ShredKeyName(new_id(), resources.clock.now().replace(microsecond=0) + DAY)
+def an_orphan_key(resources) -> EntryName:
+    name = EntryName(new_id(), resources.clock.now().replace(microsecond=0) + DAY)
     resources.vault.create(name, new_secret())
     return name
 
@@ -157,9 +157,9 @@ def test_a_key_of_a_share_that_has_ended_goes(resources, caller):
     sent = send(resources, caller)
     withdraw_share(resources, sent.share.id, caller=caller)
     sweep(resources)
-    resources.vault.create(ShredKeyName(sent.id, sent.share.expires_at, sent.share.id), new_secret())
+    resources.vault.create(EntryName(sent.id, sent.share.expires_at, sent.share.id), new_secret())
     assert destroyed(resources) == NOTHING | {"keys": 1}
-    assert keys_held(resources) == {ShredKeyName(sent.id, sent.transfer.expires_at)}
+    assert keys_held(resources) == {EntryName(sent.id, sent.transfer.expires_at)}
 
 
 @pytest.mark.parametrize("lost", ["key", "blob"])
@@ -168,7 +168,7 @@ def test_a_row_whose_key_or_bytes_are_gone_is_denied_once_its_grace_has_passed(r
     for kept in files_of(resources, whole.id):
         last_written(blob_path(resources, kept.blob_id), time.moment)
     if lost == "key":
-        resources.vault.destroy([ShredKeyName(sent.id, sent.transfer.expires_at)])
+        resources.vault.destroy([EntryName(sent.id, sent.transfer.expires_at)])
     else:
         blob_path(resources, files_of(resources, sent.id)[0].blob_id).unlink()
     assert destroyed(resources) == NOTHING, "an upload may be between its row and its key"
@@ -195,7 +195,7 @@ def test_rows_about_to_expire_are_left_to_the_purge_and_the_sweeper(resources, c
     """Between the look at a row and the look at its key the purge may have come by."""
     sent = send(resources, caller, lifetime=grace + HOUR)
     time.pass_until(sent.transfer.expires_at - MINUTE)
-    key_path(resources, ShredKeyName(sent.id, sent.transfer.expires_at)).unlink()
+    key_path(resources, EntryName(sent.id, sent.transfer.expires_at)).unlink()
     assert [look.orphans for look in reconcile(resources)] == [0, 0, 0]
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
 

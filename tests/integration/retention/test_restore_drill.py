@@ -11,7 +11,7 @@ from app.actions.drill_restore import drill_restore
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_secret
 from app.db import service_rows
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.resources import InstallationMismatch
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.stories import events_of, issue, log_of, out_of_reach, run, send, sweep
@@ -145,7 +145,7 @@ def test_a_file_of_the_vault_in_the_backup_fails(resources, restored, going_on, 
 @pytest.mark.parametrize("of_share", [False, True], ids=["transfer", "share"])
 def test_a_key_of_an_ended_transfer_that_is_still_in_the_vault_fails(resources, restored, ended, of_share):
     resources.vault.create(
-        ShredKeyName(ended.id, ended.transfer.expires_at, ended.share.id if of_share else None), new_secret()
+        EntryName(ended.id, ended.transfer.expires_at, ended.share.id if of_share else None), new_secret()
     )
     assert drill_restore(resources, restored).findings == [f"the vault still opens {ended.id}"]
 
@@ -156,7 +156,7 @@ def test_a_key_of_a_share_that_ended_since_fails_though_its_transfer_goes_on(res
     sweep(resources)
     result = drill_restore(resources, restored)
     assert (result.ended, result.shares_ended, result.findings) == (1, 2, [])
-    resources.vault.create(ShredKeyName(going_on.id, going_on.share.expires_at, going_on.share.id), new_secret())
+    resources.vault.create(EntryName(going_on.id, going_on.share.expires_at, going_on.share.id), new_secret())
     assert drill_restore(resources, restored).findings == [f"the vault still opens {going_on.id}"]
 
 

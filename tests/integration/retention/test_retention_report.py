@@ -11,7 +11,7 @@ from app.actions.report_retention import RetentionReport, VaultSeen, report_rete
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
 from app.domain.retention import FORGET_AFTER
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.storage.errors import BlobUnavailable
 from app.storage.local_disk import LocalDisk
 from app.storage.vault_folder import VaultFolder
@@ -91,7 +91,7 @@ def test_a_database_that_was_rolled_back_is_2(resources, report):
 
 
 def test_a_key_past_due_is_1(resources, time, report):
-    resources.vault.create(ShredKeyName(new_id(), time.moment.replace(microsecond=0) - MINUTE), new_secret())
+    resources.vault.create(EntryName(new_id(), time.moment.replace(microsecond=0) - MINUTE), new_secret())
     assert (report().vault.keys_past_due, report().exit_code) == (1, 1)
 
 

@@ -15,8 +15,8 @@ from app.crypto.wrapping import link_proof
 from app.domain.clock import Uptime
 from app.domain.errors import ClaimEnded, ShareExpired, TransferEnded
 from app.domain.share import ShareState
-from app.domain.shred_key import ShredKeyName
 from app.domain.transfer import TransferState
+from app.domain.vault_entry import EntryName
 from app.resources import Resources
 from app.storage.errors import KeyExpired, KeyGone, VaultUnavailable
 from tests.integration.actions.stories import (
@@ -98,7 +98,7 @@ def test_reading_alone_refuses_from_the_first_instant(resources, time, unclaimed
 
 def test_the_vault_refuses_by_itself_what_is_still_on_its_disk(resources, time, unclaimed, expiry):
     time.pass_until(expiry)
-    name = ShredKeyName(unclaimed.id, unclaimed.transfer.expires_at)
+    name = EntryName(unclaimed.id, unclaimed.transfer.expires_at)
     assert resources.vault.holds(name)
     with pytest.raises(KeyExpired):
         resources.vault.open(name, resources.clock.now())
@@ -160,7 +160,7 @@ def test_the_purge_alone_makes_it_unreadable(blind, time, purge, unclaimed, fetc
 
 def test_with_the_hour_its_key_goes_and_a_copied_entry_opens_nothing(blind, time, purge, fetching, claimed, expiry):
     """Somebody with full rights puts an entry of the vault back, and edits the clock: the hour key is still gone."""
-    name = ShredKeyName(fetching.id, fetching.transfer.expires_at)
+    name = EntryName(fetching.id, fetching.transfer.expires_at)
     entry = key_path(blind, name)
     copy = entry.read_bytes()
     time.pass_until(expiry + HOUR)

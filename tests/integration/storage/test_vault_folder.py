@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from app.crypto.token import new_id
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
 from app.storage.hour_folder import place_of
 from app.storage.key_vault import KeyVault
@@ -88,7 +88,7 @@ def test_destroying_again_and_what_never_was_is_fine(vault):
 
 def test_a_share_ends_without_its_transfer(vault):
     transfer = some_name()
-    share = ShredKeyName(transfer.transfer_id, EXPIRY, new_id())
+    share = EntryName(transfer.transfer_id, EXPIRY, new_id())
     key = put(vault, transfer)
     put(vault, share)
     vault.destroy([share])
@@ -133,14 +133,14 @@ def test_asking_with_a_later_expiry_finds_nothing(vault, later):
     name = some_name()
     put(vault, name)
     with pytest.raises(KeyGone):
-        vault.open(ShredKeyName(name.transfer_id, EXPIRY + later), EXPIRY)
+        vault.open(EntryName(name.transfer_id, EXPIRY + later), EXPIRY)
 
 
 def test_an_entry_renamed_to_a_later_second_does_not_open(vault, vault_root):
     """Renaming the file too extends nothing: what is wrapped is bound to the expiry."""
     name = some_name()
     put(vault, name)
-    later = ShredKeyName(name.transfer_id, EXPIRY + SECOND)
+    later = EntryName(name.transfer_id, EXPIRY + SECOND)
     path_of(vault_root, name).rename(path_of(vault_root, later))
     with pytest.raises(VaultUnavailable, match="altered"):
         vault.open(later, EXPIRY)
@@ -152,7 +152,7 @@ def test_an_entry_moved_to_a_later_hour_does_not_open(vault, vault_root, with_ho
     name, later = some_name(), some_name(EXPIRY + HOUR)
     put(vault, name)
     put(vault, later)
-    moved = ShredKeyName(name.transfer_id, later.expires_at)
+    moved = EntryName(name.transfer_id, later.expires_at)
     path_of(vault_root, name).rename(path_of(vault_root, moved))
     if with_hour_key:
         hour_key = path_of(vault_root, name).with_name("hour.key").read_bytes()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.crypto.token import new_id
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.storage.errors import KeyGone, VaultUnavailable
 from app.storage.hour_folder import place_of
 from app.storage.key_vault import PurgeReport
@@ -22,7 +22,7 @@ def store(vault):
     """Put an entry that expires at this instant into the vault; returns its name."""
 
     def store(expires_at, *, share=False):
-        name = ShredKeyName(new_id(), expires_at, new_id() if share else None)
+        name = EntryName(new_id(), expires_at, new_id() if share else None)
         put(vault, name)
         return name
 
@@ -216,6 +216,6 @@ def test_a_purged_hour_does_not_come_back_with_its_folder(vault, store, hour_fol
     (hour_folder / place_of(name)[1]).write_bytes(entry)
     with pytest.raises(KeyGone):  # even with the clock set back
         vault.open(name, HOUR_BEGINS)
-    put(vault, ShredKeyName(new_id(), HOUR_BEGINS + MINUTE))
+    put(vault, EntryName(new_id(), HOUR_BEGINS + MINUTE))
     with pytest.raises(VaultUnavailable, match="altered"):
         vault.open(name, HOUR_BEGINS)

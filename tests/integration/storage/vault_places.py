@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from app.crypto.token import new_id, new_secret
-from app.domain.shred_key import ShredKeyName
+from app.domain.vault_entry import EntryName
 from app.storage.hour_folder import place_of
 
 EXPIRY = datetime(2026, 3, 1, 14, 20, tzinfo=UTC)
@@ -12,7 +12,7 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
 
 def some_name(expires_at=EXPIRY, *, share=False):
-    return ShredKeyName(new_id(), expires_at, new_id() if share else None)
+    return EntryName(new_id(), expires_at, new_id() if share else None)
 
 
 def put(vault, name):

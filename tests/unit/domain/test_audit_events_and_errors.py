@@ -2,9 +2,11 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 
+from app.crypto.encoding import encode
 from app.db.tables import LAST_MEMBER
 from app.domain import errors
 from app.domain.audit_events import Entry, Event, log_time
@@ -37,6 +39,8 @@ def test_an_entry_has_no_field_for_a_name_a_label_a_recipient_or_any_free_text()
         "count",
         "quoted",  # a checkpoint of this log, as it was signed
         "below",  # the sequence of an entry
+        "blob",  # a random id of the program's
+        "owner",  # a digest under the salt of the entry
     ]
 
 
@@ -53,6 +57,13 @@ def test_an_entry_is_written_with_its_sequence_and_salt_and_without_what_is_abse
         "sealed": False,
         "expires_at": "2026-03-02T10:15:30.000001Z",
     }
+
+
+def test_an_owner_is_written_as_a_digest_that_only_the_salt_of_its_entry_compares():
+    entry = Entry(event=Event.TRANSFER_CREATED, at=NOW, actor="token:x", owner="token:x")
+    first, second = (entry.content(0, salt)["owner"] for salt in ("A" * 22, "B" * 22))
+    assert first == encode(sha256(bytes(16) + b"token:x").digest())
+    assert first != second
 
 
 def test_the_transfer_is_the_last_member():

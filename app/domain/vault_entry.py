@@ -1,0 +1,45 @@
+"""The name of an entry in the key vault: the transfer or share it belongs to, its expiry, and what it holds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryName:
+    """The shred key of a transfer, or with `share_id` that of one of its shares; with `claimed` as well, the record
+    that this share was claimed, which holds the digest of the winning claim's token. All end at `expires_at`.
+
+    Raises ValueError for ids that are not ids (a path is built from them), for a record without a share, and for an
+    `expires_at` that is not a whole second in UTC, after 1970.
+    """
+
+    transfer_id: str
+    expires_at: datetime
+    share_id: str | None = None
+    claimed: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse at once what could not be a name."""
+        if not all(_ID.fullmatch(given) for given in (self.transfer_id, self.share_id) if given is not None):
+            raise ValueError("an entry of the vault is named by the ids of its transfer and share")
+        if self.claimed and self.share_id is None:
+            raise ValueError("only a share is claimed")
+        if self.expires_at.utcoffset() != timedelta(0):
+            raise ValueError("an entry of the vault expires at a time in UTC")
+        if self.expires_at.microsecond or self.expires_at.timestamp() < 0:
+            raise ValueError("an entry of the vault expires at a whole second after 1970")
+
+    @property
+    def expiry_unix(self) -> int:
+        """The expiry in whole seconds since 1970 UTC."""
+        return int(self.expires_at.timestamp())
+
+    @property
+    def of_claim(self) -> EntryName:
+        """The record of the claim of the same share. Raises ValueError for the name of a transfer's key."""
+        return replace(self, claimed=True)
