@@ -31,6 +31,8 @@ class ServiceState:
     last_drill_at: datetime | None = None
     locked_down_at: datetime | None = None
     rolled_back_at: datetime | None = None
+    outflow_refused_at: datetime | None = None
+    vault_problem: str | None = None
 
     @property
     def anchor(self) -> Anchor | None:

@@ -122,6 +122,12 @@ service_state = Table(
     Column("last_drill_at", UtcTime, comment="the last restore drill that passed"),
     Column("locked_down_at", UtcTime),
     Column("rolled_back_at", UtcTime, comment="when a sweep found that the vault remembers more of the log than this"),
+    Column(
+        "outflow_refused_at",
+        UtcTime,
+        comment="when a sweep last saw that recipients are refused: windows of claims stand still meanwhile",
+    ),
+    Column("vault_problem", String(200), comment="why the key vault is not trusted: nothing is taken in or given out"),
     CheckConstraint("id = 1", name="single_row"),
 )
 

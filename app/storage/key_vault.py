@@ -30,10 +30,13 @@ def label_of(name: EntryName) -> str:
 
 
 class Mark(StrEnum):
-    """What a vault remembers beside its keys: how far the database has come, and the time of its own last purge."""
+    """What a vault remembers beside its keys: how far the database has come, the time of its own last purge, and what
+    the last reconciliation found.
+    """
 
     HIGH_WATER = "high-water"
     PURGE_TIME = "purge-time"
+    RECONCILED = "reconciled"
 
 
 _MARKS = frozenset(mark.value for mark in Mark)
