@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.db import endings, service_rows, transfer_rows
+from app.db import endings, transfer_rows
 from app.domain.audit_events import Entry, Event
 from app.domain.transfer import Ending
 from app.resources import Resources, require_same_installation
@@ -16,8 +16,6 @@ def end_all_transfers(resources: Resources, *, destroyed: int) -> None:
     """
     require_same_installation(resources)
     with resources.database.writing() as transaction:
-        state = service_rows.get(transaction.connection)
-        resources.clock.observe(mark=state.time_mark, anchor=state.anchor)
         now = resources.clock.now()
         transaction.log(Entry(event=Event.ALL_KEYS_DESTROYED, at=now, actor="operator", count=destroyed))
     after = ""
