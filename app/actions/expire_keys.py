@@ -63,7 +63,7 @@ def _attend(vault: KeyVault, clock: Clock, remembered: RememberedTime) -> None:
         boot, taking = replace(boot, anchors=clock.boot_time.anchors), None
     clock.keep(boot)
     if taking:
-        log.warning("clock_accepted", outcome=taking)
+        log.error("clock_accepted", outcome=taking, alert=True)
 
 
 def _keep(write: Callable[[], None]) -> bool:
