@@ -26,7 +26,7 @@ def accept_clock(resources: Resources) -> Judgement:
     with resources.database.writing() as transaction:
         service_rows.set_mark(transaction.connection, judgement.now)
         service_rows.keep_anchor(transaction.connection, boot.anchor)
-        service_rows.keep_clock_problem(transaction.connection, None, 0.0)
+        service_rows.forget_clock_problem(transaction.connection)
         transaction.log(Entry(event=Event.CLOCK_ACCEPTED, at=judgement.now, actor="operator"))
     high_water.write(resources, judgement.now)
     return judgement

@@ -93,7 +93,7 @@ def accept_older_vault(resources: Resources) -> int:
             break
         ended, after = ended + len(ends), page[-1].id
     with resources.database.writing() as transaction:
-        service_rows.keep_vault_problem(transaction.connection, None)
+        service_rows.forget_vault_problem(transaction.connection)
         transaction.log(Entry(event=Event.VAULT_ACCEPTED, at=now, actor="operator", count=ended))
     _remember(resources)
     return ended

@@ -117,5 +117,4 @@ def _note(resources: Resources, attended: _Attended, vault_problem: str | None) 
         if judgement.problem is None:
             service_rows.keep_mark(connection, now)
             service_rows.keep_anchor(connection, attended.boot.anchor)
-        service_rows.keep_clock_problem(connection, judgement.problem, waited)
-        service_rows.keep_vault_problem(connection, vault_problem)
+        service_rows.keep_problems(connection, clock=judgement.problem, vault=vault_problem, waited_seconds=waited)

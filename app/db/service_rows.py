@@ -110,19 +110,28 @@ def keep_anchor(connection: Connection, anchor: Anchor) -> None:
     )
 
 
-def keep_clock_problem(connection: Connection, problem: str | None, waited_seconds: float) -> None:
-    """Keep why the host's clock is not believed (None: it is), and for how long the service has run like that."""
-    connection.execute(update(service_state).values(clock_problem=problem, clock_waited_seconds=waited_seconds))
+def keep_problems(connection: Connection, *, clock: str | None, vault: str | None, waited_seconds: float) -> None:
+    """Keep why clock and key vault are not believed (None: they are), and for how many seconds of running the host's
+    clock has been ahead.
+    """
+    connection.execute(
+        update(service_state).values(clock_problem=clock, vault_problem=vault, clock_waited_seconds=waited_seconds)
+    )
+
+
+def forget_clock_problem(connection: Connection) -> None:
+    """The clock is believed again, by an operator's word."""
+    connection.execute(update(service_state).values(clock_problem=None, clock_waited_seconds=0.0))
+
+
+def forget_vault_problem(connection: Connection) -> None:
+    """The key vault is believed again, by an operator's word."""
+    connection.execute(update(service_state).values(vault_problem=None))
 
 
 def set_mark(connection: Connection, now: datetime) -> None:
     """Set the highest time accepted, up or down: an operator says what time it is."""
     connection.execute(update(service_state).values(time_mark=now))
-
-
-def keep_vault_problem(connection: Connection, problem: str | None) -> None:
-    """Keep why the key vault is not trusted (None: it is)."""
-    connection.execute(update(service_state).values(vault_problem=problem))
 
 
 def set_lockdown(connection: Connection, since: datetime | None) -> None:

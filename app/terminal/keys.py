@@ -46,9 +46,7 @@ def expire(*, as_json: AsJson = False) -> None:
 
 @tree.command("accept-vault")
 def accept_vault_() -> None:
-    """Take a new, empty vault into use after the old one was lost for good, and every open transfer ends; or go on with
-    an older copy, or one that lost its mark: what it does not know of ends.
-    """
+    """Go on with a new, empty vault, an older copy, or one that lost its mark: what it does not know of ends."""
     settings = Settings()
     set_up_logs(settings.log_format)
     resources = connect(settings)

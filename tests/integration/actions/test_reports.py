@@ -183,7 +183,8 @@ def test_an_examination_sees_for_itself_that_the_hosts_clock_is_wrong(resources,
 def test_an_examination_says_that_the_hosts_clock_is_not_believed(resources):
     assert findings(resources)["clock"].level == Level.GOOD
     with resources.database.writing() as transaction:
-        service_rows.keep_clock_problem(transaction.connection, "it is 2 h ahead of the boot clock", 0.0)
+        problem = "it is 2 h ahead of the boot clock"
+        service_rows.keep_problems(transaction.connection, clock=problem, vault=None, waited_seconds=0.0)
     found = findings(resources)["clock"]
     assert (found.level, "2 h ahead" in found.said) == (Level.WRONG, True)
 

@@ -331,7 +331,7 @@ def test_a_problem_that_is_wiped_out_of_the_database_is_seen_all_the_same(resour
     time.leap(YEAR)
     keep_time(resources)
     with resources.database.writing() as transaction:
-        service_rows.keep_clock_problem(transaction.connection, None, 0.0)
+        service_rows.forget_clock_problem(transaction.connection)
     with pytest.raises(ClockNotTrusted):
         a_transfer(resources, caller)
     assert not measure(resources).clock_trusted

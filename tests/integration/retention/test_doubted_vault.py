@@ -89,7 +89,7 @@ def test_it_stays_so_until_an_operator_accepts(resources, caller, rolled_back, t
 def test_that_the_database_was_told_otherwise_changes_nothing(resources, rolled_back, tick):
     tick()
     with resources.database.writing() as transaction:
-        service_rows.keep_vault_problem(transaction.connection, None)
+        service_rows.forget_vault_problem(transaction.connection)
     tick()
     assert check_readiness(resources) == ["vault_rolled_back"]
 
