@@ -31,6 +31,7 @@ from tests.integration.actions.sealed_stories import claim_sealed, fetch_sealed,
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
+    change,
     claim,
     claim_row,
     count_rows,
@@ -387,6 +388,18 @@ def test_claims_open_at_the_upgrade_are_recorded_once(resources, caller, share):
     assert {name for name in keys_held(resources) if name.claimed} == {record_of(share)}
     assert run(fetch(resources, old)) == CONTENT
     assert run(fetch(resources, run(claim(resources, issued)))) == CONTENT
+
+
+def test_a_damaged_row_holds_up_no_other_claim(resources, caller, share):
+    damaged, without_claim = send(resources, caller).share, send(resources, caller).share
+    for each in (share, damaged, without_claim):
+        run(claim(resources, each))
+        resources.vault.destroy([record_of(each)])
+    change(resources, shares, damaged.id, expires_at=damaged.expires_at + timedelta(microseconds=1))
+    with resources.database.writing() as transaction:
+        transaction.connection.execute(delete(claims).where(claims.c.share_id == without_claim.id))
+    assert record_open_claims(resources) == 1
+    assert {name for name in keys_held(resources) if name.claimed} == {record_of(share)}
 
 
 def test_an_open_claim_whose_keys_are_gone_gets_no_record(resources, share):

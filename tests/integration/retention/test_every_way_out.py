@@ -38,6 +38,7 @@ from tests.integration.actions.stories import (
     out_of_reach,
     run,
     send,
+    sweep,
 )
 from tests.integration.conftest import START
 from tests.integration.retention.streams import stalled_download
@@ -228,6 +229,31 @@ def test_a_vault_out_of_reach_pauses_a_download_which_goes_on_afterwards(resourc
     assert not decrypted or client.received == LARGE
     assert claim_row(resources, large.share.id).window_until >= before
     assert [entry["outcome"] for entry in log_of(resources, event="file.fetched")] == ["sent"]
+
+
+@pytest.mark.usefixtures("quick_watch")
+def test_a_pause_longer_than_the_window_costs_the_recipient_nothing(resources, large, time):
+    held = run(claim(resources, large.share))
+
+    async def story() -> Client:
+        with ExitStack() as away:
+
+            async def for_hours() -> None:
+                away.enter_context(out_of_reach(resources.settings.vault_dir))
+                await asyncio.to_thread(sweep, resources)
+                await asyncio.sleep(FRESH_SECONDS + 0.2)
+                time.pass_by(timedelta(hours=5))
+                await asyncio.to_thread(sweep, resources)
+                await asyncio.sleep(0.2)
+                away.close()
+
+            client = Client(3, for_hours)
+            await answered(resources, held, client)
+        return client
+
+    client = run(story())
+    assert (client.finished, client.received == LARGE) == (True, True)
+    assert run(fetch(resources, held)) == LARGE
 
 
 @pytest.mark.usefixtures("quick_watch")
