@@ -23,6 +23,7 @@ POINTS = (
     "claim.attempt_reserved",
     "claim.key_opened",
     "claim.won",
+    "claim.recorded",
     "complete.share_ended",
     "complete.keys_destroyed",
     "deletion.taken",

@@ -28,6 +28,7 @@ from app.domain.clock import Clock
 from app.domain.high_water import HighWater
 from app.domain.vault_entry import EntryName
 from app.hashing_queue import BoundedQueue, HashingQueue
+from app.life_watch import LifeWatch
 from app.settings import Settings
 from app.storage.blob_store import BlobStore
 from app.storage.errors import StorageError
@@ -76,7 +77,7 @@ class Tally:
 @dataclass(frozen=True)
 class Resources:
     """The stores and queues of one process. `claiming` and `issuing` are separate queues for Argon2: guessing at
-    passwords must not keep depositors waiting. `downloads` counts those under way by claim.
+    passwords must not keep depositors waiting. `downloads` counts those under way by claim, `life` watches their keys.
     """
 
     settings: Settings
@@ -89,12 +90,14 @@ class Resources:
     reporting: BoundedQueue = field(default_factory=lambda: BoundedQueue(waiting=REPORTS_WAITING))
     refused_links: Tally = field(default_factory=Tally)
     downloads: Counter[str] = field(default_factory=Counter)
+    life: LifeWatch = field(init=False)
     vault_time: VaultTime = field(init=False)
     threads: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         """Start no thread yet."""
         count = THREADS_SQLITE if self.database.is_sqlite else THREADS_POSTGRESQL
+        object.__setattr__(self, "life", LifeWatch(self.vault))
         object.__setattr__(self, "threads", ThreadPoolExecutor(count, "caducee"))
         object.__setattr__(self, "vault_time", VaultTime(self.vault, self.clock))
 

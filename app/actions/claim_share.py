@@ -4,7 +4,8 @@ The steps, each before the next is paid for:
 1. the link proof, else 404 (unknown, wrong: the same); 2. the share's state, else 410; 3. the password's form, else
 400; 4. a turn in the hashing queue, else 503; 5. an attempt, reserved before hashing; 6. Argon2 and the verifier,
 else 401, and after the last attempt the end of the share; 7. the vault's keys and the unwrapping, which no patched
-check can replace; 8. one conditional UPDATE, which decides who wins.
+check can replace; 8. one conditional UPDATE, which decides who wins; 9. the vault's record of the claim, which holds
+against whoever writes to the database.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from app import key_ring
+from app import claim_record, key_ring
 from app.crypto import chunked, wrapping
+from app.crypto.encoding import encode
 from app.crypto.errors import MalformedSecret
 from app.crypto.password import Argon2Parameters, normalise
 from app.crypto.token import digest, new_id, new_secret, same
-from app.db import endings, file_rows, share_rows, transfer_rows
+from app.db import claim_windows, endings, file_rows, share_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
@@ -33,6 +35,7 @@ from app.domain.errors import (
     ShareLocked,
     ShareNotFound,
     TransferIsSealed,
+    VaultOutOfReach,
     WrongPassword,
 )
 from app.domain.file_meta import FileMeta
@@ -98,7 +101,8 @@ class _Found:
 
 async def claim_share(resources: Resources, share_id: str, presented: LinkAndPassword) -> Claimed:
     """Claim. Raises ShareNotFound, ShareUsed and the other ends, MalformedPassword, Busy, WrongPassword,
-    TransferIsSealed, VaultOutOfReach. Nothing is redeemed unless it returns.
+    TransferIsSealed, VaultOutOfReach. Nothing is redeemed unless it returns, or the vault could not record the claim:
+    then VaultOutOfReach carries the token by which the same recipient claims again.
     """
     found = await resources.in_thread(_find, resources, share_id, presented)
     try:
@@ -125,7 +129,7 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
         if share is None or transfer is None:
             raise ShareNotFound
         files = file_rows.of_transfers(connection, [transfer.id])
-        claim = share_rows.claim_of_share(connection, share.id)
+        claim = _claim_of(connection, share, now)
     found = _Found(share, files, claim, transfer.sealed)
     state = share_rules.state_shown(share.state, share.expires_at, now)
     if not (state == ShareState.CLAIMED and _is_repeated(found, presented, now)):
@@ -136,6 +140,11 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
     if transfer.sealed and presented.link_secret is not None:
         raise TransferIsSealed
     return found
+
+
+def _claim_of(connection: Connection, share: ShareRow, now: datetime) -> ClaimRow | None:
+    claim = share_rows.claim_of_share(connection, share.id)
+    return claim and claim_windows.with_refused(connection, claim, share.expires_at, now)
 
 
 def _is_repeated(found: _Found, presented: LinkAndPassword, now: datetime) -> bool:
@@ -163,7 +172,7 @@ async def _stretch(resources: Resources, share: ShareRow, password: str) -> byte
 def _won_meanwhile(connection: Connection, found: _Found, presented: LinkAndPassword, now: datetime) -> ClaimRow | None:
     """The claim, if an earlier request of the same recipient has won it, also while this one was under way."""
     current = share_rows.find(connection, found.share.id)
-    found = replace(found, claim=share_rows.claim_of_share(connection, found.share.id))
+    found = replace(found, claim=_claim_of(connection, found.share, now))
     claimed = current is not None and current.state == ShareState.CLAIMED
     return found.claim if claimed and _is_repeated(found, presented, now) else None
 
@@ -199,7 +208,7 @@ def _being_judged(share: ShareRow, limit: int, now: datetime) -> bool:
 
 
 def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stretched: bytes) -> Claimed:
-    """Steps 6 to 8."""
+    """Steps 6 to 9."""
     share, now = found.share, resources.clock.now()
     try:
         if not same(digest(wrapping.verifier(stretched, share.id)), share.verifier_digest):
@@ -210,6 +219,7 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
             transfer_key = key_ring.open_for_share(share, presented.link_secret, server_part)
         files = [_opened(file, transfer_key) for file in found.files]
         reach("claim.key_opened")
+        claim_record.require_unclaimed(resources.vault, share, presented.token)
         claim_id, token = _win(resources, found, presented, transfer_key, now)
         reach("claim.won")
     except WrongPassword:
@@ -217,6 +227,7 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
     except BaseException:
         _return_attempt(resources, share)
         raise
+    _record(resources, share, claim_id=claim_id, token=token, chosen=presented.token is not None)
     return Claimed(
         claim_id=claim_id,
         token=token,
@@ -278,6 +289,23 @@ def _win(
             )
         )
     return claim_id, token
+
+
+def _record(resources: Resources, share: ShareRow, *, claim_id: str, token: bytes, chosen: bool) -> None:
+    """Step 9, also for a repeated claim: the process that won it may have died before this. A recipient who did not
+    choose the token (`chosen` False) gets it with the refusal when the vault cannot be reached, else the share is lost.
+    """
+    try:
+        claim_record.record_claim(resources.vault, share, token)
+    except VaultOutOfReach as error:
+        if chosen:
+            raise
+        raise VaultOutOfReach(
+            "The share was claimed for you, but the key vault cannot be reached: claim it again with this claim_token.",
+            claim_id=claim_id,
+            claim_token=encode(token),
+        ) from error
+    reach("claim.recorded")
 
 
 def _count_wrong(resources: Resources, share: ShareRow, address: str, now: datetime) -> WrongPassword:

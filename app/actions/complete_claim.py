@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from sqlalchemy import Connection
+
+from app import claim_record
 from app.crypto.token import digest, same
-from app.db import endings, share_rows
+from app.db import claim_windows, endings, share_rows
+from app.db.share_rows import ClaimRow, ShareRow
 from app.domain.claim import end_at_window
-from app.domain.errors import ClaimNotFound
-from app.domain.share import ShareState
+from app.domain.errors import ClaimNotFound, VaultOutOfReach
+from app.domain.share import OPEN_STATES, ShareState
 from app.fault_points import reach
 from app.resources import Resources
 
@@ -15,15 +21,18 @@ _NO_DIGEST = bytes(32)
 
 def complete_claim(resources: Resources, *, claim_id: str, token: bytes, address: str) -> None:
     """Complete a claim. Idempotent: completing what has ended changes nothing, whether or not a sweep has noted that
-    end. Raises ClaimNotFound.
+    end, and nothing is held up by a vault out of reach. Raises ClaimNotFound, also when the vault has no record of this
+    claim.
     """
     now = resources.clock.now()
+    with resources.database.reading() as connection:
+        _, share = _find(connection, claim_id, token)
+    if share.state in OPEN_STATES and now < share.expires_at:
+        with suppress(VaultOutOfReach):  # an end is never refused for want of the vault: nothing is handed out
+            claim_record.require_recorded(resources.vault, share, token)
     with resources.database.writing() as transaction:
-        claim = share_rows.find_claim(transaction.connection, claim_id)
-        right = same(digest(token), claim.token_digest if claim else _NO_DIGEST)
-        share = share_rows.find(transaction.connection, claim.share_id) if claim and right else None
-        if claim is None or share is None:
-            raise ClaimNotFound
+        claim, share = _find(transaction.connection, claim_id, token)
+        claim = claim_windows.with_refused(transaction.connection, claim, share.expires_at, now)
         if now >= share.expires_at:
             keys = endings.end_share(transaction, share, ShareState.EXPIRED, now=now, actor="system")
         elif now >= claim.window_until:
@@ -35,3 +44,13 @@ def complete_claim(resources: Resources, *, claim_id: str, token: bytes, address
     reach("complete.share_ended")
     resources.destroy_keys(keys)
     reach("complete.keys_destroyed")
+
+
+def _find(connection: Connection, claim_id: str, token: bytes) -> tuple[ClaimRow, ShareRow]:
+    """The claim, if the token is its own, and its share. Raises ClaimNotFound."""
+    claim = share_rows.find_claim(connection, claim_id)
+    right = same(digest(token), claim.token_digest if claim else _NO_DIGEST)
+    share = share_rows.find(connection, claim.share_id) if claim and right else None
+    if claim is None or share is None:
+        raise ClaimNotFound
+    return claim, share

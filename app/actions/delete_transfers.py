@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from app.db import counter_rows, retention_figures, service_rows, transfer_rows
 from app.deletion.batch import TAKEN_FOR, Done, delete_batch
+from app.deletion.refused_time import add_refused_time
 from app.resources import Resources
 
 BATCH = 6000
@@ -43,6 +44,7 @@ async def delete_transfers(resources: Resources, *, assured: bool = True) -> Swe
     `assured` False: whatever it achieves, it does not count as successful.
     """
     report, begun_at = SweepReport(), resources.clock.now()
+    await resources.in_thread(add_refused_time, resources)
     while batch := await resources.in_thread(_take_due, resources, begun_at):
         report.add(await delete_batch(resources, batch))
     await resources.in_thread(_record, resources, report, assured=assured)

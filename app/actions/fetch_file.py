@@ -1,7 +1,8 @@
 """Step 6 of a file's life: send a claimed file, whole or in part, decrypted or as stored, as often as resuming needs.
 
 A download is watched while it runs: before every piece the expiry and the claim's allowance are looked at, and each
-second the database is asked whether the claim still stands, told how much went out, and the window moved on.
+second the database is asked whether the claim still stands, told how much went out, and the window moved on; then the
+vault is asked whether the keys are still there. Gone keys cut the download, a vault out of reach pauses it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from app import key_ring
+from app import claim_record, key_ring
 from app.crypto import chunked
 from app.crypto.errors import CannotDecrypt
 from app.crypto.token import digest, same
-from app.db import file_rows, share_rows, transfer_rows
+from app.db import claim_windows, file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
 from app.domain.audit_events import Entry, Event
@@ -27,13 +28,16 @@ from app.domain.errors import (
     ClaimExhausted,
     ClaimNotFound,
     FileNotFound,
+    VaultOutOfReach,
 )
 from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
 from app.gate import require_open_for_outflow
+from app.life_watch import entries_of
 from app.resources import Resources
 from app.storage.blob_store import BlobReader
 from app.storage.errors import StorageError
+from app.stream_watch import Paused
 
 PIECE_CHUNKS = 96
 """Chunks read, opened and sent at a time: 1.5 MiB. A third of it costs a tenth more, in the layers that each piece
@@ -55,18 +59,24 @@ class Standing:
 
 
 def require_standing(resources: Resources, claim_id: str, token: bytes) -> Standing:
-    """The claim, if the token is its own and its window is open. Raises ClaimNotFound, ClaimEnded."""
+    """The claim, if the token is its own, in the vault's record too, its window is open and the vault holds its keys.
+    Raises ClaimNotFound, ClaimEnded, VaultOutOfReach.
+    """
     now = resources.clock.now()
     with resources.database.reading() as connection:
         require_open_for_outflow(resources, connection)
         claim = share_rows.find_claim(connection, claim_id)
         share = share_rows.find(connection, claim.share_id) if claim else None
         files = file_rows.of_transfers(connection, [claim.transfer_id]) if claim else []
+        if claim and share:
+            claim = claim_windows.with_refused(connection, claim, share.expires_at, now)
     right = same(digest(token), claim.token_digest if claim else _NO_DIGEST)
     if claim is None or share is None or not right:
         raise ClaimNotFound
     if share.state != ShareState.CLAIMED or now >= min(claim.window_until, share.expires_at):
         raise ClaimEnded
+    resources.life.require_now(entries_of(share))
+    claim_record.require_recorded(resources.vault, share, token)
     return Standing(claim, share, files)
 
 
@@ -188,7 +198,9 @@ class Download:
         self._sent += count
 
     async def check(self) -> None:
-        """Each second: refuse once the claim has ended, whoever ended it; move its window on."""
+        """Each second: refuse once the claim has ended, whoever ended it; move its window on. Raises Paused while the
+        vault cannot say whether the keys are still there.
+        """
         await self.resources.in_thread(self._report)
 
     async def close(self, *, whole: bool, delivers: bool) -> None:
@@ -207,11 +219,13 @@ class Download:
             if under_way[claim_id] >= DOWNLOADS_AT_ONCE:
                 raise Busy("Too many downloads of these files are under way; try again in a moment.")
             under_way[claim_id] += 1
+            self.resources.life.add(entries_of(self.standing.share))
             self._counted = True
 
     def _stop_counting(self) -> None:
         if self._counted:
             self._counted = False
+            self.resources.life.remove(entries_of(self.standing.share))
             under_way, claim_id = self.resources.downloads, self.standing.claim.id
             under_way[claim_id] -= 1
             if under_way[claim_id] == 0:
@@ -235,6 +249,8 @@ class Download:
             require_open_for_outflow(self.resources, connection)
             share = share_rows.find(connection, claim.share_id)
             current = share_rows.find_claim(connection, claim.id)
+            if share and current:
+                current = claim_windows.with_refused(connection, current, share.expires_at, now)
         if moved:
             with self.resources.database.writing() as transaction:
                 window = window_end(now, self.resources.settings.claim_window, self.standing.share.expires_at)
@@ -243,6 +259,10 @@ class Download:
             raise ClaimEnded
         if now >= (share.expires_at if moved else min(current.window_until, share.expires_at)):
             raise ClaimEnded
+        try:
+            self.resources.life.require(entries_of(self.standing.share))
+        except VaultOutOfReach as error:
+            raise Paused from error
 
     def _conclude(self, *, whole: bool, delivered: bool) -> None:
         now, claim = self.resources.clock.now(), self.standing.claim

@@ -97,6 +97,8 @@ def deny_transfers(
     keys = []
     for transfer in (transfer for transfer in transfers if transfer.id in denied):
         keys.append(EntryName(transfer.id, transfer.expires_at))
+        # The vault says which were claimed; their records go with the transfer, whenever the share ended.
+        keys += [EntryName(transfer.id, share.expires_at, share.id).of_claim for share in shares_of[transfer.id]]
         for share in (share for share in shares_of[transfer.id] if share.id in ended):
             keys.append(EntryName(transfer.id, share.expires_at, share.id))
             transaction.log(

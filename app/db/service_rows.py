@@ -134,6 +134,19 @@ def set_mark(connection: Connection, now: datetime) -> None:
     connection.execute(update(service_state).values(time_mark=now))
 
 
+def refused_since(connection: Connection) -> datetime | None:
+    """Since when recipients have been refused, as far as that was not added to their windows. None: they are not."""
+    since: datetime | None = connection.execute(select(service_state.c.outflow_refused_at)).scalar_one()
+    return since
+
+
+def replace_refused_since(connection: Connection, before: datetime | None, after: datetime | None) -> bool:
+    """Note since when recipients are refused. False when another sweeper replaced what was `before`."""
+    column = service_state.c.outflow_refused_at
+    is_before = column.is_(None) if before is None else column == before
+    return connection.execute(update(service_state).where(is_before).values(outflow_refused_at=after)).rowcount == 1
+
+
 def set_lockdown(connection: Connection, since: datetime | None) -> None:
     """Begin (a time) or end (None) the lockdown."""
     connection.execute(update(service_state).values(locked_down_at=since))

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app.db import counter_rows, endings, file_rows, share_rows, transfer_rows, whole_transfers
+from app.db import counter_rows, endings, file_rows, service_rows, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
@@ -85,15 +85,16 @@ async def _advance(resources: Resources, batch: list[str], done: Done) -> None:
 
 
 def _end_what_is_due(resources: Resources, batch: list[str]) -> int:
-    """Deny transfers past their expiry; end claims whose window has closed. Answers how many transfers ended. What a
-    request ended meanwhile is not ended again.
+    """Deny transfers past their expiry; end claims whose window has closed, unless the service itself keeps recipients
+    out. Answers how many transfers ended. What a request ended meanwhile is not ended again.
     """
     now = resources.clock.now()
     with resources.database.reading() as connection:
         still_open = [one for one in transfer_rows.expiries(connection, batch) if one.state in OPEN_STATES]
         expired = [one for one in still_open if now >= one.expires_at]
         living = [one.id for one in still_open if now < one.expires_at]
-        others = whole_transfers.load(connection, transfer_rows.find_all(connection, living))
+        lapsing = living if living and service_rows.refused_since(connection) is None else []
+        others = whole_transfers.load(connection, transfer_rows.find_all(connection, lapsing))
     lapsed = [pair for whole in others for pair in _lapsed(whole, now)]
     if not expired and not lapsed:
         return 0
@@ -158,6 +159,10 @@ def _destroy_keys(resources: Resources, cases: list[Case]) -> None:
     reach("deletion.keys_noted")
 
 
+def _shares_of(case: Case) -> list[str]:
+    return [name.share_id for name in case.key_names if name.share_id and not name.claimed]
+
+
 def _look_for_keys(resources: Resources, cases: list[Case]) -> None:
     held = resources.vault.held(name for case in cases for name in case.key_names)
     for case in cases if held else []:
@@ -168,7 +173,7 @@ def _look_for_keys(resources: Resources, cases: list[Case]) -> None:
 def _note_keys_destroyed(resources: Resources, cases: list[Case]) -> None:
     now = resources.clock.now()
     with resources.database.writing() as transaction:
-        ended = {case.transfer.id: [name.share_id for name in case.key_names if name.share_id] for case in cases}
+        ended = {case.transfer.id: _shares_of(case) for case in cases}
         every = [share_id for share_ids in ended.values() for share_id in share_ids]
         noted = share_rows.mark_keys_destroyed(transaction.connection, every, now)
         for case in cases:

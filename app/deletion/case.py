@@ -26,8 +26,8 @@ class Case(WholeTransfer):
     key_names: list[EntryName] = field(init=False)
 
     def __post_init__(self) -> None:
-        """How far it is, and the keys to be gone: all of a transfer that has ended, those of ended shares of one that
-        has not.
+        """How far it is, and the keys to be gone: all of a transfer that has ended, with the records of its claims;
+        those of ended shares of one that has not.
         """
         self.state = self.transfer.state
         self.key_names = names = [
@@ -37,6 +37,7 @@ class Case(WholeTransfer):
         ]
         if self.transfer.state not in OPEN_STATES:
             names.append(EntryName(self.transfer.id, self.transfer.expires_at))
+            names += [EntryName(self.transfer.id, share.expires_at, share.id).of_claim for share in self.shares]
 
     @property
     def verified_now(self) -> bool:

@@ -107,14 +107,20 @@ def _next_due(case: Case, whole: WholeTransfer, now: datetime) -> datetime:
     ended = any(share.state not in OPEN_SHARES and share.keys_destroyed_at is None for share in whole.shares)
     if whole.transfer.state not in OPEN_STATES or ended or case.waiting:
         return now + RETRY_FIRST
-    return min(_due_moments(whole))
+    # A window that is over and did not lapse: recipients are refused. Not due at once, or this sweep would not end.
+    windows = [window if window > now else now + RETRY_FIRST for window in _windows(whole)]
+    return min([*_own_due_moments(whole), *windows])
 
 
 def _due_moments(whole: WholeTransfer) -> list[datetime]:
     """When something of an open transfer falls due; of one that has ended, nothing more does."""
-    if whole.transfer.state not in OPEN_STATES:
-        return []
+    return [*_own_due_moments(whole), *_windows(whole)] if whole.transfer.state in OPEN_STATES else []
+
+
+def _own_due_moments(whole: WholeTransfer) -> list[datetime]:
+    return [whole.transfer.expires_at, *(file.lease_until for file in whole.files if file.lease_until)]
+
+
+def _windows(whole: WholeTransfer) -> list[datetime]:
     claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
-    windows = [claim.window_until for claim in whole.claims if claim.share_id in claimed]
-    leases = [file.lease_until for file in whole.files if file.lease_until]
-    return [whole.transfer.expires_at, *windows, *leases]
+    return [claim.window_until for claim in whole.claims if claim.share_id in claimed]

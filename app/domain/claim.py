@@ -18,6 +18,11 @@ def window_end(now: datetime, window: timedelta, expires_at: datetime) -> dateti
     return min(now + window, expires_at)
 
 
+def window_with_refused(window_until: datetime, refused: timedelta, expires_at: datetime) -> datetime:
+    """When the window closes if the service itself refused recipients for so long: never past the expiry."""
+    return min(window_until + max(timedelta(0), refused), expires_at)
+
+
 ARCHIVE_BYTES = 2048
 """What an archive of several files adds for each of them at the most: headers, and twice a name of 255 bytes."""
 

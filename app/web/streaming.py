@@ -136,6 +136,8 @@ class StreamedDownload(Response):
         before_turn = TURN_BYTES
         async with watched(self._download.check, idle_seconds=idle) as progress:
             async for piece in self._pieces():
+                if not progress.may_go_on.is_set():
+                    await _resumed(progress, gone)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 before_turn -= len(piece)
                 if before_turn <= 0:
@@ -156,6 +158,15 @@ class StreamedDownload(Response):
             await self._download.close(whole=True, delivers=self._delivers)  # before the client says the same
             await _taken(unsent, gone, progress)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _resumed(progress: Progress, gone: asyncio.Future[None]) -> None:
+    """Wait until a paused stream may go on, or its client is gone."""
+    resumed = asyncio.ensure_future(progress.may_go_on.wait())
+    try:
+        await asyncio.wait((resumed, gone), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        resumed.cancel()
 
 
 async def _taken(

@@ -162,8 +162,8 @@ def fetch(http: httpx.Client, claimed: Claim) -> httpx.Response:
 
 
 def belonging_to_nothing(installation: Installation) -> set[str]:
-    """What docs/deletion.md calls so: blobs and keys without a row, open transfers without their key or a blob. Files
-    are listed before rows, as each row is written before its files.
+    """What docs/deletion.md calls so: blobs and keys without a row, open transfers without their key or a blob. The
+    record of a claim belongs to its transfer. Files are listed before rows, as each row is written before its files.
     """
     blobs = {path.name for path in installation.files("blobs")}
     keys = {path.name.partition(".")[2] for path in installation.key_files()}
@@ -172,6 +172,7 @@ def belonging_to_nothing(installation: Installation) -> set[str]:
     keyed = installation.rows(
         f"SELECT id FROM {unfinished} UNION SELECT transfer_id || '.' || id FROM shares"
         f" WHERE keys_destroyed_at IS NULL AND transfer_id IN {unfinished}"
+        f" UNION SELECT transfer_id || '.' || id || '.claimed' FROM shares WHERE transfer_id IN {unfinished}"
     )
     still_open = "SELECT id FROM transfers WHERE state IN ('receiving', 'live')"
     promised = installation.rows(f"SELECT blob_id FROM files WHERE state = 'live' AND transfer_id IN ({still_open})")

@@ -1,9 +1,13 @@
 """Somebody with full rights over the stores alters what lies there: no plaintext byte, no early end, no silence."""
 
+import base64
+import hashlib
+import secrets
+
 import httpx
 import pytest
 
-from tests.acceptance.people import add_file, claim, issue, look, ok, open_transfer, send, try_claim
+from tests.acceptance.people import add_file, bearer, claim, issue, look, ok, open_transfer, send, try_claim
 
 CONTENT = bytes(range(256)) * 1_024  # 16 chunks and a short one
 
@@ -151,3 +155,26 @@ def test_a_used_share_set_back_in_the_database_stays_used(house, staff, anyone):
     refused = try_claim(anyone, share)
     assert refused.status_code == 410
     assert b"claim_token" not in refused.content
+
+
+def test_rows_set_back_let_nobody_claim_a_second_time(house, staff, anyone):
+    """Lesson 13: by link and password, by the one-line route; whoever was first goes on."""
+    share, token = send(staff, b"once"), secrets.token_urlsafe(32)
+    assert claim(anyone, share, claim_token=token).get().content == b"once"
+    house.installation.alter("DELETE FROM claims WHERE share_id = ?", share.id)
+    house.installation.alter("UPDATE shares SET state = 'issued', used_at = NULL WHERE id = ?", share.id)
+    assert ok(try_claim(anyone, share), 410)["code"] == "share_used"
+    one_line = anyone.post(f"/api/v1/shares/{share.id}/content", auth=share.basic)
+    assert ok(one_line, 410)["code"] == "share_used"
+    assert claim(anyone, share, claim_token=token).get().content == b"once"
+
+
+def test_a_token_written_into_a_claim_opens_nothing(house, staff, anyone):
+    """The vault knows another; the answer is the one to a wrong token."""
+    held, token = claim(anyone, send(staff)), secrets.token_urlsafe(32)
+    digest = hashlib.sha256(base64.urlsafe_b64decode(f"{token}=")).digest()
+    house.installation.alter("UPDATE claims SET token_digest = ? WHERE id = ?", digest, held.id)
+    for method, path in (("GET", "files/0"), ("GET", "blobs/0"), ("HEAD", "blobs/0"), ("POST", "complete")):
+        answer = anyone.request(method, f"/api/v1/claims/{held.id}/{path}", headers=bearer(token))
+        assert answer.status_code == 404
+    assert ok(anyone.get(f"/api/v1/claims/{held.id}/files/0", headers=bearer(token)), 404)["code"] == "claim_not_found"

@@ -25,6 +25,7 @@ from app.domain.errors import Refusal, ShareExpired
 from app.domain.retention import FORGET_AFTER
 from app.domain.share import ShareState
 from app.domain.transfer import Ending, FileState, TransferState
+from app.domain.vault_entry import EntryName
 from app.intake import LEASE
 from app.resources import Resources
 from app.storage.local_blob import LocalBlobWriter
@@ -340,7 +341,8 @@ def test_a_window_that_closes_ends_the_share_and_not_the_transfer(resources, cal
     row = share_row(resources, sent.share.id)
     assert (row.state, row.wrapped_key, row.keys_destroyed_at) == (ShareState.LAPSED, None, time())
     assert claim_row(resources, sent.share.id).wrapped_key is None
-    assert len(keys_held(resources)) == 1
+    own = EntryName(sent.id, sent.transfer.expires_at, sent.share.id)
+    assert keys_held(resources) == {EntryName(sent.id, sent.transfer.expires_at), own.of_claim}
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
     assert transfer_row(resources, sent.id).due_at == sent.transfer.expires_at
     assert events_of(resources, share=sent.share.id)[-2:] == ["share.lapsed", "share.keys_destroyed"]

@@ -48,6 +48,7 @@ from app.crypto.wrapping import link_proof
 from app.deletion import batch as sweeping
 from app.domain.clock import BELIEVED, WAIT_BEFORE_TAKING, Clock
 from app.domain.errors import ClaimExhausted, Refusal
+from app.domain.share import ShareState
 from app.domain.transfer import OPEN_STATES, TransferState
 from app.domain.vault_entry import EntryName
 from app.resources import Resources, open_resources
@@ -66,6 +67,7 @@ from tests.integration.actions.stories import (
     issue,
     keys_held,
     run,
+    share_row,
     sweep,
     transfer_row,
 )
@@ -149,6 +151,7 @@ class Life(RuleBasedStateMachine):
         self.host_ahead = self.started_ahead = timedelta(0)
         self.distrusted_since: float | None = None
         self.problem_noted = False
+        self.refused_since: datetime | None = None
         self.last_sweep = START
         self.locked = self.broke_off = False
         self.known: list[ModelTransfer] = []
@@ -356,6 +359,7 @@ class Life(RuleBasedStateMachine):
             self.passes(RETRIED_WITHIN)
             self.broke_off = False
         self.judges_the_clock()
+        self.refused_time_is_added()
         report = sweep(self.resources)
         assert (report.failed, report.succeeded) == (0, True)
         self.last_sweep = self.now
@@ -371,6 +375,7 @@ class Life(RuleBasedStateMachine):
     def a_sweep_breaks_off(self, step: str, how: type[BaseException]) -> None:
         """Any step may fail, or be the last one of this process. What had been due may be done or not."""
         self.judges_the_clock()
+        self.refused_time_is_added()
         with breaking(step, how):
             try:
                 report = sweep(self.resources)
@@ -379,8 +384,22 @@ class Life(RuleBasedStateMachine):
             else:
                 if report.succeeded:
                     self.last_sweep = self.now
+        for share in (share for transfer in self.known for share in transfer.shares if share.state == "claimed"):
+            if share_row(self.resources, share.issued.id).state == ShareState.LAPSED:
+                assert self.window_is_over(share)
+                share.state = "lapsed"
         self.the_process_is_killed_and_started_again()
         self.broke_off = True
+
+    def refused_time_is_added(self) -> None:
+        """A sweep notes since when the service has refused recipients, and gives that time back to their windows."""
+        since, refused = self.refused_since, not self.outflow
+        if since is None and refused:
+            self.refused_since = self.now - timedelta(seconds=1)
+        elif since is not None and (not refused or self.now - since >= timedelta(seconds=10)):
+            for share in (share for transfer in self.known for share in transfer.shares if share.state == "claimed"):
+                share.window_until = self.window_of(share)
+            self.refused_since = self.now if refused else None
 
     def judges_the_clock(self) -> None:
         """A clock that is ahead is taken by itself after a day of running, not earlier and not later; one that is
@@ -406,11 +425,19 @@ class Life(RuleBasedStateMachine):
             if self.now >= transfer.created.expires_at:
                 transfer.over = True
             for share in transfer.shares:
-                if not transfer.over and share.state == "claimed" and self.window_is_over(share):
+                over = self.refused_since is None and self.window_is_over(share)
+                if not transfer.over and share.state == "claimed" and over:
                     share.state = "lapsed"
 
+    def window_of(self, share: ModelShare) -> datetime | None:
+        """With the time that the service refused and that no sweep has added yet."""
+        if share.window_until is None or self.refused_since is None:
+            return share.window_until
+        return min(share.window_until + (self.now - self.refused_since), share.transfer.created.expires_at)
+
     def window_is_over(self, share: ModelShare) -> bool:
-        return share.window_until is not None and self.now >= share.window_until
+        window_until = self.window_of(share)
+        return window_until is not None and self.now >= window_until
 
     @rule()
     def the_vault_purges(self) -> None:
@@ -438,6 +465,11 @@ class Life(RuleBasedStateMachine):
                 EntryName(created.id, created.expires_at, share.issued.id)
                 for share in transfer.shares
                 if share.state in {"issued", "claimed"} and not self.window_is_over(share)
+            }
+            expected |= {
+                EntryName(created.id, created.expires_at, share.issued.id).of_claim
+                for share in transfer.shares
+                if share.times_claimed
             }
         return expected
 

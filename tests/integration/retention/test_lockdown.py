@@ -150,9 +150,9 @@ def destroy_all_keys(resources):
 
 def test_without_keys_nothing_can_be_read(resources, caller, sent):
     claimed = run(claim(resources, send(resources, caller).share))
-    assert destroy_all_keys(resources) == 4
+    assert destroy_all_keys(resources) == 5, "four keys, and the record of the claim"
     assert keys_held(resources) == set()
-    assert [entry["count"] for entry in log_of(resources, event="keys.all_destroyed")] == [4]
+    assert [entry["count"] for entry in log_of(resources, event="keys.all_destroyed")] == [5]
     with pytest.raises(ShareWithdrawn):
         run(claim(resources, sent.share))
     with pytest.raises(ClaimEnded):

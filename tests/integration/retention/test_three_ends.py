@@ -85,7 +85,7 @@ def test_until_the_last_instant_everything_opens(resources, time, unclaimed, cla
 def test_reading_alone_refuses_from_the_first_instant(resources, time, unclaimed, fetching, claimed, expiry):
     """Lesson 1: stop the sweeper, and past expiry a fetch is refused (Dispose; Pingvin Share #36)."""
     time.pass_until(expiry)
-    assert len(keys_held(resources)) == 4, "nothing was purged"
+    assert len(keys_held(resources)) == 5, "nothing was purged"
     assert look_at_share(resources, unclaimed.share.id, link_proof(unclaimed.share.link_secret)).state == "expired"
     with pytest.raises(ShareExpired):
         run(claim(resources, unclaimed.share))
@@ -147,7 +147,7 @@ def test_a_blind_reader_reads_past_the_expiry_as_long_as_nothing_else_ends_it(bl
 
 def test_the_purge_alone_makes_it_unreadable(blind, time, purge, unclaimed, fetching, claimed, expiry):
     time.pass_until(expiry)
-    assert purge().removed == 4
+    assert purge().removed == 5
     assert keys_held(blind) == set()
     with pytest.raises(ShareExpired):
         run(claim(blind, unclaimed.share))

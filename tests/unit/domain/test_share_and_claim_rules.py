@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.claim import ALLOWANCE_FACTOR, allowance_bytes, end_at_window, window_end
+from app.domain.claim import ALLOWANCE_FACTOR, allowance_bytes, end_at_window, window_end, window_with_refused
 from app.domain.errors import ShareExpired, ShareLocked, ShareUsed, ShareWithdrawn
 from app.domain.share import OPEN_STATES, ShareState, ends_transfer_early, refusal, state_shown
 
@@ -73,3 +73,11 @@ def test_an_allowance_lets_everything_be_fetched_three_times_and_not_four(sizes)
     assert ALLOWANCE_FACTOR == 3
     assert allowance >= 3 * sum(sizes)
     assert allowance <= 3 * (sum(sizes) + 2048 * len(sizes))
+
+
+@given(minutes=st.integers(0, 200), refused=st.integers(-200, 200))
+def test_refused_time_lengthens_a_window_and_never_past_the_expiry(minutes, refused):
+    window_until = NOW + timedelta(minutes=min(minutes, 60))
+    longer = window_with_refused(window_until, timedelta(minutes=refused), LATER)
+    assert window_until <= longer <= LATER
+    assert longer in {window_until + timedelta(minutes=max(0, refused)), LATER}

@@ -1,0 +1,242 @@
+"""Time in which the service itself keeps recipients out is given back to the windows of their claims."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+
+import pytest
+
+from app.actions.claim_share import LinkAndPassword, claim_share
+from app.actions.complete_claim import complete_claim
+from app.actions.lock_down import lift_lockdown, lock_down
+from app.actions.withdraw_share import withdraw_share
+from app.crypto.token import new_secret
+from app.db import service_rows
+from app.deletion.refused_time import ADD_EVERY, SEEN_WITHIN
+from app.domain.errors import ClaimEnded, Refusal
+from app.domain.share import ShareState
+from app.resources import Resources
+from tests.integration.actions.stories import (
+    ADDRESS,
+    CONTENT,
+    claim,
+    claim_row,
+    events_of,
+    fetch,
+    out_of_reach,
+    run,
+    send,
+    share_row,
+    sweep,
+    transfer_row,
+)
+from tests.integration.conftest import START
+
+MINUTE, HOUR, SECOND = timedelta(minutes=1), timedelta(hours=1), timedelta(seconds=1)
+WINDOW = 60 * MINUTE
+
+
+@pytest.fixture
+def sent(resources, caller):
+    return send(resources, caller)
+
+
+@pytest.fixture
+def claimed(resources, sent):
+    return run(claim(resources, sent.share))
+
+
+@contextmanager
+def locked_down(resources: Resources) -> Iterator[None]:
+    lock_down(resources)
+    yield
+    lift_lockdown(resources)
+
+
+@contextmanager
+def vault_away(resources: Resources) -> Iterator[None]:
+    with out_of_reach(resources.settings.vault_dir):
+        yield
+
+
+@contextmanager
+def mount_point_left(resources: Resources) -> Iterator[None]:
+    """The volume is gone; the empty folder that it was mounted on is there."""
+    vault = resources.settings.vault_dir
+    with out_of_reach(vault):
+        vault.mkdir()
+        yield
+        vault.rmdir()
+
+
+@contextmanager
+def rolled_back(resources: Resources) -> Iterator[None]:
+    with resources.database.writing() as transaction:
+        service_rows.note_rolled_back(transaction.connection, resources.clock.now())
+    yield
+    with resources.database.writing() as transaction:
+        service_rows.accept_rolled_back(transaction.connection)
+
+
+@contextmanager
+def clock_not_trusted(resources: Resources) -> Iterator[None]:
+    with resources.database.writing() as transaction:
+        service_rows.keep_clock_problem(transaction.connection, "the host's clock has leapt", 0.0)
+    yield
+    with resources.database.writing() as transaction:
+        service_rows.keep_clock_problem(transaction.connection, None, 0.0)
+
+
+REFUSALS = [locked_down, vault_away, mount_point_left, rolled_back, clock_not_trusted]
+each_refusal = pytest.mark.parametrize("refusing", REFUSALS, ids=lambda refusing: refusing.__name__)
+
+
+def left(resources, sent, time) -> timedelta:
+    now: datetime = time()
+    return claim_row(resources, sent.share.id).window_until - now
+
+
+@each_refusal
+def test_no_claim_lapses_while_recipients_are_refused_and_none_loses_time(resources, sent, claimed, time, refusing):
+    time.pass_by(WINDOW - MINUTE)
+    with refusing(resources):
+        sweep(resources)
+        time.pass_by(2 * HOUR)
+        sweep(resources)
+        with pytest.raises(Refusal):
+            run(fetch(resources, claimed))
+        time.pass_by(HOUR)
+        sweep(resources)
+        assert share_row(resources, sent.share.id).state == ShareState.CLAIMED
+        time.pass_by(ADD_EVERY - SECOND)
+    sweep(resources)
+    assert left(resources, sent, time) == MINUTE + SEEN_WITHIN
+    time.pass_by(MINUTE + SEEN_WITHIN - timedelta.resolution)
+    sweep(resources)
+    assert share_row(resources, sent.share.id).state == ShareState.CLAIMED
+    time.pass_by(timedelta.resolution)
+    sweep(resources)
+    assert share_row(resources, sent.share.id).state == ShareState.LAPSED
+    assert events_of(resources, share=sent.share.id)[-2:] == ["share.lapsed", "share.keys_destroyed"]
+
+
+@each_refusal
+def test_a_fetch_that_comes_before_the_next_sweep_finds_its_claim(resources, sent, claimed, time, refusing):
+    time.pass_by(WINDOW - MINUTE)
+    with refusing(resources):
+        sweep(resources)
+        time.pass_by(2 * HOUR)
+    assert time() > claim_row(resources, sent.share.id).window_until
+    assert run(fetch(resources, claimed)) == CONTENT
+    sweep(resources)
+    assert share_row(resources, sent.share.id).state == ShareState.CLAIMED
+
+
+@each_refusal
+def test_a_completion_that_comes_before_the_next_sweep_completes(resources, sent, claimed, time, refusing):
+    time.pass_by(WINDOW - MINUTE)
+    with refusing(resources):
+        sweep(resources)
+        time.pass_by(2 * HOUR)
+    complete_claim(resources, claim_id=claimed.claim_id, token=claimed.token, address=ADDRESS)
+    assert share_row(resources, sent.share.id).state == ShareState.COMPLETED
+
+
+def test_a_claim_is_repeated_after_refused_time(resources, caller, time):
+    sent, token = send(resources, caller), new_secret()
+    presented = LinkAndPassword.by_secret(sent.share.link_secret, sent.share.password, token, ADDRESS)
+    first = run(claim_share(resources, sent.share.id, presented))
+    with locked_down(resources):
+        sweep(resources)
+        time.pass_by(2 * HOUR)
+    assert run(claim_share(resources, sent.share.id, presented)).claim_id == first.claim_id
+
+
+def test_what_a_window_had_left_before_is_all_that_it_gets(resources, sent, claimed, time):
+    """One that was over before the refusal began lapses."""
+    time.pass_by(WINDOW)
+    with locked_down(resources):
+        time.pass_by(timedelta(microseconds=1) + SEEN_WITHIN)
+        sweep(resources)
+        assert share_row(resources, sent.share.id).state == ShareState.CLAIMED, "not while it lasts"
+        time.pass_by(HOUR)
+    with pytest.raises(ClaimEnded):
+        run(fetch(resources, claimed))
+    sweep(resources)
+    assert share_row(resources, sent.share.id).state == ShareState.LAPSED
+
+
+@each_refusal
+def test_no_window_passes_the_expiry_and_no_expiry_waits(resources, caller, time, refusing):
+    sent = send(resources, caller, lifetime=2 * HOUR)
+    run(claim(resources, sent.share))
+    expiry = sent.transfer.expires_at
+    with ExitStack() as stack:
+        stack.enter_context(refusing(resources))
+        sweep(resources)
+        time.pass_by(HOUR + 50 * MINUTE)
+        sweep(resources)
+        assert claim_row(resources, sent.share.id).window_until == expiry
+        time.pass_until(expiry)
+        sweep(resources)
+        assert share_row(resources, sent.share.id).state == ShareState.EXPIRED
+    time.pass_by(5 * MINUTE)
+    sweep(resources)
+    assert transfer_row(resources, sent.id).verified_at is not None
+
+
+def test_a_restart_in_between_loses_nothing(resources, sent, claimed, time, start_service: Callable[..., Resources]):
+    time.pass_by(WINDOW - MINUTE)
+    with locked_down(resources):
+        sweep(resources)
+        time.pass_by(HOUR)
+        sweep(resources)
+        time.pass_by(5 * SECOND)
+        restarted = start_service()
+        time.pass_by(HOUR)
+        sweep(restarted)
+        time.pass_by(5 * SECOND)
+    again = start_service()
+    assert run(fetch(again, claimed)) == CONTENT
+    sweep(again)
+    assert left(again, sent, time) > WINDOW - MINUTE
+
+
+def test_of_two_sweepers_one_adds_the_time(resources, sent, claimed, time, start_service):
+    other = start_service()
+    time.pass_by(WINDOW - MINUTE)
+    with locked_down(resources):
+        for sweeper in (resources, other):
+            sweep(sweeper)
+        time.pass_by(HOUR)
+        for sweeper in (resources, other, resources):
+            sweep(sweeper)
+    with resources.database.writing() as transaction:
+        since = service_rows.refused_since(transaction.connection)
+        assert since != START
+        assert not service_rows.replace_refused_since(transaction.connection, START, time())
+        assert not service_rows.replace_refused_since(transaction.connection, None, time())
+    for sweeper in (other, resources):
+        sweep(sweeper)
+    assert left(resources, sent, time) == MINUTE + SEEN_WITHIN
+
+
+def test_shares_that_ended_and_those_not_claimed_are_left_alone(resources, caller, sent, claimed, time):
+    unclaimed = send(resources, caller)
+    withdraw_share(resources, sent.share.id, caller=caller)
+    before = claim_row(resources, sent.share.id).window_until
+    with locked_down(resources):
+        sweep(resources)
+        time.pass_by(HOUR)
+        sweep(resources)
+    sweep(resources)
+    assert claim_row(resources, sent.share.id).window_until == before
+    assert share_row(resources, unclaimed.share.id).state == ShareState.ISSUED
+
+
+def test_a_service_that_refuses_nobody_notes_nothing(resources, claimed, time):
+    sweep(resources)
+    time.pass_by(30 * MINUTE)
+    sweep(resources)
+    with resources.database.reading() as connection:
+        assert service_rows.refused_since(connection) is None
