@@ -81,10 +81,11 @@ def rolled_back(resources: Resources) -> Iterator[None]:
 @contextmanager
 def clock_not_trusted(resources: Resources) -> Iterator[None]:
     with resources.database.writing() as transaction:
-        service_rows.keep_clock_problem(transaction.connection, "the host's clock has leapt", 0.0)
+        problem = "the host's clock has leapt"
+        service_rows.keep_problems(transaction.connection, clock=problem, vault=None, waited_seconds=0.0)
     yield
     with resources.database.writing() as transaction:
-        service_rows.keep_clock_problem(transaction.connection, None, 0.0)
+        service_rows.forget_clock_problem(transaction.connection)
 
 
 REFUSALS = [locked_down, vault_away, mount_point_left, rolled_back, clock_not_trusted]
