@@ -54,6 +54,10 @@ class InstallationMismatch(Exception):
     """Database, blobs and vault do not carry the same installation id."""
 
 
+class NoInstallation(Exception):
+    """There is no database where the settings say: only `caducee serve` and `caducee db upgrade` make one."""
+
+
 class Tally:
     """A count that many add to and one takes."""
 
@@ -166,6 +170,41 @@ def open_to_look(settings: Settings) -> Resources:
     )
     _observe_time(resources, state)
     return resources
+
+
+def open_database_only(settings: Settings) -> Database:
+    """Open the database of an installation in use and no other store: for commands that must work when vault, blobs
+    and clock do not. Nothing is created. Raises NoInstallation, SchemaOutdated, DatabaseUnavailable.
+    """
+    database = Database(settings.database_location)
+    try:
+        _require_in_use(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _require_in_use(database: Database) -> None:
+    if database.file is not None and not database.file.is_file():
+        raise NoInstallation(f"there is no database {database.file}: is CADUCEE_DATA_DIR right?")
+    require_this_schema(database)
+    with database.reading() as connection:
+        if service_rows.find(connection) is None:
+            raise NoInstallation("nobody has taken this database into use: is CADUCEE_DATABASE_URL right?")
+
+
+def require_vault_not_foreign(database: Database, vault: KeyVault) -> None:
+    """Raise InstallationMismatch if the vault carries the id of another installation than the database. A vault that
+    cannot be read, or carries none, is no other one: it is unmounted, say. Blobs are not asked.
+    """
+    with database.reading() as connection:
+        installation_id = service_rows.get(connection).installation_id
+    carried = None
+    with suppress(StorageError):
+        carried = vault.installation()
+    if carried not in (None, installation_id):
+        raise InstallationMismatch("database and vault do not belong together: is CADUCEE_DATABASE_URL right?")
 
 
 def _open_stores(resources: Resources) -> None:

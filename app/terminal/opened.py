@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from app.db.engine import Database
 from app.db.read_only import ReadOnlyDatabase
 from app.harden import harden_process
 from app.logs import set_up_logs
-from app.resources import Resources, open_resources, open_to_look
+from app.resources import Resources, open_database_only, open_resources, open_to_look
 from app.settings import Settings
 
 
@@ -40,3 +41,18 @@ def looked_at() -> Iterator[Resources]:
             resources.database.require_unchanged()
     finally:
         resources.close()
+
+
+@contextmanager
+def database_only() -> Iterator[Database]:
+    """Open the database alone, for emergency controls: vault and blobs may be gone. Creates nothing.
+    Raises NoInstallation, SchemaOutdated, DatabaseUnavailable.
+    """
+    settings = Settings()
+    set_up_logs(settings.log_format)
+    harden_process()
+    database = open_database_only(settings)
+    try:
+        yield database
+    finally:
+        database.close()

@@ -327,7 +327,7 @@ class Life(RuleBasedStateMachine):
     def the_operator_puts_everything_right(self) -> None:
         accept_clock(self.resources)
         self.clock_was_accepted()
-        lift_lockdown(self.resources)
+        lift_lockdown(self.resources.database, self.resources.clock)
         self.locked = False
 
     def clock_was_accepted(self) -> None:
@@ -406,7 +406,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def is_locked_down(self) -> None:
-        lock_down(self.resources)
+        lock_down(self.resources.database, self.resources.clock)
         self.locked = True
         self.everybody_goes_on_fetching()
 
