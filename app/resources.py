@@ -194,6 +194,17 @@ def _require_in_use(database: Database) -> None:
             raise NoInstallation("nobody has taken this database into use: is CADUCEE_DATABASE_URL right?")
 
 
+def require_vault_of(database: Database, vault: KeyVault) -> None:
+    """Raise InstallationMismatch unless the vault carries the database's installation id; NoInstallation when the
+    database has none. Blobs are not asked, and the database may have an older schema.
+    """
+    with database.reading() as connection:
+        installation_id = service_rows.find_installation_id(connection)
+    if installation_id is None:
+        raise NoInstallation("nobody has taken this database into use")
+    _require_carries(installation_id, "vault", vault.installation())
+
+
 def require_vault_not_foreign(database: Database, vault: KeyVault) -> None:
     """Raise InstallationMismatch if the vault carries the id of another installation than the database. A vault that
     cannot be read, or carries none, is no other one: it is unmounted, say. Blobs are not asked.
@@ -226,12 +237,16 @@ def require_same_installation(resources: Resources) -> None:
     """Raise InstallationMismatch unless database, blobs and vault carry one and the same id."""
     with resources.database.reading() as connection:
         installation_id = service_rows.get(connection).installation_id
-    found = {"blobs": resources.blobs.installation(), "vault": resources.vault.installation()}
-    for store, carried in found.items():
-        if carried != installation_id:
-            what = "carries no installation id" if carried is None else "belongs to another installation"
-            lost = "; if it was lost for good: caducee keys accept-vault" if store == "vault" else ""
-            raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?{lost}")
+    _require_carries(installation_id, "blobs", resources.blobs.installation())
+    _require_carries(installation_id, "vault", resources.vault.installation())
+
+
+def _require_carries(installation_id: str, store: str, carried: str | None) -> None:
+    if carried == installation_id:
+        return
+    what = "carries no installation id" if carried is None else "belongs to another installation"
+    lost = "; if it was lost for good: caducee keys accept-vault" if store == "vault" else ""
+    raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?{lost}")
 
 
 def _observe_time(resources: Resources, state: service_rows.ServiceState) -> None:
