@@ -41,10 +41,7 @@ _NO_DATABASE = (
 
 @tree.command("on")
 def on() -> None:
-    """Begin: deposits, claims and fetches are refused, running ones are cut within a second.
-
-    Needs the database alone.
-    """
+    """Refuse deposits, claims and fetches, and cut running ones within a second. Needs the database alone."""
     with database_only() as database:
         since = lock_down(database, Clock())
     say(f"locked down since {since:%Y-%m-%dT%H:%M:%SZ}")
@@ -71,9 +68,7 @@ def status(*, as_json: AsJson = False) -> None:
 
 @tree.command("destroy-all-keys")
 def destroy_everything() -> None:
-    """Lock down and destroy every key in the vault, with the service up or down; nothing held can ever be read again.
-    Needs the vault alone: without a database (exit 2) the keys go all the same.
-    """
+    """Lock down, and destroy every key in the vault: nothing held can be read again. Exit 2 without a database."""
     say(f"This makes everything that is held unreadable for ever. Type the word '{WORD}' to do it:")
     if input().strip() != WORD:
         say("nothing was destroyed")
