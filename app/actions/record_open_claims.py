@@ -6,6 +6,8 @@ claims the vault already records: a claims row that somebody invented would get 
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from app.crypto.token import same
 from app.db import share_rows
 from app.domain.share import ShareState
@@ -16,18 +18,24 @@ from app.storage.errors import KeyGone
 
 def record_open_claims(resources: Resources) -> int:
     """Record every open claim that has no record and whose keys the vault still holds. Returns how many were recorded
-    now; interrupted, it is run again. Raises VaultUnavailable.
+    now; interrupted, it is run again. A damaged row is passed over: its claim opens nothing. Raises VaultUnavailable.
     """
-    with resources.database.reading() as connection:
-        claimed = [share for share in share_rows.open_ones(connection) if share.state == ShareState.CLAIMED]
-        claims = {claim.share_id: claim for claim in share_rows.claims_of(connection, {s.transfer_id for s in claimed})}
-    digests = {
-        EntryName(share.transfer_id, share.expires_at, share.id): claims[share.id].token_digest
-        for share in claimed
-        if share.id in claims
-    }
+    digests = _open_claims(resources)
     living = resources.vault.living(digests)
     return sum(_record(resources, name, digests[name]) for name in living)
+
+
+def _open_claims(resources: Resources) -> dict[EntryName, bytes]:
+    """The token digests of all open claims, by the shares' entries in the vault."""
+    with resources.database.reading() as connection:
+        claimed = [share for share in share_rows.open_ones(connection) if share.state == ShareState.CLAIMED]
+        claims = share_rows.claims_of(connection, {share.transfer_id for share in claimed})
+    token_digests = {claim.share_id: claim.token_digest for claim in claims}
+    found = {}
+    for share in claimed:
+        with suppress(ValueError, KeyError):  # an expiry that no entry has; a claimed share without its claim
+            found[EntryName(share.transfer_id, share.expires_at, share.id)] = token_digests[share.id]
+    return found
 
 
 def _record(resources: Resources, name: EntryName, token_digest: bytes) -> bool:
