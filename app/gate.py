@@ -6,17 +6,17 @@ from sqlalchemy import Connection
 
 from app.db import service_rows
 from app.db.service_rows import ServiceState
-from app.domain.service import require_intake, require_outflow
+from app.domain.service import Doubts, require_intake, require_outflow
 from app.resources import Resources
+
+MARK_LOST = "the key vault has lost its high-water mark"
 
 
 def require_open_for_intake(resources: Resources, connection: Connection) -> None:
-    """Raises RestoreNotAccepted, LockedDown, ClockNotTrusted, RetentionNotAssured."""
-    state = _state(resources, connection)
+    """Raises RestoreNotAccepted, LockedDown, VaultNotTrusted, ClockNotTrusted, RetentionNotAssured."""
+    state = service_rows.get(connection)
     require_intake(
-        rolled_back_at=state.rolled_back_at,
-        locked_down_at=state.locked_down_at,
-        clock_problem=_clock_problem(resources, state),
+        doubts_of(resources, state),
         last_sweep_at=state.last_sweep_at,
         now=resources.clock.now(),
         deadman=resources.settings.deadman,
@@ -24,21 +24,16 @@ def require_open_for_intake(resources: Resources, connection: Connection) -> Non
 
 
 def require_open_for_outflow(resources: Resources, connection: Connection) -> None:
-    """Raises RestoreNotAccepted, LockedDown, ClockNotTrusted."""
-    state = _state(resources, connection)
-    require_outflow(
+    """Raises RestoreNotAccepted, LockedDown, VaultNotTrusted, ClockNotTrusted."""
+    require_outflow(doubts_of(resources, service_rows.get(connection)))
+
+
+def doubts_of(resources: Resources, state: ServiceState) -> Doubts:
+    """What speaks against serving anybody: as the sweeper noted it, and as this process sees it by itself."""
+    resources.vault_time.refresh()
+    return Doubts(
         rolled_back_at=state.rolled_back_at,
         locked_down_at=state.locked_down_at,
-        clock_problem=_clock_problem(resources, state),
+        vault_problem=state.vault_problem or (None if resources.vault_time.marked else MARK_LOST),
+        clock_problem=state.clock_problem or resources.clock.judge(state.time).problem,
     )
-
-
-def _state(resources: Resources, connection: Connection) -> ServiceState:
-    state = service_rows.get(connection)
-    resources.clock.observe(mark=state.time_mark, anchor=state.anchor)
-    return state
-
-
-def _clock_problem(resources: Resources, state: ServiceState) -> str | None:
-    """The sweeper's judgement, or this process's own, which needs no sweep to see a leap."""
-    return state.clock_problem or resources.clock.judge().problem

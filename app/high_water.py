@@ -5,14 +5,21 @@ The vault is in no backup, so a restored database is one that knows less than th
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from app.db import audit_rows
+from app.domain.clock import BootTime, RememberedTime
 from app.domain.high_water import HighWater
+from app.domain.purge_time import PurgeTime
 from app.resources import Resources
-from app.storage.vault_marks import read_high_water
+from app.storage.errors import VaultUnavailable
+from app.storage.key_vault import KeyVault
+from app.storage.signing_folder import SigningFolder
+from app.storage.vault_marks import read_high_water, read_purge_time, write_purge_time
+
+REMEMBERED_EACH = timedelta(minutes=1)
 
 
 class DatabaseRolledBack(Exception):
@@ -21,6 +28,57 @@ class DatabaseRolledBack(Exception):
 
 class LogDamaged(DatabaseRolledBack):
     """Entries of the log are missing, with the tree's nodes above them: what the vault remembers cannot be found."""
+
+
+class VaultRolledBack(Exception):
+    """The key vault is older than the signer's folder remembers, or has lost its mark: `vault_rolled_back`."""
+
+
+def require_vault_not_rolled_back(vault: KeyVault, signing: SigningFolder) -> None:
+    """Raise VaultRolledBack if the vault knows less of the log than it did, or has no mark; VaultUnavailable when that
+    cannot be told. An adopted vault has a mark from its first moment on.
+    """
+    mark, remembered = read_high_water(vault), _remembered_mark(signing)
+    if mark is None:
+        raise VaultRolledBack(
+            "vault_rolled_back: the key vault has lost its high-water mark; "
+            "if this is the right vault: caducee keys accept-vault"
+        )
+    if remembered is not None and mark.log_size < remembered.log_size:
+        raise VaultRolledBack(
+            f"vault_rolled_back: the key vault remembers {mark.log_size} entries of the log, and knew "
+            f"{remembered.log_size} before; if an older copy was restored on purpose: caducee keys accept-vault"
+        )
+
+
+def remember_vault(vault: KeyVault, signing: SigningFolder, *, at_once: bool = False) -> None:
+    """Have the signer's folder remember the vault's mark, each minute or `at_once`. Raises VaultUnavailable."""
+    mark, remembered = read_high_water(vault), _remembered_mark(signing)
+    if mark is None:
+        return
+    if at_once or remembered is None or not timedelta(0) <= mark.at - remembered.at < REMEMBERED_EACH:
+        signing.keep_vault_mark(mark.to_text())
+
+
+def time_by_signer(signing: SigningFolder) -> RememberedTime:
+    """The time as the signer's folder remembers it from the vault. Raises VaultUnavailable when that is damaged."""
+    mark = _remembered_mark(signing)
+    return RememberedTime() if mark is None else RememberedTime(mark.at, BootTime((mark.anchor,)))
+
+
+def _remembered_mark(signing: SigningFolder) -> HighWater | None:
+    text = signing.vault_mark()
+    try:
+        return HighWater.from_text(text) if text is not None else None
+    except ValueError:
+        raise VaultUnavailable("what the signer's folder remembers of the vault cannot be understood") from None
+
+
+def forget_purge_time(vault: KeyVault, now: datetime) -> None:
+    """Lower the time of the last purge to `now`: an operator says that it was too late. Raises VaultUnavailable."""
+    purged = read_purge_time(vault)
+    if purged is not None and purged.at > now:
+        write_purge_time(vault, PurgeTime(now, purged.anchor))
 
 
 def require_not_rolled_back(resources: Resources) -> None:
@@ -53,7 +111,7 @@ def write(resources: Resources, now: datetime) -> None:
     with resources.database.reading() as connection:
         size = audit_rows.size(connection)
         root = _root(connection, size)
-    resources.vault.write_mark(HighWater(now, resources.clock.judge().anchor, size, root).to_text())
+    resources.vault.write_mark(HighWater(now, resources.clock.boot_time.anchor, size, root).to_text())
 
 
 def _root(connection: Connection, size: int) -> bytes:

@@ -17,6 +17,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
+from app.crypto import merkle
 from app.crypto.encoding import encode
 from app.crypto.token import new_id
 from app.db import service_rows
@@ -25,6 +26,7 @@ from app.db.read_only import ReadOnlyDatabase
 from app.db.schema import require_current, require_this_schema
 from app.domain.audit_events import Entry, Event
 from app.domain.clock import Clock
+from app.domain.high_water import HighWater
 from app.domain.vault_entry import EntryName
 from app.hashing_queue import BoundedQueue, HashingQueue
 from app.settings import Settings
@@ -33,7 +35,8 @@ from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
 from app.storage.local_disk import LocalDisk
 from app.storage.vault_folder import VaultFolder
-from app.storage.vault_marks import read_high_water
+from app.storage.vault_marks import write_boot_time
+from app.vault_time import VaultTime
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,12 +94,14 @@ class Resources:
     reporting: BoundedQueue = field(default_factory=lambda: BoundedQueue(waiting=REPORTS_WAITING))
     refused_links: Tally = field(default_factory=Tally)
     downloads: Counter[str] = field(default_factory=Counter)
+    vault_time: VaultTime = field(init=False)
     threads: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
         """Start no thread yet."""
         count = THREADS_SQLITE if self.database.is_sqlite else THREADS_POSTGRESQL
         object.__setattr__(self, "threads", ThreadPoolExecutor(count, "caducee"))
+        object.__setattr__(self, "vault_time", VaultTime(self.vault, self.clock))
 
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run blocking work (database, vault) beside the event loop."""
@@ -168,7 +173,7 @@ def open_to_look(settings: Settings) -> Resources:
         vault=VaultFolder(settings.vault_dir, installation_id=of),
         clock=Clock(),
     )
-    _observe_time(resources, state)
+    resources.vault_time.refresh()
     return resources
 
 
@@ -230,7 +235,7 @@ def _open_stores(resources: Resources) -> None:
     require_same_installation(resources)
     for store in (resources.blobs, resources.vault):
         store.adopt(state.installation_id)  # from here on each proves itself: it may be exchanged while we run
-    _observe_time(resources, state)
+    resources.vault_time.refresh()
 
 
 def require_same_installation(resources: Resources) -> None:
@@ -247,16 +252,6 @@ def _require_carries(installation_id: str, store: str, carried: str | None) -> N
     what = "carries no installation id" if carried is None else "belongs to another installation"
     lost = "; if it was lost for good: caducee keys accept-vault" if store == "vault" else ""
     raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?{lost}")
-
-
-def _observe_time(resources: Resources, state: service_rows.ServiceState) -> None:
-    """Go on from the highest time accepted. A restored database remembers an earlier one; the vault does not."""
-    mark, anchor = state.time_mark, state.anchor
-    with suppress(StorageError):  # a mark that cannot be read holds nothing up; the sweeper is loud about it
-        remembered = read_high_water(resources.vault)
-        if remembered is not None and remembered.at > mark:
-            mark, anchor = remembered.at, remembered.anchor
-    resources.clock.observe(mark=mark, anchor=anchor)
 
 
 def new_log_origin() -> str:
@@ -283,6 +278,10 @@ def _take_into_use(resources: Resources) -> service_rows.ServiceState:
     resources.blobs.adopt(installation_id)
     resources.vault.adopt(installation_id)
     now = resources.clock.now()
+    if resources.vault.read_mark() is None:  # from here on, a vault without its mark has lost it
+        boot = resources.clock.boot_time
+        write_boot_time(resources.vault, boot)
+        resources.vault.write_mark(HighWater(now, boot.anchor, 0, merkle.EMPTY_ROOT).to_text())
     state = service_rows.ServiceState(
         installation_id=installation_id,
         created_at=now,

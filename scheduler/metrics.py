@@ -32,6 +32,7 @@ class ServiceCollector(Collector):
             ("failing_deletions", "Deletions that failed and are being retried.", measures.failing),
             ("deletion_assured", "1 while a sweep has succeeded recently enough.", measures.deletion_assured),
             ("clock_trusted", "1 while the host's clock is believed.", measures.clock_trusted),
+            ("vault_trusted", "1 unless the key vault is an older copy of itself.", measures.vault_trusted),
             ("locked_down", "1 during a lockdown.", measures.locked_down),
         ):
             yield GaugeMetricFamily(f"caducee_{name}", text, value=float(value))

@@ -17,16 +17,14 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from app.actions.delete_transfers import delete_transfers
 from app.actions.expire_keys import expire_keys
-from app.actions.keep_time import keep_time
+from app.actions.keep_time import keep_time_or_alert
 from app.actions.measure import Measures, measure
 from app.actions.prune_log import prune_log
 from app.actions.reconcile import reconcile
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.domain.clock import Clock
-from app.high_water import DatabaseRolledBack
 from app.resources import Resources, open_resources
 from app.settings import Settings
-from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_folder import VaultFolder
 from scheduler.metrics import serve_metrics
@@ -78,25 +76,11 @@ class Timetable:
 
     def sweep(self) -> None:
         """Judge the clock; end and delete what is due; have a deletion signed at once."""
-        report = asyncio.run(delete_transfers(self._resources(), assured=self._keep_time()))
+        report = asyncio.run(delete_transfers(self._resources(), assured=keep_time_or_alert(self._resources())))
         if report.ended or report.deleted or report.failed:
             log.info("sweep", ended=report.ended, deleted=report.deleted, failed=report.failed)
         if report.deleted:
             self.sign()
-
-    def _keep_time(self) -> bool:
-        """Keep the time; False when the database was rolled back under the running service, or when the vault cannot
-        keep the mark. Expiry never waits, but no such sweep counts as successful: the dead-man's switch goes.
-        """
-        try:
-            keep_time(self._resources())
-        except DatabaseRolledBack as error:
-            log.error("database_rolled_back", detail=str(error), alert=True)
-            return False
-        except StorageError as error:
-            log.error("mark_not_kept", detail=str(error), alert=True)
-            return False
-        return True
 
     def reconcile(self) -> None:
         """Destroy what belongs to nothing."""

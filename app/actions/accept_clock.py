@@ -7,19 +7,26 @@ from app.db import service_rows
 from app.domain.audit_events import Entry, Event
 from app.domain.clock import Judgement
 from app.resources import Resources
+from app.storage.vault_marks import write_boot_time
 
 
 def accept_clock(resources: Resources) -> Judgement:
-    """Believe the host's clock as it is. It still never runs backwards. The vault is told too: its purge may be
-    all that runs. Raises DatabaseRolledBack, VaultUnavailable once the database knows.
+    """Believe the host's clock as it is, also where it is behind: every mark of a later time is lowered, in the vault
+    and in the database. Raises DatabaseRolledBack, VaultUnavailable.
+
+    The vault is told first: every process follows its anchor within a second, and its purge may be all that runs.
     """
+    resources.vault_time.refresh()
+    high_water.require_not_rolled_back(resources)
+    boot = resources.clock.accepted()
+    write_boot_time(resources.vault, boot)
+    resources.clock.keep(boot)
+    judgement = resources.clock.judge()
+    high_water.forget_purge_time(resources.vault, judgement.now)
     with resources.database.writing() as transaction:
-        state = service_rows.get(transaction.connection)
-        resources.clock.observe(mark=state.time_mark, anchor=state.anchor)
-        judgement = resources.clock.accept()
-        service_rows.keep_mark(transaction.connection, judgement.now)
-        service_rows.keep_anchor(transaction.connection, judgement.anchor)
-        service_rows.keep_clock_problem(transaction.connection, None, 0.0)
+        service_rows.set_mark(transaction.connection, judgement.now)
+        service_rows.keep_anchor(transaction.connection, boot.anchor)
+        service_rows.forget_clock_problem(transaction.connection)
         transaction.log(Entry(event=Event.CLOCK_ACCEPTED, at=judgement.now, actor="operator"))
-    high_water.keep(resources, judgement.now)
+    high_water.write(resources, judgement.now)
     return judgement

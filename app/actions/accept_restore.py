@@ -49,8 +49,8 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
         shares = share_rows.open_ones(transaction.connection)
         for share in shares:
             keys += endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor="operator")
-        service_rows.keep_mark(transaction.connection, now)
-        service_rows.keep_anchor(transaction.connection, resources.clock.judge().anchor)
+        service_rows.set_mark(transaction.connection, now)
+        service_rows.keep_anchor(transaction.connection, resources.clock.boot_time.anchor)
         service_rows.accept_rolled_back(transaction.connection)
         service_rows.set_log_origin(transaction.connection, new_log_origin())
         transaction.log(
@@ -62,4 +62,5 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
         tokens = access_token_rows.valid(transaction.connection, now)
     resources.destroy_keys(keys)
     high_water.write(resources, now)
+    high_water.remember_vault(resources.vault, signing, at_once=True)
     return AcceptedRestore(len(shares), max(0, (remembered.log_size if remembered else 0) - known), tokens)

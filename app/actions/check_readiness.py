@@ -7,6 +7,7 @@ from collections.abc import Callable
 from app.db import service_rows
 from app.db.errors import DatabaseUnavailable
 from app.domain.retention import deletion_is_assured
+from app.gate import doubts_of
 from app.resources import Resources
 from app.storage.errors import StorageError
 
@@ -17,12 +18,14 @@ def check_readiness(resources: Resources) -> list[str]:
     try:
         with resources.database.reading() as connection:
             state = service_rows.get(connection)
-        resources.clock.observe(mark=state.time_mark, anchor=state.anchor)
-        if state.rolled_back_at is not None:
+        doubts = doubts_of(resources, state)
+        if doubts.rolled_back_at is not None:
             reasons.append("database_rolled_back")
-        if state.locked_down_at is not None:
+        if doubts.locked_down_at is not None:
             reasons.append("locked_down")
-        if state.clock_problem or resources.clock.judge().problem:
+        if doubts.vault_problem is not None:
+            reasons.append("vault_rolled_back")
+        if doubts.clock_problem is not None:
             reasons.append("clock_not_trusted")
         if not deletion_is_assured(state.last_sweep_at, resources.clock.now(), resources.settings.deadman):
             reasons.append("retention_not_assured")

@@ -6,19 +6,17 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
 from app.db import service_rows
-from app.domain.clock import system_time
 from app.domain.retention import deletion_is_assured
+from app.gate import doubts_of
+from app.high_water import VaultRolledBack, require_vault_not_rolled_back
 from app.resources import Resources
 from app.settings import Settings
 from app.storage.errors import StorageError
-from app.storage.vault_marks import read_high_water
-
-CLOCK_SLACK = timedelta(seconds=60)
+from app.storage.signing_folder import SigningFolder
 
 
 class Level(StrEnum):
@@ -40,7 +38,15 @@ class Finding:
 
 def examine(resources: Resources) -> list[Finding]:
     """All findings, in a fixed order."""
-    checks: tuple[Callable[[Resources], Iterator[Finding]], ...] = (_modes, _vault_place, _space, _sweeper, _clock)
+    checks: tuple[Callable[[Resources], Iterator[Finding]], ...] = (
+        _modes,
+        _vault_place,
+        _vault_mark,
+        _space,
+        _sweeper,
+        _clock,
+        _user,
+    )
     return [finding for check in checks for finding in check(resources)]
 
 
@@ -93,19 +99,25 @@ def _sweeper(resources: Resources) -> Iterator[Finding]:
 
 
 def _clock(resources: Resources) -> Iterator[Finding]:
-    ahead = resources.clock.now() - system_time()
-    if ahead > CLOCK_SLACK:
-        yield Finding(Level.WRONG, "clock", f"the host's clock is {ahead} behind a time accepted earlier: set it right")
     with resources.database.reading() as connection:
-        known = service_rows.get(connection).clock_problem
-    problem = known or resources.clock.judge(None).problem
-    if problem:
-        yield Finding(Level.WRONG, "clock", f"not believed: {problem}; caducee clock status, caducee clock accept")
-    if not problem and ahead <= CLOCK_SLACK:
-        yield Finding(Level.GOOD, "clock", "as the boot clock counts, and not behind any time accepted earlier")
+        doubts = doubts_of(resources, service_rows.get(connection))
+    if doubts.clock_problem:
+        said = f"not believed: {doubts.clock_problem}; caducee clock status, caducee clock accept"
+        yield Finding(Level.WRONG, "clock", said)
+    else:
+        yield Finding(Level.GOOD, "clock", "host, database and vault agree with the boot clock's count")
+
+
+def _vault_mark(resources: Resources) -> Iterator[Finding]:
+    """The vault's memory of itself, held against that of the signer's folder."""
     try:
-        read_high_water(resources.vault)
-    except StorageError as error:
+        require_vault_not_rolled_back(resources.vault, SigningFolder(resources.settings.signing_dir))
+    except (StorageError, VaultRolledBack) as error:
         yield Finding(Level.WRONG, "high-water mark", str(error))
+    else:
+        yield Finding(Level.GOOD, "high-water mark", "the vault knows of the log what it knew before")
+
+
+def _user(_resources: Resources) -> Iterator[Finding]:
     if os.geteuid() == 0:
         yield Finding(Level.WEAK, "user", "running as root; give the service a user of its own")

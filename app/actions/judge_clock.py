@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.db import service_rows
-from app.domain.clock import system_time
 from app.resources import Resources
 
 
@@ -20,9 +19,9 @@ class ClockSeen:
 
 
 def judge_clock(resources: Resources) -> ClockSeen:
-    """Judge by what is stored and by the host's clock at this moment."""
+    """Judge by the host's clock at this moment; what the scheduler noted counts too."""
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
-    resources.clock.observe(mark=state.time_mark, anchor=state.anchor)
-    judgement = resources.clock.judge()
-    return ClockSeen(judgement.now, system_time(), state.clock_problem or judgement.problem)
+    resources.vault_time.refresh()
+    judgement = resources.clock.judge(state.time)
+    return ClockSeen(judgement.now, judgement.now + judgement.lead, judgement.problem or state.clock_problem)

@@ -1,67 +1,120 @@
-"""First thing of every sweep: judge the host's clock, and keep the highest time accepted.
+"""First thing of every sweep: judge the clocks and the vault, and keep the time.
 
-The mark goes into the database and into the vault, with the log's size and root: a database restored from a backup is
-shorter than the vault remembers, and `serve` then refuses to start. While the clock is not believed, deposits and
-fetches are refused; destruction goes on by the boot clock's count, and believes the host's clock after 24 h of running.
+The time goes by the boot clock and the vault (app/domain/clock.py). The database is told of it, and its own word is
+compared; it moves nothing. The mark goes into the vault with the log's size and root: a database restored from a backup
+is shorter than the vault remembers, a vault restored from a copy is older than the signer's folder remembers. While
+either, or a clock, is not believed, deposits and fetches are refused; destruction goes on by the count.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
 
 import structlog
-from sqlalchemy import Connection, text
 
 from app import high_water
 from app.db import service_rows
-from app.db.service_rows import ServiceState
 from app.domain.audit_events import Entry, Event
-from app.domain.clock import DATABASE_AHEAD, WAIT_FOR_ACCEPTANCE, Judgement
-from app.high_water import DatabaseRolledBack
+from app.domain.clock import BootTime, Judgement, Taking
+from app.high_water import DatabaseRolledBack, VaultRolledBack
 from app.resources import Resources
+from app.storage.errors import StorageError, VaultUnavailable
+from app.storage.signing_folder import SigningFolder
+from app.storage.vault_marks import read_time, write_boot_time
 
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Attended:
+    """A judgement, the anchor to keep, and whether the host's clock was taken."""
+
+    judgement: Judgement
+    boot: BootTime
+    taking: Taking | None
+
+
 def keep_time(resources: Resources) -> Judgement:
-    """Judge, and keep the result. Raises DatabaseRolledBack, once every process refuses by it; VaultUnavailable when
-    the mark cannot be kept there.
+    """Judge, and keep the result. Raises, once every process refuses by it: DatabaseRolledBack; VaultRolledBack;
+    VaultUnavailable when the vault cannot be asked or cannot keep the mark.
     """
-    with resources.database.writing() as transaction:
-        connection = transaction.connection
-        state = service_rows.get(connection)
-        resources.clock.observe(mark=state.time_mark, anchor=state.anchor)
-        judgement = resources.clock.judge(_ceiling(connection))
-        waited = _waited(state, judgement)
-        if judgement.problem and waited >= WAIT_FOR_ACCEPTANCE.total_seconds():
-            judgement = resources.clock.accept()
-            transaction.log(Entry(event=Event.CLOCK_ACCEPTED, at=judgement.now, actor="scheduler", outcome="waited"))
-        elif judgement.problem and state.clock_problem is None:
-            transaction.log(Entry(event=Event.CLOCK_DISTRUSTED, at=judgement.now, actor="scheduler"))
-        if judgement.problem:
-            log.error("clock_not_trusted", problem=judgement.problem, waited_seconds=int(waited), alert=True)
-        service_rows.keep_mark(connection, judgement.now)
-        service_rows.keep_anchor(connection, judgement.anchor)
-        service_rows.keep_clock_problem(connection, judgement.problem, waited if judgement.problem else 0.0)
+    attended = _attend(resources)
+    signing = SigningFolder(resources.settings.signing_dir)
+    doubted: VaultUnavailable | VaultRolledBack | None = None
     try:
-        high_water.keep(resources, judgement.now)
+        high_water.require_vault_not_rolled_back(resources.vault, signing)
+    except (VaultUnavailable, VaultRolledBack) as error:
+        doubted = error
+    vault_problem = str(doubted)[:200] if isinstance(doubted, VaultRolledBack) else None
+    _note(resources, attended, vault_problem)
+    if doubted is not None:
+        raise doubted
+    try:
+        high_water.keep(resources, attended.judgement.now)
     except DatabaseRolledBack:
         with resources.database.writing() as transaction:
-            service_rows.note_rolled_back(transaction.connection, judgement.now)
+            service_rows.note_rolled_back(transaction.connection, attended.judgement.now)
         raise
-    return judgement
+    high_water.remember_vault(resources.vault, signing)
+    return attended.judgement
 
 
-def _ceiling(connection: Connection) -> datetime | None:
-    """The latest time that PostgreSQL's own clock allows; SQLite has none but the host's."""
-    if connection.dialect.name != "postgresql":
-        return None
-    database_time: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-    return database_time + DATABASE_AHEAD
+def keep_time_or_alert(resources: Resources) -> bool:
+    """Keep the time; False when the vault or the database was rolled back, or the vault cannot keep the mark. Expiry
+    never waits for that, but no such sweep counts as successful: the dead-man's switch goes.
+    """
+    try:
+        keep_time(resources)
+    except DatabaseRolledBack as error:
+        log.error("database_rolled_back", detail=str(error), alert=True)
+    except VaultRolledBack as error:
+        log.error("vault_rolled_back", detail=str(error), alert=True)
+    except StorageError as error:
+        log.error("mark_not_kept", detail=str(error), alert=True)
+    else:
+        return True
+    return False
 
 
-def _waited(state: ServiceState, judgement: Judgement) -> float:
-    """For how many seconds of running the clock has not been believed: accepted time goes on while the service runs."""
-    if state.clock_problem is None:
-        return 0.0
-    return state.clock_waited_seconds + max(timedelta(0), judgement.now - state.time_mark).total_seconds()
+def _attend(resources: Resources) -> _Attended:
+    """Take over what the vault remembers, judge, and let the vault know of a new anchor or doubt. A vault that cannot
+    be asked leaves the count as it is; one that cannot keep an anchor gets none.
+    """
+    clock, remembered = resources.clock, None
+    try:
+        time = read_time(resources.vault, clock.boot_id)
+        remembered = time.boot
+        clock.observe(time)
+    except VaultUnavailable as error:
+        log.error("mark_not_kept", detail=str(error), alert=True)
+    with resources.database.reading() as connection:
+        database = service_rows.get(connection).time
+    judgement, boot, taking = clock.attend(database)
+    if boot != remembered:
+        try:
+            write_boot_time(resources.vault, boot)
+        except VaultUnavailable as error:
+            log.error("mark_not_kept", detail=str(error), alert=True)
+            boot, taking = replace(boot, anchors=clock.boot_time.anchors), None
+    clock.keep(boot)
+    if taking:
+        judgement = clock.judge()
+    return _Attended(judgement, boot, taking)
+
+
+def _note(resources: Resources, attended: _Attended, vault_problem: str | None) -> None:
+    """Tell the database. What it says of the time stays as it is while that is not believed: the lie must show."""
+    judgement, waited = attended.judgement, resources.clock.waited_seconds
+    if judgement.problem:
+        log.error("clock_not_trusted", problem=judgement.problem, waited_seconds=int(waited), alert=True)
+    with resources.database.writing() as transaction:
+        connection, now = transaction.connection, judgement.now
+        state = service_rows.get(connection)
+        if attended.taking:
+            transaction.log(Entry(event=Event.CLOCK_ACCEPTED, at=now, actor="scheduler", outcome=attended.taking))
+        elif judgement.problem and state.clock_problem is None:
+            transaction.log(Entry(event=Event.CLOCK_DISTRUSTED, at=now, actor="scheduler"))
+        if judgement.problem is None:
+            service_rows.keep_mark(connection, now)
+            service_rows.keep_anchor(connection, attended.boot.anchor)
+        service_rows.keep_problems(connection, clock=judgement.problem, vault=vault_problem, waited_seconds=waited)

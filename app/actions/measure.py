@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.db import counter_rows, retention_figures, service_rows
 from app.domain.retention import deletion_is_assured
+from app.gate import doubts_of
 from app.resources import Resources
 
 
@@ -20,6 +21,7 @@ class Measures:
     since_sweep_s: float | None
     deletion_assured: bool
     clock_trusted: bool
+    vault_trusted: bool
     locked_down: bool
     counters: dict[str, int]
 
@@ -29,6 +31,7 @@ def measure(resources: Resources) -> Measures:
     now = resources.clock.now()
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
+        doubts = doubts_of(resources, state)
         oldest = retention_figures.oldest_held(connection)
         last = state.last_sweep_at
         return Measures(
@@ -38,7 +41,8 @@ def measure(resources: Resources) -> Measures:
             failing=len(retention_figures.failing(connection, 1000)),
             since_sweep_s=(now - last).total_seconds() if last else None,
             deletion_assured=deletion_is_assured(last, now, resources.settings.deadman),
-            clock_trusted=state.clock_problem is None,
+            clock_trusted=doubts.clock_problem is None,
+            vault_trusted=doubts.vault_problem is None,
             locked_down=state.locked_down_at is not None,
             counters=counter_rows.every(connection),
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, literal_column, select, update
 
 from app.db.tables import service_state, sweep_gaps
-from app.domain.clock import Anchor, Uptime
+from app.domain.clock import Anchor, DatabaseTime, Uptime
 
 LONG_GAP = timedelta(seconds=60)
 """A sweep runs each second; a pause longer than this is kept for the retention report."""
@@ -16,7 +16,9 @@ LONG_GAP = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """What this installation is and how its deletion fares. Boot clock and waiting time in seconds."""
+    """What this installation is and how its deletion fares. Boot clock and waiting time in seconds. `database_clock` is
+    no column: it is the database's own clock as the row was read, where it has one.
+    """
 
     installation_id: str
     created_at: datetime
@@ -33,6 +35,12 @@ class ServiceState:
     rolled_back_at: datetime | None = None
     outflow_refused_at: datetime | None = None
     vault_problem: str | None = None
+    database_clock: datetime | None = None
+
+    @property
+    def time(self) -> DatabaseTime:
+        """What the database says of the time, to be compared with the clock."""
+        return DatabaseTime(self.time_mark, self.anchor, self.database_clock)
 
     @property
     def anchor(self) -> Anchor | None:
@@ -42,14 +50,17 @@ class ServiceState:
         return Anchor(self.anchor_at, Uptime(self.anchor_boot_id, self.anchor_boot_seconds))
 
 
-_COLUMNS = [service_state.c[name] for name in ServiceState.__dataclass_fields__]
+_NAMES = [name for name in ServiceState.__dataclass_fields__ if name != "database_clock"]
 
-_SELECT = select(*_COLUMNS)  # built once: every deposit asks
+_SELECT = select(*(service_state.c[name] for name in _NAMES))  # built once: every deposit asks
+
+WITH_CLOCK = {"postgresql": _SELECT.add_columns(literal_column("clock_timestamp()"))}
+"""The same for databases that have a clock of their own; SQLite has none but the host's."""
 
 
 def find(connection: Connection) -> ServiceState | None:
     """The row, or None in a database that nobody has taken into use."""
-    row = connection.execute(_SELECT).first()
+    row = connection.execute(WITH_CLOCK.get(connection.dialect.name, _SELECT)).first()
     return ServiceState(*row) if row else None
 
 
@@ -61,12 +72,12 @@ def find_installation_id(connection: Connection) -> str | None:
 
 def get(connection: Connection) -> ServiceState:
     """The row of a database in use."""
-    return ServiceState(*connection.execute(_SELECT).one())
+    return ServiceState(*connection.execute(WITH_CLOCK.get(connection.dialect.name, _SELECT)).one())
 
 
 def create(connection: Connection, state: ServiceState) -> None:
     """Take a new database into use."""
-    values = {name: getattr(state, name) for name in ServiceState.__dataclass_fields__}
+    values = {name: getattr(state, name) for name in _NAMES}
     connection.execute(insert(service_state).values(id=1, **values))
 
 
@@ -105,9 +116,28 @@ def keep_anchor(connection: Connection, anchor: Anchor) -> None:
     )
 
 
-def keep_clock_problem(connection: Connection, problem: str | None, waited_seconds: float) -> None:
-    """Keep why the host's clock is not believed (None: it is), and for how long the service has run like that."""
-    connection.execute(update(service_state).values(clock_problem=problem, clock_waited_seconds=waited_seconds))
+def keep_problems(connection: Connection, *, clock: str | None, vault: str | None, waited_seconds: float) -> None:
+    """Keep why clock and key vault are not believed (None: they are), and for how many seconds of running the host's
+    clock has been ahead.
+    """
+    connection.execute(
+        update(service_state).values(clock_problem=clock, vault_problem=vault, clock_waited_seconds=waited_seconds)
+    )
+
+
+def forget_clock_problem(connection: Connection) -> None:
+    """The clock is believed again, by an operator's word."""
+    connection.execute(update(service_state).values(clock_problem=None, clock_waited_seconds=0.0))
+
+
+def forget_vault_problem(connection: Connection) -> None:
+    """The key vault is believed again, by an operator's word."""
+    connection.execute(update(service_state).values(vault_problem=None))
+
+
+def set_mark(connection: Connection, now: datetime) -> None:
+    """Set the highest time accepted, up or down: an operator says what time it is."""
+    connection.execute(update(service_state).values(time_mark=now))
 
 
 def set_lockdown(connection: Connection, since: datetime | None) -> None:

@@ -50,6 +50,7 @@ class Event(StrEnum):
     ALL_KEYS_DESTROYED = "keys.all_destroyed"
     DATABASE_RESTORED = "database.restored"
     VAULT_REPLACED = "vault.replaced"
+    VAULT_ACCEPTED = "vault.accepted"
     DRILL_PASSED = "drill.passed"
     DRILL_FAILED = "drill.failed"
 

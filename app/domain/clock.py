@@ -1,32 +1,43 @@
-"""The clock that every decision uses: it never runs backwards, and never leaps ahead on the host's word alone.
+"""The rule of time: every process counts by the boot clock, and believes the host's clock only within bounds.
 
-A clock set back must not bring an expired transfer to life, and one set a year ahead must not destroy everything
-(design, section 5). So time is counted from an anchor, a moment whose wall-clock time was accepted, with the boot
-clock, which nobody can set. The host's clock may run ahead of that by a few minutes and no more.
+A clock set back must not bring an expired transfer to life, one set a year ahead must not destroy everything, and no
+database row may do either (design, section 13). Time is the later of two counts of the boot clock, which nobody can
+set: from the anchor that the key vault keeps for this boot, and from the start of this process. `docs/deletion.md` has
+the truth table; `tests/integration/retention/test_truth_table_of_time.py` plays it.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-LEAP_AHEAD = timedelta(minutes=5)
-"""How far the host's clock may be ahead of the boot clock's count since the anchor."""
+BELIEVED = timedelta(minutes=5)
+"""How far the host's clock may be from the time, either way, and a process may start ahead of the vault's count."""
 
-GAP_AT_START = timedelta(hours=24)
-"""How much later than the last accepted time a host may start; a longer pause needs `caducee clock accept`."""
+BELIEVED_AFTER_REBOOT = timedelta(hours=24)
+"""How far past the vault's mark a process may start when the vault has no anchor of this boot."""
 
-DATABASE_AHEAD = timedelta(seconds=60)
-"""How far the host's clock may be ahead of PostgreSQL's."""
+DATABASE_APART = timedelta(seconds=60)
+"""How far PostgreSQL's clock may be from the time, either way."""
 
-WAIT_FOR_ACCEPTANCE = timedelta(hours=24)
-"""After so much running time a leap is accepted by itself: destruction must not wait for ever."""
+WAIT_BEFORE_TAKING = timedelta(hours=24)
+"""After so much running time a host clock that is ahead is taken: destruction must not wait for ever."""
+
+PAUSES_AT_MOST = timedelta(hours=1)
+"""The pauses of a machine that are taken without asking, in all, per 24 hours of running."""
+
+STEADY_FOR = timedelta(minutes=2)
+STEADY_WITHIN = timedelta(seconds=1)
+"""A host clock whose lead changes by no more than this, for so long, belongs to a machine that was paused."""
+
+PAUSES_FORGOTTEN_AFTER = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +55,12 @@ class Anchor:
     wall: datetime
     uptime: Uptime
 
+    def count(self, uptime: Uptime) -> datetime:
+        """Return the time at a later moment of the same boot."""
+        return self.wall + timedelta(seconds=uptime.seconds - self.uptime.seconds)
+
     def fields(self) -> dict[str, str | float]:
-        """Itself as it stands in a mark of the vault."""
+        """Return the anchor as it stands in a mark of the vault."""
         return {
             "anchor_at": self.wall.isoformat(),
             "anchor_boot_id": self.uptime.boot_id,
@@ -54,42 +69,188 @@ class Anchor:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Anchor:
-        """Read it back. Raises KeyError, TypeError, ValueError."""
+        """Read an anchor back. Raises KeyError, TypeError, ValueError."""
         uptime = Uptime(str(fields["anchor_boot_id"]), float(fields["anchor_boot_seconds"]))
         return cls(datetime.fromisoformat(fields["anchor_at"]), uptime)
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """A host clock that is ahead and not believed: since when, since when its lead is steady, and that lead. All in
+    seconds, the first two of the boot clock.
+    """
+
+    since: float
+    steady_since: float
+    lead: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A pause of the machine that was taken: when (seconds of the boot clock) and how long (seconds)."""
+
+    at: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BootTime:
+    """What the vault keeps of one boot: every anchor it had, the last one in force; pauses taken; the doubt, if any.
+
+    There is one anchor per boot, and one more for each time the host's clock was taken since.
+    """
+
+    anchors: tuple[Anchor, ...]
+    pauses: tuple[Pause, ...] = ()
+    doubt: Doubt | None = None
+
+    @property
+    def anchor(self) -> Anchor:
+        """Return the anchor in force."""
+        return self.anchors[-1]
+
+    @property
+    def boot_id(self) -> str:
+        """Return the boot that this is about."""
+        return self.anchor.uptime.boot_id
+
+    def to_text(self) -> str:
+        """Return it as JSON, for a mark of the vault."""
+        doubt = None if self.doubt is None else [self.doubt.since, self.doubt.steady_since, self.doubt.lead]
+        fields = {
+            "anchors": [anchor.fields() for anchor in self.anchors],
+            "pauses": [[pause.at, pause.seconds] for pause in self.pauses],
+            "doubt": doubt,
+        }
+        return json.dumps(fields)
+
+    @classmethod
+    def from_text(cls, text: str) -> BootTime:
+        """Read it back. Raises ValueError."""
+        try:
+            fields = json.loads(text)
+            return cls(
+                anchors=tuple(Anchor.from_fields(each) for each in fields["anchors"][:1000]),
+                pauses=tuple(Pause(float(at), float(seconds)) for at, seconds in fields["pauses"]),
+                doubt=None if fields["doubt"] is None else Doubt(*map(float, fields["doubt"])),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError("not the time of a boot") from error
+
+    def __post_init__(self) -> None:
+        """Refuse what is not one boot's: ValueError."""
+        if len({anchor.uptime.boot_id for anchor in self.anchors}) != 1:
+            raise ValueError("not the time of one boot")
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedTime:
+    """What the vault remembers: the latest time that anything was judged by, and the time of this boot, if any."""
+
+    mark: datetime | None = None
+    boot: BootTime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseTime:
+    """What the database says of the time; it moves nothing, and is only compared. `clock` is PostgreSQL's own."""
+
+    mark: datetime
+    anchor: Anchor | None
+    clock: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
-    """The time to go by, and why the host's clock is not believed (None: it is). A new anchor where one was set."""
+    """The time to go by, the host's lead over it (negative: the host is behind), and why a clock is not believed."""
 
     now: datetime
-    anchor: Anchor
+    lead: timedelta
     problem: str | None = None
 
 
-def judge(
-    *, wall: datetime, uptime: Uptime, anchor: Anchor | None, mark: datetime | None, ceiling: datetime | None = None
-) -> Judgement:
-    """Judge the host's clock.
+Taking = Literal["pause", "waited"]
 
-    1. In the same boot as the anchor, the time is at least the anchor plus the boot clock's count, and at most
-       LEAP_AHEAD more. 2. In another boot, it continues from the mark (the highest time accepted), and may be at most
-       GAP_AT_START later. 3. It is never above `ceiling`, if there is one. Whatever breaks a rule is not believed:
-       the time goes on from the anchor, or stands at the mark, and counts from there.
+
+def start_of(host: Anchor, remembered: RememberedTime) -> Anchor:
+    """Return where a process begins to count that started at `host`, by the host's word.
+
+    It is believed from the vault's count of this boot up to BELIEVED past it; in another boot from the vault's mark up
+    to BELIEVED_AFTER_REBOOT past it. Without either, there is only the host's word.
     """
-    if anchor is None or anchor.uptime.boot_id != uptime.boot_id:
-        start = wall if mark is None else max(wall, mark)
-        if mark is not None and start - mark > GAP_AT_START:
-            return Judgement(mark, Anchor(mark, uptime), f"started {start - mark} after the last accepted time")
-        anchor = Anchor(start, uptime)
-    counted = anchor.wall + timedelta(seconds=uptime.seconds - anchor.uptime.seconds)
-    floor = counted if mark is None else max(counted, mark)
-    if wall > counted + LEAP_AHEAD:  # of what was counted, not of the mark: many small leaps must not add up
-        return Judgement(floor, anchor, f"{wall - counted} ahead of the boot clock")
-    if ceiling is not None and wall > ceiling:
-        return Judgement(floor, anchor, f"{wall - ceiling} above what the database's clock allows")
-    return Judgement(max(wall, floor), anchor)
+    if remembered.boot is not None:
+        earliest = remembered.boot.anchor.count(host.uptime)
+        latest = earliest + BELIEVED
+    elif remembered.mark is not None:
+        earliest, latest = remembered.mark, remembered.mark + BELIEVED_AFTER_REBOOT
+    else:
+        return host
+    return replace(host, wall=min(max(host.wall, earliest), latest))
+
+
+def problem_of(
+    now: datetime, *, host: datetime, counts: tuple[Anchor, ...], database: DatabaseTime | None
+) -> str | None:
+    """Say which clock is not believed, None when all agree. `counts`: the anchors that this boot had.
+
+    An old mark in the database is no problem: a service that stood still leaves one.
+    """
+    if abs(host - now) > BELIEVED:
+        return f"the host's clock is {_apart(host, now)} the boot clock's count"
+    if database is None:
+        return None
+    if database.clock is not None and abs(database.clock - now) > DATABASE_APART:
+        return f"the database's clock is {_apart(database.clock, now)} the boot clock's count"
+    if database.mark > now + BELIEVED:
+        return f"the time kept in the database is {_apart(database.mark, now)} the boot clock's count"
+    if not _agrees(database.anchor, counts):
+        return "the database counts this boot's time from another moment than the key vault"
+    return None
+
+
+def _agrees(anchor: Anchor | None, counts: tuple[Anchor, ...]) -> bool:
+    """Whether an anchor counts like one that this boot had; one of another boot says nothing."""
+    same = [known for known in counts if anchor is not None and known.uptime.boot_id == anchor.uptime.boot_id]
+    return anchor is None or not same or any(abs(anchor.count(known.uptime) - known.wall) <= BELIEVED for known in same)
+
+
+def _apart(one: datetime, other: datetime) -> str:
+    """Say how far apart two times are, in words that fit before what the second one is."""
+    seconds = timedelta(seconds=round(abs(one - other).total_seconds()))
+    return f"{seconds} {'ahead of' if one > other else 'behind'}"
+
+
+def attend(
+    boot: BootTime, judgement: Judgement, uptime: Uptime, *, grace: timedelta = timedelta(0)
+) -> tuple[BootTime, Taking | None]:
+    """Return what to keep of a boot after a judgement, and whether the host's clock may be taken now.
+
+    A lead that stays the same for STEADY_FOR and fits into PAUSES_AT_MOST is a machine that was paused; any lead is
+    taken after WAIT_BEFORE_TAKING. A host clock that is behind is taken by an operator alone: taking it would let
+    things live longer. `grace` is added to both, for whoever leaves the taking to another process if there is one.
+    """
+    pauses = tuple(p for p in boot.pauses if uptime.seconds - p.at < PAUSES_FORGOTTEN_AFTER.total_seconds())
+    if judgement.problem is None or judgement.lead <= DATABASE_APART:  # no smaller lead explains any problem
+        return replace(boot, pauses=pauses, doubt=None), None
+    lead = judgement.lead.total_seconds()
+    doubt = boot.doubt or Doubt(uptime.seconds, uptime.seconds, lead)
+    if abs(lead - doubt.lead) > STEADY_WITHIN.total_seconds():
+        doubt = replace(doubt, steady_since=uptime.seconds, lead=lead)
+    kept = replace(boot, pauses=pauses, doubt=doubt)
+    spent = sum(pause.seconds for pause in pauses)
+    steady = uptime.seconds - doubt.steady_since >= (STEADY_FOR + grace).total_seconds()
+    if steady and spent + lead <= PAUSES_AT_MOST.total_seconds():
+        return kept, "pause"
+    waited = uptime.seconds - doubt.since >= (WAIT_BEFORE_TAKING + grace).total_seconds()
+    return kept, "waited" if waited else None
+
+
+def take(boot: BootTime, host: Anchor, *, pause: timedelta | None = None) -> BootTime:
+    """Return the time of a boot after the host's clock was taken as it is: by itself, or because an operator said so.
+    `pause`: the lead of a machine that was paused.
+    """
+    pauses = boot.pauses if pause is None else (*boot.pauses, Pause(host.uptime.seconds, pause.total_seconds()))
+    return BootTime((*boot.anchors, host), pauses)
 
 
 def system_time() -> datetime:
@@ -114,62 +275,105 @@ def _boot_id() -> str | None:
 
 
 class Clock:
-    """The clock of one process. Safe to share between threads."""
+    """The clock of one process. Safe to share between threads. It runs backwards only when an operator accepts a
+    host's clock that is behind.
+    """
 
     def __init__(
         self, wall: Callable[[], datetime] = system_time, uptime: Callable[[], Uptime] = system_uptime
     ) -> None:
-        """Anchored at the host's time until `observe` says what was accepted before."""
+        """Begin at the host's time, until `observe` says what the vault remembers."""
         self._wall, self._uptime = wall, uptime
         self._lock = threading.Lock()
-        self._mark = wall()
-        self._anchor = Anchor(self._mark, uptime())
-        self._ceiling: Anchor | None = None
+        self._start = Anchor(wall(), uptime())
+        self._own = self._start
+        self._boot: BootTime | None = None
         self._observed = False
 
-    def now(self) -> datetime:
-        """The time to go by, UTC; never before one it has answered."""
-        return self.judge().now
-
-    def judge(self, ceiling: datetime | None = None) -> Judgement:
-        """The time to go by, and whether the host's clock is believed. A `ceiling` holds from now on, running with
-        the boot clock, until another one is given: between two sweeps too.
-        """
-        with self._lock:
-            uptime = self._uptime()
-            if ceiling is not None:
-                self._ceiling = Anchor(ceiling, uptime)
-            judgement = judge(
-                wall=self._wall(), uptime=uptime, anchor=self._anchor, mark=self._mark, ceiling=self._ceiling_at(uptime)
-            )
-            self._anchor, self._mark = judgement.anchor, max(self._mark, judgement.now)
-            return judgement
-
-    def observe(self, *, mark: datetime, anchor: Anchor | None) -> None:
-        """Take over what this installation has accepted: by another process, or before a restart."""
-        with self._lock:
-            uptime = self._uptime()
-            highest = max(self._mark, mark) if self._observed else mark
-            if anchor is not None and anchor.uptime.boot_id == uptime.boot_id:
-                self._anchor, self._mark = anchor, highest
-            elif not self._observed:
-                judgement = judge(wall=self._wall(), uptime=uptime, anchor=None, mark=mark)
-                self._anchor, self._mark = judgement.anchor, judgement.now
-            self._observed = True
+    @property
+    def boot_id(self) -> str:
+        """Return the boot that this process runs in."""
+        return self._start.uptime.boot_id
 
     @property
     def has_observed(self) -> bool:
-        """Whether it goes by what was accepted before; else by the host's clock alone, as it was when this began."""
+        """Whether the start is bounded by what the vault remembers; else it is the host's word alone."""
         return self._observed
 
-    def accept(self) -> Judgement:
-        """Believe the host's clock as it is now: the operator says that it is right. It still never runs backwards."""
+    @property
+    def boot_time(self) -> BootTime:
+        """Return the time of this boot as this process has it; a first anchor is where it began itself."""
         with self._lock:
-            self._anchor = Anchor(max(self._wall(), self._mark), self._uptime())
-            self._mark = self._anchor.wall
-            return Judgement(self._mark, self._anchor)
+            return self._boot or BootTime((self._own,))
 
-    def _ceiling_at(self, uptime: Uptime) -> datetime | None:
-        if self._ceiling is None:
-            return None
-        return self._ceiling.wall + timedelta(seconds=uptime.seconds - self._ceiling.uptime.seconds)
+    @property
+    def waited_seconds(self) -> float:
+        """For how many seconds of running the host's clock has been ahead and not believed; 0.0 while it is not."""
+        with self._lock:
+            doubt = self._boot.doubt if self._boot is not None else None
+            return 0.0 if doubt is None else max(0.0, self._uptime().seconds - doubt.since)
+
+    def observe(self, remembered: RememberedTime) -> None:
+        """Take over what the vault remembers; at the first time, it bounds where this process began.
+
+        An anchor that another process took since moves the own count, in either direction. An older vault does not,
+        nor does what it remembers of another boot.
+        """
+        with self._lock:
+            boot = remembered.boot
+            if boot is not None and boot.boot_id != self._start.uptime.boot_id:
+                boot = None
+            if not self._observed:
+                self._own = start_of(self._start, RememberedTime(remembered.mark, boot))
+                self._observed = True
+                self._boot = boot
+            elif boot is not None and (self._boot is None or len(boot.anchors) > len(self._boot.anchors)):
+                if len(boot.anchors) > 1:
+                    self._own = boot.anchor
+                self._boot = boot
+
+    def now(self) -> datetime:
+        """The time to go by, UTC."""
+        with self._lock:
+            return self._now(self._uptime())
+
+    def judge(self, database: DatabaseTime | None = None) -> Judgement:
+        """The time to go by, and whether host and database agree with it."""
+        with self._lock:
+            return self._judge(self._uptime(), database)
+
+    def attend(
+        self, database: DatabaseTime | None = None, *, grace: timedelta = timedelta(0)
+    ) -> tuple[Judgement, BootTime, Taking | None]:
+        """Judge, and return with it what the vault should keep of this boot now, and whether that took the host's
+        clock. Nothing changes here until `keep` is told that the vault has it.
+        """
+        with self._lock:
+            uptime = self._uptime()
+            judgement = self._judge(uptime, database)
+            boot, taking = attend(self._boot or BootTime((self._own,)), judgement, uptime, grace=grace)
+            if taking is not None:
+                host = Anchor(judgement.now + judgement.lead, uptime)
+                boot = take(boot, host, pause=judgement.lead if taking == "pause" else None)
+            return judgement, boot, taking
+
+    def accepted(self) -> BootTime:
+        """Return the time of this boot for an operator who says that the host's clock is right. See `keep`."""
+        with self._lock:
+            return take(self._boot or BootTime((self._own,)), Anchor(self._wall(), self._uptime()))
+
+    def keep(self, boot: BootTime) -> None:
+        """Go by what the vault keeps of this boot from now on."""
+        with self._lock:
+            if self._boot is None or len(boot.anchors) > len(self._boot.anchors):
+                self._own = boot.anchor if len(boot.anchors) > 1 else self._own
+            self._boot = boot
+
+    def _now(self, uptime: Uptime) -> datetime:
+        own = self._own.count(uptime)
+        return own if self._boot is None else max(own, self._boot.anchor.count(uptime))
+
+    def _judge(self, uptime: Uptime, database: DatabaseTime | None) -> Judgement:
+        now, host = self._now(uptime), self._wall()
+        counts = self._boot.anchors if self._boot is not None else (self._own,)
+        return Judgement(now, host - now, problem_of(now, host=host, counts=counts, database=database))

@@ -277,6 +277,11 @@ class RestoreNotAccepted(Refusal):
     )
 
 
+class VaultNotTrusted(Refusal):
+    code = "vault_rolled_back"
+    title = "The key vault is an older copy of itself: nothing is taken in or given out until an operator accepts it."
+
+
 class LockedDown(Refusal):
     code = "locked_down"
     title = "The service is locked down by its operators."

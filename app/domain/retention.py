@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from app.domain.clock import BELIEVED
+
 RETRY_FIRST = timedelta(seconds=1)
 RETRY_CEILING = timedelta(minutes=4)
 """A failing step is retried within 5 minutes (design, section 3.6); a minute is left for the sweep itself."""
@@ -35,5 +37,7 @@ def retry_at(now: datetime, failures: int) -> datetime:
 
 
 def deletion_is_assured(last_sweep_at: datetime | None, now: datetime, deadman: timedelta) -> bool:
-    """The dead-man's switch: whether a sweep succeeded recently enough to take new data in (G1)."""
-    return last_sweep_at is not None and now - last_sweep_at <= deadman
+    """The dead-man's switch: whether a sweep succeeded recently enough to take new data in (G1). One in the future
+    counts as none; processes may differ by as much as they may start ahead of each other.
+    """
+    return last_sweep_at is not None and -BELIEVED <= now - last_sweep_at <= deadman

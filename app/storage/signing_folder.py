@@ -1,7 +1,8 @@
-"""The folder of the log's signing key: the private key, the public one to hand out, and the last checkpoint.
+"""The folder of the log's signing key: the private key, the public one to hand out, and what must outlive a restore.
 
 Only the scheduler and the operator's commands read the private key. The last checkpoint is kept here, outside the
-database, so that a restored database cannot pass for the whole log.
+database, so that a restored database cannot pass for the whole log; the vault's last mark too, so that an older copy of
+the vault cannot pass for the vault.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from app.storage.errors import StorageError
 PRIVATE_KEY = "log.key"
 PUBLIC_KEY = "log.pub"
 LAST_CHECKPOINT = "checkpoint"
+VAULT_MARK = "vault-mark"
 _MAX_BYTES = 1 << 20
 
 
@@ -70,6 +72,19 @@ class SigningFolder:
                 durable_files.replace_file(LAST_CHECKPOINT, note.encode(), within=folder)
         except OSError as error:
             raise SigningUnavailable(f"the checkpoint in {self._root} cannot be kept") from error
+
+    def vault_mark(self) -> str | None:
+        """The vault's mark as it was last seen here; None before the first. Raises SigningUnavailable."""
+        return self._read(VAULT_MARK)
+
+    def keep_vault_mark(self, text: str) -> None:
+        """Remember the vault's mark. Raises SigningUnavailable."""
+        try:
+            durable_files.make_root(self._root)
+            with durable_files.opened_folder(self._root) as folder:
+                durable_files.replace_file(VAULT_MARK, text.encode(), within=folder)
+        except OSError as error:
+            raise SigningUnavailable(f"the vault's mark in {self._root} cannot be kept") from error
 
     def _read(self, name: str, *, strip: bool = True) -> str | None:
         try:

@@ -1,31 +1,77 @@
-"""What the vault remembers of the time: the high-water mark, and the time of the last purge where no sweeper runs."""
+"""What the vault remembers of the time: the high-water mark, the time of the last purge, and an anchor per boot."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
+from app.domain.clock import BootTime, RememberedTime
 from app.domain.high_water import HighWater
 from app.domain.purge_time import PurgeTime
 from app.storage.errors import VaultUnavailable
-from app.storage.key_vault import KeyVault, Mark
+from app.storage.key_vault import KeyVault, Mark, anchor_mark
+
+T = TypeVar("T")
 
 
 def read_high_water(vault: KeyVault) -> HighWater | None:
     """The mark; None before the first. Raises VaultUnavailable when it cannot be read or understood."""
-    text = vault.read_mark()
-    try:
-        return HighWater.from_text(text) if text is not None else None
-    except ValueError:
-        raise VaultUnavailable("the vault's high-water mark cannot be understood") from None
+    return _read(vault, Mark.HIGH_WATER, HighWater.from_text)
 
 
 def read_purge_time(vault: KeyVault) -> PurgeTime | None:
     """What the purge kept; None before the first. Raises VaultUnavailable when it cannot be read or understood."""
-    text = vault.read_mark(Mark.PURGE_TIME)
-    try:
-        return PurgeTime.from_text(text) if text is not None else None
-    except ValueError:
-        raise VaultUnavailable("the vault's time of the last purge cannot be understood") from None
+    return _read(vault, Mark.PURGE_TIME, PurgeTime.from_text)
 
 
 def write_purge_time(vault: KeyVault, time: PurgeTime) -> None:
     """Keep it for the next purge. Raises VaultUnavailable."""
     vault.write_mark(time.to_text(), Mark.PURGE_TIME)
+
+
+def read_boot_time(vault: KeyVault, boot_id: str) -> BootTime | None:
+    """The time of a boot; None before its first anchor. Raises VaultUnavailable when it cannot be understood."""
+    boot = _read(vault, anchor_mark(boot_id), BootTime.from_text)
+    if boot is not None and boot.boot_id != boot_id:
+        raise VaultUnavailable("the vault's anchor is another boot's")
+    return boot
+
+
+def write_boot_time(vault: KeyVault, boot: BootTime) -> None:
+    """Keep the time of a boot. Raises VaultUnavailable."""
+    vault.write_mark(boot.to_text(), anchor_mark(boot.boot_id))
+
+
+def read_time(
+    vault: KeyVault, boot_id: str, *, unreadable: Callable[[VaultUnavailable], None] | None = None
+) -> RememberedTime:
+    """All that the vault remembers of the time, from whichever marks can be read; `unreadable` is called for others.
+
+    Raises VaultUnavailable when a mark cannot be read and no other is left: only the host's word would be.
+    """
+    failures: list[VaultUnavailable] = []
+
+    def attempt(read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except VaultUnavailable as error:
+            failures.append(error)
+            if unreadable is not None:
+                unreadable(error)
+            return None
+
+    boot = attempt(lambda: read_boot_time(vault, boot_id))
+    high_water = attempt(lambda: read_high_water(vault))
+    purged = attempt(lambda: read_purge_time(vault))
+    times = [mark.at for mark in (high_water, purged) if mark is not None]
+    if failures and boot is None and not times:
+        raise failures[0]
+    return RememberedTime(max(times, default=None), boot)
+
+
+def _read(vault: KeyVault, mark: str, parse: Callable[[str], T]) -> T | None:
+    text = vault.read_mark(mark)
+    try:
+        return parse(text) if text is not None else None
+    except ValueError:
+        raise VaultUnavailable(f"the vault's mark {mark} cannot be understood") from None

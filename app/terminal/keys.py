@@ -9,17 +9,20 @@ from dataclasses import asdict
 
 import typer
 
-from app.actions.accept_vault import accept_vault, require_new_vault
+from app.actions.accept_vault import VaultInUse, accept_older_vault, accept_vault, in_use, require_new_vault
 from app.actions.expire_keys import expire_keys
 from app.domain.clock import Clock
+from app.high_water import VaultRolledBack, require_vault_not_rolled_back
 from app.logs import set_up_logs
 from app.resources import connect
 from app.settings import Settings
+from app.storage.signing_folder import SigningFolder
 from app.storage.vault_folder import VaultFolder
 from app.terminal.console import REFUSED, AsJson, put, put_json, say
+from app.terminal.opened import opened
 
 tree = typer.Typer(help="The key vault.", no_args_is_help=True)
-WORD = "lost"
+WORD, OLDER = "lost", "older"
 
 
 @tree.callback()
@@ -43,11 +46,14 @@ def expire(*, as_json: AsJson = False) -> None:
 
 @tree.command("accept-vault")
 def accept_vault_() -> None:
-    """Take a new, empty vault into use after the old one was lost for good: every transfer that is open ends."""
+    """Go on with a new, empty vault, an older copy, or one that lost its mark: what it does not know of ends."""
     settings = Settings()
     set_up_logs(settings.log_format)
     resources = connect(settings)
     try:
+        if in_use(resources):
+            _accept_older(settings)
+            return
         require_new_vault(resources)
         say(f"the vault would be {settings.vault_dir}, which is empty. Every transfer that is open ends.")
         say(f"If the old vault is only not mounted, mount it instead. Type the word '{WORD}' if it is gone for good:")
@@ -58,3 +64,20 @@ def accept_vault_() -> None:
     finally:
         resources.close()
     say(f"accepted: {ended} transfers ended; the next sweeps delete their bytes")
+
+
+def _accept_older(settings: Settings) -> None:
+    with opened() as resources:
+        try:
+            require_vault_not_rolled_back(resources.vault, SigningFolder(settings.signing_dir))
+        except VaultRolledBack as problem:
+            say(str(problem))
+        else:
+            raise VaultInUse("this vault is in use; nothing is lost")
+        say("Transfers and claims that it does not know of end.")
+        say(f"If a newer vault exists, mount that instead. Type the word '{OLDER}' to go on with this one:")
+        if input().strip() != OLDER:
+            say("nothing was changed")
+            raise typer.Exit(REFUSED)
+        ended = accept_older_vault(resources)
+    say(f"accepted: {ended} transfers and shares ended; keys of what had ended before go with the next reconciliation")

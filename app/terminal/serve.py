@@ -16,7 +16,7 @@ import structlog
 import typer
 
 from app.actions.delete_transfers import delete_transfers
-from app.actions.keep_time import keep_time
+from app.actions.keep_time import keep_time_or_alert
 from app.high_water import require_not_rolled_back
 from app.settings import Settings
 from app.terminal.opened import opened
@@ -73,8 +73,7 @@ def serve(
     with opened() as resources:
         require_not_rolled_back(resources)
         if not no_scheduler:  # deposits wait for a first sweep; and what fell due while we were down ends now
-            keep_time(resources)
-            asyncio.run(delete_transfers(resources))
+            asyncio.run(delete_transfers(resources, assured=keep_time_or_alert(resources)))
     stop = threading.Event()
     if welcome:
         from app.terminal.welcome import welcome_when_ready  # no other command needs an HTTP client

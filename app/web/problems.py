@@ -65,6 +65,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.RetentionNotAssured: 503,
     errors.ClockNotTrusted: 503,
     errors.RestoreNotAccepted: 503,
+    errors.VaultNotTrusted: 503,
     errors.LockedDown: 503,
     errors.VaultOutOfReach: 503,
     errors.BlobsOutOfReach: 503,

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from app import resources as resources_module
+from app import vault_time
 from app.db import audit_rows, service_rows, sqlite_connections
 from app.domain.access_token import Caller
 from app.domain.clock import Clock, Uptime
@@ -36,7 +37,7 @@ class MovableTime:
 
     def uptime(self) -> Uptime:
         """The boot clock: it only ever goes on, also when somebody sets the other one back."""
-        return Uptime("this boot", self.running)
+        return Uptime("this-boot", self.running)
 
     def pass_by(self, duration: timedelta | float) -> None:
         """Let time pass, in seconds or as a timedelta; negative: somebody sets the clock back."""
@@ -88,6 +89,8 @@ def start_service(
 ) -> Iterator[Callable[..., Resources]]:
     """Opens the installation as one process of the service does; again for a further process. Settings by name."""
     monkeypatch.setattr(resources_module, "Clock", lambda: Clock(time, time.uptime))
+    monkeypatch.setattr(vault_time, "REFRESH_SECONDS", 0.0)  # a test moves the time by hours in a moment
+    monkeypatch.setattr(service_rows, "WITH_CLOCK", {})  # PostgreSQL's clock is the real one, not the test's
     opened: list[Resources] = []
 
     def start(**changes) -> Resources:

@@ -36,7 +36,7 @@ from app.actions.claim_share import Claimed
 from app.actions.complete_claim import complete_claim
 from app.actions.create_transfer import CreatedTransfer
 from app.actions.delete_transfer import delete_transfer
-from app.actions.expire_keys import expire_keys
+from app.actions.expire_keys import TAKES_LATER_BY, expire_keys
 from app.actions.issue_share import IssuedShare
 from app.actions.keep_time import keep_time
 from app.actions.lock_down import lift_lockdown, lock_down
@@ -46,14 +46,13 @@ from app.actions.verify_log import verify_log
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.wrapping import link_proof
 from app.deletion import batch as sweeping
-from app.domain.clock import WAIT_FOR_ACCEPTANCE, Clock
+from app.domain.clock import BELIEVED, WAIT_BEFORE_TAKING, Clock
 from app.domain.errors import ClaimExhausted, Refusal
 from app.domain.transfer import OPEN_STATES, TransferState
 from app.domain.vault_entry import EntryName
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
-from app.storage.vault_folder import VaultFolder
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -147,8 +146,9 @@ class Life(RuleBasedStateMachine):
         keep_time(self.resources)
         sweep(self.resources)
         self.now = START
-        self.host_ahead = timedelta(0)
-        self.distrusted_since: datetime | None = None
+        self.host_ahead = self.started_ahead = timedelta(0)
+        self.distrusted_since: float | None = None
+        self.problem_noted = False
         self.last_sweep = START
         self.locked = self.broke_off = False
         self.known: list[ModelTransfer] = []
@@ -178,7 +178,7 @@ class Life(RuleBasedStateMachine):
     @property
     def outflow(self) -> bool:
         """Whether anything may be given out."""
-        return not self.locked and self.host_ahead <= timedelta(0) and self.distrusted_since is None
+        return not self.locked and not self.host_ahead and not self.problem_noted
 
     @property
     def intake(self) -> bool:
@@ -325,20 +325,27 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.host_ahead or self.locked)
     @rule()
     def the_operator_puts_everything_right(self) -> None:
+        """A clock that is behind is set right; accepting it would let everything live longer."""
+        if self.host_ahead < timedelta(0):
+            self.the_host_s_clock_is_set(-self.host_ahead)
         accept_clock(self.resources)
         self.clock_was_accepted()
         lift_lockdown(self.resources.database, self.resources.clock)
         self.locked = False
 
     def clock_was_accepted(self) -> None:
-        self.now += max(timedelta(0), self.host_ahead)
-        self.host_ahead = min(timedelta(0), self.host_ahead)
-        self.distrusted_since = None
+        self.now += self.host_ahead - self.started_ahead
+        self.host_ahead = self.started_ahead = timedelta(0)
+        self.distrusted_since, self.problem_noted = None, False
 
     @rule()
     def the_process_is_killed_and_started_again(self) -> None:
+        """A new process believes the host for five minutes beyond the vault's count, and no more."""
         self.resources.close()
         self.resources = self.opened()
+        self.now -= self.started_ahead
+        self.started_ahead = BELIEVED if self.host_ahead > timedelta(0) else timedelta(0)
+        self.now += self.started_ahead
 
     # --- the service's own work
 
@@ -376,18 +383,23 @@ class Life(RuleBasedStateMachine):
         self.broke_off = True
 
     def judges_the_clock(self) -> None:
-        """The clock is believed again by itself after a day of running, not earlier and not later."""
+        """A clock that is ahead is taken by itself after a day of running, not earlier and not later; one that is
+        behind is not.
+        """
         judgement = keep_time(self.resources)
+        self.problem_noted = bool(self.host_ahead)
+        self.doubts_the_host(WAIT_BEFORE_TAKING)
+        assert judgement.now == self.now
+        assert (judgement.problem is not None) == self.problem_noted
+
+    def doubts_the_host(self, wait: timedelta) -> None:
+        """Whoever judges remembers since when the host is ahead, and takes its clock in the end."""
         if self.host_ahead <= timedelta(0):
-            assert judgement.problem is None
             self.distrusted_since = None
         elif self.distrusted_since is None:
-            assert judgement.problem is not None
-            self.distrusted_since = self.now
-        elif self.now - self.distrusted_since >= WAIT_FOR_ACCEPTANCE:
-            assert judgement.problem is None
+            self.distrusted_since = self.time.running
+        elif self.time.running - self.distrusted_since >= wait.total_seconds():
             self.clock_was_accepted()
-        assert judgement.now == self.now
 
     def ended_by_a_sweep(self) -> None:
         for transfer in self.known:
@@ -402,7 +414,11 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def the_vault_purges(self) -> None:
-        expire_keys(VaultFolder(self.resources.settings.vault_dir), Clock(self.time, self.time.uptime))
+        """The scheduler's own purge, which judges the clock too and takes it a minute later than a sweep."""
+        expire_keys(self.resources.vault, self.resources.clock)
+        noted = self.problem_noted
+        self.doubts_the_host(WAIT_BEFORE_TAKING + TAKES_LATER_BY)
+        self.problem_noted = noted
 
     @rule()
     def is_locked_down(self) -> None:

@@ -174,22 +174,23 @@ def test_an_examination_before_the_first_sweep_says_so(unswept_resources):
     assert findings(unswept_resources)["sweeper"].level == Level.WRONG
 
 
-def test_an_examination_says_that_the_hosts_clock_is_behind(resources):
-    ahead = Clock()
-    ahead.observe(mark=ahead.now() + timedelta(hours=1), anchor=None)
-    assert findings(replace(resources, clock=ahead))["clock"].level == Level.WRONG
+@pytest.mark.parametrize("leap", [timedelta(hours=1), timedelta(hours=-1)])
+def test_an_examination_sees_for_itself_that_the_hosts_clock_is_wrong(resources, time, leap):
+    time.leap(leap)
+    assert findings(resources)["clock"].level == Level.WRONG
 
 
 def test_an_examination_says_that_the_hosts_clock_is_not_believed(resources):
     assert findings(resources)["clock"].level == Level.GOOD
     with resources.database.writing() as transaction:
-        service_rows.keep_clock_problem(transaction.connection, "it is 2 h ahead of the boot clock", 0.0)
+        problem = "it is 2 h ahead of the boot clock"
+        service_rows.keep_problems(transaction.connection, clock=problem, vault=None, waited_seconds=0.0)
     found = findings(resources)["clock"]
     assert (found.level, "2 h ahead" in found.said) == (Level.WRONG, True)
 
 
 def test_an_examination_says_that_the_vaults_mark_is_damaged(resources):
-    assert "high-water mark" not in findings(resources)
+    assert findings(resources)["high-water mark"].level == Level.GOOD
     (resources.settings.vault_dir / "high-water").write_text("{")
     assert findings(resources)["high-water mark"].level == Level.WRONG
 

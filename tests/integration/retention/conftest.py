@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pytest
 
 from app import stream_watch
-from app.actions import keep_time as keep_time_module
 from app.actions.expire_keys import expire_keys
 from app.domain.clock import Clock
 from app.storage.key_vault import PurgeReport
@@ -16,12 +15,6 @@ from app.storage.vault_folder import VaultFolder
 def quick_watch(monkeypatch) -> None:
     """Streams are checked each second; a test waits less."""
     monkeypatch.setattr(stream_watch, "CHECK_SECONDS", 0.02)
-
-
-@pytest.fixture(autouse=True)
-def no_ceiling(monkeypatch) -> None:
-    """PostgreSQL's clock is the real one, which has nothing to do with the one that a test moves."""
-    monkeypatch.setattr(keep_time_module, "_ceiling", lambda _connection: None)
 
 
 @pytest.fixture

@@ -1,24 +1,23 @@
-"""A host's clock that leaps: nothing is taken in, given out or destroyed on its word (design, section 5; lesson 12)."""
+"""A clock that is not believed: nothing goes in, out or away on its word (design, section 13; lesson 12)."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
-from app.actions import keep_time as keep_time_module
 from app.actions.accept_clock import accept_clock
 from app.actions.check_readiness import check_readiness
 from app.actions.judge_clock import judge_clock
-from app.actions.keep_time import _ceiling as real_ceiling
 from app.actions.keep_time import keep_time
 from app.actions.measure import measure
 from app.db import service_rows
-from app.domain.clock import Uptime
+from app.db.tables import service_state
+from app.domain.clock import BELIEVED, Uptime
 from app.domain.errors import ClockNotTrusted, RetentionNotAssured
 from app.domain.transfer import TransferState
-from app.storage.vault_marks import read_high_water
+from app.storage.vault_marks import read_boot_time, read_high_water
 from tests.integration.actions.stories import (
     CONTENT,
-    a_caller,
     a_transfer,
     blobs_held,
     claim,
@@ -36,6 +35,14 @@ from tests.integration.actions.stories import (
 from tests.integration.retention.streams import stalled_download, stalled_upload
 
 MINUTE, HOUR, DAY, YEAR = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=365)
+ALTERED = {
+    "mark a day ahead": lambda now: {"time_mark": now + DAY},
+    "mark 10 years ahead": lambda now: {"time_mark": now + 10 * YEAR},
+    "anchor 10 years back": lambda now: {"anchor_at": now - 10 * YEAR},
+    "anchor 10 years ahead": lambda now: {"anchor_at": now + 10 * YEAR},
+    "anchor's boot clock": lambda _now: {"anchor_boot_seconds": 10_000_000.0},
+}
+REAL_WITH_CLOCK = dict(service_rows.WITH_CLOCK)
 
 
 def state_of(resources):
@@ -53,7 +60,7 @@ def sweep_as_scheduled(resources):
 @pytest.fixture
 def another_boot(time, monkeypatch):
     """The host restarts: its boot clock begins anew, its wall clock stands wherever the test puts it."""
-    return lambda: monkeypatch.setattr(time, "uptime", lambda: Uptime("the next boot", time.running))
+    return lambda: monkeypatch.setattr(time, "uptime", lambda: Uptime("the-next-boot", time.running))
 
 
 # What is refused
@@ -96,8 +103,8 @@ def test_a_running_upload_is_cut_and_leaves_nothing(resources, caller, time):
     assert blobs_held(resources) == set()
 
 
-def test_small_corrections_and_a_clock_set_back_refuse_nothing(resources, caller, time):
-    for leap in (4 * MINUTE, -4 * MINUTE, -HOUR):
+def test_small_differences_refuse_nothing(resources, caller, time):
+    for leap in (4 * MINUTE, -4 * MINUTE, -4 * MINUTE):
         time.leap(leap)
         assert sweep_as_scheduled(resources).problem is None
         run(claim(resources, send(resources, caller).share))
@@ -107,11 +114,12 @@ def test_small_corrections_and_a_clock_set_back_refuse_nothing(resources, caller
 # What is destroyed
 
 
-def test_nothing_is_destroyed_before_it_is_really_due(resources, caller, time, purge):
+def test_nothing_is_destroyed_more_than_five_minutes_before_it_is_really_due(resources, caller, time, purge):
+    """The purge is a process that starts after the leap each time."""
     sent = send(resources, caller, lifetime=HOUR)
     keep_time(resources)
     time.leap(YEAR)
-    time.pass_by(HOUR - MINUTE)
+    time.pass_by(HOUR - BELIEVED - MINUTE)
     sweep_as_scheduled(resources)
     purge()
     assert len(keys_held(resources)) == 2
@@ -169,13 +177,35 @@ def test_setting_the_clock_right_is_enough_too(resources, caller, time):
     run(claim(resources, send(resources, caller).share))
 
 
-def test_accepting_never_sets_the_time_back(resources, time):
+def test_accepting_may_set_the_time_back_everywhere_and_is_logged(resources, time, start_service, purge):
+    """A clock that was wrong when it was first used is put right by the operator's word alone."""
+    other = start_service()
     keep_time(resources)
-    before = resources.clock.now()
+    purge()
     time.leap(-HOUR)
-    assert accept_clock(resources).now == before
-    time.pass_by(MINUTE)
-    assert resources.clock.now() == before + MINUTE
+    assert keep_time(resources).problem is not None
+    assert accept_clock(resources).now == time.moment
+    keep_time(resources)
+    assert check_readiness(other) == ["retention_not_assured"]
+    sweep(resources)
+    assert check_readiness(other) == []
+    remembered = read_high_water(resources.vault)
+    assert remembered is not None
+    assert state_of(resources).time_mark == remembered.at == other.clock.now() == time.moment
+    assert [entry["actor"] for entry in log_of(resources, event="clock.accepted")] == ["operator"]
+
+
+def test_a_paused_machine_is_recognised_and_logged(resources, caller, time):
+    keep_time(resources)
+    time.leap(30 * MINUTE)
+    assert keep_time(resources).problem is not None
+    with pytest.raises(ClockNotTrusted):
+        a_transfer(resources, caller)
+    time.pass_by(2 * MINUTE)
+    assert sweep_as_scheduled(resources).problem is None
+    assert resources.clock.now() == time.moment
+    assert [entry["outcome"] for entry in log_of(resources, event="clock.accepted")] == ["pause"]
+    a_transfer(resources, caller)
 
 
 @pytest.mark.parametrize("sweeps_last", [timedelta(0), 20 * MINUTE], ids=["short sweeps", "long sweeps"])
@@ -230,6 +260,7 @@ def test_a_process_started_after_the_leap_does_not_believe_it_either(resources, 
     keep_time(resources)
     time.leap(20 * HOUR)  # less than a host may have been off: the boot clock says that it was not
     late = start_service()
+    assert late.clock.now() == resources.clock.now() + BELIEVED
     with pytest.raises(ClockNotTrusted):
         run(claim(late, sent.share))
 
@@ -244,19 +275,22 @@ def test_a_host_that_was_off_for_less_than_a_day_goes_on(resources, caller, time
     assert transfer_row(restarted, sent.id).state == TransferState.VERIFIED
 
 
-def test_a_host_that_was_off_for_longer_waits_for_a_word(resources, caller, time, start_service, another_boot):
-    sent = send(resources, caller, lifetime=HOUR)
+def test_a_host_that_was_off_for_longer_goes_on_a_day_after_it_stopped_and_waits_for_a_word(
+    resources, caller, time, start_service, another_boot
+):
+    soon, later = send(resources, caller, lifetime=HOUR), send(resources, caller, lifetime=3 * DAY)
     keep_time(resources)
-    time.pass_by(25 * HOUR)
+    time.pass_by(5 * DAY)
     another_boot()
     restarted = start_service()
     assert sweep_as_scheduled(restarted).problem is not None
-    assert transfer_row(restarted, sent.id).state == TransferState.LIVE
+    assert transfer_row(restarted, soon.id).state == TransferState.VERIFIED
+    assert transfer_row(restarted, later.id).state == TransferState.LIVE
     with pytest.raises(ClockNotTrusted):
-        run(claim(restarted, sent.share))
+        run(claim(restarted, later.share))
     accept_clock(restarted)
     sweep_as_scheduled(restarted)
-    assert transfer_row(restarted, sent.id).state == TransferState.VERIFIED
+    assert transfer_row(restarted, later.id).state == TransferState.VERIFIED
 
 
 def test_the_mark_is_kept_in_the_database_and_in_the_vault(resources, time):
@@ -266,21 +300,58 @@ def test_the_mark_is_kept_in_the_database_and_in_the_vault(resources, time):
     remembered = read_high_water(resources.vault)
     assert remembered is not None
     assert state_of(resources).time_mark == remembered.at == judgement.now == time.moment
-    assert state_of(resources).anchor == remembered.anchor == judgement.anchor
+    assert state_of(resources).anchor == remembered.anchor == resources.clock.boot_time.anchor
+    assert read_boot_time(resources.vault, "this-boot") == resources.clock.boot_time
 
 
-# PostgreSQL has a clock of its own
+# The database's own word
 
 
-def test_the_database_s_own_clock_is_a_ceiling(database_kind, time, start_service, monkeypatch):
+@pytest.mark.parametrize("what", ALTERED)
+def test_what_the_database_says_of_the_time_moves_nothing_and_is_red_while_it_stands(resources, caller, time, what):
+    """One UPDATE made time stand still, all green: the clock believed the mark that it had written itself."""
+    sent = send(resources, caller, lifetime=HOUR)
+    keep_time(resources)
+    with resources.database.writing() as transaction:
+        transaction.connection.execute(update(service_state).values(ALTERED[what](resources.clock.now())))
+    assert sweep_as_scheduled(resources).now == time.moment
+    with pytest.raises(ClockNotTrusted):
+        a_transfer(resources, caller)
+    time.pass_by(HOUR)
+    assert sweep_as_scheduled(resources).problem is not None
+    assert check_readiness(resources) == ["clock_not_trusted"]
+    assert transfer_row(resources, sent.id).state == TransferState.VERIFIED
+    accept_clock(resources)
+    sweep_as_scheduled(resources)
+    assert check_readiness(resources) == []
+
+
+def test_a_problem_that_is_wiped_out_of_the_database_is_seen_all_the_same(resources, caller, time):
+    keep_time(resources)
+    time.leap(YEAR)
+    keep_time(resources)
+    with resources.database.writing() as transaction:
+        service_rows.forget_clock_problem(transaction.connection)
+    with pytest.raises(ClockNotTrusted):
+        a_transfer(resources, caller)
+    assert not measure(resources).clock_trusted
+
+
+@pytest.mark.parametrize("by", [2 * MINUTE, -2 * MINUTE])
+def test_postgresql_s_own_clock_must_agree(database_kind, time, start_service, monkeypatch, by):
     """Two minutes are believed of a host alone, but not where PostgreSQL's clock says otherwise."""
-    monkeypatch.setattr(keep_time_module, "_ceiling", real_ceiling)
+    monkeypatch.setattr(service_rows, "WITH_CLOCK", REAL_WITH_CLOCK)
     time.moment = datetime.now(UTC)
     resources = start_service()
     assert sweep_as_scheduled(resources).problem is None
-    transfer = a_transfer(resources, a_caller(resources), lifetime=timedelta(seconds=90))
-    time.leap(2 * MINUTE)
-    ahead = database_kind == "postgres"
-    assert (sweep_as_scheduled(resources).problem is not None) == ahead
-    assert (transfer_row(resources, transfer.id).state == TransferState.VERIFIED) != ahead
-    assert (state_of(resources).time_mark < time.moment - MINUTE) == ahead
+    time.running += by.total_seconds()
+    apart = database_kind == "postgres"
+    assert (sweep_as_scheduled(resources).problem is not None) == apart
+    assert (check_readiness(resources) == ["clock_not_trusted"]) == apart
+
+
+def test_a_sweep_in_the_future_counts_as_none(resources, caller, time):
+    with resources.database.writing() as transaction:
+        service_rows.record_sweep(transaction.connection, time.moment + YEAR)
+    with pytest.raises(RetentionNotAssured):
+        a_transfer(resources, caller)

@@ -19,6 +19,7 @@ from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
 from app.resources import Resources
 from app.storage.errors import KeyExpired, KeyGone, VaultUnavailable
+from app.storage.key_vault import Mark, anchor_mark
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -238,20 +239,25 @@ def test_after_a_reboot_with_the_clock_set_back_what_was_due_stays_due(resources
     time.pass_until(unclaimed.transfer.expires_at)
     keep_time(resources)
     time.leap(-HOUR)
-    monkeypatch.setattr(time, "uptime", lambda: Uptime("the next boot", 3.0))
+    monkeypatch.setattr(time, "uptime", lambda: Uptime("the-next-boot", 3.0))
     assert purge().removed == 2
 
 
-def test_after_a_reboot_with_the_clock_far_ahead_nothing_is_purged(resources, time, purge, unclaimed, monkeypatch):
+def test_after_a_reboot_with_the_clock_far_ahead_a_day_is_believed_and_no_more(
+    resources, caller, time, purge, monkeypatch
+):
+    send(resources, caller, lifetime=timedelta(days=1))
+    send(resources, caller, lifetime=timedelta(days=1, seconds=1))
     keep_time(resources)
     time.leap(YEAR)
-    monkeypatch.setattr(time, "uptime", lambda: Uptime("the next boot", 3.0))
-    assert purge().removed == 0
+    monkeypatch.setattr(time, "uptime", lambda: Uptime("the-next-boot", 3.0))
+    assert purge().removed == 2
     assert len(keys_held(resources)) == 2
 
 
 def test_an_altered_mark_stops_the_purge_loudly(resources, tmp_path, purge):
     """It must not fall back to a time that anybody can set. What it cannot judge is left to the sweeper."""
-    resources.vault.write_mark("tomorrow")
+    for mark in (Mark.HIGH_WATER, anchor_mark("this-boot")):
+        resources.vault.write_mark("tomorrow", mark)
     with pytest.raises(VaultUnavailable):
         purge()

@@ -1,0 +1,127 @@
+"""The vault is doubted too: one that lost its mark, and an older copy of itself (design, section 13; lesson 40)."""
+
+import shutil
+
+import pytest
+
+from app.actions.accept_restore import accept_restore
+from app.actions.accept_vault import accept_older_vault
+from app.actions.check_readiness import check_readiness
+from app.actions.examine import Level, examine
+from app.actions.keep_time import keep_time, keep_time_or_alert
+from app.actions.measure import measure
+from app.db import service_rows
+from app.domain.errors import VaultNotTrusted
+from app.domain.share import ShareState
+from app.domain.transfer import TransferState
+from app.high_water import VaultRolledBack
+from app.storage.key_vault import Mark
+from tests.integration.actions.stories import (
+    CONTENT,
+    a_transfer,
+    claim,
+    fetch,
+    log_of,
+    run,
+    send,
+    share_row,
+    sweep,
+    transfer_row,
+)
+
+pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
+
+
+@pytest.fixture
+def tick(resources, time):
+    """A sweep as the scheduler does it, some time after the last one: the signer's folder remembers each minute."""
+
+    def sweep_later() -> bool:
+        time.pass_by(61)
+        assured = keep_time_or_alert(resources)
+        sweep(resources)
+        return assured
+
+    return sweep_later
+
+
+@pytest.fixture
+def rolled_back(resources, caller, tick):
+    """A copy of the vault is put back: a share was claimed since, and a transfer deposited."""
+    before, claimed_since = send(resources, caller), send(resources, caller)
+    tick()
+    vault = resources.settings.vault_dir
+    shutil.copytree(vault, vault.with_name("copy"))
+    claimed = run(claim(resources, claimed_since.share))
+    since = send(resources, caller)
+    tick()
+    shutil.rmtree(vault)
+    vault.with_name("copy").rename(vault)
+    return before, claimed_since, since, claimed
+
+
+def test_an_older_vault_is_red_and_refuses_both_ways(resources, caller, rolled_back, tick):
+    before, *_ = rolled_back
+    assert not tick()
+    for refused in (lambda: a_transfer(resources, caller), lambda: run(claim(resources, before.share))):
+        with pytest.raises(VaultNotTrusted):
+            refused()
+    assert check_readiness(resources) == ["vault_rolled_back"]
+    assert not measure(resources).vault_trusted
+    assert {f.level for f in examine(resources) if f.check == "high-water mark"} == {Level.WRONG}
+
+
+def test_it_stays_so_until_an_operator_accepts(resources, caller, rolled_back, tick):
+    """Sweeps must not write a new mark over the old one, or the next would find nothing wrong."""
+    for _ in range(3):
+        assert not tick()
+    before, claimed_since, since, _ = rolled_back
+    ended = accept_older_vault(resources)
+    assert ended == 2
+    assert transfer_row(resources, since.id).state == TransferState.DENIED
+    assert share_row(resources, claimed_since.share.id).state == ShareState.WITHDRAWN
+    assert [entry["count"] for entry in log_of(resources, event="vault.accepted")] == [2]
+    assert tick()
+    assert check_readiness(resources) == []
+    assert run(fetch(resources, run(claim(resources, before.share)))) == CONTENT
+
+
+def test_that_the_database_was_told_otherwise_changes_nothing(resources, rolled_back, tick):
+    tick()
+    with resources.database.writing() as transaction:
+        service_rows.forget_vault_problem(transaction.connection)
+    tick()
+    assert check_readiness(resources) == ["vault_rolled_back"]
+
+
+def test_a_vault_without_its_mark_is_no_fresh_one_to_any_process(resources, caller, time, start_service, tick):
+    tick()
+    (resources.settings.vault_dir / Mark.HIGH_WATER).unlink()
+    late = start_service()
+    with pytest.raises(VaultNotTrusted):
+        a_transfer(late, caller)
+    with pytest.raises(VaultRolledBack, match="accept-vault"):
+        keep_time(resources)
+    assert not (resources.settings.vault_dir / Mark.HIGH_WATER).exists()
+
+
+def test_deletion_goes_on(resources, caller, time, rolled_back, tick):
+    before, *_ = rolled_back
+    time.pass_until(before.transfer.expires_at)
+    assert not tick()
+    assert transfer_row(resources, before.id).state == TransferState.VERIFIED
+
+
+def test_a_restored_database_that_was_accepted_makes_no_older_vault(resources, caller, signing, tick):
+    """Its log is shorter than the signer's folder remembers, and rightly."""
+    tick()
+    remembered = signing.vault_mark()
+    assert remembered is not None
+    accept_restore(resources, signing)
+    assert tick()
+    assert signing.vault_mark() != remembered
+
+
+def test_a_fresh_installation_has_its_mark_before_the_first_sweep(unswept_resources):
+    assert "vault_rolled_back" not in check_readiness(unswept_resources)
+    assert unswept_resources.vault.read_mark() is not None
