@@ -14,11 +14,13 @@ from app.settings import Settings
 
 
 @contextmanager
-def opened() -> Iterator[Resources]:
-    """Open what the settings name; close it afterwards."""
+def opened(*, in_use: bool = False) -> Iterator[Resources]:
+    """Open what the settings name; close it afterwards. `in_use`: raise NoInstallation rather than create one."""
     settings = Settings()
     set_up_logs(settings.log_format)
     harden_process()
+    if in_use:
+        open_database_only(settings).close()
     resources = open_resources(settings)
     try:
         yield resources

@@ -57,6 +57,12 @@ def test_a_public_url_that_is_no_origin_is_refused(installation, url):
     refused(installation, "CADUCEE_PUBLIC_URL", PUBLIC_URL=url)
 
 
+def test_an_examination_creates_nothing(installation):
+    """Else a mistyped data folder would be found in perfect health."""
+    refused(installation, "there is no database", str(installation.data), command=("doctor",))
+    assert not installation.data.exists()
+
+
 def test_the_vault_of_another_install_is_refused(copy, tmp_path):
     """An operator's mix-up of mounts must not look like "everything was destroyed" (G1)."""
     other = Installation(tmp_path / "other")
