@@ -37,7 +37,7 @@ from app.domain.errors import (
 )
 from app.domain.transfer import FileState, next_file_number, require_open, require_taking_files
 from app.fault_points import reach
-from app.gate import require_open_for_intake, require_open_for_outflow
+from app.gate import require_open_for_intake
 from app.resources import Resources
 from app.storage import errors as storage_errors
 from app.storage.blob_store import BlobWriter
@@ -187,7 +187,7 @@ async def take_in(
     """Store the body as a blob while it comes. Answers the row with its sizes once blob and row are durable.
 
     Raises TransferEnded, TransferClosed, NotAuthenticated, TooLarge, ClientTooSlow, LockedDown, ClockNotTrusted,
-    DiskNearlyFull, BlobsOutOfReach, and what body and passage raise.
+    RestoreNotAccepted, RetentionNotAssured, DiskNearlyFull, BlobsOutOfReach, and what body and passage raise.
     """
     try:
         writer = await resources.blobs.create(admitted.row.blob_id)
@@ -237,10 +237,12 @@ async def _pass(
 
 
 def _check_running(resources: Resources, admitted: Admitted) -> None:
-    """Each second: the upload stops when its transfer has ended, and renews its lease once that is half over."""
+    """Each second: the upload stops when its transfer has ended or the service takes nothing in any more, and renews
+    its lease once that is half over.
+    """
     now, blob_id = resources.clock.now(), admitted.row.blob_id
     with resources.database.reading() as connection:
-        require_open_for_outflow(resources, connection)
+        require_open_for_intake(resources, connection)
         current = transfer_rows.find(connection, admitted.transfer.id)
         lease_until = file_rows.lease_of(connection, blob_id)
         _require_token(connection, admitted.transfer, now)
@@ -262,12 +264,12 @@ def _require_token(connection: Connection, transfer: TransferRow, now: datetime)
 
 
 def _finish(resources: Resources, admitted: Admitted, row: FileRow) -> None:
-    """The blob is durable: let the file count, if its transfer still takes it."""
+    """The blob is durable: let the file count, if its transfer and the service still take it."""
     reach("deposit.blob_committed")
     now, asked = resources.clock.now(), admitted.asked
     with resources.database.writing() as transaction:
         connection = transaction.connection
-        require_open_for_outflow(resources, connection)
+        require_open_for_intake(resources, connection)
         current = _require_admissible(transfer_rows.find(connection, asked.transfer_id, for_update=True), asked, now)
         _require_token(connection, current, now)
         held = file_rows.of_transfers(connection, [current.id])

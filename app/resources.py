@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -55,6 +56,10 @@ log = structlog.get_logger()
 
 class InstallationMismatch(Exception):
     """Database, blobs and vault do not carry the same installation id."""
+
+
+class NoInstallation(Exception):
+    """There is no database where the settings say: only `caducee serve` and `caducee db upgrade` make one."""
 
 
 class Tally:
@@ -175,6 +180,52 @@ def open_to_look(settings: Settings) -> Resources:
     return resources
 
 
+def open_database_only(settings: Settings) -> Database:
+    """Open the database of an installation in use and no other store: for commands that must work when vault, blobs
+    and clock do not. Nothing is created. Raises NoInstallation, SchemaOutdated, DatabaseUnavailable.
+    """
+    database = Database(settings.database_location)
+    try:
+        _require_in_use(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _require_in_use(database: Database) -> None:
+    if database.file is not None and not database.file.is_file():
+        raise NoInstallation(f"there is no database {database.file}: is CADUCEE_DATA_DIR right?")
+    require_this_schema(database)
+    with database.reading() as connection:
+        if service_rows.find(connection) is None:
+            raise NoInstallation("nobody has taken this database into use: is CADUCEE_DATABASE_URL right?")
+
+
+def require_vault_of(database: Database, vault: KeyVault) -> None:
+    """Raise InstallationMismatch unless the vault carries the database's installation id; NoInstallation when the
+    database has none. Blobs are not asked, and the database may have an older schema.
+    """
+    with database.reading() as connection:
+        installation_id = service_rows.find_installation_id(connection)
+    if installation_id is None:
+        raise NoInstallation("nobody has taken this database into use")
+    _require_carries(installation_id, "vault", vault.installation())
+
+
+def require_vault_not_foreign(database: Database, vault: KeyVault) -> None:
+    """Raise InstallationMismatch if the vault carries the id of another installation than the database. A vault that
+    cannot be read, or carries none, is no other one: it is unmounted, say. Blobs are not asked.
+    """
+    with database.reading() as connection:
+        installation_id = service_rows.get(connection).installation_id
+    carried = None
+    with suppress(StorageError):
+        carried = vault.installation()
+    if carried not in (None, installation_id):
+        raise InstallationMismatch("database and vault do not belong together: is CADUCEE_DATABASE_URL right?")
+
+
 def _open_stores(resources: Resources) -> None:
     file = resources.database.file
     if file is not None and not file.exists() and _in_use(resources):  # mistyped: it must not come to be
@@ -194,12 +245,16 @@ def require_same_installation(resources: Resources) -> None:
     """Raise InstallationMismatch unless database, blobs and vault carry one and the same id."""
     with resources.database.reading() as connection:
         installation_id = service_rows.get(connection).installation_id
-    found = {"blobs": resources.blobs.installation(), "vault": resources.vault.installation()}
-    for store, carried in found.items():
-        if carried != installation_id:
-            what = "carries no installation id" if carried is None else "belongs to another installation"
-            lost = "; if it was lost for good: caducee keys accept-vault" if store == "vault" else ""
-            raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?{lost}")
+    _require_carries(installation_id, "blobs", resources.blobs.installation())
+    _require_carries(installation_id, "vault", resources.vault.installation())
+
+
+def _require_carries(installation_id: str, store: str, carried: str | None) -> None:
+    if carried == installation_id:
+        return
+    what = "carries no installation id" if carried is None else "belongs to another installation"
+    lost = "; if it was lost for good: caducee keys accept-vault" if store == "vault" else ""
+    raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?{lost}")
 
 
 def new_log_origin() -> str:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from app.db import endings, transfer_rows
+from app.db.engine import Database
 from app.domain.audit_events import Entry, Event
+from app.domain.clock import Clock
 from app.domain.transfer import Ending
-from app.resources import Resources, require_same_installation
 
 PAGE = 500
 
 
-def end_all_transfers(resources: Resources, *, destroyed: int) -> None:
-    """Log that so many keys were destroyed, and end every transfer. Raises DatabaseUnavailable, or InstallationMismatch
-    rather than end the transfers of another installation.
+def end_all_transfers(database: Database, clock: Clock, *, destroyed: int) -> int:
+    """Log that so many keys were destroyed, and end every transfer. Returns how many transfers ended.
+
+    Raises DatabaseUnavailable. The caller has checked that the database and the vault belong together.
     """
-    require_same_installation(resources)
-    with resources.database.writing() as transaction:
-        now = resources.clock.now()
-        transaction.log(Entry(event=Event.ALL_KEYS_DESTROYED, at=now, actor="operator", count=destroyed))
-    after = ""
-    while True:
-        with resources.database.writing() as transaction:
-            page = transfer_rows.open_page(transaction.connection, after, now, PAGE)
-            for row in page:
-                endings.deny_transfer(transaction, row, Ending.DELETED, now=now, actor="operator")
-        if not page:
-            return
-        after = page[-1].id
+    log_destroyed_keys(database, clock, destroyed=destroyed)
+    ended = 0
+    while page := _end_some(database, clock):
+        ended += page
+    return ended
+
+
+def log_destroyed_keys(database: Database, clock: Clock, *, destroyed: int) -> None:
+    """Log that so many keys were destroyed. Raises DatabaseUnavailable."""
+    with database.writing() as transaction:
+        entry = Entry(event=Event.ALL_KEYS_DESTROYED, at=clock.now(), actor="operator", count=destroyed)
+        transaction.log(entry)
+
+
+def _end_some(database: Database, clock: Clock) -> int:
+    """Whatever the clock says: a transfer that expired ends too, if no sweep has ended it."""
+    now = clock.now()
+    with database.writing() as transaction:
+        rows = transfer_rows.any_open(transaction.connection, PAGE)
+        endings.deny_transfers(transaction, rows, Ending.DELETED, now=now, actor="operator")
+    return len(rows)

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from app.resources import Resources
 from app.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
+from app.storage.vault_marks import read_high_water
 
 
 class Level(StrEnum):
@@ -91,11 +93,28 @@ def _space(resources: Resources) -> Iterator[Finding]:
 
 
 def _sweeper(resources: Resources) -> Iterator[Finding]:
+    """When the last sweep succeeded, by the database; held against the vault's mark, which every sweep raises."""
+    now, deadman = resources.clock.now(), resources.settings.deadman
     with resources.database.reading() as connection:
         last = service_rows.get(connection).last_sweep_at
-    assured = deletion_is_assured(last, resources.clock.now(), resources.settings.deadman)
+    marked_at = _marked_at(resources)
     said = f"last successful sweep {last:%Y-%m-%dT%H:%M:%SZ}" if last else "no sweep has succeeded yet"
-    yield Finding(Level.GOOD if assured else Level.WRONG, "sweeper", said)
+    if not deletion_is_assured(last, now, deadman):
+        yield Finding(Level.WRONG, "sweeper", said)
+    elif not deletion_is_assured(marked_at, now, deadman):
+        known = f"since {marked_at:%Y-%m-%dT%H:%M:%SZ}" if marked_at else "at all"
+        yield Finding(Level.WRONG, "sweeper", f"{said}, says the database; the vault knows of none {known}")
+    else:
+        yield Finding(Level.GOOD, "sweeper", said)
+
+
+def _marked_at(resources: Resources) -> datetime | None:
+    """When the vault was last given its mark; None when it has none that can be read."""
+    try:
+        remembered = read_high_water(resources.vault)
+    except StorageError:
+        return None
+    return remembered.at if remembered is not None else None
 
 
 def _clock(resources: Resources) -> Iterator[Finding]:

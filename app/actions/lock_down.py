@@ -1,18 +1,22 @@
-"""Lockdown: refuse every deposit, claim and fetch at once, in every process; or destroy every key there is."""
+"""Lockdown: refuse every deposit, claim and fetch at once, in every process.
+
+It needs the database and nothing else: no vault, no blobs, no clock that is trusted.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from app.db import service_rows
+from app.db.engine import Database
 from app.domain.audit_events import Entry, Event
-from app.resources import Resources
+from app.domain.clock import Clock
 
 
-def lock_down(resources: Resources) -> datetime:
-    """Begin the lockdown. Running streams are cut within a second. Answers since when it is on."""
-    now = resources.clock.now()
-    with resources.database.writing() as transaction:
+def lock_down(database: Database, clock: Clock) -> datetime:
+    """Begin the lockdown. Running streams are cut within a second. Returns since when it is on."""
+    now = clock.now()
+    with database.writing() as transaction:
         since = service_rows.get(transaction.connection).locked_down_at
         if since is not None:
             return since
@@ -21,16 +25,16 @@ def lock_down(resources: Resources) -> datetime:
     return now
 
 
-def lockdown_since(resources: Resources) -> datetime | None:
+def lockdown_since(database: Database) -> datetime | None:
     """Since when the lockdown is on; None when it is not."""
-    with resources.database.reading() as connection:
+    with database.reading() as connection:
         return service_rows.get(connection).locked_down_at
 
 
-def lift_lockdown(resources: Resources) -> None:
+def lift_lockdown(database: Database, clock: Clock) -> None:
     """End the lockdown."""
-    now = resources.clock.now()
-    with resources.database.writing() as transaction:
+    now = clock.now()
+    with database.writing() as transaction:
         if service_rows.get(transaction.connection).locked_down_at is None:
             return
         service_rows.set_lockdown(transaction.connection, None)

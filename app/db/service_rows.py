@@ -64,6 +64,12 @@ def find(connection: Connection) -> ServiceState | None:
     return ServiceState(*row) if row else None
 
 
+def find_installation_id(connection: Connection) -> str | None:
+    """The installation's id, in a database of any schema so far; None when nobody has taken it into use."""
+    installation_id: str | None = connection.execute(select(service_state.c.installation_id)).scalar()
+    return installation_id
+
+
 def get(connection: Connection) -> ServiceState:
     """The row of a database in use."""
     return ServiceState(*connection.execute(WITH_CLOCK.get(connection.dialect.name, _SELECT)).one())

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import typer
 from sqlalchemy import text
 
 from app.actions.accept_restore import accept_restore
+from app.actions.record_open_claims import record_open_claims
 from app.db.engine import Database
 from app.db.schema import current_revision, newest_revision, upgrade
+from app.resources import NoInstallation, Resources, connect, require_vault_of
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from app.terminal.console import REFUSED, put, put_table, say
 from app.terminal.opened import opened
 
 tree = typer.Typer(help="The database.", no_args_is_help=True)
+CLAIMS_RECORDED_SINCE = "0004"
+"""The schema of the first version whose vault records claims. With this schema or a later one, a claim that the vault
+does not record is one that somebody wrote into the database.
+"""
 
 
 @tree.command("upgrade")
 def upgrade_() -> None:
-    """Bring the schema up to this program's version."""
-    database = Database(Settings().database_location)
-    before = current_revision(database)
-    upgrade(database)
-    say(f"schema: {before or 'empty'} -> {current_revision(database)}")
+    """Bring the schema and the data up to this program's version. Stop the service first."""
+    with closing(connect(Settings())) as resources:
+        before = current_revision(resources.database)
+        recorded = _prepare_data(resources, before) if before is not None else 0
+        upgrade(resources.database)
+        say(f"schema: {before or 'empty'} -> {current_revision(resources.database)}")
+    if recorded:
+        say(f"the vault now records {recorded} open claims")
+
+
+def _prepare_data(resources: Resources, before: str) -> int:
+    """Do what the data needs beyond the schema; before the schema is changed, so that an upgrade that is interrupted
+    does it again, and one of a database that has this schema never does. Returns how many claims were recorded.
+    """
+    if before >= CLAIMS_RECORDED_SINCE:
+        return 0
+    try:
+        require_vault_of(resources.database, resources.vault)
+    except NoInstallation:
+        return 0
+    return record_open_claims(resources)
 
 
 @tree.command("accept-restore")

@@ -25,7 +25,7 @@ def doctor(
     if assets:
         _put_hashes(Settings(), as_json=as_json)
         return
-    with opened() as resources:
+    with opened(in_use=True) as resources:
         findings = examine(resources)
         if reconcile_ or confirm:
             findings += [_orphans(look) for look in reconcile(resources, confirmed=confirm)]

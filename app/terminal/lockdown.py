@@ -1,46 +1,65 @@
-"""`caducee lockdown`: stop everything at once; or destroy every key."""
+"""`caducee lockdown`: stop everything at once; or destroy every key.
+
+Each control needs one store: the lockdown the database alone, the destruction of keys the vault alone.
+"""
 
 from __future__ import annotations
 
-from contextlib import closing
+import time
 
 import typer
 
-from app.actions.end_all_transfers import end_all_transfers
+from app.actions.end_all_transfers import end_all_transfers, log_destroyed_keys
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
-from app.db.errors import DatabaseUnavailable
-from app.resources import InstallationMismatch, connect
+from app.db.engine import Database
+from app.db.errors import DatabaseUnavailable, SchemaOutdated
+from app.domain.clock import Clock
+from app.resources import InstallationMismatch, NoInstallation, require_vault_not_foreign
 from app.settings import Settings
 from app.storage.errors import StorageError
+from app.storage.key_vault import KeyVault
 from app.storage.vault_folder import VaultFolder
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
-from app.terminal.opened import opened
+from app.terminal.opened import database_only
 
 tree = typer.Typer(help="Refuse every deposit, claim and fetch at once.", no_args_is_help=True)
 WORD = "destroy"
+UNDER_WAY_SECONDS = 1.0
+"""How long requests that were admitted before the lockdown may still store a key: each stores it within milliseconds
+of its row.
+"""
+_NO_DATABASE = (
+    DatabaseUnavailable,
+    SchemaOutdated,
+    NoInstallation,
+    InstallationMismatch,
+    OSError,
+    ValueError,  # a row that cannot be read, as TypeError
+    TypeError,
+)
 
 
 @tree.command("on")
 def on() -> None:
-    """Begin: deposits, claims and fetches are refused, running ones are cut within a second."""
-    with opened() as resources:
-        since = lock_down(resources)
+    """Refuse deposits, claims and fetches, and cut running ones within a second. Needs the database alone."""
+    with database_only() as database:
+        since = lock_down(database, Clock())
     say(f"locked down since {since:%Y-%m-%dT%H:%M:%SZ}")
 
 
 @tree.command("off")
 def off() -> None:
-    """End the lockdown."""
-    with opened() as resources:
-        lift_lockdown(resources)
+    """End the lockdown. Needs the database alone."""
+    with database_only() as database:
+        lift_lockdown(database, Clock())
     say("lockdown lifted")
 
 
 @tree.command("status")
 def status(*, as_json: AsJson = False) -> None:
-    """Whether a lockdown is on."""
-    with opened() as resources:
-        since = lockdown_since(resources)
+    """Whether a lockdown is on. Needs the database alone."""
+    with database_only() as database:
+        since = lockdown_since(database)
     if as_json:
         put_json({"locked_down": since is not None, "since": since})
     else:
@@ -49,17 +68,59 @@ def status(*, as_json: AsJson = False) -> None:
 
 @tree.command("destroy-all-keys")
 def destroy_everything() -> None:
-    """Destroy every key in the vault, with the service up or down. Nothing held can ever be read again."""
+    """Lock down, and destroy every key in the vault: nothing held can be read again. Exit 2 without a database."""
     say(f"This makes everything that is held unreadable for ever. Type the word '{WORD}' to do it:")
     if input().strip() != WORD:
         say("nothing was destroyed")
         raise typer.Exit(REFUSED)
-    settings = Settings()
-    destroyed = VaultFolder(settings.vault_dir).destroy_everything()  # needs nothing but the vault
+    vault = VaultFolder(Settings().vault_dir)
+    destroyed = _destroy_at_once(vault)
     try:
-        with closing(connect(settings)) as resources:
-            end_all_transfers(resources, destroyed=destroyed)
-    except (DatabaseUnavailable, InstallationMismatch, StorageError) as error:
-        say(f"all keys are destroyed; database and log know nothing of it: {error}")
+        with database_only() as database:
+            _lock_down(database, vault)
+            _destroy_and_end(database, vault, destroyed)
+    except _NO_DATABASE as error:
+        _report_without_database(vault, error)
         raise typer.Exit(CANNOT) from None
-    say(f"destroyed {destroyed} keys; the next sweeps delete the bytes")
+    if next(vault.names(), None) is not None:
+        say("keys have been stored since: stop the service and run this command again")
+        raise typer.Exit(CANNOT)
+
+
+def _destroy_at_once(vault: KeyVault) -> int:
+    """Destroy what is there now, before any database is asked: one in an attacker's hands need not answer. Returns how
+    many keys went.
+    """
+    try:
+        return vault.destroy_everything()
+    except StorageError as error:  # tried again under the lockdown, which must begin whatever the vault does
+        say(f"not every key was destroyed: {error}")
+        return 0
+
+
+def _lock_down(database: Database, vault: KeyVault) -> None:
+    require_vault_not_foreign(database, vault)
+    since = lock_down(database, Clock())
+    say(f"locked down since {since:%Y-%m-%dT%H:%M:%SZ}; it stays on: `caducee lockdown off` lifts it")
+
+
+def _destroy_and_end(database: Database, vault: KeyVault, destroyed: int) -> None:
+    """Under the lockdown: destroy what was stored before it began, end all transfers, and destroy once more what
+    requests under way stored meanwhile. Raises StorageError when a key stays; no transfer has ended then.
+    """
+    clock = Clock()
+    destroyed += vault.destroy_everything()
+    ended = end_all_transfers(database, clock, destroyed=destroyed)
+    time.sleep(UNDER_WAY_SECONDS)
+    late = vault.destroy_everything()
+    if late:
+        log_destroyed_keys(database, clock, destroyed=late)
+    say(f"destroyed {destroyed + late} keys, ended {ended} transfers; the next sweeps delete the bytes")
+
+
+def _report_without_database(vault: KeyVault, error: Exception) -> None:
+    """Destroy what was stored while the database was asked, and report what is known. Raises StorageError."""
+    say(f"the database could not be brought up to date: {error}")
+    vault.destroy_everything()
+    say("all keys are destroyed. The database knows of nothing that is not reported above: unless it is locked down, a")
+    say("service that runs goes on taking deposits. Stop it, and run `caducee lockdown on` once the database answers")

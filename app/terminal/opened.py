@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from app.db.engine import Database
 from app.db.read_only import ReadOnlyDatabase
 from app.harden import harden_process
 from app.logs import set_up_logs
-from app.resources import Resources, open_resources, open_to_look
+from app.resources import Resources, open_database_only, open_resources, open_to_look
 from app.settings import Settings
 
 
 @contextmanager
-def opened() -> Iterator[Resources]:
-    """Open what the settings name; close it afterwards."""
+def opened(*, in_use: bool = False) -> Iterator[Resources]:
+    """Open what the settings name; close it afterwards. `in_use`: raise NoInstallation rather than create one."""
     settings = Settings()
     set_up_logs(settings.log_format)
     harden_process()
+    if in_use:
+        open_database_only(settings).close()
     resources = open_resources(settings)
     try:
         yield resources
@@ -40,3 +43,18 @@ def looked_at() -> Iterator[Resources]:
             resources.database.require_unchanged()
     finally:
         resources.close()
+
+
+@contextmanager
+def database_only() -> Iterator[Database]:
+    """Open the database alone, for emergency controls: vault and blobs may be gone. Creates nothing.
+    Raises NoInstallation, SchemaOutdated, DatabaseUnavailable.
+    """
+    settings = Settings()
+    set_up_logs(settings.log_format)
+    harden_process()
+    database = open_database_only(settings)
+    try:
+        yield database
+    finally:
+        database.close()

@@ -11,9 +11,10 @@ from app.actions.issue_access_token import issue_access_token
 from app.actions.list_access_tokens import list_access_tokens
 from app.actions.revoke_access_token import revoke_access_token
 from app.domain.access_token import Role
+from app.domain.clock import Clock
 from app.domain.duration import parse_duration
 from app.terminal.console import REFUSED, AsJson, put, put_json, put_table, say
-from app.terminal.opened import opened
+from app.terminal.opened import database_only, opened
 
 tree = typer.Typer(help="Access tokens.", no_args_is_help=True)
 
@@ -48,8 +49,8 @@ def create(
 @tree.command("list")
 def list_(*, as_json: AsJson = False) -> None:
     """All tokens, with what became of them."""
-    with opened() as resources:
-        rows = list_access_tokens(resources)
+    with database_only() as database:
+        rows = list_access_tokens(database)
     if as_json:
         put_json([asdict(row) for row in rows])
         return
@@ -59,9 +60,9 @@ def list_(*, as_json: AsJson = False) -> None:
 
 @tree.command("revoke")
 def revoke(token_id: Annotated[str, typer.Argument(help="The token's id, from `token list`.")]) -> None:
-    """Revoke a token, at once and for good."""
-    with opened() as resources:
-        revoked = revoke_access_token(resources, token_id)
+    """Revoke a token, at once and for good. Needs the database alone."""
+    with database_only() as database:
+        revoked = revoke_access_token(database, Clock(), token_id)
     if not revoked:
         say("there is no such token, or it was revoked before")
         raise typer.Exit(REFUSED)

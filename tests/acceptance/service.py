@@ -112,8 +112,7 @@ class Installation:
 
     def files(self, store: str) -> list[Path]:
         """What lies in a store, without what only marks it as one (`installation`, the backup tag, the marks)."""
-        marks = {"installation", "CACHEDIR.TAG", "high-water", "purge-time"}
-        return sorted(p for p in (self.data / store).rglob("*") if p.is_file() and p.name not in marks)
+        return sorted(p for p in (self.data / store).rglob("*") if p.is_file() and not _only_marks(p.name))
 
     def key_files(self) -> list[Path]:
         """The entries of the key vault, without the hours' own keys."""
@@ -239,6 +238,10 @@ def free_port() -> int:
 def resident_bytes(pid: int) -> int:
     """How much memory a process has in RAM now (VmRSS)."""
     return int(_read(Path(f"/proc/{pid}/status")).partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def _only_marks(name: str) -> bool:
+    return name in {"installation", "CACHEDIR.TAG", "high-water", "purge-time"} or name.startswith("anchor.")
 
 
 def _variables(settings: dict[str, str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.acceptance.people import claim, send, try_claim
+from tests.acceptance.people import add_file, claim, key_header, ok, open_transfer, send, try_claim
 from tests.acceptance.service import Installation, Server, free_port, until
 
 CONTENT = b"nom;resultat\n" * 1000
@@ -88,6 +88,30 @@ def test_a_sweeper_that_hangs_stops_deposits_and_nothing_else(tmp_path: Path) ->
         until(lambda: not_ready(http) == [], what="recovery")
         assert refused_deposit(http) is None
         until(lambda: installation.run("audit", "retention", code=None).code == 0, what="a clean report")
+
+
+def test_uploads_that_run_stop_with_it(tmp_path: Path) -> None:
+    """What began while deletion was assured does not count once it no longer is; none of its bytes stay."""
+    installation = Installation(tmp_path, DEADMAN="5s")
+    token = installation.token()
+    with installation.serving() as server, server.http(token) as http, server.http(token) as sending:
+        transfer, key = open_transfer(http)
+
+        def body() -> Iterator[bytes]:
+            yield CONTENT
+            until(lambda: "retention_not_assured" in not_ready(http), what="the switch")
+            until(lambda: not installation.files("blobs"), what="the end of the bytes, without another byte")
+            yield CONTENT
+
+        with a_scheduler_that_hangs(server):
+            answer = add_file(sending, transfer, key, body())
+            assert (answer.status_code, answer.json()["code"]) == (503, "retention_not_assured")
+            assert installation.rows("SELECT count(*) FROM files") == [(0,)]
+            path = f"/api/v1/transfers/{transfer}/shares"
+            empty = http.post(path, json={"recipient": "r"}, headers=key_header(key))
+            assert empty.status_code == httpx.codes.CONFLICT, "nothing is in it"
+        until(lambda: not_ready(http) == [], what="recovery")
+        assert ok(add_file(http, transfer, key, CONTENT), 201)["number"] == 0
 
 
 def test_without_a_scheduler_deposits_stop_and_a_restart_deletes_what_fell_due(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ def test_destroying_all_keys_under_a_running_service(tmp_path: Path) -> None:
         assert len(installation.key_files()) == 2
         installation.run("lockdown", "destroy-all-keys", typed="destroy\n")
         assert installation.files("vault") == []
+        assert try_claim(http, share).json()["code"] == "locked_down"
+        installation.run("lockdown", "off")
         assert try_claim(http, share).status_code == httpx.codes.GONE
         until(lambda: not installation.files("blobs"), what="the end of the bytes")
         until(lambda: installation.run("audit", "retention", code=None).code == 0, what="a clean report")

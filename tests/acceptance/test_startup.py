@@ -57,10 +57,16 @@ def test_a_public_url_that_is_no_origin_is_refused(installation, url):
     refused(installation, "CADUCEE_PUBLIC_URL", PUBLIC_URL=url)
 
 
+def test_an_examination_creates_nothing(installation):
+    """Else a mistyped data folder would be found in perfect health."""
+    refused(installation, "there is no database", str(installation.data), command=("doctor",))
+    assert not installation.data.exists()
+
+
 def test_the_vault_of_another_install_is_refused(copy, tmp_path):
     """An operator's mix-up of mounts must not look like "everything was destroyed" (G1)."""
     other = Installation(tmp_path / "other")
-    other.run("token", "list")
+    other.token()
     refused(copy, "vault", "another installation", VAULT=str(other.data / "vault"))
     refused(copy, "blobs", "another installation", BLOBS=str(other.data / "blobs"))
 
@@ -83,7 +89,7 @@ def test_a_fresh_database_beside_used_stores_is_refused(copy):
 
 def test_a_database_of_another_install_is_refused(copy, tmp_path):
     other = Installation(tmp_path / "other")
-    other.run("token", "list")
+    other.token()
     shutil.rmtree(copy.data / "db")
     shutil.copytree(other.data / "db", copy.data / "db")
     refused(copy, "another installation")

@@ -38,7 +38,7 @@ def test_a_token_is_kept_nowhere_and_shown_in_no_repr(resources, issued):
 
 def test_the_log_tells_of_tokens_without_their_names(resources, issued):
     """Lesson 36."""
-    revoke_access_token(resources, issued.row.id)
+    revoke_access_token(resources.database, resources.clock, issued.row.id)
     created, revoked = log_of(resources, token=issued.row.id)
     assert (created["event"], created["role"], revoked["event"]) == ("token.created", "staff", "token.revoked")
     assert "Laboratory" not in str([created, revoked])
@@ -48,7 +48,7 @@ def test_the_log_tells_of_tokens_without_their_names(resources, issued):
 def test_a_token_needs_a_name(resources, name):
     with pytest.raises(InvalidRequest):
         issue_access_token(resources, name=name, role=Role.STAFF, lifetime=None)
-    assert list_access_tokens(resources) == []
+    assert list_access_tokens(resources.database) == []
 
 
 def altered(token, position):
@@ -78,9 +78,9 @@ def test_a_revoked_token_loses_its_rights_at_once_in_every_process(start_service
     """Lesson 30 (Gokapi CVE-2026-29061)."""
     other = start_service()
     assert authenticate(other, issued.token).name == "Laboratory"
-    assert revoke_access_token(resources, issued.row.id) is True
-    assert revoke_access_token(resources, issued.row.id) is False
-    assert revoke_access_token(resources, new_id()) is False
+    assert revoke_access_token(resources.database, resources.clock, issued.row.id) is True
+    assert revoke_access_token(resources.database, resources.clock, issued.row.id) is False
+    assert revoke_access_token(resources.database, resources.clock, new_id()) is False
     for service in (resources, other):
         with pytest.raises(NotAuthenticated):
             authenticate(service, issued.token)
@@ -101,7 +101,7 @@ def test_a_revoked_token_loses_what_it_is_uploading(resources, issued, monkeypat
 
     async def revoked_meanwhile():
         yield b"x"
-        revoke_access_token(resources, issued.row.id)
+        revoke_access_token(resources.database, resources.clock, issued.row.id)
         yield b"y"
 
     with pytest.raises(NotAuthenticated):
@@ -122,6 +122,6 @@ def test_a_database_that_fails_denies(resources, issued, monkeypatch):
 def test_tokens_are_listed_oldest_first_without_the_tokens(resources, issued, time):
     time.pass_by(1)
     second = issue_access_token(resources, name="Second", role=Role.AUDITOR, lifetime=None)
-    rows = list_access_tokens(resources)
+    rows = list_access_tokens(resources.database)
     assert rows == [issued.row, second.row]
     assert issued.token not in str(rows)

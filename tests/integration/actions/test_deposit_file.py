@@ -12,7 +12,7 @@ from app import stream_watch
 from app.actions.create_transfer import CreatedTransfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.delete_transfers import delete_transfers
-from app.actions.lock_down import lock_down
+from app.actions.lock_down import lift_lockdown, lock_down
 from app.crypto import chunked
 from app.crypto.token import new_id, new_secret
 from app.db.tables import files, transfers
@@ -65,6 +65,12 @@ from tests.integration.actions.stories import (
 @pytest.fixture
 def transfer(resources, caller):
     return a_transfer(resources, caller)
+
+
+@pytest.fixture
+def short_lived(resources, caller):
+    """It expires before the dead-man's switch falls: no sweep runs here."""
+    return a_transfer(resources, caller, lifetime=resources.settings.deadman - timedelta(minutes=1))
 
 
 @pytest.fixture
@@ -522,28 +528,28 @@ def test_the_expiry_cuts_an_upload_that_sends(resources, caller, transfer, time)
     assert_nothing_left(resources, transfer)
 
 
-def test_an_upload_whose_last_bytes_come_at_the_expiry_does_not_count(resources, caller, transfer, time):
+def test_an_upload_whose_last_bytes_come_at_the_expiry_does_not_count(resources, caller, short_lived, time):
     async def sends():
         yield b"x" * 100_000
-        time.pass_until(transfer.expires_at)
+        time.pass_until(short_lived.expires_at)
         yield b"x"
 
     with pytest.raises(TransferEnded):
-        run(deposit(resources, caller, transfer, sends()))
-    assert_nothing_left(resources, transfer)
+        run(deposit(resources, caller, short_lived, sends()))
+    assert_nothing_left(resources, short_lived)
 
 
-def test_the_expiry_cuts_an_upload_that_waits(resources, caller, transfer, time, quick_watch):
+def test_the_expiry_cuts_an_upload_that_waits(resources, caller, short_lived, time, quick_watch):
     """A slow client never comes back to look at the clock."""
 
     async def stalls():
         yield b"x"
-        time.pass_until(transfer.expires_at)
+        time.pass_until(short_lived.expires_at)
         await asyncio.sleep(30)
 
     with pytest.raises(TransferEnded):
-        run(deposit(resources, caller, transfer, stalls()))
-    assert_nothing_left(resources, transfer)
+        run(deposit(resources, caller, short_lived, stalls()))
+    assert_nothing_left(resources, short_lived)
 
 
 def test_a_deletion_cuts_an_upload_that_waits(resources, caller, transfer, quick_watch):
@@ -559,35 +565,71 @@ def test_a_deletion_cuts_an_upload_that_waits(resources, caller, transfer, quick
 
 
 @pytest.mark.parametrize("ends_by", ["deletion", "expiry"])
-def test_what_ended_before_the_last_step_does_not_count(resources, caller, transfer, time, ends_by):
+def test_what_ended_before_the_last_step_does_not_count(resources, caller, short_lived, time, ends_by):
     """The whole body is there, and durable: too late all the same."""
 
     async def ends():
         yield CONTENT
         if ends_by == "deletion":
-            delete_transfer(resources, transfer.id, caller=caller)
+            delete_transfer(resources, short_lived.id, caller=caller)
         else:
-            time.pass_until(transfer.expires_at)
+            time.pass_until(short_lived.expires_at)
 
     with pytest.raises(TransferEnded):
-        run(deposit(resources, caller, transfer, ends()))
-    assert_nothing_left(resources, transfer)
+        run(deposit(resources, caller, short_lived, ends()))
+    assert_nothing_left(resources, short_lived)
 
 
-@pytest.mark.parametrize("refusal", [LockedDown, ClockNotTrusted])
+def stop_intake(resources, time, refusal):
+    """Something happens for which the service takes nothing in any more."""
+    if refusal is LockedDown:
+        lock_down(resources.database, resources.clock)
+    elif refusal is ClockNotTrusted:
+        time.leap(timedelta(hours=2))
+    else:
+        time.pass_by(resources.settings.deadman + timedelta(seconds=1))  # and no sweep
+
+
+REFUSALS = [LockedDown, ClockNotTrusted, RetentionNotAssured]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
 def test_what_comes_to_its_end_while_nothing_is_taken_does_not_count(resources, caller, transfer, time, refusal):
     """Between the last check, up to a second ago, and the last step."""
 
     async def ends():
         yield CONTENT
-        if refusal is LockedDown:
-            lock_down(resources)
-        else:
-            time.leap(timedelta(hours=2))
+        stop_intake(resources, time, refusal)
 
     with pytest.raises(refusal):
         run(deposit(resources, caller, transfer, ends()))
     assert_nothing_left(resources, transfer)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_nothing_more_of_a_running_upload_is_taken(resources, caller, transfer, time, quick_watch, refusal):
+    """A switch that refused new deposits alone would let an upload of hours go on."""
+
+    async def stalls():
+        yield CONTENT
+        stop_intake(resources, time, refusal)
+        await asyncio.sleep(30)
+
+    with pytest.raises(refusal):
+        run(deposit(resources, caller, transfer, stalls()))
+    assert_nothing_left(resources, transfer)
+
+
+def test_a_transfer_that_lost_its_only_upload_so_can_be_filled_later(resources, caller, transfer, time):
+    async def ends():
+        yield CONTENT
+        lock_down(resources.database, resources.clock)
+
+    with pytest.raises(LockedDown):
+        run(deposit(resources, caller, transfer, ends()))
+    lift_lockdown(resources.database, resources.clock)
+    assert transfer_row(resources, transfer.id).state == TransferState.RECEIVING
+    assert run(deposit(resources, caller, transfer)).number == 0
 
 
 def test_an_upload_whose_row_was_taken_away_stops(resources, caller, transfer, quick_watch):

@@ -4,15 +4,20 @@ import shutil
 from datetime import timedelta
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from app.actions.delete_transfer import delete_transfer
+from app.actions.lock_down import lock_down, lockdown_since
 from app.db import service_rows
+from app.db.engine import Database
 from app.db.errors import SchemaOutdated
+from app.db.schema import current_revision
 from app.db.tables import service_state
+from app.domain.clock import Clock
 from app.domain.errors import ShareNotFound
 from app.domain.vault_entry import EntryName
-from app.resources import InstallationMismatch, open_resources
+from app.resources import InstallationMismatch, NoInstallation, open_database_only, open_resources
 from app.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.vault_folder import VaultFolder
@@ -144,3 +149,30 @@ def test_another_place_for_blobs_is_refused_so_that_no_old_bytes_are_forgotten(r
     time.pass_until(sent.transfer.expires_at)
     assert sweep(moved).deleted == 1
     assert blobs_held(moved) == set()
+
+
+# The database alone
+
+
+def test_the_database_alone_is_opened_where_every_other_store_is_gone(resources, tmp_path):
+    shutil.rmtree(tmp_path / "vault")
+    shutil.rmtree(tmp_path / "blobs")
+    database = open_database_only(resources.settings)
+    assert lock_down(database, Clock()) == lockdown_since(resources.database)
+    database.close()
+    assert not (tmp_path / "vault").exists()
+    assert not (tmp_path / "blobs").exists()
+
+
+def test_no_schema_is_built_by_opening_the_database_alone(empty_database_url, tmp_path):
+    settings = Settings(data_dir=tmp_path, database_url=SecretStr(empty_database_url))
+    with pytest.raises((NoInstallation, SchemaOutdated)):
+        open_database_only(settings)
+    database = Database(empty_database_url)
+    assert current_revision(database) is None
+    database.close()
+
+
+def test_a_schema_that_nobody_has_taken_into_use_is_not_opened_alone(database_url, tmp_path):
+    with pytest.raises(NoInstallation):
+        open_database_only(Settings(data_dir=tmp_path, database_url=SecretStr(database_url)))

@@ -333,7 +333,7 @@ class Life(RuleBasedStateMachine):
             self.the_host_s_clock_is_set(-self.host_ahead)
         accept_clock(self.resources)
         self.clock_was_accepted()
-        lift_lockdown(self.resources)
+        lift_lockdown(self.resources.database, self.resources.clock)
         self.locked = False
 
     def clock_was_accepted(self) -> None:
@@ -449,7 +449,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def is_locked_down(self) -> None:
-        lock_down(self.resources)
+        lock_down(self.resources.database, self.resources.clock)
         self.locked = True
         self.everybody_goes_on_fetching()
 

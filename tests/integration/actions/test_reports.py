@@ -9,6 +9,7 @@ from app.actions.check_readiness import check_readiness
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.examine import Level, examine
+from app.actions.keep_time import keep_time
 from app.actions.list_transfers import list_transfers, show_transfer
 from app.actions.report_retention import SLACK, report_retention
 from app.crypto.token import new_id
@@ -168,6 +169,17 @@ def test_an_examination_says_what_is_wrong(resources, start_service):
     resources.settings.vault_dir.chmod(0o755)
     assert findings(resources)["vault folder"].level == Level.WRONG
     assert findings(start_service(min_free_bytes=10**18))["free space"].level == Level.WRONG
+
+
+def test_a_sweep_that_the_vault_knows_nothing_of_is_not_believed(resources, time):
+    """No sweep has run, and somebody writes into the database that one did."""
+    time.pass_by(resources.settings.deadman + timedelta(minutes=1))
+    assert findings(resources)["sweeper"].level == Level.WRONG
+    with resources.database.writing() as transaction:
+        service_rows.record_sweep(transaction.connection, resources.clock.now())
+    assert findings(resources)["sweeper"].level == Level.WRONG
+    keep_time(resources)
+    assert findings(resources)["sweeper"].level == Level.GOOD
 
 
 def test_an_examination_before_the_first_sweep_says_so(unswept_resources):

@@ -104,7 +104,7 @@ from tests.integration.actions.stories import (
     transfer_row,
 )
 
-HOUR = timedelta(hours=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 @pytest.fixture
@@ -466,12 +466,16 @@ def test_an_upload_is_cut_at_the_expiry(resources, caller, time):
     assert_nothing_left(resources, transfer)
 
 
-@pytest.mark.parametrize("what", ["deleted", "locked down", "token revoked", "silent"])
-def test_a_running_upload_is_cut_by_the_watch(resources, start_service, caller, transfer, quick_watch, what):
+@pytest.mark.parametrize("what", ["deleted", "locked down", "not swept", "token revoked", "silent"])
+def test_a_running_upload_is_cut_by_the_watch(resources, start_service, caller, transfer, time, quick_watch, what):
     steps = {
+        "not swept": (lambda: time.pass_by(resources.settings.deadman + MINUTE), RetentionNotAssured),
         "deleted": (lambda: delete_transfer(resources, transfer.id, caller=caller), TransferEnded),
-        "locked down": (lambda: lock_down(resources), LockedDown),
-        "token revoked": (lambda: revoke_access_token(resources, caller.token_id), NotAuthenticated),
+        "locked down": (lambda: lock_down(resources.database, resources.clock), LockedDown),
+        "token revoked": (
+            lambda: revoke_access_token(resources.database, resources.clock, caller.token_id),
+            NotAuthenticated,
+        ),
         "silent": (lambda: None, ClientTooSlow),
     }
     step, refusal = steps[what]
@@ -484,6 +488,22 @@ def test_a_running_upload_is_cut_by_the_watch(resources, start_service, caller, 
 
     with pytest.raises(refusal):
         run(deposit_sealed(receiving, caller, transfer, stalls()))
+    assert_nothing_left(resources, transfer)
+
+
+@pytest.mark.parametrize("refusal", [LockedDown, RetentionNotAssured])
+def test_what_comes_to_its_end_while_nothing_is_taken_does_not_count(resources, caller, transfer, time, refusal):
+    """Between the last check, up to a second ago, and the last step."""
+
+    async def ends():
+        yield bytes(100)
+        if refusal is LockedDown:
+            lock_down(resources.database, resources.clock)
+        else:
+            time.pass_by(resources.settings.deadman + MINUTE)
+
+    with pytest.raises(refusal):
+        run(deposit_sealed(resources, caller, transfer, ends()))
     assert_nothing_left(resources, transfer)
 
 
@@ -508,7 +528,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(start_service, caller, transfer)
 
 def test_a_lockdown_stops_every_way_in_and_out(resources, caller, filled, share):
     waiting = run(prepare(resources, caller, filled))
-    lock_down(resources)
+    lock_down(resources.database, resources.clock)
     for step in (
         lambda: a_sealed_transfer(resources, caller),
         lambda: run(deposit_sealed(resources, caller, filled, number=1)),
@@ -832,7 +852,7 @@ def test_a_sealed_transfer_whose_bytes_are_gone_is_ended_by_reconciliation(resou
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_an_accepted_restore_withdraws_prepared_shares_too(resources, caller, signing, prepared):
     assert accept_restore(resources, signing).withdrawn == 1
-    lift_lockdown(resources)
+    lift_lockdown(resources.database, resources.clock)
     assert share_row(resources, prepared.id).state == ShareState.WITHDRAWN
     with pytest.raises(ShareWithdrawn):
         let_claim(resources, caller, prepared)

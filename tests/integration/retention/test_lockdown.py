@@ -17,7 +17,7 @@ from app.db.errors import DatabaseUnavailable
 from app.domain.errors import ClaimEnded, LockedDown, ShareExpired, ShareWithdrawn, TransferEnded
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import InstallationMismatch, connect
+from app.resources import InstallationMismatch, connect, require_vault_not_foreign
 from app.settings import Settings
 from app.storage.vault_folder import VaultFolder
 from tests.integration.actions.stories import (
@@ -51,7 +51,7 @@ def sent(resources, caller):
 def test_every_way_in_and_out_is_refused_and_comes_back(resources, caller, time, sent):
     receiving = a_transfer(resources, caller)
     claimed = run(claim(resources, send(resources, caller).share))
-    lock_down(resources)
+    lock_down(resources.database, resources.clock)
     for step in (
         lambda: a_transfer(resources, caller),
         lambda: run(deposit(resources, caller, receiving)),
@@ -63,7 +63,7 @@ def test_every_way_in_and_out_is_refused_and_comes_back(resources, caller, time,
         with pytest.raises(LockedDown):
             step()
     assert check_readiness(resources) == ["locked_down"]
-    lift_lockdown(resources)
+    lift_lockdown(resources.database, resources.clock)
     assert check_readiness(resources) == []
     assert run(fetch(resources, claimed)) == CONTENT
     run(claim(resources, sent.share))
@@ -71,17 +71,17 @@ def test_every_way_in_and_out_is_refused_and_comes_back(resources, caller, time,
 
 
 def test_a_refused_claim_spends_no_attempt(resources, sent):
-    lock_down(resources)
+    lock_down(resources.database, resources.clock)
     for _ in range(resources.settings.password_attempts):
         with pytest.raises(LockedDown):
             run(claim(resources, sent.share))
-    lift_lockdown(resources)
+    lift_lockdown(resources.database, resources.clock)
     run(claim(resources, sent.share))
 
 
 def test_every_process_obeys(resources, sent, start_service):
     other = start_service()
-    lock_down(resources)
+    lock_down(resources.database, resources.clock)
     with pytest.raises(LockedDown):
         run(claim(other, sent.share))
 
@@ -90,8 +90,8 @@ def test_every_process_obeys(resources, sent, start_service):
 def test_a_running_download_is_cut(resources, sent):
     claimed = run(claim(resources, sent.share))
     with pytest.raises(LockedDown):
-        run(stalled_download(resources, claimed, lambda: lock_down(resources)))
-    lift_lockdown(resources)
+        run(stalled_download(resources, claimed, lambda: lock_down(resources.database, resources.clock)))
+    lift_lockdown(resources.database, resources.clock)
     assert run(fetch(resources, claimed)) == CONTENT
 
 
@@ -99,18 +99,18 @@ def test_a_running_download_is_cut(resources, sent):
 def test_a_running_upload_is_cut_and_leaves_nothing(resources, caller):
     receiving = a_transfer(resources, caller)
     with pytest.raises(LockedDown):
-        run(stalled_upload(resources, caller, receiving, lambda: lock_down(resources)))
+        run(stalled_upload(resources, caller, receiving, lambda: lock_down(resources.database, resources.clock)))
     assert blobs_held(resources) == set()
 
 
 def test_ending_something_is_never_refused(resources, caller, sent):
     completed, deleted = send(resources, caller), send(resources, caller)
     claimed = run(claim(resources, completed.share))
-    lock_down(resources)
+    lock_down(resources.database, resources.clock)
     complete_claim(resources, claim_id=claimed.claim_id, token=claimed.token, address=ADDRESS)
     withdraw_share(resources, sent.share.id, caller=caller)
     delete_transfer(resources, deleted.id, caller=caller)
-    lift_lockdown(resources)
+    lift_lockdown(resources.database, resources.clock)
     with pytest.raises(ShareWithdrawn):
         run(claim(resources, sent.share))
     with pytest.raises(ClaimEnded):
@@ -119,7 +119,7 @@ def test_ending_something_is_never_refused(resources, caller, sent):
 
 
 def test_expiry_is_never_held_up(resources, time, sent):
-    lock_down(resources)
+    lock_down(resources.database, resources.clock)
     time.pass_until(sent.transfer.expires_at)
     assert sweep(resources).deleted == 1
     assert keys_held(resources) == set()
@@ -127,13 +127,13 @@ def test_expiry_is_never_held_up(resources, time, sent):
 
 
 def test_locking_and_lifting_twice_is_once(resources, time):
-    lift_lockdown(resources)
-    assert lockdown_since(resources) is None
-    assert lock_down(resources) == START
+    lift_lockdown(resources.database, resources.clock)
+    assert lockdown_since(resources.database) is None
+    assert lock_down(resources.database, resources.clock) == START
     time.pass_by(MINUTE)
-    assert lock_down(resources) == START == lockdown_since(resources)
-    lift_lockdown(resources)
-    lift_lockdown(resources)
+    assert lock_down(resources.database, resources.clock) == START == lockdown_since(resources.database)
+    lift_lockdown(resources.database, resources.clock)
+    lift_lockdown(resources.database, resources.clock)
     events = [event for event in events_of(resources) if event.startswith("lockdown.")]
     assert events == ["lockdown.begun", "lockdown.lifted"]
 
@@ -143,8 +143,10 @@ def test_locking_and_lifting_twice_is_once(resources, time):
 
 def destroy_all_keys(resources):
     """As the command does it: the vault first, by itself."""
-    destroyed = VaultFolder(resources.settings.vault_dir).destroy_everything()
-    end_all_transfers(resources, destroyed=destroyed)
+    vault = VaultFolder(resources.settings.vault_dir)
+    destroyed = vault.destroy_everything()
+    require_vault_not_foreign(resources.database, vault)
+    end_all_transfers(resources.database, resources.clock, destroyed=destroyed)
     return destroyed
 
 
@@ -161,13 +163,14 @@ def test_without_keys_nothing_can_be_read(resources, caller, sent):
         run(issue(resources, caller, sent.transfer))
 
 
-def test_every_transfer_ends_with_them_and_the_next_sweep_deletes_the_bytes(resources, caller, sent):
-    receiving = a_transfer(resources, caller)
+def test_every_transfer_ends_with_them_and_the_next_sweep_deletes_the_bytes(resources, caller, time, sent):
+    receiving, expired = a_transfer(resources, caller), send(resources, caller, lifetime=MINUTE)
+    time.pass_by(2 * MINUTE)  # no sweep has ended it yet
     destroy_all_keys(resources)
-    for transfer_id in (sent.id, receiving.id):
+    for transfer_id in (sent.id, receiving.id, expired.id):
         row = transfer_row(resources, transfer_id)
         assert (row.state, row.ending, row.owner_wrap) == (TransferState.DENIED, Ending.DELETED, None)
-    assert sweep(resources).deleted == 2
+    assert sweep(resources).deleted == 3
     assert blobs_held(resources) == set()
 
 

@@ -61,7 +61,7 @@ def test_what_goes_wrong_shows(resources, caller, scrape, time, monkeypatch):
     keep_time(resources)
     time.leap(YEAR)
     keep_time(resources)
-    lock_down(resources)
+    lock_down(resources.database, resources.clock)
     time.pass_by(HOUR)
     seen = scrape()
     assert (seen["caducee_clock_trusted"], seen["caducee_locked_down"], seen["caducee_deletion_assured"]) == (0, 1, 0)

@@ -17,6 +17,7 @@ import pytest
 from app.actions.reconcile import Look, count_orphans, reconcile
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
+from app.db import service_rows
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
 from app.resources import InstallationMismatch
@@ -102,6 +103,8 @@ def test_an_upload_that_runs_for_hours_is_no_orphan(resources, caller, time, gra
         time.pass_by(5 * grace)
         looked = await asyncio.to_thread(reconcile, resources)
         assert [look.orphans for look in looked] == [0, 0, 0]
+        with resources.database.writing() as transaction:  # the scheduler has swept all the while
+            service_rows.record_sweep(transaction.connection, resources.clock.now())
         yield CONTENT
 
     assert run(deposit(resources, caller, transfer, body())).size == 2 * len(CONTENT)

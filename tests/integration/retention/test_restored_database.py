@@ -118,7 +118,7 @@ def test_accepted_it_goes_on_without_any_open_share(restored, signing, used, wai
     assert accepted.withdrawn == 2
     assert accepted.entries_lost > 0
     require_not_rolled_back(restored)
-    lift_lockdown(restored)
+    lift_lockdown(restored.database, restored.clock)
     for share in (used.share, waiting.share):
         with pytest.raises(ShareWithdrawn):
             run(claim(restored, share))
@@ -132,8 +132,8 @@ def test_accepted_it_is_locked_down_until_somebody_looked_at_the_tokens(
 ):
     """What an incident's operators did after the backup must not be undone by the restore: the token is valid again."""
     backup = back_up(resources, tmp_path / "before.sqlite")
-    revoke_access_token(resources, caller.token_id)
-    lock_down(resources)
+    revoke_access_token(resources.database, resources.clock, caller.token_id)
+    lock_down(resources.database, resources.clock)
     sweep_as_scheduled(resources, signing)
     resources.close()
     restore(resources, backup)
@@ -147,7 +147,7 @@ def test_accepted_it_is_locked_down_until_somebody_looked_at_the_tokens(
 
 def test_the_depositor_can_issue_again_what_nobody_had_used(restored, signing, waiting):
     accept_restore(restored, signing)
-    lift_lockdown(restored)
+    lift_lockdown(restored.database, restored.clock)
     sweep_as_scheduled(restored, signing)
     share = run(issue(restored, waiting.caller, waiting.transfer))
     assert run(fetch(restored, run(claim(restored, share)))) == CONTENT
