@@ -269,7 +269,7 @@ def test_what_ends_a_download_ends_a_paused_one(resources, large, time, how):
                     case "withdrawn":
                         withdraw_share(resources, large.share.id, caller=None)
                     case "locked down":
-                        lock_down(resources)
+                        lock_down(resources.database, resources.clock)
                     case "expired":
                         time.pass_until(large.transfer.expires_at)
                     case "gone":

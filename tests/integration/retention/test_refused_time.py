@@ -48,9 +48,9 @@ def claimed(resources, sent):
 
 @contextmanager
 def locked_down(resources: Resources) -> Iterator[None]:
-    lock_down(resources)
+    lock_down(resources.database, resources.clock)
     yield
-    lift_lockdown(resources)
+    lift_lockdown(resources.database, resources.clock)
 
 
 @contextmanager
