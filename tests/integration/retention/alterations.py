@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, Table
 
 from app.crypto.token import digest
-from app.db.tables import UtcTime, metadata, service_state
+from app.db.tables import UtcTime, metadata
 from app.domain.share import ShareState
 from app.domain.transfer import Ending, FileState, TransferState
 from tests.full_rights import drop_triggers
@@ -114,6 +114,9 @@ def carried_by(table: str, column: str) -> Carries:
         return Carries.PROMISE
     raise KeyError(f"{name} is new: say what a lie in it must make red, or why it carries nothing")
 
+
+KEYS: dict[str, list[str]] = {"service_state": [], "claims": ["share_id"]}
+"""What tells the rows of a table apart, where that is not the primary key: a share has one claim at the most."""
 
 HISTORY = {"file.fetched", "password.wrong"}
 """Entries that say what people did and are no witness of a row: `audit verify` alone compares them."""
@@ -397,7 +400,7 @@ def _rows(connection: sqlite3.Connection) -> Rows:
     for name in TABLES:
         table = metadata.tables[name]
         columns = [column.name for column in table.columns]
-        key = [columns.index(column.name) for column in table.primary_key if table is not service_state]
+        key = [columns.index(column) for column in KEYS.get(name, table.primary_key.columns.keys())]
         for row in connection.execute(f"SELECT {', '.join(columns)} FROM {name}"):
             found[name, tuple(row[each] for each in key)] = dict(zip(columns, row, strict=True))
     return found

@@ -197,7 +197,7 @@ def test_a_lie_that_nobody_notices_is_complained_about(story_from, monkeypatch):
     monkeypatch.setitem(alterations.CARRIES_A_PROMISE, "transfers", "id label")
     label = next(each for each in EVERY_ALTERATION["transfers.label"] if each.name.endswith("another"))
     assert complaints(story_from, label, Moment.ISSUED) == [
-        "before the claim: transfers.label another: (3) a lie in transfers.label stands and nothing is red"
+        "before the claim: transfers.label another: (3) transfers.label: the lie stands and nothing is red"
     ]
 
 
