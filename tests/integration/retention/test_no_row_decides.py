@@ -74,7 +74,6 @@ TELLING = {
     "service_state.time_mark": ("an hour later", Moment.BEFORE_DEPOSIT),
     "transfers.state": ("verified", Moment.ISSUED),
     "transfers.expires_at": ("a day later", Moment.DELETING),
-    "transfers.ending": ("expired", Moment.ISSUED),
     "files.number": ("one more", Moment.CLAIMED),
     "files.state": ("receiving", Moment.ISSUED),
     "shares.state": ("issued", Moment.COMPLETED),
