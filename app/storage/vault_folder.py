@@ -97,8 +97,8 @@ class VaultFolder:
             self._prove(root)
             try:
                 with opened_folder(hour, within=root) as folder:
-                    durable_files.put_once(entry, token_digest, within=folder)
-                    os.fsync(folder)  # whoever was first may have crashed before its own
+                    if not durable_files.put_once(entry, token_digest, within=folder):
+                        os.fsync(folder)  # whoever was first may have crashed before its own
                     return hour_folder.read_claim(entry, within=folder)
             except FileNotFoundError:
                 raise KeyGone(f"the vault no longer holds {hour}") from None
