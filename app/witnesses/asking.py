@@ -21,6 +21,7 @@ from app.db.whole_transfers import WholeTransfer
 from app.domain.audit_events import Event, log_time
 from app.domain.reconciled import SHOWN, Contradiction
 from app.domain.testimony import Testimony
+from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
 from app.high_water import DatabaseRolledBack
 from app.resources import Resources
@@ -194,11 +195,13 @@ def _remembered_tree(resources: Resources) -> ProvenTree | None:
 
 
 def _is_proven(connection: Connection, told: Testimony, tree: ProvenTree) -> bool:
-    """Whether all entries that the vault can know lie in its tree; younger ones are the next look's."""
+    """Whether all entries that the vault can know lie in its tree; younger ones are the next look's. Of what is gone
+    only its last entry attests anything.
+    """
+    leaves = told.leaves or {}
+    asked = sorted(leaves)[-1:] if told.state == TransferState.VERIFIED else leaves
     node = audit_rows.node_reader(connection)
-    return all(
-        tree.holds(sequence, leaf, node) for sequence, leaf in (told.leaves or {}).items() if sequence < tree.size
-    )
+    return all(tree.holds(sequence, leaves[sequence], node) for sequence in asked if sequence < tree.size)
 
 
 def _of_service(resources: Resources) -> Iterator[str]:
@@ -210,9 +213,12 @@ def _of_service(resources: Resources) -> Iterator[str]:
         lockdown = testimony_rows.last_of(connection, Event.LOCKDOWN_BEGUN, Event.LOCKDOWN_LIFTED)
         drill = testimony_rows.last_of(connection, Event.DRILL_PASSED)
         started = testimony_rows.last_of(connection, Event.LOG_STARTED)
-    if any(entry is not None and not entry.sound for entry in (lockdown, drill, started)):
+    entries = [entry for entry in (lockdown, drill, started) if entry is not None]
+    if not all(entry.sound for entry in entries):
         yield "entry_altered"
         return
+    if any(entry.fields["time"] != log_time(entry.at) for entry in entries):
+        yield "entry_time"
     begun = lockdown is not None and lockdown.fields["event"] == Event.LOCKDOWN_BEGUN
     if (lockdown is not None or not pruned) and (state.locked_down_at is not None) != begun:
         yield "lockdown"

@@ -112,7 +112,7 @@ class Installation:
 
     def files(self, store: str) -> list[Path]:
         """What lies in a store, without what only marks it as one (`installation`, the backup tag, the marks)."""
-        marks = {"installation", "CACHEDIR.TAG", "high-water", "purge-time"}
+        marks = {"installation", "CACHEDIR.TAG", "high-water", "purge-time", "reconciled"}
         return sorted(p for p in (self.data / store).rglob("*") if p.is_file() and p.name not in marks)
 
     def key_files(self) -> list[Path]:
