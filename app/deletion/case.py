@@ -19,7 +19,8 @@ from app.witnesses.judging import names_to_look_for
 @dataclass(slots=True)
 class Case(WholeTransfer):
     """A transfer of the batch with all that belongs to it, and what went wrong with it, if anything did: `failure` is
-    the word for it in the log; `waiting`, that it is but a stream which still reads a blob.
+    the word for it in the log; `waiting`, that it is but a stream which still reads a blob, or without a failure, that
+    the vault may not be listed yet.
     """
 
     failure: str | None = None

@@ -235,7 +235,7 @@ def slow_listing(resources, monkeypatch):
 
 def test_a_small_batch_waits_until_the_vault_has_rested(resources, caller, time, slow_listing):
     ticks, listed = slow_listing
-    watch = VaultWatch(ListingPace(clock=ticks))
+    watch = VaultWatch(ListingPace(clock=ticks, cost=ticks))
     sent = [send(resources, caller, lifetime=number * MINUTE) for number in (1, 2)]
     time.pass_until(sent[0].transfer.expires_at)
     assert run(delete_transfers(resources, watch=watch)).deleted == 1, "the first lists at once"
@@ -252,9 +252,25 @@ def test_a_small_batch_waits_until_the_vault_has_rested(resources, caller, time,
     assert listed == [{sent[0].id}, {sent[1].id}]
 
 
+def test_one_that_failed_before_does_not_count_as_well_while_it_waits(resources, caller, time, slow_listing):
+    ticks, _ = slow_listing
+    watch = VaultWatch(ListingPace(clock=ticks, cost=ticks))
+    sent = send(resources, caller)
+    resources.vault.create(EntryName(sent.id, sent.transfer.expires_at + DAY), new_secret())
+    delete_transfer(resources, sent.id, caller=caller)
+    assert run(delete_transfers(resources, watch=watch)).failed == 1
+    time.pass_by(2 * SECOND)
+    assert run(delete_transfers(resources, watch=watch)).failed == 0
+    assert transfer_row(resources, sent.id).failures == 1
+    assert report_retention(resources, orphans=0).failing == [sent.id]
+    time.pass_by(SECOND)
+    ticks.seconds += REST
+    assert run(delete_transfers(resources, watch=watch)).deleted == 1
+
+
 def test_a_large_batch_and_a_vault_that_lists_quickly_do_not_wait():
     ticks = Ticks()
-    pace = ListingPace(clock=ticks)
+    pace = ListingPace(clock=ticks, cost=ticks)
     assert pace.allows(1)
     pace._ended, pace._took = 0.0, 0.2
     assert not pace.allows(LARGE_BATCH - 1)
