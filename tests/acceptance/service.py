@@ -241,7 +241,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def _only_marks(name: str) -> bool:
-    return name in {"installation", "CACHEDIR.TAG", "high-water", "purge-time"} or name.startswith("anchor.")
+    return name in {"installation", "CACHEDIR.TAG", "high-water", "purge-time", "reconciled"} or name.startswith("anchor.")
 
 
 def _variables(settings: dict[str, str]) -> dict[str, str]:
