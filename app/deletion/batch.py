@@ -138,6 +138,7 @@ def _compare(resources: Resources, cases: list[Case], watch: VaultWatch) -> None
             found.add("expiry")
         if found:
             words[case.transfer.id] = found
+        case.told.created = None  # compared; a batch of thousands need not keep it
     if not words:
         return
     with resources.database.writing() as transaction:

@@ -12,6 +12,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from app.actions import reconcile as reconciling
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.drill_restore import DrillResult, _write_down
@@ -363,6 +364,21 @@ def test_a_reconciliation_from_the_future_proves_nothing(resources, caller, monk
     assert (fields["found"], fields["orphans"], fields["held"]) == (0, 0, 2)
     write_reconciled(resources.vault, replace(last, at=last.at + HOUR))
     assert report(resources).exit_code == 2
+
+
+def test_reconciliation_says_aloud_what_contradicts_and_what_is_strange(resources, lives, monkeypatch):
+    said: dict[str, dict[str, object]] = {}
+    monkeypatch.setattr(reconciling.log, "error", lambda event, **told: said.update({event: told}))
+    keep_time(resources)
+    reconcile(resources)
+    assert said == {}, "nothing, of an installation that nobody touched"
+    alter(resources, T + "records = 1 WHERE id = :id", id=lives.issued.id)
+    (resources.settings.vault_dir / "notes.txt").write_text("?")
+    reconcile(resources)
+    assert said == {
+        "row_contradicts_witness": {"transfers": [lives.issued.id], "count": 1, "what": ["records"], "alert": True},
+        "vault_strangers": {"places": ["notes.txt"], "count": 1, "alert": True},
+    }
 
 
 # Repair
