@@ -110,6 +110,11 @@ def size(connection: Connection) -> int:
     return 0 if last is None else last + 1
 
 
+def count(connection: Connection) -> int:
+    """How many entries are stored: fewer than `size` where some are missing."""
+    return connection.execute(select(func.count()).select_from(audit_entries)).scalar_one()
+
+
 def node_reader(connection: Connection) -> Callable[[int, int], bytes]:
     """A function that reads the stored hash at (level, position); level 0 are the leaves. A node that is missing is
     built from the two below it, loudly: somebody has taken it. KeyError where that ends at an entry that is gone too.
