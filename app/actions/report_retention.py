@@ -14,9 +14,16 @@ from itertools import islice
 from app.db import counter_rows, retention_figures, service_rows, transfer_rows
 from app.domain.reconciled import Contradiction
 from app.domain.retention import deletion_is_assured
-from app.high_water import DatabaseRolledBack, require_not_rolled_back
+from app.gate import doubts_of
+from app.high_water import (
+    DatabaseRolledBack,
+    VaultRolledBack,
+    require_not_rolled_back,
+    require_vault_not_rolled_back,
+)
 from app.resources import Resources
 from app.storage.errors import StorageError
+from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_reconciled
 from app.witnesses.asking import compare_everything
 
@@ -32,7 +39,7 @@ COMPARED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class VaultSeen:
-    """What the vault itself says: keys past their expiry, hours that ended; or why it cannot be asked."""
+    """What the vault itself says: keys past their expiry, hours that ended; and why it cannot be asked or believed."""
 
     keys_past_due: int | None
     hours_past_due: int | None
@@ -91,8 +98,7 @@ class RetentionReport:
 
 def report_retention(resources: Resources, *, orphans: int | None) -> RetentionReport:
     """Look at the database and the vault, each for itself. `orphans`: how many there are, None if nobody could tell."""
-    judgement = resources.clock.judge()
-    now = judgement.now
+    now = resources.clock.now()
     vault, rolled_back = _vault_seen(resources, now - SLACK), _rolled_back(resources)
     witnesses = _ask_witnesses(resources, now)
     with resources.database.reading() as connection:
@@ -113,7 +119,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             gaps=service_rows.gaps_since(connection, now - GAPS_SHOWN),
             lateness={n: c for n, c in counter_rows.every(connection).items() if n.startswith("lateness_")},
             lateness_by_day=retention_figures.lateness_by_day(connection, now - GAPS_SHOWN),
-            clock_problem=state.clock_problem or judgement.problem,
+            clock_problem=doubts_of(resources, state).clock_problem,
             locked_down_at=state.locked_down_at,
             last_drill_at=state.last_drill_at,
             witnesses=witnesses,
@@ -123,9 +129,13 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
 def _vault_seen(resources: Resources, due: datetime) -> VaultSeen:
     try:
         keys = sum(name.expires_at <= due for name in resources.vault.names())
-        return VaultSeen(keys, resources.vault.ended_hours(due))
+        hours = resources.vault.ended_hours(due)
+        require_vault_not_rolled_back(resources.vault, SigningFolder(resources.settings.signing_dir))
+    except VaultRolledBack as error:
+        return VaultSeen(keys, hours, str(error))
     except StorageError as error:
         return VaultSeen(None, None, str(error))
+    return VaultSeen(keys, hours)
 
 
 def _ask_witnesses(resources: Resources, now: datetime) -> Witnesses:
