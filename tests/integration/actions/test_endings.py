@@ -16,7 +16,7 @@ from app.domain.errors import ClaimNotFound, ShareNotFound, TransferNotFound
 from app.domain.share import ShareState
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.stories import (
     ADDRESS,

@@ -10,7 +10,7 @@ from itertools import product
 
 import pytest
 
-from app import resources as resources_module
+from app.runtime import resources as resources_module
 from scheduler import timetable as timetable_module
 from tests.integration.retention import alterations, altered_stories
 from tests.integration.retention.alterations import (

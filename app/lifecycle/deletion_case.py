@@ -12,8 +12,8 @@ from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.testimony import FACTS, Testimony
 from app.domain.transfer import OPEN_STATES, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
-from app.witnesses.judging import names_to_look_for
+from app.lifecycle.contradictions import names_to_look_for
+from app.runtime.resources import Resources
 
 
 @dataclass(slots=True)
