@@ -397,7 +397,7 @@ def abandoned(resources, caller, transfer, monkeypatch):
         return None
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.intake._undo", nothing)
+        patch.setattr("app.lifecycle.intake._undo", nothing)
         patch.setattr(LocalBlobWriter, "_remove_in_thread", lambda self: None)
         with pytest.raises(BaseExceptionGroup):
             run(deposit(resources, caller, transfer, killed()))
