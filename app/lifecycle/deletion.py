@@ -310,8 +310,8 @@ def _step_entry(case: Case, event: Event, now: datetime) -> Entry:
         actor="scheduler",
         transfer=transfer.id,
         outcome=transfer.ending,
-        files=len(case.files),
-        size=sum(file.size for file in case.files),
+        files=len(case.sizes),
+        size=sum(case.sizes),
         lateness_ms=int(_lateness(case, now) / timedelta(milliseconds=1)),
     )
 

@@ -25,6 +25,7 @@ from app.lifecycle.gone import LARGE_BATCH, REST, ListingPace
 from app.lifecycle.vault_watch import VaultWatch
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
+    CONTENT,
     blob_path,
     blobs_held,
     events_of,
@@ -149,6 +150,15 @@ def test_the_bytes_of_a_file_without_a_row_go_too(resources, caller):
     delete_transfer(resources, sent.id, caller=caller)
     assert sweep(resources).deleted == 1
     assert blobs_held(resources) == set()
+
+
+def test_the_size_that_a_deletion_attests_is_the_one_that_was_deposited(resources, caller):
+    sent = send(resources, caller)
+    alter(resources, "UPDATE files SET size = 1 WHERE transfer_id = :id", id=sent.id)
+    delete_transfer(resources, sent.id, caller=caller)
+    sweep(resources)
+    (entry,) = log_of(resources, event="transfer.deleted")
+    assert (entry["files"], entry["size"]) == (1, len(CONTENT))
 
 
 # Receipts
