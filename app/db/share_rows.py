@@ -234,6 +234,13 @@ def move_window(connection: Connection, claim_id: str, window_until: datetime) -
     )
 
 
+def reopen_window(connection: Connection, claim_id: str, window_until: datetime, now: datetime) -> None:
+    """Move the end of a claim's window, if it is over."""
+    connection.execute(
+        update(claims).where(claims.c.id == claim_id, claims.c.window_until <= now).values(window_until=window_until)
+    )
+
+
 def mark_delivered(connection: Connection, claim_id: str, now: datetime, left: timedelta) -> None:
     """The one-line route has sent everything: the window ends soon, and then counts as completed."""
     connection.execute(

@@ -31,12 +31,16 @@ from tests.integration.actions.sealed_stories import claim_sealed, fetch_sealed,
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
+    a_transfer,
     change,
     claim,
     claim_row,
     count_rows,
+    deposit,
     fetch,
+    issue,
     keys_held,
+    log_of,
     out_of_reach,
     run,
     send,
@@ -128,6 +132,64 @@ def test_a_share_that_ended_stays_used_though_its_rows_are_set_back(resources, c
         run(claim(resources, share))
     delete_transfer(resources, share.transfer_id, caller=caller)
     assert keys_held(resources) == set()
+
+
+# The vault lost the record: then the log says who claimed
+
+
+@pytest.mark.parametrize("own_token", [False, True])
+@pytest.mark.parametrize("way", ["secret", "proof"])
+def test_a_lost_record_and_rows_set_back_let_nobody_claim_again(resources, share, own_token, way):
+    run(claim(resources, share))
+    resources.vault.destroy([record_of(share)])
+    rewind(resources, share.id)
+    token = new_secret() if own_token else None
+    presented = by_proof(share, token)
+    if way == "secret":
+        presented = LinkAndPassword.by_secret(share.link_secret, share.password, token, ADDRESS)
+    with pytest.raises(ShareUsed):
+        run(claim_share(resources, share.id, presented))
+    row = share_row(resources, share.id)
+    assert (row.state, row.attempts, row.failures) == (ShareState.ISSUED, 0, 0)
+    assert (count_rows(resources, claims), len(log_of(resources, event="share.claimed"))) == (0, 1)
+    assert resources.vault.claim_recorded(record_of(share)) is None
+
+
+def test_nor_go_on_with_a_claim_whose_row_was_given_another_token(resources, share):
+    run(claim_share(resources, share.id, by_proof(share)))
+    resources.vault.destroy([record_of(share)])
+    token = new_secret()
+    with resources.database.writing() as transaction:
+        transaction.connection.execute(update(claims).values(token_digest=digest(token)))
+    with pytest.raises(ShareUsed):
+        run(claim_share(resources, share.id, by_proof(share, token)))
+    assert resources.vault.claim_recorded(record_of(share)) is None
+
+
+def test_nor_go_on_with_a_claim_that_was_invented_beside_the_one_in_the_log(resources, share):
+    run(claim_share(resources, share.id, by_proof(share)))
+    resources.vault.destroy([record_of(share)])
+    rewind(resources, share.id)
+    token = new_secret()
+    invent_claim(resources, share, token)
+    with pytest.raises(ShareUsed):
+        run(claim_share(resources, share.id, by_proof(share, token)))
+
+
+def test_the_rightful_recipient_has_a_lost_record_made_again(resources, share):
+    token = new_secret()
+    run(claim(resources, share, token=token))
+    resources.vault.destroy([record_of(share)])
+    rewind(resources, share.id)
+    assert run(fetch(resources, run(claim(resources, share, token=token)))) == CONTENT
+
+
+def test_the_claim_of_one_recipient_uses_no_other_share(resources, caller):
+    transfer = a_transfer(resources, caller)
+    run(deposit(resources, caller, transfer))
+    one, other = (run(issue(resources, caller, transfer, name)) for name in ("One", "Other"))
+    run(claim(resources, one))
+    assert run(fetch(resources, run(claim(resources, other)))) == CONTENT
 
 
 # Two win in the database
