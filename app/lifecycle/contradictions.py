@@ -3,7 +3,7 @@
 Whoever writes to the database can make a row say anything; neither the entries' hashes nor the vault's names follow.
 Each contradiction is one of the words below (docs/deletion.md lists them). Rows and entries are written in the same
 transaction, so that they agree exactly. The vault is written after them: a row that says more than the vault does is
-a crash or a moment, and no contradiction.
+a crash or a moment, and no contradiction, but for an open claim that is not recorded within a minute.
 """
 
 from __future__ import annotations
@@ -200,9 +200,18 @@ def _claims(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Mo
         yield from _claim(rows[share_id], told.shares[share_id], sight)
         if rows[share_id].allowance != expected:
             yield "allowance"
+        if _is_unrecorded(rows[share_id], states.get(share_id), sight, moment):
+            yield "claim_unrecorded"
         latest = moment.now + moment.window + SLACK
         if states.get(share_id) == ShareState.CLAIMED and rows[share_id].window_until > latest:
             yield "window"
+
+
+def _is_unrecorded(row: ClaimRow, state: ShareState | None, sight: VaultSight, moment: Moment) -> bool:
+    """Whether an open claim has no record: the vault could not keep it, or lost it. The purge takes it with the key."""
+    keyed = any(name.share_id == row.share_id and not name.claimed for name in sight.names)
+    unrecorded = state == ShareState.CLAIMED and keyed and row.share_id not in sight.claims
+    return unrecorded and moment.now > row.claimed_at + SLACK
 
 
 def _claim(row: ClaimRow, said: AttestedShare, sight: VaultSight) -> Iterator[str]:

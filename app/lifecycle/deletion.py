@@ -30,6 +30,7 @@ from app.lifecycle import endings
 from app.lifecycle.contradictions import judge_facts
 from app.lifecycle.deletion_case import Case, load
 from app.lifecycle.deletion_retry import give_up, settle
+from app.lifecycle.refused_time import without_unrecorded
 from app.lifecycle.vault_watch import VaultWatch
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
@@ -112,7 +113,7 @@ def _end_what_is_due(resources: Resources, batch: list[str], watch: VaultWatch) 
         living = [one.id for one in still_open if one.id not in over]
         lapsing = living if living and service_rows.refused_since(connection) is None else []
         others = whole_transfers.load(connection, transfer_rows.find_all(connection, lapsing))
-    lapsed = [pair for whole in others for pair in _lapsed(whole, now)]
+    lapsed = without_unrecorded(resources, [pair for whole in others for pair in _lapsed(whole, now)])
     if not expired and not lapsed:
         return 0
     with resources.database.writing() as transaction:

@@ -234,10 +234,26 @@ def test_a_key_under_another_expiry_is_red_though_row_and_log_agree(resources, l
     assert words(resources) == {("expiry", lives.issued.id)}
 
 
-def test_a_claim_without_a_record_is_a_crash_and_no_lie(resources, caller):
-    """The row is written first."""
+def test_an_open_claim_without_a_record_is_red_after_a_minute(resources, caller, time):
+    """The row is written first; a process that dies in between, or a full vault, leaves it so."""
     sent = send(resources, caller)
     run(claim(resources, sent.share))
+    assert words(resources) == set()
+    resources.vault.destroy([EntryName(sent.id, sent.share.expires_at, sent.share.id).of_claim])
+    time.pass_by(MINUTE)
+    assert words(resources) == set()
+    time.pass_by(SECOND)
+    assert words(resources) == {("claim_unrecorded", sent.id)}
+    withdraw_share(resources, sent.share.id, caller=caller)
+    sweep(resources)
+    assert words(resources) == set()
+
+
+def test_a_record_that_went_with_its_key_at_the_expiry_is_no_lie(resources, caller, time, purge):
+    sent = send(resources, caller, lifetime=HOUR)
+    run(claim(resources, sent.share))
+    time.pass_until(sent.transfer.expires_at)
+    purge()
     assert words(resources) == set()
 
 
