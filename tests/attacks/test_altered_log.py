@@ -11,8 +11,8 @@ from app.actions.issue_access_token import issue_access_token
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.domain.access_token import Role
-from app.resources import open_resources
-from app.settings import Settings
+from app.runtime.installation import open_resources
+from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from tests.acceptance.people import claim, send
 from tests.acceptance.service import Installation
@@ -81,6 +81,13 @@ def test_any_byte_of_any_entry(checked, copy):
             tried += 1
         assert checked.verdict((change, (content, sequence))).problem is None
     assert tried > 250
+
+
+def test_a_number_far_beyond_the_others_is_found_at_once(checked, copy):
+    """One UPDATE must not send the verification through all the numbers in between, or out of memory."""
+    ((last,),) = copy.rows("SELECT max(sequence) FROM audit_entries")
+    verdict = checked.verdict(("UPDATE audit_entries SET sequence = ? WHERE sequence = ?", (2**62, last)))
+    assert (verdict.sequence, verdict.problem) == (last, "an entry is missing")
 
 
 @pytest.mark.parametrize(

@@ -7,27 +7,28 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.actions import delete_transfers as sweeping
+from app.actions import sweep as sweeping
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.delete_transfers import SweepReport, delete_transfers
 from app.actions.fetch_file import open_download
 from app.actions.keep_time import keep_time
+from app.actions.sweep import SweepReport
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
-from app.db import endings, retention_figures, service_rows, share_rows, transfer_rows
+from app.db import retention_figures, service_rows, share_rows, transfer_rows
 from app.db.tables import shares, transfers
 from app.db.transfer_rows import TransferRow
-from app.deletion import batch as module
 from app.domain.claim import DELIVERED_WINDOW
 from app.domain.errors import Refusal, ShareExpired
 from app.domain.retention import FORGET_AFTER
 from app.domain.share import ShareState
 from app.domain.transfer import Ending, FileState, TransferState
 from app.domain.vault_entry import EntryName
-from app.intake import LEASE
-from app.resources import Resources
+from app.lifecycle import deletion as module
+from app.lifecycle import endings
+from app.lifecycle.intake import LEASE
+from app.runtime.resources import Resources
 from app.storage.local_blob import LocalBlobWriter
 from tests.integration.actions.stories import (
     ADDRESS,
@@ -236,11 +237,11 @@ def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(
     other, sent, real = start_service(), send(resources, caller), module._delete_bytes
     others: list[SweepReport] = []
 
-    async def meanwhile(service, cases):
+    async def meanwhile(service, cases, watch):
         if service is resources:
             time.pass_by(module.TAKEN_FOR)  # so slow that another takes over
-            others.append(await delete_transfers(other))
-        return await real(service, cases)
+            others.append(await sweeping.sweep(other))
+        return await real(service, cases, watch)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
@@ -256,9 +257,9 @@ def test_what_a_sweep_ends_is_its_own_to_delete(start_service, resources, caller
     sent, other, real = send(resources, caller), start_service(), module._delete_bytes
     others: list[SweepReport] = []
 
-    async def meanwhile(service, cases):
-        others.append(await delete_transfers(other))
-        return await real(service, cases)
+    async def meanwhile(service, cases, watch):
+        others.append(await sweeping.sweep(other))
+        return await real(service, cases, watch)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
@@ -277,7 +278,7 @@ def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller,
     real = module._delete_bytes
     done: list[str] = []
 
-    async def meanwhile(service, cases):
+    async def meanwhile(service, cases, watch):
         if not done:
             done.append(request_)
             if request_ == "claim":
@@ -288,7 +289,7 @@ def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller,
                 delete_transfer(resources, transfer.id, caller=caller)
             else:
                 complete_claim(resources, claim_id=claim_id, token=token, address=ADDRESS)
-        return await real(service, cases)
+        return await real(service, cases, watch)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
     sweep(resources)
@@ -302,8 +303,8 @@ def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller,
     leases: list[datetime] = []
     change(resources, transfers, transfer.id, due_at=time())
 
-    async def meanwhile(service, cases):
-        verified = await real(service, cases)
+    async def meanwhile(service, cases, watch):
+        verified = await real(service, cases, watch)
         if not leases:
             leases.append(time() + LEASE)
             uploads.append(asyncio.create_task(deposit(resources, caller, transfer, stalls())))
@@ -316,7 +317,7 @@ def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller,
         await ends.wait()
 
     async def story():
-        await delete_transfers(resources)
+        await sweeping.sweep(resources)
         due_at = transfer_row(resources, transfer.id).due_at
         ends.set()
         await uploads[0]
@@ -396,7 +397,7 @@ def abandoned(resources, caller, transfer, monkeypatch):
         return None
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.intake._undo", nothing)
+        patch.setattr("app.lifecycle.intake._undo", nothing)
         patch.setattr(LocalBlobWriter, "_remove_in_thread", lambda self: None)
         with pytest.raises(BaseExceptionGroup):
             run(deposit(resources, caller, transfer, killed()))
@@ -569,9 +570,9 @@ def test_a_sweep_ends_though_something_falls_due_all_the_time(resources, caller,
     sent = [send(resources, caller, lifetime=timedelta(minutes=1, seconds=number)) for number in range(5)]
     real, swept = module.delete_batch, []
 
-    async def meanwhile(service, batch):
+    async def meanwhile(service, batch, watch):
         swept.append(batch)
-        done = await real(service, batch)
+        done = await real(service, batch, watch)
         time.pass_by(1)
         return done
 
