@@ -147,7 +147,7 @@ def is_ready(http: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
 def run(play: Callable[[Path], None], *, name: str, verdict: str) -> int:
     """Play in a scratch folder that is removed, and end with the verdict. Exit 1 with what deviated."""
     if not CADUCEE.exists():
-        print(f"{CADUCEE} is missing: run `make setup`, then `make {name}`")
+        print(f"{CADUCEE} is missing: `make {name}` installs it")
         return 1
     with tempfile.TemporaryDirectory(prefix=f"caducee-{name}-") as folder:
         try:

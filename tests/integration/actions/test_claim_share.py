@@ -854,7 +854,7 @@ def test_everything_stolen_at_rest_opens_nothing_without_the_link(resources, sha
         for name in (EntryName(share.transfer_id, share.expires_at), own_key(share))
     }
     shred_key, share_shred_key = keys.values()
-    from app.crypto.password import stretch
+    from app.crypto.stretching import stretch
 
     stretched = stretch(share.password, row.argon2_salt, resources.settings.argon2)
     part = wrapping.server_part(stretched, shred_key, share_shred_key, share.id)
