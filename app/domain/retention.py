@@ -10,10 +10,10 @@ from app.domain.clock import BELIEVED
 
 RETRY_FIRST = timedelta(seconds=1)
 RETRY_CEILING = timedelta(minutes=4)
-"""A failing step is retried within 5 minutes (design, section 3.6); a minute is left for the sweep itself."""
+"""A failing step is retried within 5 minutes (docs/deletion.md); a minute is left for the sweep itself."""
 
 FORGET_AFTER = timedelta(days=30)
-"""How long an ended transfer keeps its recipients and label, and a dead link its 410 (design, section 7)."""
+"""How long a transfer keeps its recipients and label after its verified deletion (docs/deletion.md)."""
 
 
 LATENESS_BUCKETS_SECONDS = (1, 2, 3, 5, 10, 60, 300, 3600)
