@@ -31,7 +31,7 @@ def lateness_counts(latenesses: Iterable[timedelta]) -> dict[str, int]:
 
 
 def retry_at(now: datetime, failures: int) -> datetime:
-    """When to try a failing transfer again: 1 s, 2 s, 4 s ... at most 4 min."""
+    """Return when to try again after so many failures in a row: 2 s after the first, then 4 s, 8 s, at most 4 min."""
     doublings = min(failures, 10)
     return now + min(RETRY_FIRST * (1 << doublings), RETRY_CEILING)
 
