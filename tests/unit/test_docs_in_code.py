@@ -127,6 +127,12 @@ def test_prose_is_read_of_every_kind_of_file():
 # --- what they find
 
 
+def test_the_cryptography_lists_its_modules():
+    modules = {path.stem if path.is_file() else path.name for path in (ROOT / "app/crypto").glob("[a-z]*")}
+    listed = set(re.findall(r"`(\w+)`", page("app/crypto/__init__.py").partition("meets them:")[2]))
+    assert listed == modules
+
+
 @pytest.mark.parametrize(
     "finder", [absent_files, unknown_commands, unknown_targets], ids=lambda finder: finder.__name__
 )
