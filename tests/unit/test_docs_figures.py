@@ -125,7 +125,7 @@ FIGURES = {
     "docs/security.md": [
         (kib(MAX_JSON_BYTES), "json"),
         (f"{serve.CONNECTIONS} connections", "network"),
-        (f"queue of {CLAIMS_WAITING}", "argon2"),
+        (f"queue of {CLAIMS_WAITING}", "password"),
         (f"t={Settings().argon2_time}", "argon2id"),
         (f"{Settings().argon2_memory_kib // 1024} mib", "argon2id"),
         (f"p={Settings().argon2_lanes}", "argon2id"),
