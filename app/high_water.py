@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from app.db import audit_rows
+from app.db import audit_rows, service_rows
 from app.domain.clock import BootTime, RememberedTime
 from app.domain.high_water import HighWater
 from app.domain.purge_time import PurgeTime
@@ -103,15 +103,20 @@ def require_not_rolled_back(resources: Resources) -> None:
 def keep(resources: Resources, now: datetime) -> None:
     """Let the vault remember how far the log has come. Raises DatabaseRolledBack, VaultUnavailable."""
     require_not_rolled_back(resources)
-    write(resources, now)
+    remembered = read_high_water(resources.vault)
+    write(resources, now, origin=remembered.log_origin if remembered else None)
 
 
-def write(resources: Resources, now: datetime) -> None:
-    """Write the mark whatever it was before: for a restored database that was accepted."""
+def write(resources: Resources, now: datetime, *, origin: str | None = None) -> None:
+    """Write the mark whatever it was before: for a restored database that was accepted. `origin`: the one that the
+    vault remembers goes on, whatever the database says; None takes the database's.
+    """
     with resources.database.reading() as connection:
         size = audit_rows.size(connection)
         root = _root(connection, size)
-    resources.vault.write_mark(HighWater(now, resources.clock.boot_time.anchor, size, root).to_text())
+        origin = origin or service_rows.get(connection).log_origin
+    mark = HighWater(now, resources.clock.boot_time.anchor, size, root, origin)
+    resources.vault.write_mark(mark.to_text())
 
 
 def _root(connection: Connection, size: int) -> bytes:

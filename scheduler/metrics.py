@@ -46,6 +46,9 @@ def _counters(counters: dict[str, int]) -> Iterator[Metric]:
     sweeps.add_metric(["succeeded"], counters.get("sweeps", 0))
     sweeps.add_metric(["failed"], counters.get("sweeps_failed", 0))
     yield sweeps
+    contradicted = counters.get("row_contradictions", 0)
+    text = "Transfers that a sweep ended though their rows contradicted log or vault."
+    yield CounterMetricFamily("caducee_row_contradictions", text, value=contradicted)
     count = counters.get("lateness_count", 0)
     buckets = [(str(float(le)), counters.get(f"lateness_le_{le}", 0)) for le in LATENESS_BUCKETS_SECONDS]
     yield HistogramMetricFamily(

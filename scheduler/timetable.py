@@ -22,7 +22,9 @@ from app.actions.measure import Measures, measure
 from app.actions.prune_log import prune_log
 from app.actions.reconcile import reconcile
 from app.actions.sign_checkpoint import sign_checkpoint
+from app.deletion.vault_watch import VaultWatch
 from app.domain.clock import Clock
+from app.gone import ListingPace
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
@@ -47,6 +49,7 @@ class Timetable:
         self._settings = settings
         self._vault = VaultFolder(settings.vault_dir)
         self._clock = Clock()
+        self._watch = VaultWatch(ListingPace())
         self._signing = SigningFolder(settings.signing_dir)
         self._opened: Resources | None = None
         self._opening = threading.Lock()
@@ -76,7 +79,8 @@ class Timetable:
 
     def sweep(self) -> None:
         """Judge the clock; end and delete what is due; have a deletion signed at once."""
-        report = asyncio.run(delete_transfers(self._resources(), assured=keep_time_or_alert(self._resources())))
+        assured = keep_time_or_alert(self._resources())
+        report = asyncio.run(delete_transfers(self._resources(), assured=assured, watch=self._watch))
         if report.ended or report.deleted or report.failed:
             log.info("sweep", ended=report.ended, deleted=report.deleted, failed=report.failed)
         if report.deleted:

@@ -1,12 +1,24 @@
-"""Delete a transfer now: it is denied and its keys are destroyed before this returns; the sweeper does the rest."""
+"""Delete a transfer now: it is denied and its keys are destroyed before this returns; the sweeper does the rest.
+
+An operator's word also ends what its rows say has ended already, if a witness contradicts them: the deletion begins
+anew, and its end is observed by the transfer's id.
+"""
 
 from __future__ import annotations
 
-from app.db import endings, transfer_rows
+from app.db import endings, testimony_rows, transfer_rows, whole_transfers
+from app.db.engine import Transaction
+from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller
+from app.domain.audit_events import Entry, Event
 from app.domain.errors import TransferNotFound
-from app.domain.transfer import Ending
+from app.domain.testimony import FACTS
+from app.domain.transfer import OPEN_STATES, Ending
+from app.domain.vault_entry import EntryName
 from app.resources import Resources
+from app.storage.errors import StorageError
+from app.witnesses.asking import compare_one
+from app.witnesses.judging import names_to_look_for
 
 
 def delete_transfer(
@@ -14,10 +26,34 @@ def delete_transfer(
 ) -> None:
     """Delete a transfer. Idempotent. `caller` None is the operator. Raises TransferNotFound, also for others'."""
     now = resources.clock.now()
+    contradicted = caller is None and _is_contradicted(resources, transfer_id)
     with resources.database.writing() as transaction:
         transfer = transfer_rows.find(transaction.connection, transfer_id, for_update=True)
         if transfer is None or (caller is not None and transfer.token_id != caller.token_id):
             raise TransferNotFound
-        actor = caller.actor if caller else "operator"
-        keys = endings.deny_transfer(transaction, transfer, ending, now=now, actor=actor)
+        keys = set[EntryName]()
+        if transfer.state in OPEN_STATES or contradicted:
+            keys = _names(transaction, transfer)
+        if transfer.state in OPEN_STATES:
+            actor = caller.actor if caller else "operator"
+            keys.update(endings.deny_transfer(transaction, transfer, ending, now=now, actor=actor))
+        elif contradicted:
+            transfer_rows.deny_again(transaction.connection, transfer_id, ending, now)
+            again = Entry(Event.TRANSFER_DENIED, at=now, actor="operator", transfer=transfer_id, outcome=ending.value)
+            transaction.log(again)
     resources.destroy_keys(keys)
+
+
+def _is_contradicted(resources: Resources, transfer_id: str) -> bool:
+    """A vault out of reach contradicts nothing, and holds no deletion up."""
+    try:
+        return bool(compare_one(resources, transfer_id))
+    except StorageError:
+        return False
+
+
+def _names(transaction: Transaction, transfer: TransferRow) -> set[EntryName]:
+    """The names that row and log know; what lies under others the sweeper finds by the transfer's id."""
+    (whole,) = whole_transfers.load(transaction.connection, [transfer])
+    told = testimony_rows.told_of(transaction.connection, [transfer.id], FACTS)
+    return names_to_look_for(whole, told[transfer.id])

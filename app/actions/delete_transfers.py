@@ -1,18 +1,23 @@
 """Steps 7 and 8 of a file's life, by the sweeper: find what is due and have it ended and deleted, a batch at a time.
 
 One sweep asks one indexed question; what is due it takes in batches, so that its cost is a few transactions per
-batch and its memory constant. What is done with a batch, and observed, is in `app/deletion/`.
+batch and its memory constant. What is done with a batch, and observed, is in `app/deletion/`. Beside what is due by its
+row goes what is due by the vault: whatever a row says, a transfer ends with its key.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+import structlog
 
 from app.db import counter_rows, retention_figures, service_rows, transfer_rows
 from app.deletion.batch import TAKEN_FOR, Done, delete_batch
 from app.deletion.refused_time import add_refused_time
+from app.deletion.vault_watch import VaultWatch
 from app.resources import Resources
+from app.storage.errors import StorageError
 
 BATCH = 6000
 """Each entry of the log dirties a page of an index by transfer; the more at once, the more share one. Held for it: 40
@@ -20,6 +25,8 @@ to 60 MiB, and SQLite's write lock for less than a second at a time.
 """
 BYTES_COUNT_AFTER = timedelta(hours=1)
 """Bytes that resist are alerted at once, and make sweeps count as failed after this long; keys do so at once."""
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -37,16 +44,23 @@ class SweepReport(Done):
         return self.keys_left == 0 and self.bytes_left == 0
 
 
-async def delete_transfers(resources: Resources, *, assured: bool = True) -> SweepReport:
+async def delete_transfers(
+    resources: Resources, *, assured: bool = True, watch: VaultWatch | None = None
+) -> SweepReport:
     """One sweep over everything due as it begins: what falls due meanwhile is the next one's, else a steady stream of
     expiries would keep it from ever ending. Raises only what stops it altogether (the database out of reach).
 
-    `assured` False: whatever it achieves, it does not count as successful.
+    `assured` False: whatever it achieves, it does not count as successful. `watch`: what the scheduler remembers of the
+    vault from sweep to sweep; without it, the vault is read once for now.
     """
     report, begun_at = SweepReport(), resources.clock.now()
+    watch = watch or VaultWatch()
     await resources.in_thread(add_refused_time, resources)
+    await resources.in_thread(_read_vault, resources, watch, begun_at)
     while batch := await resources.in_thread(_take_due, resources, begun_at):
-        report.add(await delete_batch(resources, batch))
+        report.add(await delete_batch(resources, batch, watch))
+    for batch in await resources.in_thread(_take_due_by_vault, resources, watch, begun_at):
+        report.add(await delete_batch(resources, batch, watch))
     await resources.in_thread(_record, resources, report, assured=assured)
     return report
 
@@ -59,6 +73,30 @@ def _take_due(resources: Resources, by: datetime) -> list[str]:
         batch = transfer_rows.due(transaction.connection, by, BATCH)
         transfer_rows.postpone(transaction.connection, batch, resources.clock.now() + TAKEN_FOR)
     return batch
+
+
+def _read_vault(resources: Resources, watch: VaultWatch, now: datetime) -> None:
+    """A vault out of reach does not hold up what is due by the rows; deletion is loud about it."""
+    try:
+        watch.read(resources, now)
+    except StorageError as error:
+        log.error("vault_not_read", error=type(error).__name__, alert=True)
+
+
+def _take_due_by_vault(resources: Resources, watch: VaultWatch, by: datetime) -> list[list[str]]:
+    """Open transfers whose second came by the vault and not by their rows: normally none."""
+    due = watch.due(by)
+    if not due:
+        return []
+    with resources.database.reading() as connection:
+        still_open = transfer_rows.open_among(connection, due, by)
+        waiting = transfer_rows.open_among(connection, due, datetime.max.replace(tzinfo=UTC))
+    watch.forget(set(due) - set(waiting))
+    batches = [still_open[first : first + BATCH] for first in range(0, len(still_open), BATCH)]
+    for batch in batches:
+        with resources.database.writing() as transaction:
+            transfer_rows.postpone(transaction.connection, batch, resources.clock.now() + TAKEN_FOR)
+    return batches
 
 
 def _record(resources: Resources, report: SweepReport, *, assured: bool) -> None:

@@ -1,11 +1,12 @@
 """Give a receipt of deletion: a signed proof that the log says of a transfer that keys and bytes were looked for and
-not found.
+not found. Before it is given, they are looked for once more: a signature is no answer to what lies there.
 
 It is checked offline against the log's public key, also years later, when the log itself keeps only a hash of it.
 """
 
 from __future__ import annotations
 
+import structlog
 from sqlalchemy import Connection
 
 from app.crypto import merkle
@@ -15,8 +16,22 @@ from app.crypto.tlog_proof import TlogProof
 from app.db import audit_rows, service_rows, transfer_rows
 from app.db.audit_rows import StoredCheckpoint, StoredEntry
 from app.domain.access_token import Caller
-from app.domain.errors import NotDeletedYet, ReceiptNotSigned, ReceiptPruned, TransferNotFound
+from app.domain.errors import (
+    BlobsOutOfReach,
+    DeletionContradicted,
+    NotDeletedYet,
+    ReceiptNotSigned,
+    ReceiptPruned,
+    RestoreNotAccepted,
+    TransferNotFound,
+    VaultOutOfReach,
+)
+from app.gone import traces_of
+from app.high_water import DatabaseRolledBack, require_not_rolled_back
 from app.resources import Resources
+from app.storage.errors import StorageError, VaultUnavailable
+
+log = structlog.get_logger()
 
 
 class LogAltered(Exception):
@@ -26,18 +41,47 @@ class LogAltered(Exception):
 def give_receipt(resources: Resources, transfer_id: str, *, caller: Caller | None = None) -> str:
     """The receipt, a C2SP tlog-proof. An operator (no caller) gets it for any transfer.
 
-    Raises TransferNotFound (also for others' transfers), NotDeletedYet, ReceiptNotSigned, ReceiptPruned, LogAltered.
+    Raises TransferNotFound (also for others' transfers), NotDeletedYet, ReceiptNotSigned, ReceiptPruned, LogAltered;
+    DeletionContradicted when something of the transfer is there, RestoreNotAccepted, VaultOutOfReach, BlobsOutOfReach.
     """
+    entry = _attested_deletion(resources, transfer_id, caller)
+    _require_gone(resources, transfer_id)
+    with resources.database.reading() as connection:
+        return _proof(connection, entry, entry.content or "", _covering(connection, entry)).to_text()
+
+
+def _attested_deletion(resources: Resources, transfer_id: str, caller: Caller | None) -> StoredEntry:
+    """The entry that says so: the log's last word on this transfer, whatever the row says of its time."""
     with resources.database.reading() as connection:
         transfer = transfer_rows.find(connection, transfer_id)
         if transfer is None or (caller is not None and transfer.token_id != caller.token_id):
             raise TransferNotFound
         if transfer.verified_at is None:
             raise NotDeletedYet
-        entry = audit_rows.find_deletion(connection, transfer_id, transfer.verified_at)
-        if entry is None or entry.content is None:
-            raise ReceiptPruned
-        return _proof(connection, entry, entry.content, _covering(connection, entry)).to_text()
+        entry = audit_rows.find_deletion(connection, transfer_id)
+        if entry is None and not audit_rows.pruned_below(connection):
+            raise NotDeletedYet
+    if entry is None or entry.content is None:
+        raise ReceiptPruned
+    return entry
+
+
+def _require_gone(resources: Resources, transfer_id: str) -> None:
+    """An entry is believed as long as nothing is there that contradicts it. Raises DeletionContradicted,
+    RestoreNotAccepted, VaultOutOfReach, BlobsOutOfReach.
+    """
+    try:
+        require_not_rolled_back(resources)
+        traces = traces_of(resources, transfer_id)
+    except DatabaseRolledBack as error:
+        raise RestoreNotAccepted from error
+    except VaultUnavailable as error:
+        raise VaultOutOfReach from error
+    except StorageError as error:
+        raise BlobsOutOfReach from error
+    if traces:
+        log.error("deletion_contradicted", transfer=transfer_id, keys=len(traces.names), alert=True)
+        raise DeletionContradicted
 
 
 def _covering(connection: Connection, entry: StoredEntry) -> StoredCheckpoint:

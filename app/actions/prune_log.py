@@ -1,8 +1,9 @@
 """Let entries older than the log's retention lose their content and its salt; their hashes stay.
 
-The boundary is logged first, in a transaction of its own: verification accepts missing content only below one that the
-log itself tells of. The content goes after it, a stretch at a time, so that no deposit waits; what a crash leaves over
-goes with the next run. Entries that explain the log (a new origin, a restored database) keep theirs.
+How old an entry is its content tells, and no column beside it. The boundary is logged first, in a transaction of its
+own: verification accepts missing content only below one that the log itself tells of. The content goes after it, a
+stretch at a time, so that no deposit waits; what a crash leaves over goes with the next run. Entries that explain the
+log (a new origin, a restored database) keep theirs.
 
 Checkpoints are thinned with it: a busy day has one for each second, and a later one proves all that an earlier one
 does.
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from app.db import audit_rows
+from sqlalchemy import Connection
+
+from app.db import audit_rows, testimony_rows
 from app.db.audit_pages import AuditPages
 from app.db.audit_rows import StoredCheckpoint
 from app.domain.audit_events import Entry, Event
@@ -44,16 +47,25 @@ def _move_boundary(resources: Resources, cutoff: datetime, *, now: datetime, act
     moved and where it is.
     """
     with resources.database.reading() as connection:
-        if audit_rows.first_since(connection, cutoff) <= audit_rows.pruned_below(connection):
-            return 0, audit_rows.pruned_below(connection)
+        before = _boundary(connection)
+        if audit_rows.first_since(connection, cutoff, before) <= before:
+            return 0, before
     with resources.database.writing() as transaction:
         connection = transaction.connection
-        before, below = audit_rows.pruned_below(connection), audit_rows.first_since(connection, cutoff)
+        before = _boundary(connection)
+        below = audit_rows.first_since(connection, cutoff, before)
         if below <= before:  # another process was quicker
             return 0, before
         audit_rows.add_boundary(connection, below)
         transaction.log(Entry(event=Event.LOG_PRUNED, at=now, actor=actor, count=below - before, below=below))
     return below - before, below
+
+
+def _boundary(connection: Connection) -> int:
+    """Where the last pruning ended, as the log itself says: a boundary that only the table knows prunes nothing."""
+    told = testimony_rows.last_of(connection, Event.LOG_PRUNED)
+    below = told.fields["below"] if told is not None and told.sound else 0
+    return min(below, audit_rows.pruned_below(connection))
 
 
 def _thin_checkpoints(resources: Resources, before: datetime) -> None:

@@ -3,17 +3,21 @@
 Three looks: blobs without a living row, keys without one, and rows whose key or bytes are gone. Listings are taken
 before rows are looked up, and every row is written before its key and its blob: what is listed and has no row is an
 orphan, once its grace has passed. Each look counts first: more than max(20, 1 %) of what is held is more likely a
-mistake (a wrong database, a restored one) than an accident, and waits for an operator's word. Expiry never waits.
+mistake (a wrong database, a restored one) than an accident, and waits for an operator's word. Expiry never waits, and
+neither do the leftovers of what has ended: their rows say so themselves.
+
+Before the looks, all rows are held against their witnesses (`app/witnesses/`), each entry of the log with its path to
+the root that the vault remembers. What was found stays in the vault, for reports that cannot compare everything.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 
@@ -21,12 +25,15 @@ from app.db import endings, file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.transfer_rows import TransferRow
 from app.domain.audit_events import Entry, Event
+from app.domain.reconciled import SHOWN, Reconciled
 from app.domain.transfer import Ending, FileState
 from app.domain.vault_entry import EntryName
 from app.high_water import require_not_rolled_back
 from app.resources import Resources, require_same_installation
 from app.storage.blob_store import StoredBlob
 from app.storage.errors import StorageError
+from app.storage.vault_marks import write_reconciled
+from app.witnesses.asking import Comparison, compare_everything
 
 BATCH = 500
 SOON = timedelta(minutes=1)
@@ -39,17 +46,21 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One of the three looks: how many were held, how many of them belong to nothing, and how many of those went."""
+    """One of the three looks: how many were held, how many of them belong to nothing, and how many of those went.
+    `certain` of the orphans belong to what has ended, and count against no ceiling.
+    """
 
     what: str
     held: int
     orphans: int
     destroyed: int
+    certain: int = 0
 
     @property
     def needs_word(self) -> bool:
         """Whether an operator must confirm."""
-        return self.orphans > self.destroyed and self.orphans > max(CEILING, self.held * CEILING_SHARE)
+        doubtful = self.orphans - self.certain
+        return self.orphans > self.destroyed and doubtful > max(CEILING, self.held * CEILING_SHARE)
 
     @property
     def failed(self) -> int:
@@ -57,14 +68,25 @@ class Look:
         return 0 if self.needs_word else self.orphans - self.destroyed
 
 
+class _Batch(NamedTuple, Generic[T]):
+    """So many were held; of the orphans among them, those of what has ended (`certain`), and all others."""
+
+    held: int
+    doubtful: list[T]
+    certain: list[T]
+
+
 def reconcile(resources: Resources, *, confirmed: bool = False) -> list[Look]:
-    """Look and destroy. `confirmed`: an operator says that so many orphans are right.
+    """Compare, look and destroy. `confirmed`: an operator says that so many orphans are right.
 
     Raises InstallationMismatch, StorageError or DatabaseUnavailable rather than take an absent store for an empty one,
     and DatabaseRolledBack: what a restored database does not know may belong to the one that it replaced.
     """
     require_same_installation(resources)
     require_not_rolled_back(resources)
+    comparison = compare_everything(resources, verified_too=True, prove=True)
+    _alert(comparison, sorted(islice(resources.vault.strangers(), SHOWN)))
+    _end_hidden(resources, comparison.hidden_ends)
     looks = [
         _look(resources, "blobs", _orphan_blobs, _destroy_blobs, confirmed=confirmed),
         _look(resources, "keys", _orphan_keys, _destroy_keys, confirmed=confirmed),
@@ -75,45 +97,73 @@ def reconcile(resources: Resources, *, confirmed: bool = False) -> list[Look]:
             log.error("reconcile_needs_confirmation", what=look.what, orphans=look.orphans, held=look.held, alert=True)
         elif look.orphans:
             log.error("orphans", what=look.what, orphans=look.orphans, destroyed=look.destroyed, alert=True)
+    left = sum(look.orphans - look.destroyed for look in looks)
+    now = resources.clock.now()
+    found = Reconciled(now, comparison.names, left, comparison.found, comparison.shown)
+    write_reconciled(resources.vault, found)
     return looks
+
+
+def _alert(comparison: Comparison, strangers: list[str]) -> None:
+    if strangers:
+        log.error("vault_strangers", places=strangers[:5], count=len(strangers), alert=True)
+    if comparison.found:
+        transfers = list(dict.fromkeys(each.transfer for each in comparison.shown))
+        what = sorted({each.word for each in comparison.shown})
+        log.error("row_contradicts_witness", transfers=transfers[:5], count=comparison.found, what=what, alert=True)
+
+
+def _end_hidden(resources: Resources, ids: list[str]) -> None:
+    """End what has ended by the log, and not by rows that somebody moved."""
+    for first in range(0, len(ids), BATCH):
+        now, keys = resources.clock.now(), list[EntryName]()
+        with resources.database.writing() as transaction:
+            rows = transfer_rows.find_all(transaction.connection, ids[first : first + BATCH])
+            keys += endings.deny_transfers(transaction, rows, Ending.EXPIRED, now=now, actor="scheduler")
+        resources.destroy_keys(keys)
 
 
 def count_orphans(resources: Resources) -> list[Look]:
     """The three looks, destroying nothing. Raises as `reconcile` does, but for DatabaseRolledBack."""
     require_same_installation(resources)
-    looks = (("blobs", _orphan_blobs), ("keys", _orphan_keys), ("rows", _hollow_rows))
-    return [Look(what, *_count(resources, batches), destroyed=0) for what, batches in looks]
+    looks = (
+        _count(resources, "blobs", _orphan_blobs),
+        _count(resources, "keys", _orphan_keys),
+        _count(resources, "rows", _hollow_rows),
+    )
+    return list(looks)
 
 
-def _count(
-    resources: Resources, batches: Callable[[Resources], Iterator[tuple[int, Sequence[object]]]]
-) -> tuple[int, int]:
-    held = orphans = 0
-    for count, found in batches(resources):
-        held, orphans = held + count, orphans + len(found)
-    return held, orphans
+def _count(resources: Resources, what: str, batches: Callable[[Resources], Iterator[_Batch[T]]]) -> Look:
+    held = doubtful = certain = 0
+    for batch in batches(resources):
+        held, doubtful, certain = held + batch.held, doubtful + len(batch.doubtful), certain + len(batch.certain)
+    return Look(what, held, doubtful + certain, 0, certain)
 
 
 def _look(
     resources: Resources,
     what: str,
-    batches: Callable[[Resources], Iterator[tuple[int, list[T]]]],
+    batches: Callable[[Resources], Iterator[_Batch[T]]],
     destroy: Callable[[Resources, list[T]], int],
     *,
     confirmed: bool,
 ) -> Look:
     """Count, and if it may be, go through them again and destroy: nothing is kept in memory but one batch."""
-    held, orphans = _count(resources, batches)
+    look = _count(resources, what, batches)
+    doubtful = look.orphans - look.certain
+    may = confirmed or doubtful <= max(CEILING, look.held * CEILING_SHARE)
     destroyed = 0
-    if orphans and (confirmed or orphans <= max(CEILING, held * CEILING_SHARE)):
-        for _, found in batches(resources):
-            destroyed += destroy(resources, found) if found else 0
+    if look.certain or (doubtful and may):
+        for batch in batches(resources):
+            orphans = [*batch.certain, *(batch.doubtful if may else ())]
+            destroyed += destroy(resources, orphans) if orphans else 0
         with resources.database.writing() as transaction:
             now = resources.clock.now()
             transaction.log(
                 Entry(event=Event.ORPHAN_DESTROYED, at=now, actor="scheduler", outcome=what, count=destroyed)
             )
-    return Look(what, held, orphans, destroyed)
+    return replace(look, destroyed=destroyed)
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:
@@ -122,13 +172,18 @@ def _batches(items: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _orphan_blobs(resources: Resources) -> Iterator[tuple[int, list[StoredBlob]]]:
-    """Blobs that no file of an unfinished transfer names, last written before the grace time."""
+def _orphan_blobs(resources: Resources) -> Iterator[_Batch[StoredBlob]]:
+    """Blobs that no file of an unfinished transfer names, last written before the grace time; those of transfers that
+    are verified at once, if they are still there.
+    """
     before = resources.clock.now() - resources.settings.orphan_grace
     for batch in _batches(resources.blobs.listing()):
         with resources.database.reading() as connection:
             known = file_rows.blobs_in_use(connection, [blob.blob_id for blob in batch])
-        yield len(batch), [b for b in batch if b.blob_id not in known and b.last_write_at < before]
+            gone = file_rows.blobs_of_verified(connection, [blob.blob_id for blob in batch])
+        back = asyncio.run(resources.blobs.present(sorted(gone))) if gone else set[str]()
+        strange = [blob for blob in batch if blob.blob_id not in known | gone and blob.last_write_at < before]
+        yield _Batch(len(batch), strange, [blob for blob in batch if blob.blob_id in back])
 
 
 def _destroy_blobs(resources: Resources, blobs: list[StoredBlob]) -> int:
@@ -136,23 +191,27 @@ def _destroy_blobs(resources: Resources, blobs: list[StoredBlob]) -> int:
     return len(blobs) - len(failures)
 
 
-def _orphan_keys(resources: Resources) -> Iterator[tuple[int, list[EntryName]]]:
+def _orphan_keys(resources: Resources) -> Iterator[_Batch[EntryName]]:
     """Keys that no unfinished transfer or share names. Rows come before keys, so no grace is needed. The record of a
-    claim outlives the share's keys: it goes with the transfer.
+    claim outlives the share's keys: it goes with the transfer. Those whose row is there and has ended are certain.
     """
     for batch in _batches(resources.vault.names()):
+        share_ids = {name.share_id for name in batch if name.share_id}
         with resources.database.reading() as connection:
             transfers = transfer_rows.unfinished(connection, {name.transfer_id for name in batch})
-            shares = share_rows.with_keys(connection, {name.share_id for name in batch if name.share_id})
-        yield (
-            len(batch),
-            [
-                name
-                for name in batch
-                if name.transfer_id not in transfers
-                or (name.share_id and not name.claimed and name.share_id not in shares)
-            ],
-        )
+            shares = share_rows.with_keys(connection, share_ids)
+            ended = transfer_rows.verified(connection, {name.transfer_id for name in batch})
+            ended_shares = share_rows.known(connection, share_ids) - shares
+        named = [name for name in batch if not _is_living(name, transfers, shares)]
+        orphans = resources.vault.held(named) if named else set[EntryName]()  # a sweep may have passed meanwhile
+        certain = {name for name in orphans if name.transfer_id in ended or name.share_id in ended_shares}
+        yield _Batch(len(batch), list(orphans - certain), list(certain))
+
+
+def _is_living(name: EntryName, transfers: set[str], shares: set[str]) -> bool:
+    """Whether an unfinished transfer, and of a share's key that share, still needs it."""
+    of_share = name.share_id is not None and not name.claimed
+    return name.transfer_id in transfers and (not of_share or name.share_id in shares)
 
 
 def _destroy_keys(resources: Resources, names: list[EntryName]) -> int:
@@ -163,7 +222,7 @@ def _destroy_keys(resources: Resources, names: list[EntryName]) -> int:
     return len(names)
 
 
-def _hollow_rows(resources: Resources) -> Iterator[tuple[int, list[TransferRow]]]:
+def _hollow_rows(resources: Resources) -> Iterator[_Batch[TransferRow]]:
     """Open transfers, older than the grace time, whose key or bytes are gone: nobody can ever fetch them. Not those
     about to expire: the purge may be quicker than the look.
     """
@@ -177,8 +236,9 @@ def _hollow_rows(resources: Resources) -> Iterator[tuple[int, list[TransferRow]]
             return
         after = page[-1].id
         present = _blobs_present(resources, files)
+        keyed = _keyed(resources, page)
         old = [row for row in page if row.created_at < now - resources.settings.orphan_grace]
-        yield len(page), [row for row in old if not _is_whole(resources, row, files, present)]
+        yield _Batch(len(page), [row for row in old if not (row.id in keyed and _is_whole(row, files, present))], [])
 
 
 def _blobs_present(resources: Resources, files: list[FileRow]) -> set[str]:
@@ -188,10 +248,22 @@ def _blobs_present(resources: Resources, files: list[FileRow]) -> set[str]:
     return asyncio.run(present())
 
 
-def _is_whole(resources: Resources, row: TransferRow, files: list[FileRow], present: set[str]) -> bool:
+def _keyed(resources: Resources, rows: list[TransferRow]) -> set[str]:
+    """The transfers of which the vault holds the key; where the row names none, the key is looked for by their ids: a
+    row whose expiry was changed must not end anything early.
+    """
+    named = [EntryName(row.id, row.expires_at) for row in rows if row.expires_at.microsecond == 0]
+    keyed = {name.transfer_id for name in resources.vault.held(named)}
+    others = {row.id for row in rows} - keyed
+    if others:
+        keyed |= {name.transfer_id for name in resources.vault.find(others).names if name.share_id is None}
+    return keyed
+
+
+def _is_whole(row: TransferRow, files: list[FileRow], present: set[str]) -> bool:
+    """Whether all bytes of a transfer are there."""
     live = [file for file in files if file.transfer_id == row.id and file.state == FileState.LIVE]
-    keyed = resources.vault.holds(EntryName(row.id, row.expires_at))
-    return keyed and all(file.blob_id in present for file in live)
+    return all(file.blob_id in present for file in live)
 
 
 def _deny_rows(resources: Resources, rows: list[TransferRow]) -> int:

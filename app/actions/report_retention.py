@@ -1,33 +1,63 @@
 """Answer the question of every day: is everything gone that should be, and does the service know it?
 
-Reads only. What cannot be proved (exit code 2) outranks what is overdue (1), which outranks clean (0).
+Reads only. What cannot be proved (exit code 2) outranks what is overdue (1), which outranks clean (0). The database is
+not believed: its rows are held against the log and the vault, all of them as long as there are no more than COMPARED,
+else by the last reconciliation, as the vault keeps it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 
-from app.db import counter_rows, retention_figures, service_rows
+from app.db import counter_rows, retention_figures, service_rows, transfer_rows
+from app.domain.reconciled import Contradiction
 from app.domain.retention import deletion_is_assured
-from app.high_water import DatabaseRolledBack, require_not_rolled_back
+from app.gate import doubts_of
+from app.high_water import (
+    DatabaseRolledBack,
+    VaultRolledBack,
+    require_not_rolled_back,
+    require_vault_not_rolled_back,
+)
 from app.resources import Resources
 from app.storage.errors import StorageError
+from app.storage.signing_folder import SigningFolder
+from app.storage.vault_marks import read_reconciled
+from app.witnesses.asking import compare_everything
 
 SLACK = timedelta(seconds=5)
 """A sweep each second needs a moment: what is due for less than this is on its way, not overdue."""
 
 GAPS_SHOWN = timedelta(days=30)
 FAILING_SHOWN = 100
+STRANGERS_SHOWN = 100
+COMPARED = 10_000
+"""So many live transfers are compared within seconds; reconciliation, which has an hour, compares any number."""
 
 
 @dataclass(frozen=True, slots=True)
 class VaultSeen:
-    """What the vault itself says: keys past their expiry, hours that ended; or why it cannot be asked."""
+    """What the vault itself says: keys past their expiry, hours that ended; and why it cannot be asked or believed."""
 
     keys_past_due: int | None
     hours_past_due: int | None
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What contradicts the rows (`found` in all, the first of them named), as of when; None: it is not known.
+    `hidden_ends` transfers have ended by the log and not by their rows. `strangers` are files of the vault whose names
+    are not understood.
+    """
+
+    compared_at: datetime | None = None
+    found: int = 0
+    contradictions: list[Contradiction] = field(default_factory=list)
+    hidden_ends: int = 0
+    strangers: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +84,23 @@ class RetentionReport:
     clock_problem: str | None
     locked_down_at: datetime | None
     last_drill_at: datetime | None
+    witnesses: Witnesses = field(default_factory=Witnesses)
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 something is overdue or orphaned, 2 it cannot be proved."""
+        """0 clean, 1 something is overdue, orphaned or contradicted, 2 it cannot be proved."""
         unknown = self.vault.problem or self.rolled_back or self.clock_problem
-        if not self.sweeping or self.orphans is None or unknown:
+        if not self.sweeping or self.orphans is None or unknown or self.witnesses.compared_at is None:
             return 2
         wrong = (self.overdue, self.failing, self.vault.keys_past_due, self.vault.hours_past_due, self.orphans)
-        return 1 if any(wrong) else 0
+        return 1 if any(wrong) or self.witnesses.found or self.witnesses.strangers else 0
 
 
 def report_retention(resources: Resources, *, orphans: int | None) -> RetentionReport:
     """Look at the database and the vault, each for itself. `orphans`: how many there are, None if nobody could tell."""
-    judgement = resources.clock.judge()
-    now = judgement.now
+    now = resources.clock.now()
     vault, rolled_back = _vault_seen(resources, now - SLACK), _rolled_back(resources)
+    witnesses = _ask_witnesses(resources, now)
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
         overdue, oldest = retention_figures.overdue(connection, now - SLACK)
@@ -77,7 +108,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             at=now,
             transfers=retention_figures.count_by_state(connection),
             ages_by_day=retention_figures.held_by_age(connection, now, resources.settings.max_lifetime.days + 1),
-            overdue=overdue,
+            overdue=overdue + witnesses.hidden_ends,
             worst_lateness_s=int((now - oldest).total_seconds()) if oldest else 0,
             failing=retention_figures.failing(connection, FAILING_SHOWN),
             vault=vault,
@@ -88,18 +119,41 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             gaps=service_rows.gaps_since(connection, now - GAPS_SHOWN),
             lateness={n: c for n, c in counter_rows.every(connection).items() if n.startswith("lateness_")},
             lateness_by_day=retention_figures.lateness_by_day(connection, now - GAPS_SHOWN),
-            clock_problem=state.clock_problem or judgement.problem,
+            clock_problem=doubts_of(resources, state).clock_problem,
             locked_down_at=state.locked_down_at,
             last_drill_at=state.last_drill_at,
+            witnesses=witnesses,
         )
 
 
 def _vault_seen(resources: Resources, due: datetime) -> VaultSeen:
     try:
         keys = sum(name.expires_at <= due for name in resources.vault.names())
-        return VaultSeen(keys, resources.vault.ended_hours(due))
+        hours = resources.vault.ended_hours(due)
+        require_vault_not_rolled_back(resources.vault, SigningFolder(resources.settings.signing_dir))
+    except VaultRolledBack as error:
+        return VaultSeen(keys, hours, str(error))
     except StorageError as error:
         return VaultSeen(None, None, str(error))
+    return VaultSeen(keys, hours)
+
+
+def _ask_witnesses(resources: Resources, now: datetime) -> Witnesses:
+    """Compare everything, or quote the last reconciliation, if it is recent."""
+    try:
+        strangers = list(islice(resources.vault.strangers(), STRANGERS_SHOWN))
+        with resources.database.reading() as connection:
+            held = transfer_rows.count_held(connection, COMPARED + 1)
+            ended = transfer_rows.count_listed(connection, COMPARED + 1)
+        if held <= COMPARED:
+            compared = compare_everything(resources, verified_too=ended <= COMPARED, due=now - SLACK)
+            return Witnesses(now, compared.found, compared.shown, len(compared.hidden_ends), strangers)
+        last = read_reconciled(resources.vault)
+    except StorageError:
+        return Witnesses()
+    if last is None or not last.is_good(now):
+        return Witnesses(strangers=strangers)
+    return Witnesses(last.at, last.found, last.contradictions, 0, strangers)
 
 
 def _rolled_back(resources: Resources) -> str | None:

@@ -86,22 +86,29 @@ def _pruned_below(resources: Resources) -> int:
 def _stretches(
     resources: Resources, head: LogHead, signed: Sequence[int], progress: Progress
 ) -> Iterator[StretchReport]:
-    """Check all stretches, in order."""
+    """Check all stretches, in order: as many as the stored entries fill, and one more where an entry is missing. A
+    number that somebody wrote far beyond the others must not make this look through all those between.
+    """
     pages = AuditPages(resources.database)
-    starts = range(0, head.size, STRETCH)
+    with resources.database.reading() as connection:
+        entries = audit_rows.count(connection)
+    starts = range(0, min(head.size, entries + 1), STRETCH)
 
     def check(start: int) -> StretchReport:
         stop = min(start + STRETCH, head.size)
         return check_stretch(pages, start, stop, signed=_within(signed, start, stop), pruned_below=head.pruned_below)
 
-    others = min((os.cpu_count() or 1) - 1, MOST_PROCESSES)
-    if len(starts) < SHARED_FROM or not others:
+    if len(starts) < SHARED_FROM or not _other_processes():
         reports: Iterator[StretchReport] = map(check, starts)
     else:
-        reports = _shared_out(resources.settings.database_location, head, signed, check, others)
+        reports = _shared_out(resources.settings.database_location, head, signed, check, starts)
     for report in reports:
         yield report
         progress(report.stop, head.size)
+
+
+def _other_processes() -> int:
+    return min((os.cpu_count() or 1) - 1, MOST_PROCESSES)
 
 
 def _within(signed: Sequence[int], start: int, stop: int) -> list[int]:
@@ -109,15 +116,15 @@ def _within(signed: Sequence[int], start: int, stop: int) -> list[int]:
 
 
 def _shared_out(
-    location: str, head: LogHead, signed: Sequence[int], check: Callable[[int], StretchReport], others: int
+    location: str, head: LogHead, signed: Sequence[int], check: Callable[[int], StretchReport], starts: range
 ) -> Iterator[StretchReport]:
     """Check stretches in other processes and in this one, which takes over whatever no other has begun while it would
     have to wait for the next in order.
     """
     # A process that is forked would share this one's connections.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(others, context, initializer=open_elsewhere, initargs=(location,)) as pool:
-        stretches = [(start, min(start + STRETCH, head.size)) for start in range(0, head.size, STRETCH)]
+    with ProcessPoolExecutor(_other_processes(), context, initializer=open_elsewhere, initargs=(location,)) as pool:
+        stretches = [(start, min(start + STRETCH, head.size)) for start in starts]
         futures = {
             start: pool.submit(check_elsewhere, start, stop, _within(signed, start, stop), head.pruned_below)
             for start, stop in stretches

@@ -10,5 +10,6 @@ constructions, called through the `cryptography` and `argon2` packages. In the o
 - `wrapping`: which keys open which, for depositor, share, claim and key vault
 - `canonical_json`, `merkle`, `signed_note` and `tlog_proof`: the audit log's entries, tree, checkpoints and receipts
 - `log_check` and `log_verifier`: the check that finds what was changed in a log
+- `proven_tree`: many entries proved against one root
 - `errors`: everything the above refuse with
 """

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -27,6 +27,9 @@ from app.domain.audit_events import EXPLAINING, Entry, Event
 log = structlog.get_logger()
 
 SALT_BYTES = 16
+_NEIGHBOURS = 1_000
+"""So many altered entries in a row are looked past for one that can be believed."""
+
 _APPEND_LOCK = 0x43414455  # any number that nothing else locks; "CADU"
 
 # What every act says is built once: building a statement costs several times what running it does.
@@ -105,6 +108,11 @@ def size(connection: Connection) -> int:
     """How many entries the log has."""
     last = connection.execute(_LAST).scalar()
     return 0 if last is None else last + 1
+
+
+def count(connection: Connection) -> int:
+    """How many entries are stored: fewer than `size` where some are missing."""
+    return connection.execute(select(func.count()).select_from(audit_entries)).scalar_one()
 
 
 def node_reader(connection: Connection) -> Callable[[int, int], bytes]:
@@ -214,19 +222,33 @@ def entry_before_first(connection: Connection) -> bool:
     )
 
 
-def first_since(connection: Connection, moment: datetime, *, within: int | None = None) -> int:
-    """The sequence of the first entry of that moment or later, by bisection: a dozen or two reads. Entries are in the
-    order of their commits; their times may be out of order by as long as a transaction lasts.
+def first_since(connection: Connection, moment: datetime, start: int = 0) -> int:
+    """The sequence of the first entry from `start` on of that moment or later, by bisection: a dozen or two reads.
+    Entries are in the order of their commits; their times may be out of order by as long as a transaction lasts.
+
+    Times are those in the contents, which the log's tree vouches for. The column `at` is an index for reports, and
+    whoever writes to the database can set it. An entry whose content is gone or altered counts by its position: as
+    one with the next entry that can be believed.
     """
-    low, high = 0, size(connection) if within is None else within
+    low, high = start, size(connection)
     while low < high:
         middle = (low + high) // 2
-        at = connection.execute(select(audit_entries.c.at).where(audit_entries.c.sequence == middle)).scalar()
-        if at is not None and at < moment:
-            low = middle + 1
+        entry = _first_sound(connection, middle, high)
+        if entry is not None and datetime.fromisoformat(str(entry.fields()["time"])) < moment:
+            low = entry.sequence + 1
         else:
             high = middle
     return low
+
+
+def _first_sound(connection: Connection, start: int, stop: int) -> StoredEntry | None:
+    """The first entry from `start` on and before `stop` whose content hashes to its leaf."""
+    query = _ENTRY.where(audit_entries.c.sequence >= start, audit_entries.c.sequence < stop)
+    for row in connection.execute(query.order_by(audit_entries.c.sequence).limit(_NEIGHBOURS)):
+        entry = StoredEntry(*row)
+        if entry.content is not None and merkle.leaf_hash(entry.content.encode()) == entry.leaf_hash:
+            return entry
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,19 +328,8 @@ def prune(connection: Connection, start: int, stop: int) -> None:
     connection.execute(wanted.values(content=None), {"start": start, "stop": stop})
 
 
-SKEW = timedelta(minutes=15)
-"""How far apart in the log two entries of one moment can be: longer than any transaction lasts."""
-
-
-def find_deletion(connection: Connection, transfer_id: str, at: datetime) -> StoredEntry | None:
-    """The entry `transfer.deleted` of a transfer, written at that moment; None once it was pruned, or without any."""
-    start, stop = first_since(connection, at - SKEW), first_since(connection, at + SKEW)
-    query = _ENTRY.where(
-        audit_entries.c.sequence >= start,
-        audit_entries.c.sequence < stop,
-        audit_entries.c.at == at,
-        audit_entries.c.content.contains(f'"event":"{Event.TRANSFER_DELETED.value}"', autoescape=True),
-        audit_entries.c.content.contains(f'"transfer":"{transfer_id}"', autoescape=True),
-    )
-    row = connection.execute(query.limit(1)).first()
+def find_deletion(connection: Connection, transfer_id: str) -> StoredEntry | None:
+    """The last entry `transfer.deleted` of a transfer; None once it was pruned, or without any."""
+    of_it = audit_entries.c.transfer == transfer_id, audit_entries.c.event == Event.TRANSFER_DELETED
+    row = connection.execute(_ENTRY.where(*of_it).order_by(audit_entries.c.sequence.desc()).limit(1)).first()
     return StoredEntry(*row) if row else None

@@ -59,7 +59,7 @@ def end_share(
         )
     )
     transfer_rows.bring_forward(connection, share.transfer_id, now)
-    keys = [EntryName(share.transfer_id, share.expires_at, share.id)]
+    keys = _names(share.transfer_id, share.expires_at, share.id)
     states = [row.state for row in share_rows.of_transfers(connection, [share.transfer_id])]
     if share_rules.ends_transfer_early(states, keep_until_expiry=transfer.keep_until_expiry):
         keys += deny_transfer(transaction, transfer, Ending.COMPLETED, now=now, actor=actor)
@@ -94,13 +94,14 @@ def deny_transfers(
     state = _SHARES_END_AS.get(ending, ShareState.WITHDRAWN)
     ended = share_rows.end(connection, [share.id for share in shares], state, now)
     served = share_rows.bytes_served(connection, ended)
-    keys = []
+    keys: list[EntryName] = []
     for transfer in (transfer for transfer in transfers if transfer.id in denied):
-        keys.append(EntryName(transfer.id, transfer.expires_at))
+        keys += _names(transfer.id, transfer.expires_at)
         # The vault says which were claimed; their records go with the transfer, whenever the share ended.
-        keys += [EntryName(transfer.id, share.expires_at, share.id).of_claim for share in shares_of[transfer.id]]
+        for share in shares_of[transfer.id]:
+            keys += [name.of_claim for name in _names(transfer.id, share.expires_at, share.id)]
         for share in (share for share in shares_of[transfer.id] if share.id in ended):
-            keys.append(EntryName(transfer.id, share.expires_at, share.id))
+            keys += _names(transfer.id, share.expires_at, share.id)
             transaction.log(
                 Entry(
                     event=_SHARE_EVENTS[state],
@@ -115,3 +116,13 @@ def deny_transfers(
             Entry(event=Event.TRANSFER_DENIED, at=now, actor=actor, transfer=transfer.id, outcome=ending.value)
         )
     return keys
+
+
+def _names(transfer_id: str, expires_at: datetime, share_id: str | None = None) -> list[EntryName]:
+    """The key's name; none for a row that somebody changed so that it names no entry. It ends all the same: the
+    sweeper looks for its keys by its id.
+    """
+    try:
+        return [EntryName(transfer_id, expires_at, share_id)]
+    except ValueError:
+        return []

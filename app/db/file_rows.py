@@ -104,6 +104,13 @@ def blobs_in_use(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
     return set(connection.execute(held).scalars())
 
 
+def blobs_of_verified(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
+    """Those of these blobs that a file of a verified transfer names."""
+    query = select(files.c.blob_id).join(transfers, transfers.c.id == files.c.transfer_id)
+    gone = query.where(any_of(files.c.blob_id, blob_ids), transfers.c.state == TransferState.VERIFIED)
+    return set(connection.execute(gone).scalars())
+
+
 def _file(row: Row[Any]) -> FileRow:
     values = dict(zip(FileRow.__dataclass_fields__, row, strict=True))
     values["state"] = FileState(values["state"])

@@ -159,6 +159,11 @@ def with_keys(connection: Connection, share_ids: Iterable[str]) -> set[str]:
     return set(connection.execute(query).scalars())
 
 
+def known(connection: Connection, share_ids: Iterable[str]) -> set[str]:
+    """Those of these shares that there are."""
+    return set(connection.execute(select(shares.c.id).where(any_of(shares.c.id, share_ids))).scalars())
+
+
 def mark_keys_destroyed(connection: Connection, share_ids: Sequence[str], now: datetime) -> set[str]:
     """Note that the end of these shares' keys was observed. Answers for which it was noted now, and not before."""
     noted = (

@@ -16,7 +16,9 @@ from sqlalchemy import (
     Row,
     bindparam,
     case,
+    func,
     insert,
+    or_,
     select,
     update,
 )
@@ -229,10 +231,58 @@ def unfinished(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:
     return set(connection.execute(query).scalars())
 
 
+def verified(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:
+    """Those of these transfers whose row says that they are gone."""
+    query = select(transfers.c.id).where(
+        any_of(transfers.c.id, transfer_ids), transfers.c.state == TransferState.VERIFIED
+    )
+    return set(connection.execute(query).scalars())
+
+
 def page(connection: Connection, after: str, limit: int) -> list[TransferRow]:
     """Up to `limit` transfers by id, from the one after `after` on."""
     query = select(*_TRANSFER).where(transfers.c.id > after).order_by(transfers.c.id).limit(limit)
     return [_transfer(row) for row in connection.execute(query)]
+
+
+def ids_page(connection: Connection, after: str, limit: int, *, verified_too: bool) -> list[str]:
+    """Up to `limit` ids of transfers from the one after `after` on: those not verified, or with `verified_too` also
+    those whose people are not forgotten yet. Ids only: a row that cannot be read must not hide the others.
+    """
+    held = transfers.c.state != TransferState.VERIFIED
+    wanted = or_(held, transfers.c.due_at.is_not(None)) if verified_too else held
+    query = select(transfers.c.id).where(transfers.c.id > after, wanted).order_by(transfers.c.id).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def count_held(connection: Connection, limit: int) -> int:
+    """How many transfers are not verified; no more than `limit` are counted."""
+    held = select(transfers.c.id).where(transfers.c.state != TransferState.VERIFIED).limit(limit).subquery()
+    return connection.execute(select(func.count()).select_from(held)).scalar_one()
+
+
+def count_listed(connection: Connection, limit: int) -> int:
+    """How many transfers `ids_page` lists with those that are verified; no more than `limit` are counted."""
+    listed = or_(transfers.c.state != TransferState.VERIFIED, transfers.c.due_at.is_not(None))
+    return connection.execute(
+        select(func.count()).select_from(select(transfers.c.id).where(listed).limit(limit).subquery())
+    ).scalar_one()
+
+
+def open_among(connection: Connection, transfer_ids: Sequence[str], now: datetime) -> list[str]:
+    """Those of these transfers that are open, but for those that failed and wait for their next try."""
+    query = select(transfers.c.id).where(
+        any_of(transfers.c.id, transfer_ids),
+        transfers.c.state.in_(OPEN_STATES),
+        or_(transfers.c.failures == 0, transfers.c.due_at <= now),
+    )
+    return list(connection.execute(query).scalars())
+
+
+def deny_again(connection: Connection, transfer_id: str, ending: Ending, now: datetime) -> None:
+    """Begin the deletion of a transfer anew that is said to have ended already."""
+    again = {"state": TransferState.DENIED, "ending": ending, "denied_at": now, "verified_at": None, "due_at": now}
+    connection.execute(update(transfers).where(_OF_ID).values(failures=0, **again), {"of_id": transfer_id})
 
 
 def open_page(connection: Connection, after: str, now: datetime, limit: int) -> list[TransferRow]:

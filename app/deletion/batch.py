@@ -23,6 +23,7 @@ from app.db.share_rows import ClaimRow, ShareRow
 from app.db.whole_transfers import WholeTransfer
 from app.deletion.case import Case, load
 from app.deletion.settling import give_up, settle
+from app.deletion.vault_watch import VaultWatch
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import end_at_window
 from app.domain.retention import lateness_counts
@@ -31,6 +32,7 @@ from app.domain.transfer import OPEN_STATES, Ending, TransferState
 from app.fault_points import reach
 from app.resources import Resources
 from app.storage.errors import BlobBusy
+from app.witnesses.judging import judge_facts
 
 TAKEN_FOR = timedelta(seconds=20)
 """A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
@@ -53,18 +55,18 @@ class Done:
         self.failed += other.failed
 
 
-async def delete_batch(resources: Resources, batch: list[str]) -> Done:
+async def delete_batch(resources: Resources, batch: list[str], watch: VaultWatch) -> Done:
     """Do what is due for these transfers; if that fails as a whole, for each half by itself, down to one: it must not
     hold up others. They are read in here, so that one whose rows are damaged fails alone too.
     """
     done = Done()
     try:
-        await _advance(resources, batch, done)
+        await _advance(resources, batch, watch, done)
     except Exception as error:
         if len(batch) > 1:
             middle = len(batch) // 2
             for half in (batch[:middle], batch[middle:]):
-                done.add(await delete_batch(resources, half))
+                done.add(await delete_batch(resources, half, watch))
             return done
         log.exception("sweep_failed", transfer=batch[0], alert=True)
         await resources.in_thread(give_up, resources, batch[0], type(error).__name__)
@@ -72,27 +74,41 @@ async def delete_batch(resources: Resources, batch: list[str]) -> Done:
     return done
 
 
-async def _advance(resources: Resources, batch: list[str], done: Done) -> None:
+async def _advance(resources: Resources, batch: list[str], watch: VaultWatch, done: Done) -> None:
     """The steps, in order."""
     reach("deletion.taken")
-    done.ended += await resources.in_thread(_end_what_is_due, resources, batch)
+    done.ended += await resources.in_thread(_end_what_is_due, resources, batch, watch)
     reach("deletion.ended")
     cases = await resources.in_thread(load, resources, batch)
+    await resources.in_thread(_compare, resources, cases, watch)
     await _drop_abandoned_uploads(resources, cases)
-    await resources.in_thread(_destroy_keys, resources, cases)
-    done.deleted += await _delete_bytes(resources, cases)
+    advancing = _set_aside(cases, watch)
+    await resources.in_thread(_destroy_keys, resources, advancing)
+    done.deleted += await _delete_bytes(resources, advancing, watch)
     done.failed += await resources.in_thread(settle, resources, cases)
 
 
-def _end_what_is_due(resources: Resources, batch: list[str]) -> int:
-    """Deny transfers past their expiry; end claims whose window has closed, unless the service itself keeps recipients
-    out. Answers how many transfers ended. What a request ended meanwhile is not ended again.
+def _set_aside(cases: list[Case], watch: VaultWatch) -> list[Case]:
+    """Answers all but those that wait for nothing but a listing of the vault, while it may not be listed."""
+    listed_last = [case for case in cases if case.state == TransferState.BYTES_DELETED]
+    if not listed_last or watch.pace.allows(len(cases)):
+        return cases
+    for case in listed_last:
+        case.waiting = True
+    return [case for case in cases if not case.waiting]
+
+
+def _end_what_is_due(resources: Resources, batch: list[str], watch: VaultWatch) -> int:
+    """Deny transfers past their expiry, by their row or by the vault; end claims whose window has closed, unless the
+    service itself keeps recipients out. Returns how many transfers ended. What a request ended meanwhile is not ended
+    again.
     """
     now = resources.clock.now()
     with resources.database.reading() as connection:
         still_open = [one for one in transfer_rows.expiries(connection, batch) if one.state in OPEN_STATES]
-        expired = [one for one in still_open if now >= one.expires_at]
-        living = [one.id for one in still_open if now < one.expires_at]
+        expired = [one for one in still_open if now >= min(one.expires_at, watch.end_of(one.id) or one.expires_at)]
+        over = {one.id for one in expired}
+        living = [one.id for one in still_open if one.id not in over]
         lapsing = living if living and service_rows.refused_since(connection) is None else []
         others = whole_transfers.load(connection, transfer_rows.find_all(connection, lapsing))
     lapsed = [pair for whole in others for pair in _lapsed(whole, now)]
@@ -111,6 +127,29 @@ def _lapsed(case: WholeTransfer, now: datetime) -> list[tuple[ShareRow, ClaimRow
     claims = {claim.share_id: claim for claim in case.claims}
     claimed = [share for share in case.shares if share.state == ShareState.CLAIMED]
     return [(share, claims[share.id]) for share in claimed if now >= claims[share.id].window_until]
+
+
+def _compare(resources: Resources, cases: list[Case], watch: VaultWatch) -> None:
+    """Alert on what has ended and whose rows contradict their witnesses: nobody else looks at them again."""
+    words: dict[str, set[str]] = {}
+    for case in (case for case in cases if case.state == TransferState.DENIED):
+        found = judge_facts(case, case.told)
+        if (watch.end_of(case.transfer.id) or case.transfer.expires_at) < case.transfer.expires_at:
+            found.add("expiry")
+        if found:
+            words[case.transfer.id] = found
+        case.told.created = None  # compared; a batch of thousands need not keep it
+    if not words:
+        return
+    with resources.database.writing() as transaction:
+        counter_rows.add(transaction.connection, {"row_contradictions": len(words)})
+    log.error(
+        "row_contradicts_witness",
+        transfers=list(words)[:5],
+        count=len(words),
+        what=sorted(set[str]().union(*words.values())),
+        alert=True,
+    )
 
 
 async def _drop_abandoned_uploads(resources: Resources, cases: list[Case]) -> None:
@@ -159,10 +198,6 @@ def _destroy_keys(resources: Resources, cases: list[Case]) -> None:
     reach("deletion.keys_noted")
 
 
-def _shares_of(case: Case) -> list[str]:
-    return [name.share_id for name in case.key_names if name.share_id and not name.claimed]
-
-
 def _look_for_keys(resources: Resources, cases: list[Case]) -> None:
     held = resources.vault.held(name for case in cases for name in case.key_names)
     for case in cases if held else []:
@@ -173,7 +208,7 @@ def _look_for_keys(resources: Resources, cases: list[Case]) -> None:
 def _note_keys_destroyed(resources: Resources, cases: list[Case]) -> None:
     now = resources.clock.now()
     with resources.database.writing() as transaction:
-        ended = {case.transfer.id: _shares_of(case) for case in cases}
+        ended = {case.transfer.id: case.ended_shares for case in cases}
         every = [share_id for share_ids in ended.values() for share_id in share_ids]
         noted = share_rows.mark_keys_destroyed(transaction.connection, every, now)
         for case in cases:
@@ -195,7 +230,7 @@ def _note_keys_destroyed(resources: Resources, cases: list[Case]) -> None:
         _step(resources, transaction, denied, TransferState.KEYS_DESTROYED, Event.KEYS_DESTROYED)
 
 
-async def _delete_bytes(resources: Resources, cases: list[Case]) -> int:
+async def _delete_bytes(resources: Resources, cases: list[Case], watch: VaultWatch) -> int:
     """Delete the blobs, look whether they are gone, and note what was seen. One that a stream still reads makes its
     transfer wait: streams are cut within a second. Answers how many transfers were verified now.
     """
@@ -203,26 +238,44 @@ async def _delete_bytes(resources: Resources, cases: list[Case]) -> int:
     cases = [case for case in cases if case.state in bytes_left and not case.failure]
     if not cases:
         return 0
-    failures = await resources.blobs.delete([file.blob_id for case in cases for file in case.files])
+    blob_ids = [blob_id for case in cases for blob_id in case.blob_ids]
+    failures = await resources.blobs.delete(blob_ids)
     reach("deletion.bytes_gone")
-    left = await resources.blobs.present([file.blob_id for case in cases for file in case.files])
+    left = await resources.blobs.present(blob_ids)
     for case in cases if failures or left else []:
-        own = [file.blob_id for file in case.files if file.blob_id in failures or file.blob_id in left]
+        own = [blob_id for blob_id in case.blob_ids if blob_id in failures or blob_id in left]
         case.waiting = bool(own) and all(isinstance(failures.get(blob_id), BlobBusy) for blob_id in own)
         if own:
             case.failure = "bytes_left"
-    return await resources.in_thread(_note_gone, resources, [case for case in cases if not case.failure])
+    return await resources.in_thread(_note_gone, resources, [case for case in cases if not case.failure], watch)
 
 
-def _note_gone(resources: Resources, cases: list[Case]) -> int:
-    """Their bytes are gone. Look for keys once more, for one that came back, before a transfer may read "deleted"."""
+def _look_everywhere(resources: Resources, cases: list[Case], watch: VaultWatch) -> None:
+    """Before a transfer may read "deleted": is there anything of it in any hour of the vault? What is found under a
+    name that neither row nor log knew is destroyed, and the next try looks again. Until the vault may be listed, the
+    transfers wait.
+    """
+    if not watch.pace.allows(len(cases)):
+        for case in cases:
+            case.waiting = True
+        return
+    found = watch.pace.find(resources, {case.transfer.id for case in cases})
+    left = {name.transfer_id for name in found.names} | found.misplaced
+    for case in cases if left else []:
+        if case.transfer.id in left:
+            case.failure = "key_left"
+    resources.destroy_keys(found.names)
+
+
+def _note_gone(resources: Resources, cases: list[Case], watch: VaultWatch) -> int:
+    """Their bytes are gone. Look for keys once more, by the id of each transfer, before it may read "deleted"."""
     if not cases:
         return 0
-    _look_for_keys(resources, cases)
+    _look_everywhere(resources, cases, watch)
     with resources.database.writing() as transaction:
         fresh = [case for case in cases if case.state == TransferState.KEYS_DESTROYED]
         _step(resources, transaction, fresh, TransferState.BYTES_DELETED, Event.BYTES_DELETED)
-        verified = [case for case in cases if not case.failure]
+        verified = [case for case in cases if not case.failure and not case.waiting]
         count = _step(resources, transaction, verified, TransferState.VERIFIED, Event.TRANSFER_DELETED)
     reach("deletion.verified")
     return count

@@ -6,38 +6,49 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from app.db import transfer_rows, whole_transfers
+from app.db import testimony_rows, transfer_rows, whole_transfers
 from app.db.whole_transfers import WholeTransfer
 from app.domain.share import OPEN_STATES as OPEN_SHARES
+from app.domain.testimony import FACTS, Testimony
 from app.domain.transfer import OPEN_STATES, TransferState
 from app.domain.vault_entry import EntryName
 from app.resources import Resources
+from app.witnesses.judging import names_to_look_for
 
 
 @dataclass(slots=True)
 class Case(WholeTransfer):
     """A transfer of the batch with all that belongs to it, and what went wrong with it, if anything did: `failure` is
-    the word for it in the log; `waiting`, that it is but a stream which still reads a blob.
+    the word for it in the log; `waiting`, that it is but a stream which still reads a blob, or without a failure, that
+    the vault may not be listed yet.
     """
 
     failure: str | None = None
     waiting: bool = False
+    told: Testimony = field(default_factory=Testimony)
     state: TransferState = field(init=False)
-    key_names: list[EntryName] = field(init=False)
+    ended_shares: list[str] = field(init=False)
+    key_names: set[EntryName] = field(init=False)
 
     def __post_init__(self) -> None:
         """How far it is, and the keys to be gone: all of a transfer that has ended, with the records of its claims;
-        those of ended shares of one that has not.
+        those of ended shares of one that has not. Their expiries are those that row and log name.
         """
         self.state = self.transfer.state
-        self.key_names = names = [
-            EntryName(self.transfer.id, share.expires_at, share.id)
-            for share in self.shares
-            if share.state not in OPEN_SHARES and share.keys_destroyed_at is None
+        self.ended_shares = [
+            share.id for share in self.shares if share.state not in OPEN_SHARES and share.keys_destroyed_at is None
         ]
         if self.transfer.state not in OPEN_STATES:
-            names.append(EntryName(self.transfer.id, self.transfer.expires_at))
-            names += [EntryName(self.transfer.id, share.expires_at, share.id).of_claim for share in self.shares]
+            self.key_names = names_to_look_for(self, self.told)
+        else:
+            ended = frozenset(self.ended_shares)
+            named = names_to_look_for(self, self.told) if ended else set[EntryName]()
+            self.key_names = {name for name in named if name.share_id in ended and not name.claimed}
+
+    @property
+    def blob_ids(self) -> set[str]:
+        """The blobs to be gone: those that rows name, and those that the log says were deposited."""
+        return {file.blob_id for file in self.files} | self.told.blobs
 
     @property
     def verified_now(self) -> bool:
@@ -49,7 +60,10 @@ def load(resources: Resources, ids: list[str]) -> list[Case]:
     """The transfers of these ids. Raises ValueError or TypeError for rows that cannot be read."""
     with resources.database.reading() as connection:
         wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, ids))
-    return [Case(whole.transfer, whole.files, whole.shares, whole.claims) for whole in wholes]
+        told = testimony_rows.told_of(connection, ids, FACTS)
+    return [
+        Case(whole.transfer, whole.files, whole.shares, whole.claims, told=told[whole.transfer.id]) for whole in wholes
+    ]
 
 
 def load_again(connection: Connection, cases: list[Case]) -> dict[str, WholeTransfer]:

@@ -35,7 +35,9 @@ def settle(resources: Resources, cases: list[Case]) -> int:
         current = load_again(transaction.connection, cases)
         for case in (case for case in cases if case.failure):
             _note_failure(transaction, case, current[case.transfer.id], now)
-        done = [case for case in cases if not case.failure]
+        waiting = [case.transfer.id for case in cases if case.waiting and not case.failure]
+        transfer_rows.postpone(transaction.connection, waiting, now + RETRY_FIRST)  # whether they failed before or not
+        done = [case for case in cases if not case.failure and not case.waiting]
         old = [case.transfer.id for case in done if _is_to_forget(case.transfer, now)]
         due = {case.transfer.id: _next_due(case, current[case.transfer.id], now) for case in done}
         transfer_rows.note_success(transaction.connection, {one: at for one, at in due.items() if one not in old})
@@ -98,14 +100,14 @@ def _is_to_forget(transfer: TransferRow, now: datetime) -> bool:
 
 
 def _next_due(case: Case, whole: WholeTransfer, now: datetime) -> datetime:
-    """When a transfer needs attention again: an open one at its expiry, a window's end, a lease's; soon if it was cut
-    short, or if a request ended it or one of its shares meanwhile (`whole` is it as it is now); a verified one when its
+    """When a transfer needs attention again: an open one at its expiry, a window's end, a lease's; soon if a
+    request ended it or one of its shares meanwhile (`whole` is it as it is now); a verified one when its
     people are to be forgotten.
     """
     if case.transfer.verified_at is not None:
         return case.transfer.verified_at + FORGET_AFTER
     ended = any(share.state not in OPEN_SHARES and share.keys_destroyed_at is None for share in whole.shares)
-    if whole.transfer.state not in OPEN_STATES or ended or case.waiting:
+    if whole.transfer.state not in OPEN_STATES or ended:
         return now + RETRY_FIRST
     # A window that is over and did not lapse: recipients are refused. Not due at once, or this sweep would not end.
     windows = [window if window > now else now + RETRY_FIRST for window in _windows(whole)]

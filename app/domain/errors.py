@@ -257,6 +257,11 @@ class ReceiptPruned(Refusal):
     title = "The log keeps no more than the hash of this deletion: its retention is over."
 
 
+class DeletionContradicted(Refusal):
+    code = "deletion_contradicted"
+    title = "The deletion is in the log, but the service finds something of the transfer: there is no receipt."
+
+
 # --- not now
 
 

@@ -17,12 +17,15 @@ from app.domain.clock import Anchor
 
 @dataclass(frozen=True, slots=True)
 class HighWater:
-    """The mark: the highest time accepted (UTC) and its anchor; the log's size in entries and its root (32 bytes)."""
+    """The mark: the highest time accepted (UTC) and its anchor; the log's size in entries, its root (32 bytes), and its
+    origin, which marks of version 0.1 do not have.
+    """
 
     at: datetime
     anchor: Anchor
     log_size: int
     log_root: bytes
+    log_origin: str | None = None
 
     def to_text(self) -> str:
         """As JSON, for the vault's mark file."""
@@ -31,6 +34,7 @@ class HighWater:
             **self.anchor.fields(),
             "log_size": self.log_size,
             "log_root": base64.b64encode(self.log_root).decode(),
+            **({} if self.log_origin is None else {"log_origin": self.log_origin}),
         }
         return json.dumps(fields)
 
@@ -44,6 +48,7 @@ class HighWater:
                 anchor=Anchor.from_fields(fields),
                 log_size=int(fields["log_size"]),
                 log_root=base64.b64decode(fields["log_root"], validate=True),
+                log_origin=fields.get("log_origin"),
             )
         except (KeyError, TypeError, binascii.Error) as error:
             raise ValueError("not a high-water mark") from error

@@ -8,6 +8,7 @@ from typing import TypeVar
 from app.domain.clock import BootTime, RememberedTime
 from app.domain.high_water import HighWater
 from app.domain.purge_time import PurgeTime
+from app.domain.reconciled import Reconciled
 from app.storage.errors import VaultUnavailable
 from app.storage.key_vault import KeyVault, Mark, anchor_mark
 
@@ -67,6 +68,16 @@ def read_time(
     if failures and boot is None and not times:
         raise failures[0]
     return RememberedTime(max(times, default=None), boot)
+
+
+def read_reconciled(vault: KeyVault) -> Reconciled | None:
+    """Return what the last reconciliation found; None before the first. Raises VaultUnavailable."""
+    return _read(vault, Mark.RECONCILED, Reconciled.from_text)
+
+
+def write_reconciled(vault: KeyVault, found: Reconciled) -> None:
+    """Keep what a reconciliation found. Raises VaultUnavailable."""
+    vault.write_mark(found.to_text(), Mark.RECONCILED)
 
 
 def _read(vault: KeyVault, mark: str, parse: Callable[[str], T]) -> T | None:

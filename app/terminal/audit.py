@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -75,7 +76,7 @@ def retention(
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page to file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is held and what is overdue. Exit 0 clean, 1 something is overdue or orphaned, 2 it cannot be proved."""
+    """What is held and what is overdue. Exit 0 clean, 1 overdue, orphaned or contradicted, 2 it cannot be proved."""
     with looked_at() as resources:
         report = report_retention(resources, orphans=_orphans(resources))
         settings = resources.settings
@@ -119,6 +120,9 @@ def _print_retention(report: RetentionReport, deadman: str) -> None:
         ("keys past due in the vault", _known(report.vault.keys_past_due)),
         ("hour keys past due", _known(report.vault.hours_past_due)),
         ("orphans", _known(report.orphans)),
+        ("rows that contradict log or vault", report.witnesses.found),
+        ("compared", report.witnesses.compared_at or "NOT within two hours"),
+        ("strange files in the vault", len(report.witnesses.strangers)),
         ("last successful sweep", report.last_sweep_at or "never"),
         ("sweeping", "yes" if report.sweeping else f"NO: none succeeded within {deadman}"),
         ("gaps between sweeps, 30 days", len(report.gaps)),
@@ -128,9 +132,18 @@ def _print_retention(report: RetentionReport, deadman: str) -> None:
     ]
     put_table(("WHAT", "VALUE"), rows)
     put(VERDICTS[report.exit_code])
-    for problem in (report.vault.problem, report.rolled_back, *(f"failing: {transfer}" for transfer in report.failing)):
-        if problem:
-            put(problem)
+    for problem in _problems(report):
+        put(problem)
+
+
+def _problems(report: RetentionReport) -> Iterator[str]:
+    """What has a name, a line each."""
+    yield from (problem for problem in (report.vault.problem, report.rolled_back) if problem)
+    yield from (f"failing: {transfer}" for transfer in report.failing)
+    yield from (
+        f"contradiction: {each.word} {each.transfer or ''}".rstrip() for each in report.witnesses.contradictions
+    )
+    yield from (f"strange in the vault: {place!r}" for place in report.witnesses.strangers)
 
 
 def _known(count: int | None) -> object:

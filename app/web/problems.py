@@ -62,6 +62,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.NotDeletedYet: 409,
     errors.ReceiptNotSigned: 409,
     errors.ReceiptPruned: 410,
+    errors.DeletionContradicted: 409,
     errors.RetentionNotAssured: 503,
     errors.ClockNotTrusted: 503,
     errors.RestoreNotAccepted: 503,

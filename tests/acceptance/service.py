@@ -241,7 +241,8 @@ def resident_bytes(pid: int) -> int:
 
 
 def _only_marks(name: str) -> bool:
-    return name in {"installation", "CACHEDIR.TAG", "high-water", "purge-time"} or name.startswith("anchor.")
+    marks = {"installation", "CACHEDIR.TAG", "high-water", "purge-time", "reconciled"}
+    return name in marks or name.startswith("anchor.")
 
 
 def _variables(settings: dict[str, str]) -> dict[str, str]:

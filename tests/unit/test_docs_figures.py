@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app import gone
 from app.actions import delete_transfers, list_transfers, prune_log, reconcile, report_retention, sign_checkpoint
 from app.actions.fetch_file import DOWNLOADS_AT_ONCE
 from app.actions.measure import Measures
 from app.crypto.password import PASSWORD_CHARS
 from app.db import engine, service_rows
+from app.deletion import vault_watch
 from app.deletion.batch import TAKEN_FOR
-from app.domain import claim, clock, file_meta, purge_time, retention
+from app.domain import claim, clock, file_meta, purge_time, reconciled, retention
 from app.domain.errors import every_refusal
 from app.domain.transfer import LIFETIME_CEILING, MAX_NAME_BYTES
 from app.high_water import REMEMBERED_EACH
@@ -110,6 +112,12 @@ DELETION = [
     (in_seconds(engine.STATEMENT_SECONDS), "statement"),
     (length(lockdown.UNDER_WAY_SECONDS), "under way"),
     (length(serve.RESTART_SECONDS), "scheduler_ended"),
+    (in_seconds(vault_watch.READ_EVERY), "the sweeper reads"),
+    (str(int(vault_watch.READ_AHEAD.total_seconds())), "the sweeper reads"),
+    (str(gone.LARGE_BATCH), "listing"),
+    (f"{gone.REST} times", "listing"),
+    (str(report_retention.COMPARED), "caducee audit retention"),
+    (length(reconciled.GOOD_FOR), "caducee audit retention"),
 ]
 FIGURES = {
     "docs/deletion.md": DELETION,

@@ -236,11 +236,11 @@ def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(
     other, sent, real = start_service(), send(resources, caller), module._delete_bytes
     others: list[SweepReport] = []
 
-    async def meanwhile(service, cases):
+    async def meanwhile(service, cases, watch):
         if service is resources:
             time.pass_by(module.TAKEN_FOR)  # so slow that another takes over
             others.append(await delete_transfers(other))
-        return await real(service, cases)
+        return await real(service, cases, watch)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
@@ -256,9 +256,9 @@ def test_what_a_sweep_ends_is_its_own_to_delete(start_service, resources, caller
     sent, other, real = send(resources, caller), start_service(), module._delete_bytes
     others: list[SweepReport] = []
 
-    async def meanwhile(service, cases):
+    async def meanwhile(service, cases, watch):
         others.append(await delete_transfers(other))
-        return await real(service, cases)
+        return await real(service, cases, watch)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
@@ -277,7 +277,7 @@ def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller,
     real = module._delete_bytes
     done: list[str] = []
 
-    async def meanwhile(service, cases):
+    async def meanwhile(service, cases, watch):
         if not done:
             done.append(request_)
             if request_ == "claim":
@@ -288,7 +288,7 @@ def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller,
                 delete_transfer(resources, transfer.id, caller=caller)
             else:
                 complete_claim(resources, claim_id=claim_id, token=token, address=ADDRESS)
-        return await real(service, cases)
+        return await real(service, cases, watch)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
     sweep(resources)
@@ -302,8 +302,8 @@ def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller,
     leases: list[datetime] = []
     change(resources, transfers, transfer.id, due_at=time())
 
-    async def meanwhile(service, cases):
-        verified = await real(service, cases)
+    async def meanwhile(service, cases, watch):
+        verified = await real(service, cases, watch)
         if not leases:
             leases.append(time() + LEASE)
             uploads.append(asyncio.create_task(deposit(resources, caller, transfer, stalls())))
@@ -569,9 +569,9 @@ def test_a_sweep_ends_though_something_falls_due_all_the_time(resources, caller,
     sent = [send(resources, caller, lifetime=timedelta(minutes=1, seconds=number)) for number in range(5)]
     real, swept = module.delete_batch, []
 
-    async def meanwhile(service, batch):
+    async def meanwhile(service, batch, watch):
         swept.append(batch)
-        done = await real(service, batch)
+        done = await real(service, batch, watch)
         time.pass_by(1)
         return done
 

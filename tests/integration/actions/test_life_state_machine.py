@@ -54,6 +54,7 @@ from app.domain.vault_entry import EntryName
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.storage.signing_folder import SigningFolder
+from app.witnesses.asking import compare_everything
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -506,6 +507,12 @@ class Life(RuleBasedStateMachine):
             if row.state == TransferState.VERIFIED:
                 assert row.id not in keys
                 assert blobs.isdisjoint(file.blob_id for file in files_of(self.resources, row.id))
+
+    @invariant()
+    def no_row_contradicts_its_witnesses(self) -> None:
+        """Nobody writes to the database here: a contradiction would be a false alarm."""
+        compared = compare_everything(self.resources, verified_too=True)
+        assert (compared.shown, compared.hidden_ends) == ([], [])
 
     @invariant()
     def a_link_never_says_that_something_works_which_does_not(self) -> None:

@@ -10,6 +10,7 @@ from app.actions.check_readiness import check_readiness
 from app.actions.examine import Level, examine
 from app.actions.keep_time import keep_time, keep_time_or_alert
 from app.actions.measure import measure
+from app.actions.report_retention import report_retention
 from app.db import service_rows
 from app.domain.errors import VaultNotTrusted
 from app.domain.share import ShareState
@@ -68,6 +69,8 @@ def test_an_older_vault_is_red_and_refuses_both_ways(resources, caller, rolled_b
             refused()
     assert check_readiness(resources) == ["vault_rolled_back"]
     assert not measure(resources).vault_trusted
+    seen = report_retention(resources, orphans=0)
+    assert (seen.exit_code, "accept-vault" in (seen.vault.problem or "")) == (2, True)
     assert {f.level for f in examine(resources) if f.check == "high-water mark"} == {Level.WRONG}
 
 

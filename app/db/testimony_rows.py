@@ -1,0 +1,62 @@
+"""What the log says of transfers, read for a comparison with their rows; each entry's content is hashed on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from app.crypto import merkle
+from app.db.any_of import Texts, any_of
+from app.db.tables import audit_entries
+from app.domain.audit_events import Event
+from app.domain.testimony import LIFE, Attested, Testimony
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OF = audit_entries.c
+_STORED = (_OF.transfer, _OF.sequence, _OF.content, _OF.leaf_hash, _OF.at)
+_TOLD = (
+    select(*_STORED)
+    .where(any_of(_OF.transfer, bindparam("of_ids", type_=Texts())), any_of(_OF.event, bindparam("of", type_=Texts())))
+    .order_by(_OF.sequence)
+)
+_LAST = (
+    select(*_STORED)
+    .where(_OF.transfer.is_(None), any_of(_OF.event, bindparam("of", type_=Texts())))
+    .order_by(_OF.sequence.desc())
+    .limit(1)
+)
+
+
+def told_of(
+    connection: Connection, transfer_ids: Sequence[str], events: Sequence[Event] = LIFE, *, leaves: bool = False
+) -> dict[str, Testimony]:
+    """What the log says of each of these transfers; of one without an entry, an empty testimony. `leaves`: with the
+    leaf hashes of its entries.
+    """
+    told = {transfer_id: Testimony(leaves={} if leaves else None) for transfer_id in transfer_ids}
+    rows: Any = connection.execute(_TOLD, {"of_ids": transfer_ids, "of": [event.value for event in events]}).cursor
+    for transfer_id, *stored in rows.fetchall():  # as the driver has them: SQLAlchemy's own rows cost as much again
+        told[transfer_id].add(_attested(*stored))
+    return told
+
+
+def last_of(connection: Connection, *events: Event) -> Attested | None:
+    """The last entry of one of these events that speaks of no transfer; None without one."""
+    rows: Any = connection.execute(_LAST, {"of": [event.value for event in events]}).cursor
+    found = rows.fetchall()
+    return _attested(*found[0][1:]) if found else None
+
+
+def _attested(sequence: int, content: str, stored_leaf: object, at: int) -> Attested:
+    leaf = bytes(stored_leaf) if isinstance(stored_leaf, (bytes, memoryview)) else b""
+    try:
+        fields = json.loads(content)
+        moment = _EPOCH + timedelta(microseconds=at)
+    except (ValueError, TypeError, OverflowError):
+        return Attested(sequence, leaf, {}, _EPOCH, sound=False)
+    sound = isinstance(fields, dict) and merkle.leaf_hash(content.encode()) == leaf
+    return Attested(sequence, leaf, fields if sound else {}, moment, sound)
