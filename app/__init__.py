@@ -2,17 +2,17 @@
 
 The life of a file, and where each step stands:
 
-    upload     app/web/send_routes.py, transfer_routes.py    a body streams in
-    encrypt    app/crypto/chunked/                           in memory, piece by piece
-    store      app/actions/deposit_file.py, app/intake.py    row, blob, row; the keys in app/storage/key_vault.py
-    share      app/actions/issue_share.py                    a link and a password for one recipient
-    claim      app/actions/claim_share.py                    once; one UPDATE decides who wins
-    decrypt    app/actions/fetch_file.py                     while it streams out, as long as the claim stands
-    delete     app/actions/delete_transfers.py, app/deletion/   by the sweeper, each step observed
-    audit      app/db/audit_rows.py                          every step above is an entry, in the same transaction
+    upload     app/web/send_routes.py, transfer_routes.py   a body streams in
+    encrypt    app/crypto/chunked/                          in memory, piece by piece
+    store      app/actions/deposit_file.py                  row, blob, row; the keys in app/storage/key_vault.py
+    share      app/actions/issue_share.py                   a link and a password for one recipient
+    claim      app/actions/claim_share.py                   once; one UPDATE and the key vault decide who wins
+    decrypt    app/actions/fetch_file.py                    while it streams out, as long as the claim stands
+    delete     app/actions/sweep.py                         by the sweeper, each step observed: app/lifecycle/
+    audit      app/db/audit_rows.py                         every step above is an entry, in the same transaction
 
 A sealed file is encrypted before it comes (app/client/) and stored by app/actions/deposit_sealed_file.py; its share is
 prepared, then opened by app/actions/open_share.py.
 
-Calls go down only: web, scheduler and terminal call actions; actions call db, storage and crypto; all use domain.
+Calls only go down: web, scheduler, terminal -> actions -> lifecycle -> runtime -> db, storage -> crypto -> domain.
 """

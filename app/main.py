@@ -15,10 +15,11 @@ from fastapi import FastAPI
 
 from app.actions.log_refused_links import log_refused_links
 from app.db.errors import DatabaseUnavailable
-from app.harden import harden_process
-from app.logs import set_up_logs
-from app.resources import Resources, open_resources
-from app.settings import Settings
+from app.runtime.harden import harden_process
+from app.runtime.installation import open_resources
+from app.runtime.logs import set_up_logs
+from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 from app.web import (
     audit_routes,
     claim_routes,

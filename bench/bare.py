@@ -16,7 +16,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from app.harden import harden_process
+from app.runtime.harden import harden_process
 from app.terminal.serve import CONNECTIONS
 
 PIECE_BYTES = 1 << 20

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from app.db.engine import Database
 from app.db.tables import metadata
-from app.settings import Settings
+from app.runtime.settings import Settings
 
 
 def _run(connection: Connection) -> None:

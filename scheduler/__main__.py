@@ -7,9 +7,9 @@ import signal
 import sys
 import threading
 
-from app.harden import harden_process
-from app.logs import set_up_logs
-from app.settings import Settings
+from app.runtime.harden import harden_process
+from app.runtime.logs import set_up_logs
+from app.runtime.settings import Settings
 from scheduler.timetable import Timetable
 
 PARENT_POLL_SECONDS = 1.0

@@ -15,18 +15,19 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from app.actions.delete_transfers import delete_transfers
 from app.actions.expire_keys import expire_keys
 from app.actions.keep_time import keep_time_or_alert
 from app.actions.measure import Measures, measure
 from app.actions.prune_log import prune_log
 from app.actions.reconcile import reconcile
 from app.actions.sign_checkpoint import sign_checkpoint
-from app.deletion.vault_watch import VaultWatch
-from app.domain.clock import Clock
-from app.gone import ListingPace
-from app.resources import Resources, open_resources
-from app.settings import Settings
+from app.actions.sweep import sweep
+from app.lifecycle.gone import ListingPace
+from app.lifecycle.vault_watch import VaultWatch
+from app.runtime.clock import Clock
+from app.runtime.installation import open_resources
+from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_folder import VaultFolder
 from scheduler.metrics import serve_metrics
@@ -80,7 +81,7 @@ class Timetable:
     def sweep(self) -> None:
         """Judge the clock; end and delete what is due; have a deletion signed at once."""
         assured = keep_time_or_alert(self._resources())
-        report = asyncio.run(delete_transfers(self._resources(), assured=assured, watch=self._watch))
+        report = asyncio.run(sweep(self._resources(), assured=assured, watch=self._watch))
         if report.ended or report.deleted or report.failed:
             log.info("sweep", ended=report.ended, deleted=report.deleted, failed=report.failed)
         if report.deleted:

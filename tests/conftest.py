@@ -26,7 +26,7 @@ from app.db import schema
 from app.db.engine import Database
 from app.db.tables import metadata
 
-# Before app.settings is imported, which looks there for the folder of secret files.
+# Before app.runtime.settings is imported, which looks there for the folder of secret files.
 for _name in [name for name in os.environ if name.startswith("CADUCEE_") and name != "CADUCEE_REQUIRE_ALL"]:
     del os.environ[_name]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app import high_water
 from app.db import service_rows
 from app.domain.audit_events import Entry, Event
 from app.domain.clock import Judgement
-from app.resources import Resources
+from app.lifecycle import rollback
+from app.runtime.resources import Resources
 from app.storage.vault_marks import write_boot_time
 
 
@@ -17,16 +17,16 @@ def accept_clock(resources: Resources) -> Judgement:
     The vault is told first: every process follows its anchor within a second, and its purge may be all that runs.
     """
     resources.vault_time.refresh()
-    high_water.require_not_rolled_back(resources)
+    rollback.require_not_rolled_back(resources)
     boot = resources.clock.accepted()
     write_boot_time(resources.vault, boot)
     resources.clock.keep(boot)
     judgement = resources.clock.judge()
-    high_water.forget_purge_time(resources.vault, judgement.now)
+    rollback.forget_purge_time(resources.vault, judgement.now)
     with resources.database.writing() as transaction:
         service_rows.set_mark(transaction.connection, judgement.now)
         service_rows.keep_anchor(transaction.connection, boot.anchor)
         service_rows.forget_clock_problem(transaction.connection)
         transaction.log(Entry(event=Event.CLOCK_ACCEPTED, at=judgement.now, actor="operator"))
-    high_water.write(resources, judgement.now)
+    rollback.write(resources, judgement.now)
     return judgement

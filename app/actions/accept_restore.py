@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app import high_water
-from app.db import access_token_rows, audit_rows, endings, service_rows, share_rows
+from app.db import access_token_rows, audit_rows, service_rows, share_rows
 from app.db.access_token_rows import TokenRow
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
 from app.domain.vault_entry import EntryName
-from app.resources import Resources, new_log_origin
+from app.lifecycle import endings, rollback
+from app.runtime.installation import new_log_origin
+from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_high_water
 
@@ -61,6 +62,6 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
             transaction.log(Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor="operator"))
         tokens = access_token_rows.valid(transaction.connection, now)
     resources.destroy_keys(keys)
-    high_water.write(resources, now)
-    high_water.remember_vault(resources.vault, signing, at_once=True)
+    rollback.write(resources, now)
+    rollback.remember_vault(resources.vault, signing, at_once=True)
     return AcceptedRestore(len(shares), max(0, (remembered.log_size if remembered else 0) - known), tokens)

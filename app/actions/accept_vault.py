@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app import high_water
-from app.db import endings, service_rows, share_rows, transfer_rows
+from app.db import service_rows, share_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.schema import require_current
 from app.db.transfer_rows import TransferRow
@@ -20,7 +19,9 @@ from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
 from app.domain.transfer import Ending
 from app.domain.vault_entry import EntryName
-from app.resources import InstallationMismatch, Resources
+from app.lifecycle import endings, rollback
+from app.runtime.installation import InstallationMismatch
+from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
 PAGE = 500
@@ -60,7 +61,7 @@ def accept_vault(resources: Resources) -> int:
     """
     require_new_vault(resources)
     signing = SigningFolder(resources.settings.signing_dir)
-    resources.clock.observe(high_water.time_by_signer(signing))  # the new vault remembers none
+    resources.clock.observe(rollback.time_by_signer(signing))  # the new vault remembers none
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
     ended = 0
@@ -123,9 +124,9 @@ def _end_unkept(
 
 def _remember(resources: Resources) -> None:
     """The new mark, in the vault and in the signer's folder."""
-    high_water.write(resources, resources.clock.now())
+    rollback.write(resources, resources.clock.now())
     signing = SigningFolder(resources.settings.signing_dir)
-    high_water.remember_vault(resources.vault, signing, at_once=True)
+    rollback.remember_vault(resources.vault, signing, at_once=True)
 
 
 def _end_some(transaction: Transaction, resources: Resources) -> int:

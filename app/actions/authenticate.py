@@ -7,7 +7,7 @@ from app.crypto.token import access_token_digest, check_access_token
 from app.db import access_token_rows
 from app.domain.access_token import Caller, require_valid
 from app.domain.errors import NotAuthenticated
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 
 def authenticate(resources: Resources, token: str) -> Caller:

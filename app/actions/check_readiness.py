@@ -7,8 +7,8 @@ from collections.abc import Callable
 from app.db import service_rows
 from app.db.errors import DatabaseUnavailable
 from app.domain.retention import deletion_is_assured
-from app.gate import doubts_of
-from app.resources import Resources
+from app.lifecycle.gate import doubts_of
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
 

@@ -15,13 +15,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from app import claim_record, key_ring
 from app.crypto import chunked, wrapping
 from app.crypto.encoding import encode
 from app.crypto.errors import MalformedSecret
 from app.crypto.password import Argon2Parameters, normalise
 from app.crypto.token import digest, new_id, new_secret, same
-from app.db import claim_windows, endings, file_rows, share_rows, transfer_rows
+from app.db import claim_windows, file_rows, share_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
@@ -40,9 +39,10 @@ from app.domain.errors import (
 )
 from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
-from app.fault_points import reach
-from app.gate import require_open_for_outflow
-from app.resources import Resources
+from app.lifecycle import claim_record, endings, key_ring
+from app.lifecycle.gate import require_open_for_outflow
+from app.runtime.fault_points import reach
+from app.runtime.resources import Resources
 
 _NO_DIGEST = bytes(32)
 

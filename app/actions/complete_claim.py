@@ -6,15 +6,15 @@ from contextlib import suppress
 
 from sqlalchemy import Connection
 
-from app import claim_record
 from app.crypto.token import digest, same
-from app.db import claim_windows, endings, share_rows
+from app.db import claim_windows, share_rows
 from app.db.share_rows import ClaimRow, ShareRow
 from app.domain.claim import end_at_window
 from app.domain.errors import ClaimNotFound, VaultOutOfReach
 from app.domain.share import OPEN_STATES, ShareState
-from app.fault_points import reach
-from app.resources import Resources
+from app.lifecycle import claim_record, endings
+from app.runtime.fault_points import reach
+from app.runtime.resources import Resources
 
 _NO_DIGEST = bytes(32)
 

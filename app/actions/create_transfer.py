@@ -7,16 +7,17 @@ from datetime import datetime, timedelta
 
 from app.crypto import wrapping
 from app.crypto.token import new_id, new_secret
-from app.db import endings, transfer_rows
+from app.db import transfer_rows
 from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import InvalidRequest, VaultOutOfReach
 from app.domain.transfer import MAX_RECORDS, Ending, TransferState, checked_free_text
 from app.domain.vault_entry import EntryName
-from app.fault_points import reach
-from app.gate import require_open_for_intake
-from app.resources import Resources
+from app.lifecycle import endings
+from app.lifecycle.gate import require_open_for_intake
+from app.runtime.fault_points import reach
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
 

@@ -6,7 +6,7 @@ anew, and its end is observed by the transfer's id.
 
 from __future__ import annotations
 
-from app.db import endings, testimony_rows, transfer_rows, whole_transfers
+from app.db import testimony_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller
@@ -15,10 +15,11 @@ from app.domain.errors import TransferNotFound
 from app.domain.testimony import FACTS
 from app.domain.transfer import OPEN_STATES, Ending
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
+from app.lifecycle import endings
+from app.lifecycle.contradictions import names_to_look_for
+from app.lifecycle.witnesses import compare_one
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
-from app.witnesses.asking import compare_one
-from app.witnesses.judging import names_to_look_for
 
 
 def delete_transfer(

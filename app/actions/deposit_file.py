@@ -1,6 +1,7 @@
 """Step 1 of a file's life, second half, to step 3: take a file in, encrypt it while it arrives, store it.
 
-No plaintext byte is written anywhere: each piece is encrypted in memory and appended to the blob (`app/intake.py`).
+No plaintext byte is written anywhere: each piece is encrypted in memory and appended to the blob
+(`app/lifecycle/intake.py`).
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from app import intake, key_ring
 from app.crypto import chunked
 from app.domain.access_token import Caller
 from app.domain.errors import ClientKeyRequired
 from app.domain.file_meta import FileMeta
-from app.intake import Admitted, Asked
-from app.resources import Resources
+from app.lifecycle import intake, key_ring
+from app.lifecycle.intake import Admitted, Asked
+from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from app import intake
 from app.crypto.chunked import PassingBlob, plain_size
 from app.crypto.errors import Truncated
 from app.domain.access_token import Caller
 from app.domain.errors import InvalidRequest, MalformedCiphertext
 from app.domain.file_meta import MAX_JSON_BYTES
-from app.intake import Asked
-from app.resources import Resources
+from app.lifecycle import intake
+from app.lifecycle.intake import Asked
+from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -20,7 +20,8 @@ from app.domain.audit_events import Entry, Event
 from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.transfer import OPEN_STATES
 from app.domain.vault_entry import EntryName
-from app.resources import InstallationMismatch, Resources
+from app.runtime.installation import InstallationMismatch
+from app.runtime.resources import Resources
 from app.storage.backup_search import look_through
 
 PAGE = 500

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from app.db import endings, transfer_rows
+from app.db import transfer_rows
 from app.db.engine import Database
 from app.domain.audit_events import Entry, Event
-from app.domain.clock import Clock
 from app.domain.transfer import Ending
+from app.lifecycle import endings
+from app.runtime.clock import Clock
 
 PAGE = 500
 

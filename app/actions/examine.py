@@ -12,10 +12,10 @@ from pathlib import Path
 
 from app.db import service_rows
 from app.domain.retention import deletion_is_assured
-from app.gate import doubts_of
-from app.high_water import VaultRolledBack, require_vault_not_rolled_back
-from app.resources import Resources
-from app.settings import Settings
+from app.lifecycle.gate import doubts_of
+from app.lifecycle.rollback import VaultRolledBack, require_vault_not_rolled_back
+from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_high_water

@@ -13,8 +13,9 @@ from datetime import timedelta
 
 import structlog
 
-from app.domain.clock import Clock, RememberedTime
+from app.domain.clock import RememberedTime
 from app.domain.purge_time import PurgeTime
+from app.runtime.clock import Clock
 from app.storage.errors import VaultUnavailable
 from app.storage.key_vault import KeyVault, PurgeReport
 from app.storage.vault_marks import read_time, write_boot_time, write_purge_time

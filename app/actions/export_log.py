@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from app.db import audit_rows, service_rows
 from app.db.audit_pages import AuditPages
 from app.domain.log_export import checkpoint_record, end_record, entry_record, log_record
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
 PAGE = 2_000

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from app import claim_record, key_ring
 from app.crypto import chunked
 from app.crypto.errors import CannotDecrypt
 from app.crypto.token import digest, same
@@ -32,12 +31,13 @@ from app.domain.errors import (
 )
 from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
-from app.gate import require_open_for_outflow
-from app.life_watch import entries_of
-from app.resources import Resources
+from app.lifecycle import claim_record, key_ring
+from app.lifecycle.gate import require_open_for_outflow
+from app.runtime.life_watch import entries_of
+from app.runtime.resources import Resources
+from app.runtime.stream_watch import Paused
 from app.storage.blob_store import BlobReader
 from app.storage.errors import StorageError
-from app.stream_watch import Paused
 
 PIECE_CHUNKS = 96
 """Chunks read, opened and sent at a time: 1.5 MiB. A third of it costs a tenth more, in the layers that each piece

@@ -26,9 +26,9 @@ from app.domain.errors import (
     TransferNotFound,
     VaultOutOfReach,
 )
-from app.gone import traces_of
-from app.high_water import DatabaseRolledBack, require_not_rolled_back
-from app.resources import Resources
+from app.lifecycle.gone import traces_of
+from app.lifecycle.rollback import DatabaseRolledBack, require_not_rolled_back
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError, VaultUnavailable
 
 log = structlog.get_logger()

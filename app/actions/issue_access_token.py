@@ -11,7 +11,7 @@ from app.domain.access_token import Role
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import InvalidRequest
 from app.domain.transfer import checked_free_text
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app import key_ring
 from app.crypto import wrapping
 from app.crypto.errors import MalformedSecret
 from app.crypto.password import new_password, new_salt, normalise
 from app.crypto.token import digest, new_id, new_secret
-from app.db import endings, file_rows, share_rows, transfer_rows
+from app.db import file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.share_rows import ShareRow
 from app.db.transfer_rows import TransferRow
@@ -37,9 +36,10 @@ from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.share import ShareState
 from app.domain.transfer import FileState, checked_free_text, require_open
 from app.domain.vault_entry import EntryName
-from app.fault_points import reach
-from app.gate import require_open_for_outflow
-from app.resources import Resources
+from app.lifecycle import endings, key_ring
+from app.lifecycle.gate import require_open_for_outflow
+from app.runtime.fault_points import reach
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.db import service_rows
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)

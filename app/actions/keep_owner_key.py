@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from app import key_ring
 from app.crypto import wrapping
 from app.db import transfer_rows
 from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller
 from app.domain.errors import KeyAlreadySet, TransferNotFound, TransferNotSealed
 from app.domain.transfer import require_open
-from app.gate import require_open_for_intake, require_open_for_outflow
-from app.resources import Resources
+from app.lifecycle import key_ring
+from app.lifecycle.gate import require_open_for_intake, require_open_for_outflow
+from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from app import high_water
 from app.db import service_rows
 from app.domain.audit_events import Entry, Event
 from app.domain.clock import BootTime, Judgement, Taking
-from app.high_water import DatabaseRolledBack, VaultRolledBack
-from app.resources import Resources
+from app.lifecycle import rollback
+from app.lifecycle.rollback import DatabaseRolledBack, VaultRolledBack
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError, VaultUnavailable
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_time, write_boot_time
@@ -42,7 +42,7 @@ def keep_time(resources: Resources) -> Judgement:
     signing = SigningFolder(resources.settings.signing_dir)
     doubted: VaultUnavailable | VaultRolledBack | None = None
     try:
-        high_water.require_vault_not_rolled_back(resources.vault, signing)
+        rollback.require_vault_not_rolled_back(resources.vault, signing)
     except (VaultUnavailable, VaultRolledBack) as error:
         doubted = error
     vault_problem = str(doubted)[:200] if isinstance(doubted, VaultRolledBack) else None
@@ -50,12 +50,12 @@ def keep_time(resources: Resources) -> Judgement:
     if doubted is not None:
         raise doubted
     try:
-        high_water.keep(resources, attended.judgement.now)
+        rollback.keep(resources, attended.judgement.now)
     except DatabaseRolledBack:
         with resources.database.writing() as transaction:
             service_rows.note_rolled_back(transaction.connection, attended.judgement.now)
         raise
-    high_water.remember_vault(resources.vault, signing)
+    rollback.remember_vault(resources.vault, signing)
     return attended.judgement
 
 

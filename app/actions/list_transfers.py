@@ -6,7 +6,7 @@ from app.db import transfer_rows, whole_transfers
 from app.db.whole_transfers import WholeTransfer
 from app.domain.access_token import Caller
 from app.domain.errors import TransferNotFound
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 MOST = 500
 """A list shows the newest so many; whoever needs more asks by id."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from app.db import service_rows
 from app.db.engine import Database
 from app.domain.audit_events import Entry, Event
-from app.domain.clock import Clock
+from app.runtime.clock import Clock
 
 
 def lock_down(database: Database, clock: Clock) -> datetime:

@@ -6,7 +6,7 @@ A flood of guesses must neither fill the log nor slow the service down.
 from __future__ import annotations
 
 from app.domain.audit_events import Entry, Event
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 
 def log_refused_links(resources: Resources) -> int:

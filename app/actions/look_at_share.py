@@ -9,7 +9,7 @@ from app.crypto.token import digest, same
 from app.db import share_rows, transfer_rows
 from app.domain.errors import ShareNotFound
 from app.domain.share import ShareState, state_shown
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 _NO_DIGEST = bytes(32)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from app.db import counter_rows, retention_figures, service_rows
 from app.domain.retention import deletion_is_assured
-from app.gate import doubts_of
-from app.resources import Resources
+from app.lifecycle.gate import doubts_of
+from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)

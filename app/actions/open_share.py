@@ -12,8 +12,8 @@ from app.domain.access_token import Caller
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import KeyAlreadySet, ShareNotFound, TransferNotSealed
 from app.domain.share import ShareState
-from app.gate import require_open_for_outflow
-from app.resources import Resources
+from app.lifecycle.gate import require_open_for_outflow
+from app.runtime.resources import Resources
 
 
 def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_key: bytes, link_proof: bytes) -> None:

@@ -19,7 +19,7 @@ from app.db import audit_rows, testimony_rows
 from app.db.audit_pages import AuditPages
 from app.db.audit_rows import StoredCheckpoint
 from app.domain.audit_events import Entry, Event
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 AT_ONCE = 2_000
 CHECKPOINTS_KEPT = timedelta(days=1)

@@ -15,7 +15,7 @@ from app.db.audit_rows import StoredEntry
 from app.domain.audit_events import Event
 from app.domain.errors import InvalidRequest
 from app.domain.period import parse_moment
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 PAGE = 2_000
 """Entries looked at in one transaction."""

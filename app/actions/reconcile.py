@@ -21,19 +21,21 @@ from typing import Generic, NamedTuple, TypeVar
 
 import structlog
 
-from app.db import endings, file_rows, share_rows, transfer_rows
+from app.db import file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.transfer_rows import TransferRow
 from app.domain.audit_events import Entry, Event
 from app.domain.reconciled import SHOWN, Reconciled
 from app.domain.transfer import Ending, FileState
 from app.domain.vault_entry import EntryName
-from app.high_water import require_not_rolled_back
-from app.resources import Resources, require_same_installation
+from app.lifecycle import endings
+from app.lifecycle.rollback import require_not_rolled_back
+from app.lifecycle.witnesses import Comparison, compare_everything
+from app.runtime.installation import require_same_installation
+from app.runtime.resources import Resources
 from app.storage.blob_store import StoredBlob
 from app.storage.errors import StorageError
 from app.storage.vault_marks import write_reconciled
-from app.witnesses.asking import Comparison, compare_everything
 
 BATCH = 500
 SOON = timedelta(minutes=1)

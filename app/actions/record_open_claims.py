@@ -12,7 +12,7 @@ from app.crypto.token import same
 from app.db import share_rows
 from app.domain.share import ShareState
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.errors import KeyGone
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app import high_water
 from app.db import audit_rows, service_rows
 from app.domain.audit_events import Entry, Event, RenewalReason
-from app.resources import Resources, new_log_origin
+from app.lifecycle import rollback
+from app.runtime.installation import new_log_origin
+from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
 
@@ -31,7 +32,7 @@ def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReaso
 
     The key goes first: a crash in between leaves a log that is not signed until this is run again.
     """
-    high_water.require_not_rolled_back(resources)
+    rollback.require_not_rolled_back(resources)
     quoted = signing.last_checkpoint()
     if reason is not RenewalReason.LOG_DAMAGED:
         signing.give_up_key()
@@ -41,5 +42,5 @@ def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReaso
         sequence = audit_rows.size(transaction.connection)
         service_rows.set_log_origin(transaction.connection, origin)
         transaction.log(Entry(event=Event.LOG_RENEWED, at=now, actor="operator", outcome=reason.value, quoted=quoted))
-    high_water.write(resources, now)
+    rollback.write(resources, now)
     return RenewedLog(old, origin, quoted, sequence)

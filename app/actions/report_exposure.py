@@ -15,7 +15,7 @@ from app.db import audit_queries, audit_rows
 from app.db.audit_rows import StoredEntry
 from app.domain.exposure import ExposureReport, TransferAccount
 from app.domain.period import Period
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 PAGE = 1_000
 INDEX_ROWS = 50_000

@@ -14,18 +14,18 @@ from itertools import islice
 from app.db import counter_rows, retention_figures, service_rows, transfer_rows
 from app.domain.reconciled import Contradiction
 from app.domain.retention import deletion_is_assured
-from app.gate import doubts_of
-from app.high_water import (
+from app.lifecycle.gate import doubts_of
+from app.lifecycle.rollback import (
     DatabaseRolledBack,
     VaultRolledBack,
     require_not_rolled_back,
     require_vault_not_rolled_back,
 )
-from app.resources import Resources
+from app.lifecycle.witnesses import compare_everything
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_reconciled
-from app.witnesses.asking import compare_everything
 
 SLACK = timedelta(seconds=5)
 """A sweep each second needs a moment: what is due for less than this is on its way, not overdue."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.db import access_token_rows
 from app.db.engine import Database
 from app.domain.audit_events import Entry, Event
-from app.domain.clock import Clock
+from app.runtime.clock import Clock
 
 
 def revoke_access_token(database: Database, clock: Clock, token_id: str) -> bool:

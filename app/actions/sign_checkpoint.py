@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from app.crypto.signed_note import Checkpoint, Verifier
 from app.db import audit_queries, audit_rows, service_rows
 from app.db.audit_rows import StoredCheckpoint
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
 IDLE_INTERVAL = timedelta(hours=1)

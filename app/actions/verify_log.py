@@ -17,7 +17,7 @@ from app.crypto.signed_note import Verifier
 from app.db import audit_rows, service_rows
 from app.db.audit_pages import AuditPages, check_elsewhere, open_elsewhere
 from app.domain.log_verdict import Kind, LogVerdict
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
 MOST_PROCESSES = 7

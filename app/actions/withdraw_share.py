@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from app.db import endings, share_rows, transfer_rows
+from app.db import share_rows, transfer_rows
 from app.domain.access_token import Caller
 from app.domain.errors import ShareNotFound
 from app.domain.share import ShareState
-from app.resources import Resources
+from app.lifecycle import endings
+from app.runtime.resources import Resources
 
 
 def withdraw_share(resources: Resources, share_id: str, *, caller: Caller | None) -> None:

@@ -1,7 +1,7 @@
 """The windows of claims, and the time in which the service itself refused recipients: that is added to them.
 
 The sweeper keeps since when recipients have been refused, adds the time to every open claim's row, and starts again
-from there (`app/deletion/refused_time.py`). What it has not added yet is added when a claim is read (`with_refused`).
+from there (`app/lifecycle/refused_time.py`). What it has not added yet is added when a claim is read (`with_refused`).
 """
 
 from __future__ import annotations

@@ -51,12 +51,12 @@ def last_of(connection: Connection, *events: Event) -> Attested | None:
     return _attested(*found[0][1:]) if found else None
 
 
-def _attested(sequence: int, content: str, stored_leaf: object, at: int) -> Attested:
+def _attested(sequence: int, content: str | bytes, stored_leaf: object, at: int) -> Attested:
     leaf = bytes(stored_leaf) if isinstance(stored_leaf, (bytes, memoryview)) else b""
     try:
         fields = json.loads(content)
         moment = _EPOCH + timedelta(microseconds=at)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError):  # SQLite takes any value anywhere
         return Attested(sequence, leaf, {}, _EPOCH, sound=False)
-    sound = isinstance(fields, dict) and merkle.leaf_hash(content.encode()) == leaf
+    sound = isinstance(fields, dict) and isinstance(content, str) and merkle.leaf_hash(content.encode()) == leaf
     return Attested(sequence, leaf, fields if sound else {}, moment, sound)

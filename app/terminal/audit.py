@@ -14,7 +14,8 @@ from app.actions.reconcile import count_orphans
 from app.actions.report_retention import RetentionReport, report_retention
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.domain.duration import format_duration
-from app.resources import InstallationMismatch, Resources
+from app.runtime.installation import InstallationMismatch
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.terminal.audit_log import log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.settings import Settings
+from app.runtime.settings import Settings
 from app.terminal.console import AsJson, put_json, put_table
 
 tree = typer.Typer(help="Settings.", no_args_is_help=True)

@@ -11,8 +11,9 @@ from app.actions.accept_restore import accept_restore
 from app.actions.record_open_claims import record_open_claims
 from app.db.engine import Database
 from app.db.schema import current_revision, newest_revision, upgrade
-from app.resources import NoInstallation, Resources, connect, require_vault_of
-from app.settings import Settings
+from app.runtime.installation import NoInstallation, require_vault_of
+from app.runtime.resources import Resources, connect
+from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from app.terminal.console import REFUSED, put, put_table, say
 from app.terminal.opened import opened

@@ -9,7 +9,7 @@ import typer
 
 from app.actions.examine import Finding, Level, examine
 from app.actions.reconcile import Look, reconcile
-from app.settings import Settings
+from app.runtime.settings import Settings
 from app.terminal.console import REFUSED, AsJson, put_json, put_table
 from app.terminal.opened import opened
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.domain.exposure import ExposureReport
-from app.settings import Settings
+from app.runtime.settings import Settings
 from app.terminal.report_page import report_page
 
 ROWS_SHOWN = 500

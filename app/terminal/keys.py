@@ -11,11 +11,11 @@ import typer
 
 from app.actions.accept_vault import VaultInUse, accept_older_vault, accept_vault, in_use, require_new_vault
 from app.actions.expire_keys import expire_keys
-from app.domain.clock import Clock
-from app.high_water import VaultRolledBack, require_vault_not_rolled_back
-from app.logs import set_up_logs
-from app.resources import connect
-from app.settings import Settings
+from app.lifecycle.rollback import VaultRolledBack, require_vault_not_rolled_back
+from app.runtime.clock import Clock
+from app.runtime.logs import set_up_logs
+from app.runtime.resources import connect
+from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_folder import VaultFolder
 from app.terminal.console import REFUSED, AsJson, put, put_json, say

@@ -13,9 +13,9 @@ from app.actions.end_all_transfers import end_all_transfers, log_destroyed_keys
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable, SchemaOutdated
-from app.domain.clock import Clock
-from app.resources import InstallationMismatch, NoInstallation, require_vault_not_foreign
-from app.settings import Settings
+from app.runtime.clock import Clock
+from app.runtime.installation import InstallationMismatch, NoInstallation, require_vault_not_foreign
+from app.runtime.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
 from app.storage.vault_folder import VaultFolder

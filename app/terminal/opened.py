@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 from app.db.engine import Database
 from app.db.read_only import ReadOnlyDatabase
-from app.harden import harden_process
-from app.logs import set_up_logs
-from app.resources import Resources, open_database_only, open_resources, open_to_look
-from app.settings import Settings
+from app.runtime.harden import harden_process
+from app.runtime.installation import open_database_only, open_resources, open_to_look
+from app.runtime.logs import set_up_logs
+from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.actions.report_retention import RetentionReport
 from app.domain.retention import LATENESS_BUCKETS_SECONDS
-from app.settings import Settings
+from app.runtime.settings import Settings
 from app.terminal.report_page import report_page
 
 BAR_PIXELS = 160

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 import structlog
 import typer
 
-from app.actions.delete_transfers import delete_transfers
 from app.actions.keep_time import keep_time_or_alert
-from app.high_water import require_not_rolled_back
-from app.settings import Settings
+from app.actions.sweep import sweep
+from app.lifecycle.rollback import require_not_rolled_back
+from app.runtime.settings import Settings
 from app.terminal.opened import opened
 
 RESTART_SECONDS = 1.0
@@ -73,7 +73,7 @@ def serve(
     with opened() as resources:
         require_not_rolled_back(resources)
         if not no_scheduler:  # deposits wait for a first sweep; and what fell due while we were down ends now
-            asyncio.run(delete_transfers(resources, assured=keep_time_or_alert(resources)))
+            asyncio.run(sweep(resources, assured=keep_time_or_alert(resources)))
     stop = threading.Event()
     if welcome:
         from app.terminal.welcome import welcome_when_ready  # no other command needs an HTTP client
@@ -98,7 +98,7 @@ def serve(
             access_log=False,  # it would log paths, and a path may hold a file name
             log_config=None,
             server_header=False,
-            proxy_headers=False,  # client addresses are read from listed proxies only (app/web/caller.py)
+            proxy_headers=False,  # client addresses are read from listed proxies only (app/web/guard.py)
             limit_concurrency=CONNECTIONS,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=STOP_SECONDS,

@@ -13,7 +13,7 @@ def add_to(tree: typer.Typer) -> None:
     """Add every command that opens the data folder."""
     tree.command("serve")(serve.serve)
     tree.command("scheduler")(serve.scheduler)
-    tree.command("sweep")(sweep.sweep)
+    tree.command("sweep")(sweep.sweep_)
     tree.command("doctor")(doctor.doctor)
     share_tree.command("revoke")(revoke)
     log_proof.add_to(audit.tree)

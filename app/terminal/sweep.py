@@ -7,19 +7,19 @@ from dataclasses import asdict
 
 import typer
 
-from app.actions.delete_transfers import delete_transfers
 from app.actions.keep_time import keep_time
 from app.actions.sign_checkpoint import sign_checkpoint
+from app.actions.sweep import sweep
 from app.storage.signing_folder import SigningFolder
 from app.terminal.console import REFUSED, AsJson, put, put_json
 from app.terminal.opened import opened
 
 
-def sweep(*, as_json: AsJson = False) -> None:
+def sweep_(*, as_json: AsJson = False) -> None:
     """End and delete everything that is due. Exit 1 when something could not be deleted."""
     with opened() as resources:
         keep_time(resources)
-        report = asyncio.run(delete_transfers(resources))
+        report = asyncio.run(sweep(resources))
         sign_checkpoint(resources, SigningFolder(resources.settings.signing_dir))
     if as_json:
         put_json({**asdict(report), "succeeded": report.succeeded})

@@ -11,8 +11,8 @@ from app.actions.issue_access_token import issue_access_token
 from app.actions.list_access_tokens import list_access_tokens
 from app.actions.revoke_access_token import revoke_access_token
 from app.domain.access_token import Role
-from app.domain.clock import Clock
 from app.domain.duration import parse_duration
+from app.runtime.clock import Clock
 from app.terminal.console import REFUSED, AsJson, put, put_json, put_table, say
 from app.terminal.opened import database_only, opened
 

@@ -9,8 +9,8 @@ import httpx
 
 from app.actions.issue_access_token import issue_access_token
 from app.domain.access_token import Role
-from app.resources import open_resources
-from app.settings import Settings
+from app.runtime.installation import open_resources
+from app.runtime.settings import Settings
 from app.terminal.console import put
 
 LIFETIME = timedelta(days=1)

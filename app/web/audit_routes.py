@@ -19,10 +19,11 @@ from app.actions.report_retention import report_retention
 from app.domain.document import document
 from app.domain.errors import CheckpointNotFound
 from app.domain.period import parse_period
-from app.resources import InstallationMismatch, Resources
+from app.runtime.installation import InstallationMismatch
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
-from app.web.caller import CurrentResources, GuardedRoute
+from app.web.guard import CurrentResources, GuardedRoute
 from app.web.share_answer import wants_text
 
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.actions.complete_claim import complete_claim
 from app.actions.fetch_file import Download, open_download
-from app.web.caller import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
+from app.web.guard import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
 from app.web.streaming import ByteRange, StreamedDownload, asked_range, attachment
 
 router = APIRouter(prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute, tags=["receive"])

@@ -10,7 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import HostNotAllowed, InternalError
-from app.settings import Settings
+from app.runtime.settings import Settings
 from app.web.operator_routes import PROBES
 from app.web.problems import problem
 

@@ -8,7 +8,7 @@ from app.db.transfer_rows import TransferRow
 from app.db.whole_transfers import WholeTransfer
 from app.domain.share import state_shown
 from app.domain.transfer import OPEN_STATES
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.web.schemas import FileListed, ShareListed, TransferListed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from app.actions.check_readiness import check_readiness
-from app.web.caller import CurrentResources, GuardedRoute
+from app.web.guard import CurrentResources, GuardedRoute
 from app.web.schemas import Readiness
 
 router = APIRouter(route_class=GuardedRoute, tags=["operate"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.domain.errors import NotFound
-from app.web.caller import CurrentResources, GuardedRoute
+from app.web.guard import CurrentResources, GuardedRoute
 from app.web.pages.assets import Asset, assets, page
 from app.web.pages.catalogues import LANGUAGES
 from app.web.share_answer import language_of

@@ -12,7 +12,7 @@ from app.crypto.errors import MalformedSecret
 from app.crypto.wrapping import KEY_BYTES, WRAPPED_KEY_BYTES
 from app.domain.errors import InvalidRequest, TransferIsSealed
 from app.web.bodies import sealed_arriving
-from app.web.caller import CurrentCaller, CurrentResources, GuardedRoute
+from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
 from app.web.schemas import FileCreated, OwnerKeyRequest, OwnerKeyShown, ShareKeyRequest
 
 

@@ -16,7 +16,7 @@ from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest
 from app.domain.transfer import Ending, checked_free_text
 from app.web.bodies import arriving
-from app.web.caller import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
+from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
 from app.web.schemas import SendAnswer
 from app.web.share_answer import link_of, share_answer
 

@@ -24,7 +24,7 @@ from app.web.problems import problem
 
 HEAD_SECONDS = 30
 """How long a client may take over a request's head, the first or a later one. Where nothing has come after an answer,
-keep-alive's own timeout counts; in a body or an answer, `app.stream_watch`."""
+keep-alive's own timeout counts; in a body or an answer, `app.runtime.stream_watch`."""
 
 
 READ_BYTES, CAUTIOUS_READ_BYTES = 1 << 20, 1 << 16

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from app.actions.issue_share import IssuedShare
 from app.crypto.encoding import encode
-from app.settings import Settings
+from app.runtime.settings import Settings
 from app.web.schemas import ShareCreated
 
 _TEXTS = {

@@ -14,8 +14,8 @@ from app.crypto.errors import CryptoError, MalformedSecret
 from app.db.errors import DatabaseUnavailable
 from app.domain.errors import InvalidRequest, Refusal, ShareNotFound
 from app.storage.errors import StorageError
-from app.web.caller import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute
 from app.web.content import claim_header, content_response
+from app.web.guard import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute
 from app.web.problems import problem, refusal_for
 from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, Looked, LookRequest
 

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.actions.fetch_file import Download
 from app.domain.errors import RangeNotSatisfiable, Refusal
-from app.stream_watch import Progress, watched
+from app.runtime.stream_watch import Progress, watched
 from app.web.server import ABORT, UNSENT
 
 log = structlog.get_logger()

@@ -16,9 +16,9 @@ from app.crypto.encoding import encode
 from app.domain.access_token import Caller
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest, TransferIsSealed, TransferNotSealed
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.web.bodies import arriving
-from app.web.caller import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
+from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
 from app.web.listing import listed
 from app.web.schemas import (
     FileCreated,

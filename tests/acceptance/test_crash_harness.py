@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.fault_points import POINTS
+from app.runtime.fault_points import POINTS
 from tests.acceptance.people import Claim, Share, add_file, bearer, claim, issue, ok, open_transfer, send, try_claim
 from tests.acceptance.service import Installation, Server, until
 

@@ -21,8 +21,9 @@ from app.crypto.token import new_id
 from app.db import audit_rows
 from app.db.tables import audit_entries
 from app.domain.audit_events import Entry, Event
-from app.resources import Resources, open_resources
-from app.settings import Settings
+from app.runtime.installation import open_resources
+from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from tests.full_rights import take_full_rights
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.actions.prune_log import prune_log
-from app.resources import open_resources
-from app.settings import Settings
+from app.runtime.installation import open_resources
+from app.runtime.settings import Settings
 from tests.acceptance.people import claim, ok, send, wrong_secret
 from tests.acceptance.service import Installation, until
 from tests.acceptance.warm_start import PROGRAM

@@ -20,12 +20,12 @@ SWEEP = """
 import asyncio, json, os, sys, time
 from datetime import timedelta
 from pathlib import Path
-from app.actions.delete_transfers import delete_transfers
+from app.actions import sweep as sweeping
 from app.actions.issue_access_token import issue_access_token
 from app.actions.keep_time import keep_time
 from app.domain.access_token import Role
-from app.resources import open_resources
-from app.settings import Settings
+from app.runtime.installation import open_resources
+from app.runtime.settings import Settings
 from tests.integration.retention.seeding import seed
 
 count, stored, lifetime = int(sys.argv[2]), sys.argv[3] == "stored", int(sys.argv[4])
@@ -41,7 +41,7 @@ def peak_kib():
 def one():
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the seeding
     before, began = peak_kib(), time.perf_counter()
-    report = asyncio.run(delete_transfers(resources))
+    report = asyncio.run(sweeping.sweep(resources))
     seconds = time.perf_counter() - began
     grown = peak_kib() - before
     return {"ended": report.ended, "deleted": report.deleted, "seconds": seconds, "grown_kib": grown}

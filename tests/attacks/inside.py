@@ -12,12 +12,13 @@ import httpx
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.actions.delete_transfers import delete_transfers
+from app.actions import sweep as sweeping
 from app.actions.issue_access_token import issue_access_token
 from app.domain.access_token import Role
 from app.main import Audience, create_app
-from app.resources import Resources, open_resources
-from app.settings import Settings
+from app.runtime.installation import open_resources
+from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def inside(folder: Path, audience: Audience = "all") -> Iterator[Inside]:
         data_dir=folder, argon2_time=1, argon2_memory_kib=64, argon2_lanes=1, min_free_bytes=0, log_format="json"
     )
     resources = open_resources(settings)
-    asyncio.run(delete_transfers(resources))
+    asyncio.run(sweeping.sweep(resources))
     app = create_app(audience, settings=settings, resources=resources)
     with TestClient(app, base_url=settings.public_url, raise_server_exceptions=False) as http:
         yield Inside(app, resources, http)

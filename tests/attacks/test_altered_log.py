@@ -11,8 +11,8 @@ from app.actions.issue_access_token import issue_access_token
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.domain.access_token import Role
-from app.resources import open_resources
-from app.settings import Settings
+from app.runtime.installation import open_resources
+from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from tests.acceptance.people import claim, send
 from tests.acceptance.service import Installation

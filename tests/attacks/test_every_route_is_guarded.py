@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from app.domain.access_token import Caller, Role
-from app.web import caller as guard
+from app.web import guard
 from tests.attacks.inside import inside
 
 OPEN_TO_ANYBODY = {

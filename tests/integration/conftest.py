@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import structlog
 
-from app import resources as resources_module
-from app import vault_time
 from app.db import audit_rows, service_rows, sqlite_connections
 from app.domain.access_token import Caller
-from app.domain.clock import Clock, Uptime
-from app.resources import Resources, open_resources
-from app.settings import Settings
+from app.domain.clock import Uptime
+from app.runtime import resources as resources_module
+from app.runtime import vault_time
+from app.runtime.clock import Clock
+from app.runtime.installation import open_resources
+from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from tests.integration.actions.documented_entries import contradiction
 from tests.integration.actions.stories import a_caller

@@ -8,21 +8,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app import gone
-from app.actions import delete_transfers, list_transfers, prune_log, reconcile, report_retention, sign_checkpoint
+from app.actions import list_transfers, prune_log, reconcile, report_retention, sign_checkpoint, sweep
 from app.actions.fetch_file import DOWNLOADS_AT_ONCE
 from app.actions.measure import Measures
 from app.crypto.password import PASSWORD_CHARS
 from app.db import engine, service_rows
-from app.deletion import vault_watch
-from app.deletion.batch import TAKEN_FOR
 from app.domain import claim, clock, file_meta, purge_time, reconciled, retention
 from app.domain.errors import every_refusal
 from app.domain.transfer import LIFETIME_CEILING, MAX_NAME_BYTES
-from app.high_water import REMEMBERED_EACH
-from app.intake import LEASE
-from app.resources import CLAIMS_WAITING
-from app.settings import LOGO_MAX_BYTES, Settings
+from app.lifecycle import gone, vault_watch
+from app.lifecycle.deletion import TAKEN_FOR
+from app.lifecycle.intake import LEASE
+from app.lifecycle.rollback import REMEMBERED_EACH
+from app.runtime.resources import CLAIMS_WAITING
+from app.runtime.settings import LOGO_MAX_BYTES, Settings
 from app.terminal import lockdown, serve
 from app.web.audit_routes import MAX_ENTRIES
 from app.web.limits import MAX_JSON_BYTES
@@ -89,7 +88,7 @@ DELETION = [
     (first_waits(), "tried again"),
     (length(retention.RETRY_CEILING), "tried again"),
     (length(retention.FORGET_AFTER), "recipients"),
-    (length(delete_transfers.BYTES_COUNT_AFTER), "succeeds"),
+    (length(sweep.BYTES_COUNT_AFTER), "succeeds"),
     (length(service_rows.LONG_GAP), "report"),
     (length(report_retention.GAPS_SHOWN), "report"),
     (length(clock.BELIEVED), "start"),

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import pytest
 import typer
 
-from app.settings import Settings
+from app.runtime.settings import Settings
 from cli import build
 from tests.unit.docs_tables import ROOT, page
 from tests.unit.test_docs_readme import unknown_part
@@ -120,7 +120,7 @@ def test_checkers_find_what_does_not_exist():
 def test_prose_is_read_of_every_kind_of_file():
     paths = prose()
     assert {path.rpartition(".")[2] for path in paths} >= {"css", "js", "py", "service", "toml"}
-    assert "Every setting, read once" in paths["app/settings.py"]
+    assert "Every setting, read once" in paths["app/runtime/settings.py"]
     assert "Everything is on" in paths["pyproject.toml"]
 
 

@@ -12,8 +12,8 @@ from app.domain.log_verdict import Kind
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.main import create_app
-from app.settings import Settings
-from app.web.caller import OPEN_ROUTES
+from app.runtime.settings import Settings
+from app.web.guard import OPEN_ROUTES
 from app.web.problems import STATUS
 from cli import build
 from tests.unit.docs_tables import ROOT, bare, page, rows

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from app import stream_watch
 from app.domain.errors import ClaimEnded, ClientTooSlow
-from app.stream_watch import Paused, Progress, watched
+from app.runtime import stream_watch
+from app.runtime.stream_watch import Paused, Progress, watched
 
 IDLE_SECONDS = 0.05
 

@@ -16,8 +16,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from app import resources as resources_module
-from app.actions.delete_transfers import delete_transfers
+from app.actions import sweep as sweeping
 from app.actions.expire_keys import expire_keys
 from app.actions.keep_time import keep_time
 from app.actions.reconcile import reconcile
@@ -25,12 +24,14 @@ from app.actions.report_retention import report_retention
 from app.actions.verify_log import verify_log
 from app.client.link import Link
 from app.client.sealed_claim import SealedClaim
-from app.domain.clock import Clock
 from app.domain.duration import parse_duration
 from app.domain.vault_entry import EntryName
 from app.main import create_app
-from app.resources import InstallationMismatch, Resources, open_resources
-from app.settings import Settings
+from app.runtime import resources as resources_module
+from app.runtime.clock import Clock
+from app.runtime.installation import InstallationMismatch, open_resources
+from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_folder import VaultFolder
 from app.terminal.db import upgrade_
@@ -54,7 +55,7 @@ class Upgraded:
     def sweep(self) -> None:
         """What the scheduler does each second, and the vault's own purge."""
         keep_time(self.resources)
-        asyncio.run(delete_transfers(self.resources))
+        asyncio.run(sweeping.sweep(self.resources))
         expire_keys(VaultFolder(self.resources.settings.vault_dir), Clock(self.time, self.time.uptime))
 
     @contextmanager

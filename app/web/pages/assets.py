@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from app.settings import Settings
+from app.runtime.settings import Settings
 from app.web.pages.brand import brand_css
 from app.web.pages.catalogues import LANGUAGES, catalogue_json
 from app.web.pages.render import render_recipient_page

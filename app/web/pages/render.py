@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from app.settings import Settings
+from app.runtime.settings import Settings
 from app.web.pages.catalogues import sentence
 
 _ENVIRONMENT = Environment(

@@ -15,7 +15,7 @@ from app.crypto.token import new_secret
 from app.crypto.wrapping import link_proof
 from app.domain.access_token import Caller
 from app.domain.file_meta import FileMeta
-from app.resources import Resources
+from app.runtime.resources import Resources
 from tests.integration.actions.stories import ADDRESS, CONTENT, NAME, body, fetch, run
 
 

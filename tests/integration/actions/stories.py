@@ -16,14 +16,15 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Table, func, select, update
 
+from app.actions import sweep as sweeping
 from app.actions.authenticate import authenticate
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
 from app.actions.create_transfer import CreatedTransfer, TransferAsked, create_transfer
-from app.actions.delete_transfers import SweepReport, delete_transfers
 from app.actions.deposit_file import Arriving, DepositedFile, deposit_file
 from app.actions.fetch_file import open_download
 from app.actions.issue_access_token import issue_access_token
 from app.actions.issue_share import IssuedShare, issue_share
+from app.actions.sweep import SweepReport
 from app.db import audit_rows, file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
@@ -32,7 +33,7 @@ from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller, Role
 from app.domain.file_meta import FileMeta
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.hour_folder import place_of
 
 T = TypeVar("T")
@@ -159,7 +160,7 @@ async def fetch(
 
 def sweep(resources: Resources) -> SweepReport:
     """One sweep."""
-    return run(delete_transfers(resources))
+    return run(sweeping.sweep(resources))
 
 
 @dataclass(frozen=True)

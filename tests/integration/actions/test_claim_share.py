@@ -42,8 +42,8 @@ from app.domain.errors import (
 from app.domain.share import STALE_ATTEMPT, ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
-from app.hashing_queue import HashingQueue
-from app.key_ring import open_for_owner
+from app.lifecycle.key_ring import open_for_owner
+from app.runtime.hashing_queue import HashingQueue
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from app import key_ring
 from app.actions.create_transfer import TransferAsked, create_transfer
 from app.crypto.token import new_secret
 from app.db.tables import transfers
 from app.domain.errors import InvalidRequest, LifetimeOutOfRange, RetentionNotAssured, VaultOutOfReach, WrongClientKey
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
+from app.lifecycle import key_ring
 from tests.integration.actions.stories import (
     a_caller,
     a_transfer,

@@ -7,11 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from app import intake as module
-from app import stream_watch
+from app.actions import sweep as sweeping
 from app.actions.create_transfer import CreatedTransfer
 from app.actions.delete_transfer import delete_transfer
-from app.actions.delete_transfers import delete_transfers
 from app.actions.lock_down import lift_lockdown, lock_down
 from app.crypto import chunked
 from app.crypto.token import new_id, new_secret
@@ -34,6 +32,8 @@ from app.domain.errors import (
     WrongClientKey,
 )
 from app.domain.transfer import FileState, TransferState
+from app.lifecycle import intake as module
+from app.runtime import stream_watch
 from app.storage.errors import BlobUnavailable
 from app.storage.local_disk import LocalDisk
 from tests.integration.actions.stories import (
@@ -339,7 +339,7 @@ def test_bytes_that_resist_keep_their_row_so_that_the_sweeper_finds_them(
             run(deposit(resources, caller, transfer, breaks_off(b"x")))
     assert [file.state for file in files_of(resources, transfer.id)] == [FileState.RECEIVING]
     time.pass_by(module.LEASE)
-    run(delete_transfers(resources))
+    run(sweeping.sweep(resources))
     assert_nothing_left(resources, transfer)
 
 
@@ -689,7 +689,7 @@ def test_a_running_upload_renews_its_lease_and_outlives_sweeps(resources, caller
             yield b"x"
             time.pass_by(module.LEASE / 2 + timedelta(seconds=1))
             await asyncio.sleep(0.3)
-            await delete_transfers(resources)
+            await sweeping.sweep(resources)
 
     assert run(deposit(resources, caller, transfer, lasts())).size == 5
     assert count_rows(resources, files) == 1
@@ -702,7 +702,7 @@ def test_an_upload_that_missed_its_lease_is_left_alone_while_it_holds_its_blob(r
     async def lasts():
         yield b"x" * 2_000_000
         time.pass_by(10 * module.LEASE)
-        await delete_transfers(resources)
+        await sweeping.sweep(resources)
         yield b"x"
 
     assert run(deposit(resources, caller, transfer, lasts())).size == 2_000_001

@@ -16,7 +16,7 @@ from app.domain.errors import ClaimNotFound, ShareNotFound, TransferNotFound
 from app.domain.share import ShareState
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.stories import (
     ADDRESS,
@@ -303,7 +303,8 @@ def test_keys_that_resist_fail_no_request_but_are_loud(resources, caller, sent, 
         raise VaultUnavailable("I/O error")
 
     monkeypatch.setattr(resources.vault, "destroy", refuse)
-    monkeypatch.setattr("app.resources.log.error", lambda event, **fields: said.append((event, fields)), raising=False)
+    say = lambda event, **fields: said.append((event, fields))  # noqa: E731 - patched in for a moment
+    monkeypatch.setattr("app.runtime.resources.log.error", say, raising=False)
     assert isinstance(resources, Resources)
     withdraw_share(resources, sent.share.id, caller=caller)
     assert [(event, fields["keys"], fields["alert"]) for event, fields in said] == [("keys_not_destroyed_yet", 1, True)]

@@ -8,9 +8,9 @@ import pytest
 from app.actions import expire_keys as module
 from app.actions.expire_keys import expire_keys
 from app.db.tables import shares, transfers
-from app.domain.clock import Clock
 from app.domain.errors import ShareExpired
 from app.domain.vault_entry import EntryName
+from app.runtime.clock import Clock
 from app.storage.errors import VaultUnavailable
 from app.storage.vault_folder import VaultFolder
 from tests.integration.actions.stories import (

@@ -14,11 +14,11 @@ from app.db.engine import Database
 from app.db.errors import SchemaOutdated
 from app.db.schema import current_revision
 from app.db.tables import service_state
-from app.domain.clock import Clock
 from app.domain.errors import ShareNotFound
 from app.domain.vault_entry import EntryName
-from app.resources import InstallationMismatch, NoInstallation, open_database_only, open_resources
-from app.settings import Settings
+from app.runtime.clock import Clock
+from app.runtime.installation import InstallationMismatch, NoInstallation, open_database_only, open_resources
+from app.runtime.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.vault_folder import VaultFolder
 from tests.integration.actions.stories import blobs_held, claim, events_of, out_of_reach, run, send, sweep

@@ -29,7 +29,7 @@ from app.domain.errors import (
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
-from app.hashing_queue import HashingQueue
+from app.runtime.hashing_queue import HashingQueue
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.stories import (
     a_caller,

@@ -30,7 +30,6 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import event
 
-from app import resources as resources_module
 from app.actions.accept_clock import accept_clock
 from app.actions.claim_share import Claimed
 from app.actions.complete_claim import complete_claim
@@ -45,16 +44,19 @@ from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.wrapping import link_proof
-from app.deletion import batch as sweeping
-from app.domain.clock import BELIEVED, WAIT_BEFORE_TAKING, Clock
+from app.domain.clock import BELIEVED, WAIT_BEFORE_TAKING
 from app.domain.errors import ClaimExhausted, Refusal
 from app.domain.share import ShareState
 from app.domain.transfer import OPEN_STATES, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import Resources, open_resources
-from app.settings import Settings
+from app.lifecycle import deletion as sweeping
+from app.lifecycle.witnesses import compare_everything
+from app.runtime import resources as resources_module
+from app.runtime.clock import Clock
+from app.runtime.installation import open_resources
+from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
-from app.witnesses.asking import compare_everything
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import delete, update
 
-from app.actions.delete_transfers import delete_transfers
+from app.actions import sweep as sweeping
 from app.actions.log_refused_links import log_refused_links
 from app.actions.read_log import read_log
 from app.actions.sign_checkpoint import IDLE_INTERVAL, LogRolledBack, sign_checkpoint
@@ -389,7 +389,7 @@ def test_the_log_holds_no_name_and_no_secret(resources, signing, time):
     claimed = run(claim(resources, sent.share))
     run(fetch(resources, claimed))
     time.pass_until(sent.transfer.expires_at)
-    run(delete_transfers(resources))
+    run(sweeping.sweep(resources))
     text = json.dumps(log_of(resources))
     assert "transfer.deleted" in text
     for secret in ("CANARY", "sultats", "csv", "Durand", sent.share.password):

@@ -15,9 +15,9 @@ from app.actions.report_retention import SLACK, report_retention
 from app.crypto.token import new_id
 from app.db import service_rows
 from app.db.engine import Database
-from app.domain.clock import Clock
 from app.domain.errors import TransferNotFound
 from app.domain.vault_entry import EntryName
+from app.runtime.clock import Clock
 from tests.integration.actions.stories import (
     ADDRESS,
     a_caller,

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from app import intake, stream_watch
 from app.actions.accept_restore import accept_restore
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
@@ -63,6 +62,8 @@ from app.domain.file_meta import MAX_JSON_BYTES, FileMeta
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
+from app.lifecycle import intake
+from app.runtime import stream_watch
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.sealed_stories import (
     SealedShare,

@@ -5,17 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from app.actions import delete_transfers
+from app.actions import sweep as sweeping
 from app.actions.delete_transfer import delete_transfer
 from app.actions.withdraw_share import withdraw_share
 from app.db import retention_figures, service_rows, transfer_rows
 from app.db.errors import DatabaseUnavailable
 from app.db.tables import transfers
-from app.deletion import batch as deletion
-from app.deletion import settling
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
+from app.lifecycle import deletion, deletion_retry
 from app.storage.errors import BlobUnavailable
 from app.storage.local_disk import LocalDisk
 from tests.integration.actions.stories import (
@@ -51,7 +50,7 @@ def sent(resources, caller):
 def alerts(monkeypatch):
     """What the sweeper says aloud."""
     said: list[tuple[str, dict[str, object]]] = []
-    for log, level in ((deletion.log, "exception"), (settling.log, "error")):
+    for log, level in ((deletion.log, "exception"), (deletion_retry.log, "error")):
         monkeypatch.setattr(log, level, lambda event, **fields: said.append((event, fields)), raising=False)
     return said
 
@@ -379,7 +378,7 @@ def test_a_sweep_that_dies_at_any_step_is_taken_up_by_the_next(resources, caller
     run(claim(resources, sent[1].share))
     time.pass_until(sent[-1].transfer.expires_at)
     with monkeypatch.context() as patch:
-        module = delete_transfers if name in {"_take_due", "_record"} else deletion
+        module = sweeping if name in {"_take_due", "_record"} else deletion
         patch.setattr(module, name, dying(getattr(module, name), when))
         with pytest.raises(Crash):
             sweep(resources)
@@ -445,7 +444,7 @@ def test_abandoned_uploads_whose_bytes_resist_keep_their_rows_and_are_loud(
 ):
     """Lesson 4: bytes without a row would be an orphan."""
     from tests.integration.actions.stories import a_transfer
-    from tests.integration.actions.test_delete_transfers import abandoned
+    from tests.integration.actions.test_sweep import abandoned
 
     transfer = a_transfer(resources, caller)
     abandoned(resources, caller, transfer, monkeypatch)
@@ -459,7 +458,7 @@ def test_abandoned_uploads_whose_bytes_resist_keep_their_rows_and_are_loud(
         report = sweep(resources)
         assert (report.failed, report.succeeded) == (1, True)
         assert [event for event, _ in alerts] == ["deletion_failed"]
-        time.pass_by(delete_transfers.BYTES_COUNT_AFTER + timedelta(minutes=1))
+        time.pass_by(sweeping.BYTES_COUNT_AFTER + timedelta(minutes=1))
         assert not sweep(resources).succeeded, "after an hour deposits stop"
     assert len(files_of(resources, transfer.id)) == 1
     time.pass_by(RETRY)

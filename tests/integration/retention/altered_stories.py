@@ -27,7 +27,7 @@ from app.actions.claim_share import Claimed
 from app.actions.create_transfer import CreatedTransfer
 from app.crypto.token import new_secret
 from app.domain.access_token import Caller
-from app.resources import Resources
+from app.runtime.resources import Resources
 from tests.integration.actions.sealed_stories import (
     SealedTransfer,
     a_sealed_transfer,

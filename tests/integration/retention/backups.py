@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from app.resources import Resources
+from app.runtime.resources import Resources
 
 
 def back_up(resources: Resources, to: Path) -> Path:

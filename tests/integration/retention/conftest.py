@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from app import stream_watch
 from app.actions.expire_keys import expire_keys
-from app.domain.clock import Clock
+from app.runtime import stream_watch
+from app.runtime.clock import Clock
 from app.storage.key_vault import PurgeReport
 from app.storage.vault_folder import VaultFolder
 

@@ -21,7 +21,8 @@ from app.actions.report_retention import report_retention
 from app.actions.verify_log import verify_log
 from app.crypto.wrapping import link_proof
 from app.domain.access_token import Caller
-from app.resources import InstallationMismatch, Resources, open_to_look
+from app.runtime.installation import InstallationMismatch, open_to_look
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from scheduler.timetable import Timetable

@@ -15,7 +15,7 @@ from app.crypto.wrapping import wrap
 from app.db.tables import files, transfers
 from app.domain.transfer import FileState, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.hour_folder import HOUR_KEY_FILE, place_of
 from app.storage.key_vault import label_of
 

@@ -7,8 +7,8 @@ from app.actions.claim_share import Claimed
 from app.actions.create_transfer import CreatedTransfer
 from app.actions.fetch_file import open_download
 from app.domain.access_token import Caller
-from app.resources import Resources
-from app.stream_watch import watched
+from app.runtime.resources import Resources
+from app.runtime.stream_watch import watched
 from tests.integration.actions.stories import ADDRESS, CONTENT, deposit
 
 PATIENCE_SECONDS = 10

@@ -7,8 +7,8 @@ from sqlalchemy import select, text
 
 from app.actions.report_retention import report_retention
 from app.db.tables import files, shares, transfers
-from app.deletion import batch, settling
 from app.domain.transfer import TransferState
+from app.lifecycle import deletion, deletion_retry
 from tests.integration.actions.stories import (
     blobs_held,
     change,
@@ -28,7 +28,7 @@ EACH_TABLE = pytest.mark.parametrize("table", [transfers, files, shares], ids=la
 def alerts(monkeypatch):
     """What the sweeper says aloud of a transfer."""
     said: list[tuple[str, object]] = []
-    for log, level in ((batch.log, "exception"), (settling.log, "error")):
+    for log, level in ((deletion.log, "exception"), (deletion_retry.log, "error")):
         say = lambda event, **fields: said.append((event, fields["transfer"]))  # noqa: E731 - one for both
         monkeypatch.setattr(log, level, say, raising=False)
     return said

@@ -15,7 +15,7 @@ from app.db import service_rows
 from app.domain.errors import VaultNotTrusted
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
-from app.high_water import VaultRolledBack
+from app.lifecycle.rollback import VaultRolledBack
 from app.storage.key_vault import Mark
 from tests.integration.actions.stories import (
     CONTENT,

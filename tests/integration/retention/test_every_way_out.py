@@ -21,10 +21,10 @@ from app.crypto.wrapping import link_proof
 from app.db.tables import claims, shares, transfers
 from app.domain.errors import ClaimEnded, ClientTooSlow, VaultOutOfReach
 from app.domain.vault_entry import EntryName
-from app.life_watch import FRESH_SECONDS, LifeWatch
+from app.runtime.life_watch import FRESH_SECONDS, LifeWatch
+from app.runtime.stream_watch import watched
 from app.storage.hour_folder import HOUR_KEY_FILE
 from app.storage.vault_folder import VaultFolder
-from app.stream_watch import watched
 from app.web.streaming import StreamedDownload
 from tests.integration.actions.stories import (
     ADDRESS,

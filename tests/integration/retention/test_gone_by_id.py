@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from app.actions import sweep as sweeping
 from app.actions.delete_transfer import delete_transfer
-from app.actions.delete_transfers import delete_transfers
 from app.actions.expire_keys import expire_keys
 from app.actions.give_receipt import give_receipt
 from app.actions.keep_time import keep_time
@@ -20,14 +20,15 @@ from app.actions.report_retention import report_retention
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.crypto.token import new_secret
 from app.db import counter_rows, transfer_rows
-from app.deletion import batch as deletion
-from app.deletion.vault_watch import VaultWatch
 from app.domain.errors import DeletionContradicted, NotDeletedYet, RestoreNotAccepted, VaultOutOfReach
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
-from app.gone import LARGE_BATCH, REST, ListingPace
+from app.lifecycle import deletion
+from app.lifecycle.gone import LARGE_BATCH, REST, ListingPace
+from app.lifecycle.vault_watch import VaultWatch
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
+    CONTENT,
     blob_path,
     blobs_held,
     events_of,
@@ -154,6 +155,15 @@ def test_the_bytes_of_a_file_without_a_row_go_too(resources, caller):
     assert blobs_held(resources) == set()
 
 
+def test_the_size_that_a_deletion_attests_is_the_one_that_was_deposited(resources, caller):
+    sent = send(resources, caller)
+    alter(resources, "UPDATE files SET size = 1 WHERE transfer_id = :id", id=sent.id)
+    delete_transfer(resources, sent.id, caller=caller)
+    sweep(resources)
+    (entry,) = log_of(resources, event="transfer.deleted")
+    assert (entry["files"], entry["size"]) == (1, len(CONTENT))
+
+
 # Receipts
 
 
@@ -241,17 +251,17 @@ def test_a_small_batch_waits_until_the_vault_has_rested(resources, caller, time,
     watch = VaultWatch(ListingPace(clock=ticks, cost=ticks))
     sent = [send(resources, caller, lifetime=number * MINUTE) for number in (1, 2)]
     time.pass_until(sent[0].transfer.expires_at)
-    assert run(delete_transfers(resources, watch=watch)).deleted == 1, "the first lists at once"
+    assert run(sweeping.sweep(resources, watch=watch)).deleted == 1, "the first lists at once"
     time.pass_until(sent[1].transfer.expires_at)
     ticks.seconds += REST * 0.2 - 0.1
-    report = run(delete_transfers(resources, watch=watch))
+    report = run(sweeping.sweep(resources, watch=watch))
     assert (report.deleted, report.failed, report.succeeded) == (0, 0, True), "it waits, and that is no failure"
     assert state_of(resources, sent[1]) == TransferState.BYTES_DELETED
     assert keys_held(resources) == set()
     assert transfer_row(resources, sent[1].id).due_at == time() + SECOND
     time.pass_by(SECOND)
     ticks.seconds += 0.2
-    assert run(delete_transfers(resources, watch=watch)).deleted == 1
+    assert run(sweeping.sweep(resources, watch=watch)).deleted == 1
     assert listed == [{sent[0].id}, {sent[1].id}]
 
 
@@ -261,14 +271,14 @@ def test_one_that_failed_before_does_not_count_as_well_while_it_waits(resources,
     sent = send(resources, caller)
     resources.vault.create(EntryName(sent.id, sent.transfer.expires_at + DAY), new_secret())
     delete_transfer(resources, sent.id, caller=caller)
-    assert run(delete_transfers(resources, watch=watch)).failed == 1
+    assert run(sweeping.sweep(resources, watch=watch)).failed == 1
     time.pass_by(2 * SECOND)
-    assert run(delete_transfers(resources, watch=watch)).failed == 0
+    assert run(sweeping.sweep(resources, watch=watch)).failed == 0
     assert transfer_row(resources, sent.id).failures == 1
     assert report_retention(resources, orphans=0).failing == [sent.id]
     time.pass_by(SECOND)
     ticks.seconds += REST
-    assert run(delete_transfers(resources, watch=watch)).deleted == 1
+    assert run(sweeping.sweep(resources, watch=watch)).deleted == 1
 
 
 def test_a_large_batch_and_a_vault_that_lists_quickly_do_not_wait():
@@ -284,7 +294,7 @@ def test_a_large_batch_and_a_vault_that_lists_quickly_do_not_wait():
 
 
 def test_a_sweep_by_hand_lists_for_every_batch(resources, caller, time, slow_listing, monkeypatch):
-    monkeypatch.setattr("app.actions.delete_transfers.BATCH", 1)
+    monkeypatch.setattr("app.actions.sweep.BATCH", 1)
     for _ in range(3):
         send(resources, caller, lifetime=MINUTE)
     time.pass_by(2 * MINUTE)
@@ -318,12 +328,12 @@ def test_a_sweep_by_hand_ends_what_the_vault_ends(resources, time, immortal, ale
 def test_a_scheduler_knows_the_end_when_the_purge_was_quicker(resources, time, immortal, purge):
     watch = VaultWatch()
     time.pass_until(immortal.transfer.expires_at - 40 * SECOND)
-    assert run(delete_transfers(resources, watch=watch)).ended == 0
+    assert run(sweeping.sweep(resources, watch=watch)).ended == 0
     time.pass_until(immortal.transfer.expires_at)
     keep_time(resources)
     purge()
     assert keys_held(resources) == set()
-    assert run(delete_transfers(resources, watch=watch)).deleted == 1
+    assert run(sweeping.sweep(resources, watch=watch)).deleted == 1
     row = transfer_row(resources, immortal.id)
     assert (row.ending, row.verified_at) == (Ending.EXPIRED, time())
 
@@ -338,7 +348,7 @@ def test_the_vault_is_read_every_half_minute(resources, caller, time, monkeypatc
     monkeypatch.setattr(resources.vault, "ending_by", noted)
     began = time()
     for _ in range(61):
-        run(delete_transfers(resources, watch=watch))
+        run(sweeping.sweep(resources, watch=watch))
         time.pass_by(1)
     assert [(moment - began).total_seconds() for moment in reads] == [90, 120, 150]
 
@@ -377,11 +387,11 @@ def test_one_that_cannot_be_ended_is_tried_again_as_others_are(resources, time, 
     watch, failing = VaultWatch(), deletion._end_what_is_due
     monkeypatch.setattr(deletion, "_end_what_is_due", lambda *_: 1 / 0)
     time.pass_until(immortal.transfer.expires_at)
-    assert run(delete_transfers(resources, watch=watch)).failed == 1
-    assert run(delete_transfers(resources, watch=watch)).failed == 0, "not before its next try"
+    assert run(sweeping.sweep(resources, watch=watch)).failed == 1
+    assert run(sweeping.sweep(resources, watch=watch)).failed == 0, "not before its next try"
     monkeypatch.setattr(deletion, "_end_what_is_due", failing)
     time.pass_by(5)
-    assert run(delete_transfers(resources, watch=watch)).deleted == 1
+    assert run(sweeping.sweep(resources, watch=watch)).deleted == 1
 
 
 # Reconciliation

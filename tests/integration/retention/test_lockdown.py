@@ -17,8 +17,9 @@ from app.db.errors import DatabaseUnavailable
 from app.domain.errors import ClaimEnded, LockedDown, ShareExpired, ShareWithdrawn, TransferEnded
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import InstallationMismatch, connect, require_vault_not_foreign
-from app.settings import Settings
+from app.runtime.installation import InstallationMismatch, require_vault_not_foreign
+from app.runtime.resources import connect
+from app.runtime.settings import Settings
 from app.storage.vault_folder import VaultFolder
 from tests.integration.actions.stories import (
     ADDRESS,

@@ -15,7 +15,8 @@ from app.domain.clock import BELIEVED
 from app.domain.errors import ShareWithdrawn, TransferEnded
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import InstallationMismatch, Resources, connect, require_same_installation
+from app.runtime.installation import InstallationMismatch, require_same_installation
+from app.runtime.resources import Resources, connect
 from app.storage.errors import VaultUnavailable
 from app.storage.vault_folder import VaultFolder
 from app.storage.vault_marks import read_high_water

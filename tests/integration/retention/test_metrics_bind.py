@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from app.db import service_rows
-from app.domain.clock import Clock
-from app.settings import Settings
+from app.runtime.clock import Clock
+from app.runtime.settings import Settings
 from scheduler import timetable as timetable_module
 from scheduler.metrics import serve_metrics
 from scheduler.timetable import Timetable

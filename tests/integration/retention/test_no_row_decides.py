@@ -11,7 +11,8 @@ from itertools import product
 
 import pytest
 
-from app import resources as resources_module
+from app.lifecycle.gone import ListingPace
+from app.runtime import resources as resources_module
 from scheduler import timetable as timetable_module
 from tests.integration.retention import alterations, altered_stories
 from tests.integration.retention.alterations import (
@@ -48,6 +49,8 @@ def story_from(beginnings, start_service, built_sqlite, time, tmp_path_factory, 
     """Begins a story at a moment, in a copy of its own."""
     moved = vars(resources_module)["Clock"]  # by the fixture that starts services
     monkeypatch.setattr(timetable_module, "Clock", moved)
+    # Listings are paced by the real time, of which a story takes next to none.
+    monkeypatch.setattr(timetable_module, "ListingPace", lambda: ListingPace(rest=0))
 
     def story(moment):
         if moment not in beginnings:

@@ -13,7 +13,8 @@ from app.actions import expire_keys as module
 from app.actions.accept_clock import accept_clock
 from app.actions.expire_keys import expire_keys
 from app.actions.keep_time import keep_time
-from app.domain.clock import Clock, Uptime
+from app.domain.clock import Uptime
+from app.runtime.clock import Clock
 from app.storage.errors import VaultUnavailable
 from app.storage.key_vault import Mark, anchor_mark
 from app.storage.vault_folder import VaultFolder

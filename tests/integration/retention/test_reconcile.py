@@ -20,7 +20,7 @@ from app.crypto.token import new_id, new_secret
 from app.db import service_rows
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import InstallationMismatch
+from app.runtime.installation import InstallationMismatch
 from app.storage.errors import StorageError
 from tests.integration.actions.stories import (
     CONTENT,

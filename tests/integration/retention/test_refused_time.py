@@ -12,10 +12,10 @@ from app.actions.lock_down import lift_lockdown, lock_down
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_secret
 from app.db import service_rows
-from app.deletion.refused_time import ADD_EVERY, SEEN_WITHIN
 from app.domain.errors import ClaimEnded, Refusal
 from app.domain.share import ShareState
-from app.resources import Resources
+from app.lifecycle.refused_time import ADD_EVERY, SEEN_WITHIN
+from app.runtime.resources import Resources
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,

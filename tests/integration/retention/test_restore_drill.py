@@ -12,7 +12,7 @@ from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_secret
 from app.db import service_rows
 from app.domain.vault_entry import EntryName
-from app.resources import InstallationMismatch
+from app.runtime.installation import InstallationMismatch
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.stories import events_of, issue, log_of, out_of_reach, run, send, sweep
 from tests.integration.retention.backups import back_up

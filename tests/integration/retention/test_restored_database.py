@@ -22,11 +22,12 @@ from app.actions.verify_log import verify_log
 from app.db import service_rows
 from app.db.tables import audit_entries, audit_nodes
 from app.domain.audit_events import RenewalReason
-from app.domain.clock import Clock, Uptime
+from app.domain.clock import Uptime
 from app.domain.errors import LockedDown, Refusal, RestoreNotAccepted, RetentionNotAssured, ShareExpired, ShareWithdrawn
 from app.domain.period import Period
 from app.domain.share import ShareState
-from app.high_water import DatabaseRolledBack, LogDamaged, require_not_rolled_back
+from app.lifecycle.rollback import DatabaseRolledBack, LogDamaged, require_not_rolled_back
+from app.runtime.clock import Clock
 from app.storage.errors import VaultUnavailable
 from app.storage.key_vault import Mark
 from app.storage.vault_folder import VaultFolder

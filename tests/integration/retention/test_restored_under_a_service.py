@@ -9,7 +9,7 @@ from app.actions.check_readiness import check_readiness
 from app.actions.keep_time import keep_time
 from app.domain.errors import RestoreNotAccepted
 from app.domain.share import ShareState
-from app.high_water import DatabaseRolledBack
+from app.lifecycle.rollback import DatabaseRolledBack
 from app.storage.vault_marks import read_high_water
 from tests.integration.actions.stories import a_transfer, claim, deposit, fetch, issue, run, send, share_row
 

@@ -381,6 +381,31 @@ def test_reconciliation_says_aloud_what_contradicts_and_what_is_strange(resource
     }
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        F + "size = 'large' WHERE transfer_id = :issued",
+        F + "size = -1 WHERE transfer_id = :issued",
+        S + "failures = 'many' WHERE transfer_id = :issued",
+        S + "attempts = 'many' WHERE transfer_id = :issued",
+        T + "records = x'00' WHERE id = :issued",
+        E + "at = 'soon' WHERE transfer = :issued",
+        E + "leaf_hash = 'none' WHERE transfer = :issued",
+        E + "content = CAST(content AS BLOB) WHERE transfer = :issued",
+    ],
+)
+def test_what_no_column_should_hold_is_red_and_keeps_nothing_from_its_end(resources, lives, time, statement):
+    """SQLite takes anything anywhere; a comparison that stumbled over it would hold up what it compares."""
+    alter(resources, statement, issued=lives.issued.id)
+    keep_time(resources)
+    assert report(resources).exit_code == 1
+    delete_transfer(resources, lives.issued.id, caller=None)
+    sweep(resources)
+    assert transfer_row(resources, lives.issued.id).state == TransferState.VERIFIED
+    assert report(resources).exit_code == 0
+
+
 # Repair
 
 

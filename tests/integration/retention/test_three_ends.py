@@ -17,7 +17,7 @@ from app.domain.errors import ClaimEnded, ShareExpired, TransferEnded
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.errors import KeyExpired, KeyGone, VaultUnavailable
 from app.storage.key_vault import Mark, anchor_mark
 from tests.integration.actions.stories import (

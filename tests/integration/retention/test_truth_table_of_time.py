@@ -17,8 +17,8 @@ from app.actions.check_readiness import check_readiness
 from app.actions.expire_keys import expire_keys
 from app.actions.keep_time import keep_time_or_alert
 from app.db.tables import service_state
-from app.domain.clock import Clock
 from app.domain.errors import Refusal
+from app.runtime.clock import Clock
 from app.storage.key_vault import Mark
 from app.storage.vault_folder import VaultFolder
 from tests.integration.actions.stories import a_transfer, claim, keys_held, run, send, sweep

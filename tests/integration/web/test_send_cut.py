@@ -6,12 +6,12 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from app import stream_watch
 from app.actions.issue_access_token import issue_access_token
 from app.actions.lock_down import lock_down
 from app.domain.access_token import Role
 from app.domain.transfer import Ending, TransferState
 from app.main import create_app
+from app.runtime import stream_watch
 from tests.integration.actions.stories import CONTENT, blobs_held, keys_held, log_of, run, sweep, transfer_row
 
 

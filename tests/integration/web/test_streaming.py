@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from app import stream_watch
 from app.actions.fetch_file import PIECE_BYTES, Download, open_download
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.errors import CannotDecrypt
+from app.runtime import stream_watch
 from app.web.server import ABORT
 from app.web.streaming import TURN_BYTES, StreamedDownload
 from tests.integration.actions.stories import ADDRESS, blob_path, claim, claim_row, files_of, log_of, run, send

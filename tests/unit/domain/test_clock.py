@@ -15,13 +15,13 @@ from app.domain.clock import (
     PAUSES_AT_MOST,
     Anchor,
     BootTime,
-    Clock,
     DatabaseTime,
     Doubt,
     Pause,
     RememberedTime,
     Uptime,
 )
+from app.runtime.clock import Clock
 
 NOW = datetime(2026, 3, 2, 10, 15, 30, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

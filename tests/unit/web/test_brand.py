@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from pydantic import ValidationError
 
-from app.settings import LOGO_MAX_BYTES, Settings
+from app.runtime.settings import LOGO_MAX_BYTES, Settings
 from app.web.pages.assets import assets
 from app.web.pages.brand import CONTRAST, SURFACE_DARK, SURFACE_LIGHT, _parsed, brand_css, contrast
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from app.db import file_rows, testimony_rows
 from app.domain.audit_events import Event
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.key_vault import FoundEntries
 
 REST = 10

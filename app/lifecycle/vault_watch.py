@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from app.gone import ListingPace
-from app.resources import Resources
+from app.lifecycle.gone import ListingPace
+from app.runtime.resources import Resources
 
 READ_EVERY = timedelta(seconds=30)
 READ_AHEAD = timedelta(seconds=90)

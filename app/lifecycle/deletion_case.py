@@ -12,8 +12,8 @@ from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.testimony import FACTS, Testimony
 from app.domain.transfer import OPEN_STATES, TransferState
 from app.domain.vault_entry import EntryName
-from app.resources import Resources
-from app.witnesses.judging import names_to_look_for
+from app.lifecycle.contradictions import names_to_look_for
+from app.runtime.resources import Resources
 
 
 @dataclass(slots=True)
@@ -49,6 +49,11 @@ class Case(WholeTransfer):
     def blob_ids(self) -> set[str]:
         """The blobs to be gone: those that rows name, and those that the log says were deposited."""
         return {file.blob_id for file in self.files} | self.told.blobs
+
+    @property
+    def sizes(self) -> list[int]:
+        """The size of each file in bytes of plaintext: as the log attests it, which is attested once more by it."""
+        return [file.size for file in self.told.files.values()] or [file.size for file in self.files]
 
     @property
     def verified_now(self) -> bool:

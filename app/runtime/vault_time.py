@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from time import monotonic
 
-from app.domain.clock import Clock
+from app.runtime.clock import Clock
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
 from app.storage.vault_marks import read_time

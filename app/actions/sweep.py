@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from app.db import counter_rows, retention_figures, service_rows, transfer_rows
-from app.deletion.batch import TAKEN_FOR, Done, delete_batch
-from app.deletion.refused_time import add_refused_time
-from app.deletion.vault_watch import VaultWatch
-from app.resources import Resources
+from app.lifecycle.deletion import TAKEN_FOR, Done, delete_batch
+from app.lifecycle.refused_time import add_refused_time
+from app.lifecycle.vault_watch import VaultWatch
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
 BATCH = 6000
@@ -44,9 +44,7 @@ class SweepReport(Done):
         return self.keys_left == 0 and self.bytes_left == 0
 
 
-async def delete_transfers(
-    resources: Resources, *, assured: bool = True, watch: VaultWatch | None = None
-) -> SweepReport:
+async def sweep(resources: Resources, *, assured: bool = True, watch: VaultWatch | None = None) -> SweepReport:
     """One sweep over everything due as it begins: what falls due meanwhile is the next one's, else a steady stream of
     expiries would keep it from ever ending. Raises only what stops it altogether (the database out of reach).
 

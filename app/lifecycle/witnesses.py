@@ -23,10 +23,10 @@ from app.domain.reconciled import SHOWN, Contradiction
 from app.domain.testimony import Testimony
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
-from app.high_water import DatabaseRolledBack
-from app.resources import Resources
+from app.lifecycle.contradictions import Moment, VaultSight, is_hidden_end, judge, judge_name, names_to_look_for
+from app.lifecycle.rollback import DatabaseRolledBack
+from app.runtime.resources import Resources
 from app.storage.vault_marks import read_high_water
-from app.witnesses.judging import Moment, VaultSight, is_hidden_end, judge, judge_name, names_to_look_for
 
 PAGE = 500
 HIDDEN_ENDS_KEPT = 10_000

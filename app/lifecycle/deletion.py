@@ -16,23 +16,24 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app.db import counter_rows, endings, file_rows, service_rows, share_rows, transfer_rows, whole_transfers
+from app.db import counter_rows, file_rows, service_rows, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
 from app.db.whole_transfers import WholeTransfer
-from app.deletion.case import Case, load
-from app.deletion.settling import give_up, settle
-from app.deletion.vault_watch import VaultWatch
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import end_at_window
 from app.domain.retention import lateness_counts
 from app.domain.share import ShareState
 from app.domain.transfer import OPEN_STATES, Ending, TransferState
-from app.fault_points import reach
-from app.resources import Resources
+from app.lifecycle import endings
+from app.lifecycle.contradictions import judge_facts
+from app.lifecycle.deletion_case import Case, load
+from app.lifecycle.deletion_retry import give_up, settle
+from app.lifecycle.vault_watch import VaultWatch
+from app.runtime.fault_points import reach
+from app.runtime.resources import Resources
 from app.storage.errors import BlobBusy
-from app.witnesses.judging import judge_facts
 
 TAKEN_FOR = timedelta(seconds=20)
 """A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
@@ -309,8 +310,8 @@ def _step_entry(case: Case, event: Event, now: datetime) -> Entry:
         actor="scheduler",
         transfer=transfer.id,
         outcome=transfer.ending,
-        files=len(case.files),
-        size=sum(file.size for file in case.files),
+        files=len(case.sizes),
+        size=sum(case.sizes),
         lateness_ms=int(_lateness(case, now) / timedelta(milliseconds=1)),
     )
 

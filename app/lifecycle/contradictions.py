@@ -70,13 +70,17 @@ def names_to_look_for(whole: WholeTransfer, told: Testimony) -> set[EntryName]:
 
 
 def judge(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Moment) -> set[str]:
-    """All contradictions of one transfer."""
+    """All contradictions of one transfer. A value that no column should hold (SQLite takes any) is one, too."""
     if whole.transfer.state == TransferState.VERIFIED:
         return set(_verified(whole, told, sight, moment))
     words = judge_facts(whole, told)
-    if told.created is not None:
+    if told.created is None:
+        return words
+    try:
         words |= {*_states(whole, told), *_schedule(whole, moment), *_shares(whole, told, sight)}
         words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight)}
+    except (TypeError, ValueError):
+        words.add("unreadable")
     return words
 
 
@@ -90,7 +94,10 @@ def judge_facts(whole: WholeTransfer, told: Testimony) -> set[str]:
     if told.created is None:
         words.add("entry_missing")
         return words
-    return words | {*_transfer(whole, told), *_files(whole, told), *_expiries(whole, told)}
+    try:
+        return words | {*_transfer(whole, told), *_files(whole, told), *_expiries(whole, told)}
+    except (TypeError, ValueError):
+        return words | {"unreadable"}
 
 
 def _verified(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Moment) -> Iterator[str]:

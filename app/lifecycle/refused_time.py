@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from app.db import claim_windows, service_rows
 from app.domain.errors import Refusal
-from app.gate import require_open_for_outflow
-from app.resources import Resources
+from app.lifecycle.gate import require_open_for_outflow
+from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
 ADD_EVERY = timedelta(seconds=10)

@@ -15,7 +15,7 @@ from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
 from app.domain.access_token import Caller, Role, require_role
 from app.domain.errors import ClaimNotFound, ClientKeyRequired, ClientTooSlow, NotAuthenticated, TooLarge
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.web.limits import MAX_JSON_BYTES
 
 T = TypeVar("T")

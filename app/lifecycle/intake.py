@@ -36,12 +36,12 @@ from app.domain.errors import (
     TransferNotSealed,
 )
 from app.domain.transfer import FileState, next_file_number, require_open, require_taking_files
-from app.fault_points import reach
-from app.gate import require_open_for_intake
-from app.resources import Resources
+from app.lifecycle.gate import require_open_for_intake
+from app.runtime.fault_points import reach
+from app.runtime.resources import Resources
+from app.runtime.stream_watch import watched
 from app.storage import errors as storage_errors
 from app.storage.blob_store import BlobWriter
-from app.stream_watch import watched
 
 LEASE = timedelta(seconds=20)
 """How long an upload counts as alive without a sign of life; renewed while it runs."""

@@ -12,13 +12,13 @@ from app.db import share_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.transfer_rows import TransferRow
 from app.db.whole_transfers import WholeTransfer
-from app.deletion.case import Case, load_again
 from app.domain.audit_events import Entry, Event
 from app.domain.retention import FORGET_AFTER, RETRY_FIRST, retry_at
 from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.share import ShareState
 from app.domain.transfer import OPEN_STATES
-from app.resources import Resources
+from app.lifecycle.deletion_case import Case, load_again
+from app.runtime.resources import Resources
 
 log = structlog.get_logger()
 

@@ -7,27 +7,28 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.actions import delete_transfers as sweeping
+from app.actions import sweep as sweeping
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.delete_transfers import SweepReport, delete_transfers
 from app.actions.fetch_file import open_download
 from app.actions.keep_time import keep_time
+from app.actions.sweep import SweepReport
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
-from app.db import endings, retention_figures, service_rows, share_rows, transfer_rows
+from app.db import retention_figures, service_rows, share_rows, transfer_rows
 from app.db.tables import shares, transfers
 from app.db.transfer_rows import TransferRow
-from app.deletion import batch as module
 from app.domain.claim import DELIVERED_WINDOW
 from app.domain.errors import Refusal, ShareExpired
 from app.domain.retention import FORGET_AFTER
 from app.domain.share import ShareState
 from app.domain.transfer import Ending, FileState, TransferState
 from app.domain.vault_entry import EntryName
-from app.intake import LEASE
-from app.resources import Resources
+from app.lifecycle import deletion as module
+from app.lifecycle import endings
+from app.lifecycle.intake import LEASE
+from app.runtime.resources import Resources
 from app.storage.local_blob import LocalBlobWriter
 from tests.integration.actions.stories import (
     ADDRESS,
@@ -239,7 +240,7 @@ def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(
     async def meanwhile(service, cases, watch):
         if service is resources:
             time.pass_by(module.TAKEN_FOR)  # so slow that another takes over
-            others.append(await delete_transfers(other))
+            others.append(await sweeping.sweep(other))
         return await real(service, cases, watch)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
@@ -257,7 +258,7 @@ def test_what_a_sweep_ends_is_its_own_to_delete(start_service, resources, caller
     others: list[SweepReport] = []
 
     async def meanwhile(service, cases, watch):
-        others.append(await delete_transfers(other))
+        others.append(await sweeping.sweep(other))
         return await real(service, cases, watch)
 
     monkeypatch.setattr(module, "_delete_bytes", meanwhile)
@@ -316,7 +317,7 @@ def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller,
         await ends.wait()
 
     async def story():
-        await delete_transfers(resources)
+        await sweeping.sweep(resources)
         due_at = transfer_row(resources, transfer.id).due_at
         ends.set()
         await uploads[0]
@@ -396,7 +397,7 @@ def abandoned(resources, caller, transfer, monkeypatch):
         return None
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.intake._undo", nothing)
+        patch.setattr("app.lifecycle.intake._undo", nothing)
         patch.setattr(LocalBlobWriter, "_remove_in_thread", lambda self: None)
         with pytest.raises(BaseExceptionGroup):
             run(deposit(resources, caller, transfer, killed()))

@@ -13,7 +13,7 @@ from app.db import audit_rows, service_rows
 from app.domain.clock import BootTime, RememberedTime
 from app.domain.high_water import HighWater
 from app.domain.purge_time import PurgeTime
-from app.resources import Resources
+from app.runtime.resources import Resources
 from app.storage.errors import VaultUnavailable
 from app.storage.key_vault import KeyVault
 from app.storage.signing_folder import SigningFolder

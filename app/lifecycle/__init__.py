@@ -1,0 +1,1 @@
+"""What several actions share: keys, gates, intake, the ends of shares and transfers, deletion, witnesses."""
