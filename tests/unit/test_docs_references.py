@@ -21,7 +21,7 @@ _GUARANTEE = re.compile(r"\bG([0-9]+)\b")
 _LESSON = re.compile(r"\blessons?\s+([0-9]+(?:(?:,\s+and\s+|,\s+|\s+and\s+)(?:lessons?\s+)?[0-9]+)*)", re.IGNORECASE)
 _DESIGN = re.compile(r"\bdesign(?:'s)?,?\s+(?:sections?\b|[0-9])", re.IGNORECASE)
 _NAMED = re.compile(r"`(tests/[\w./-]+\.py)`((?:[:,]\s*`test_\w+`)*)")
-_SECTION = re.compile(r"^#+ (?:(G)|Lesson )([0-9]+)\b.*?\n(.*?)(?=^#|\Z)", re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(r"^#+ (?:(G)|Lesson )([0-9]+)\b.*?\n(.*?)(?=^#+ |\Z)", re.MULTILINE | re.DOTALL)
 
 
 class Named(NamedTuple):
