@@ -1,7 +1,7 @@
 """The rule of time: every process counts by the boot clock, and believes the host's clock only within bounds.
 
 A clock set back must not bring an expired transfer to life, one set a year ahead must not destroy everything, and no
-database row may do either (design, section 13). Time is the later of two counts of the boot clock, which nobody can
+database row may do either (docs/deletion.md). Time is the later of two counts of the boot clock, which nobody can
 set: from the anchor that the key vault keeps for this boot, and from the start of this process. `docs/deletion.md` has
 the truth table; `tests/integration/retention/test_truth_table_of_time.py` plays it.
 """

@@ -93,7 +93,7 @@ def test_malformed_password_costs_no_hashing():
 
 
 def test_wrong_salt_length_is_a_bug_of_the_caller():
-    """16 bytes, as the design fixes."""
+    """16 bytes (docs/security.md)."""
     with pytest.raises(ValueError, match="16 bytes"):
         stretch("0" * 16, b"short", CHEAP)
 
