@@ -90,10 +90,11 @@ class Installation:
             "CADUCEE_MIN_LIFETIME": "1s",
         }
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `caducee <words>` to its end, as an operator on the machine."""
+    def run(self, *words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `caducee <words>` to its end, as an operator on the machine who types that."""
         return subprocess.run(
             [CADUCEE, *words],
+            input=typed,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -101,9 +102,9 @@ class Installation:
             check=False,
         )
 
-    def command(self, *words: str) -> str:
+    def command(self, *words: str, typed: str | None = None) -> str:
         """What `caducee <words>` prints; exit code 0 is expected."""
-        done = self.run(*words)
+        done = self.run(*words, typed=typed)
         expect(done.returncode == 0, f"caducee {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
