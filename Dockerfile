@@ -9,7 +9,7 @@ RUN ["python", "-m", "venv", "--without-pip", "/opt/caducee"]
 COPY requirements/run.txt requirements/build.txt requirements/
 RUN pip --python /opt/caducee/bin/python install --no-deps --only-binary=:all: --require-hashes -r requirements/run.txt \
  && pip install --no-deps --only-binary=:all: --require-hashes -r requirements/build.txt
-COPY pyproject.toml cli.py ./
+COPY pyproject.toml README.md LICENSE cli.py ./
 COPY app app
 COPY migrations migrations
 COPY scheduler scheduler

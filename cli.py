@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-import typer
-
-from app.terminal import console, shares
+if TYPE_CHECKING:
+    import typer
 
 
 def build() -> typer.Typer:
     """The whole tree. The service's commands are there where the service is installed (the extra `server`)."""
+    import typer
+
+    from app.terminal import shares
+    from app.terminal.program import program
+
     tree = typer.Typer(
         name="caducee",
-        help="Hands a file from one institution to another once, and then makes it lapse, provably.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,  # a traceback with local variables could show a key
         add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},  # every group and command inherits it
     )
+    tree.callback()(program)
     tree.add_typer(shares.tree, name="share")
     try:
         from app.terminal import service
@@ -31,6 +37,13 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; refusals and failures are told in one line."""
+    if sys.argv[1:] == ["--version"]:  # answered before anything else is loaded
+        from app.terminal.version import print_version
+
+        print_version()
+        return
+    from app.terminal import console
+
     sys.exit(console.run(build))
 
 

@@ -198,8 +198,8 @@ def restore_over(service: Installation, backup: Path, token: str, ended: list[De
 
 
 def restore_beside(place: Installation, backup: Path, token: str, ended: list[Deposited]) -> None:
-    """The backup in a folder of its own, with a vault that never held a key. It is refused, until somebody calls the
-    empty vault this installation's own, by hand; and then there is nothing to open.
+    """The backup in a folder of its own, with a vault that never held a key. It is refused; called this installation's
+    own by hand, it is a vault that lost its mark, until an operator accepts it; and then there is nothing to open.
     """
     step("The backup restored beside it, with a fresh, empty vault")
     place.vault.mkdir(parents=True, mode=0o700)
@@ -207,6 +207,11 @@ def restore_beside(place: Installation, backup: Path, token: str, ended: list[De
     start_is_refused(place, "the vault carries no installation id")
     shutil.copy(place.data / "blobs" / "installation", place.vault / "installation")
     tell("$ cp blobs/installation vault/installation")
+    unproved = place.run("audit", "retention")
+    expect("vault_rolled_back" in unproved.stdout, f"a vault without its mark was believed: {unproved.stdout}")
+    tell(f"$ caducee audit retention   exit {unproved.returncode}: vault_rolled_back")
+    place.command("keys", "accept-vault", typed="older\n")
+    tell("$ caducee keys accept-vault")
     nothing_is_readable(place, token, ended)
 
 

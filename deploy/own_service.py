@@ -90,10 +90,11 @@ class Installation:
             "CADUCEE_MIN_LIFETIME": "1s",
         }
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `caducee <words>` to its end, as an operator on the machine."""
+    def run(self, *words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `caducee <words>` to its end, as an operator on the machine who types that."""
         return subprocess.run(
             [CADUCEE, *words],
+            input=typed,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -101,9 +102,9 @@ class Installation:
             check=False,
         )
 
-    def command(self, *words: str) -> str:
+    def command(self, *words: str, typed: str | None = None) -> str:
         """What `caducee <words>` prints; exit code 0 is expected."""
-        done = self.run(*words)
+        done = self.run(*words, typed=typed)
         expect(done.returncode == 0, f"caducee {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
@@ -147,7 +148,7 @@ def is_ready(http: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
 def run(play: Callable[[Path], None], *, name: str, verdict: str) -> int:
     """Play in a scratch folder that is removed, and end with the verdict. Exit 1 with what deviated."""
     if not CADUCEE.exists():
-        print(f"{CADUCEE} is missing: run `make setup`, then `make {name}`")
+        print(f"{CADUCEE} is missing: `make {name}` installs it")
         return 1
     with tempfile.TemporaryDirectory(prefix=f"caducee-{name}-") as folder:
         try:

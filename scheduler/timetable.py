@@ -1,8 +1,8 @@
-"""What runs when: the sweep, the vault's own purge, the signing of checkpoints. Three jobs, each on its own.
+"""What runs when: the sweep, the vault's own purge, the signing of checkpoints, reconciliation, and pruning of the log.
 
-The sweep and the purge share no code and no data (G1): either alone keeps what is promised. Jobs never overlap with
-themselves; one that is late runs once, not as often as it was missed. The purge has a thread of its own: the others'
-may all hang on a database that does not answer.
+The sweep goes by the database, the purge by the vault alone (G1): either alone destroys keys in time. Jobs never
+overlap with themselves; one that is late runs once, not as often as it was missed. The purge has a thread of its own:
+the others' may all hang on a database that does not answer.
 """
 
 from __future__ import annotations

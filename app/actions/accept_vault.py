@@ -64,7 +64,7 @@ def accept_vault(resources: Resources) -> int:
     """
     require_new_vault(resources)
     signing = SigningFolder(resources.settings.signing_dir)
-    resources.clock.observe(rollback.time_by_signer(signing))  # the new vault remembers none
+    resources.clock.observe(rollback.time_by_signer(signing, resources.clock.boot_id))  # the new vault remembers none
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
     ended = 0

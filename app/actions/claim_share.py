@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 from app.crypto import chunked, wrapping
 from app.crypto.encoding import encode
 from app.crypto.errors import MalformedSecret
-from app.crypto.password import Argon2Parameters, normalise
+from app.crypto.password import normalise
+from app.crypto.stretching import Argon2Parameters
 from app.crypto.token import digest, new_secret, same
 from app.db import claim_windows, file_rows, share_rows, transfer_rows
 from app.db.engine import Transaction

@@ -69,7 +69,7 @@ def _modes(resources: Resources) -> Iterator[Finding]:
 
 
 def _vault_place(resources: Resources) -> Iterator[Finding]:
-    """The vault should lie on a volume of its own, which no backup or snapshot reads (design, section 4)."""
+    """The vault should lie on a volume of its own, which no backup or snapshot reads (docs/operations.md)."""
     settings = resources.settings
     database = resources.database.file
     beside = [settings.blobs_dir, *([database.parent] if database else [])]

@@ -8,7 +8,6 @@ takes the host's clock as the sweeper would, a little later, so that a sweeper t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -61,7 +60,7 @@ def _attend(vault: KeyVault, clock: Clock, remembered: RememberedTime) -> None:
     if judgement.problem:
         log.error("clock_not_trusted", problem=judgement.problem, alert=True)
     if boot != remembered.boot and not _keep(lambda: write_boot_time(vault, boot)):
-        boot, taking = replace(boot, anchors=clock.boot_time.anchors), None
+        boot, taking = clock.boot_time.doubting(boot), None
     clock.keep(boot)
     if taking:
         log.error("clock_accepted", outcome=taking, alert=True)

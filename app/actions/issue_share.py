@@ -11,7 +11,8 @@ from datetime import datetime
 
 from app.crypto import wrapping
 from app.crypto.errors import MalformedSecret
-from app.crypto.password import new_password, new_salt, normalise
+from app.crypto.password import new_password, normalise
+from app.crypto.stretching import new_salt
 from app.crypto.token import digest, new_id, new_secret
 from app.db import file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow

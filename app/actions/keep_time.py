@@ -8,7 +8,7 @@ either, or a clock, is not believed, deposits and fetches are refused; destructi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -36,14 +36,14 @@ class _Attended:
 
 def keep_time(resources: Resources) -> Judgement:
     """Judge, and keep the result. Raises, once every process refuses by it: DatabaseRolledBack; VaultRolledBack;
-    VaultUnavailable when the vault cannot be asked or cannot keep the mark.
+    StorageError when the vault or the signer's folder cannot be asked, or cannot keep the mark.
     """
-    attended = _attend(resources)
     signing = SigningFolder(resources.settings.signing_dir)
-    doubted: VaultUnavailable | VaultRolledBack | None = None
+    attended = _attend(resources, signing)
+    doubted: StorageError | VaultRolledBack | None = None
     try:
         rollback.require_vault_not_rolled_back(resources.vault, signing)
-    except (VaultUnavailable, VaultRolledBack) as error:
+    except (StorageError, VaultRolledBack) as error:
         doubted = error
     vault_problem = str(doubted)[:200] if isinstance(doubted, VaultRolledBack) else None
     _note(resources, attended, vault_problem)
@@ -76,16 +76,17 @@ def keep_time_or_alert(resources: Resources) -> bool:
     return False
 
 
-def _attend(resources: Resources) -> _Attended:
-    """Take over what the vault remembers, judge, and let the vault know of a new anchor or doubt. A vault that cannot
-    be asked leaves the count as it is; one that cannot keep an anchor gets none.
+def _attend(resources: Resources, signing: SigningFolder) -> _Attended:
+    """Take over what the vault remembers, or what the signer's folder does of a vault that lost its marks; judge, and
+    let the vault know of a new anchor or doubt. A vault that cannot be asked leaves the count as it is; one that cannot
+    keep an anchor gets none.
     """
     clock, remembered = resources.clock, None
     try:
         time = read_time(resources.vault, clock.boot_id)
         remembered = time.boot
-        clock.observe(time)
-    except VaultUnavailable as error:
+        clock.observe(time if time.knows_anything else rollback.time_by_signer(signing, clock.boot_id))
+    except StorageError as error:
         log.error("mark_not_kept", detail=str(error), alert=True)
     with resources.database.reading() as connection:
         database = service_rows.get(connection).time
@@ -95,7 +96,7 @@ def _attend(resources: Resources) -> _Attended:
             write_boot_time(resources.vault, boot)
         except VaultUnavailable as error:
             log.error("mark_not_kept", detail=str(error), alert=True)
-            boot, taking = replace(boot, anchors=clock.boot_time.anchors), None
+            boot, taking = clock.boot_time.doubting(boot), None
     clock.keep(boot)
     if taking:
         judgement = clock.judge()

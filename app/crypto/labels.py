@@ -1,7 +1,9 @@
 """Labels: the ASCII strings that bind every key and ciphertext to what it is for.
 
-A label is `caducee/v1`, a purpose, then ids and numbers, with single spaces between. No id may contain a space, so no
-two different lists of fields can ever make the same label.
+A label is `caducee/v1`, a purpose, then ids and numbers, with single spaces between. No field contains a space, so two
+labels of one purpose are equal only if their fields are written alike. Purposes hold spaces themselves: labels of
+different purposes differ because every id has 22 characters and no word of a purpose has. `label` does not check that
+length: `label("share", "shred")` is `label("share shred")`.
 """
 
 _PREFIX = "caducee/v1"

@@ -1,52 +1,20 @@
-"""The password of a share: made here, told by telephone, typed by a person, stretched with Argon2id (RFC 9106).
+"""The password of a share: generated here, read out over the telephone, typed by a person.
 
-It is generated, never chosen: 80 random bits in Crockford's base32, whose alphabet has no I, L, O or U.
+It is generated, never chosen: 80 random bits in Crockford's base32, whose alphabet has no I, L, O or U. Only the server
+stretches it (`stretching`).
 """
 
 import secrets
 import unicodedata
-from dataclasses import dataclass
 
-from argon2.exceptions import HashingError
-from argon2.low_level import Type, hash_secret_raw
-
-from app.crypto.errors import CryptoError, MalformedSecret
+from app.crypto.errors import MalformedSecret
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PASSWORD_CHARS = 16
-SALT_BYTES = 16
-STRETCHED_BYTES = 32
 _GROUP_CHARS = 4
 _MAX_TYPED_CHARS = 256
 _MISREAD = str.maketrans("OIL", "011")
 _MINUS_SIGN = "\u2212"  # the one dash that Unicode files under mathematics (Sm)
-_ARGON2_VERSION = 0x13
-
-# Limits of RFC 9106 section 3.1.
-_MAX_TIME = _MAX_MEMORY_KIB = 2**32 - 1
-_MAX_LANES = 2**24 - 1
-_MIN_MEMORY_KIB_PER_LANE = 8
-
-
-@dataclass(frozen=True)
-class Argon2Parameters:
-    """Cost of one stretching; the default is the second recommendation of RFC 9106 section 4.
-
-    time in passes, memory in KiB, lanes in parallel. Stored with each share, so that defaults can rise later.
-    Raises ValueError for anything outside the limits of RFC 9106.
-    """
-
-    time: int = 3
-    memory_kib: int = 65536
-    lanes: int = 4
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.time <= _MAX_TIME:
-            raise ValueError("Argon2 time must be at least 1")
-        if not 1 <= self.lanes <= _MAX_LANES:
-            raise ValueError("Argon2 lanes must be between 1 and 16777215")
-        if not _MIN_MEMORY_KIB_PER_LANE * self.lanes <= self.memory_kib <= _MAX_MEMORY_KIB:
-            raise ValueError("Argon2 memory must be at least 8 KiB for each lane")
 
 
 def new_password() -> str:
@@ -71,35 +39,6 @@ def normalise(text: str) -> str:
     if len(normalised) != PASSWORD_CHARS or not set(normalised) <= set(ALPHABET):
         raise MalformedSecret("password")
     return normalised
-
-
-def new_salt() -> bytes:
-    """Return the 16 random bytes that one share's password is stretched with."""
-    return secrets.token_bytes(SALT_BYTES)
-
-
-def stretch(password: str, salt: bytes, parameters: Argon2Parameters) -> bytes:
-    """Return the 32-byte Argon2id hash (version 0x13) of the normalised password.
-
-    Costs `parameters.memory_kib` of memory and as many threads as lanes: callers bound how many run at once.
-    Raises MalformedSecret for a malformed password (before any work), CryptoError if memory runs out.
-    """
-    normalised = normalise(password)
-    if len(salt) != SALT_BYTES:
-        raise ValueError("an Argon2 salt has 16 bytes")
-    try:
-        return hash_secret_raw(
-            normalised.encode("ascii"),
-            salt,
-            time_cost=parameters.time,
-            memory_cost=parameters.memory_kib,
-            parallelism=parameters.lanes,
-            hash_len=STRETCHED_BYTES,
-            type=Type.ID,
-            version=_ARGON2_VERSION,
-        )
-    except HashingError:
-        raise CryptoError("Argon2id could not run; is there memory for its parameters?") from None
 
 
 def _is_filler(character: str) -> bool:

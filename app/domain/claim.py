@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from app.domain.share import ShareState
 
 ALLOWANCE_FACTOR = 3
-"""A claim may fetch its files at most three times over (design, section 3.3)."""
+"""A claim may fetch its files at most three times over (docs/http-api.md)."""
 
 DELIVERED_WINDOW = timedelta(minutes=5)
-"""What is left of the window after the one-line `content` route has sent its last byte (design, section 7)."""
+"""What is left of the window after the one-line `content` route has sent its last byte (docs/http-api.md)."""
 
 
 def window_end(now: datetime, window: timedelta, expires_at: datetime) -> datetime:

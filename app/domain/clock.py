@@ -1,7 +1,7 @@
 """The rule of time: every process counts by the boot clock, and believes the host's clock only within bounds.
 
 A clock set back must not bring an expired transfer to life, one set a year ahead must not destroy everything, and no
-database row may do either (design, section 13). Time is the later of two counts of the boot clock, which nobody can
+database row may do either (docs/deletion.md). Time is the later of two counts of the boot clock, which nobody can
 set: from the anchor that the key vault keeps for this boot, and from the start of this process. `docs/deletion.md` has
 the truth table; `tests/integration/retention/test_truth_table_of_time.py` plays it.
 """
@@ -9,7 +9,7 @@ the truth table; `tests/integration/retention/test_truth_table_of_time.py` plays
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -34,6 +34,9 @@ STEADY_WITHIN = timedelta(seconds=1)
 """A host clock whose lead changes by no more than this, for so long, belongs to a machine that was paused."""
 
 PAUSES_FORGOTTEN_AFTER = timedelta(hours=24)
+
+ANCHORS_KEPT = 20
+"""Of one boot. An older one would only be needed by a database that no scheduler has written to since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +94,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class BootTime:
-    """What the vault keeps of one boot: every anchor it had, the last one in force; pauses taken; the doubt, if any.
-
-    There is one anchor per boot, and one more for each time the host's clock was taken since.
+    """What the vault keeps of one boot: its latest anchors, the last one in force; pauses taken; the doubt, if any; and
+    how often the host's clock was taken since the first anchor.
     """
 
     anchors: tuple[Anchor, ...]
     pauses: tuple[Pause, ...] = ()
     doubt: Doubt | None = None
+    taken: int = 0
 
     @property
     def anchor(self) -> Anchor:
@@ -110,6 +113,10 @@ class BootTime:
         """Return the boot that this is about."""
         return self.anchor.uptime.boot_id
 
+    def doubting(self, other: BootTime) -> BootTime:
+        """Return this with the doubt of another, for a vault that cannot keep more."""
+        return replace(self, doubt=other.doubt)
+
     def to_text(self) -> str:
         """Return it as JSON, for a mark of the vault."""
         doubt = None if self.doubt is None else [self.doubt.since, self.doubt.steady_since, self.doubt.lead]
@@ -117,6 +124,7 @@ class BootTime:
             "anchors": [anchor.fields() for anchor in self.anchors],
             "pauses": [[pause.at, pause.seconds] for pause in self.pauses],
             "doubt": doubt,
+            "taken": self.taken,
         }
         return json.dumps(fields)
 
@@ -126,9 +134,10 @@ class BootTime:
         try:
             fields = json.loads(text)
             return cls(
-                anchors=tuple(Anchor.from_fields(each) for each in fields["anchors"][:1000]),
+                anchors=tuple(Anchor.from_fields(each) for each in fields["anchors"]),
                 pauses=tuple(Pause(float(at), float(seconds)) for at, seconds in fields["pauses"]),
                 doubt=None if fields["doubt"] is None else Doubt(*map(float, fields["doubt"])),
+                taken=int(fields["taken"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError("not the time of a boot") from error
@@ -145,6 +154,23 @@ class RememberedTime:
 
     mark: datetime | None = None
     boot: BootTime | None = None
+
+    @property
+    def knows_anything(self) -> bool:
+        """Whether there is more to go by than the host's word."""
+        return self.mark is not None or self.boot is not None
+
+    @classmethod
+    def of_marks(cls, boot_id: str, boot: BootTime | None, marks: Iterable[tuple[datetime, Anchor]]) -> RememberedTime:
+        """Put together what several marks remember: each the time it was written at, and the anchor of its boot. Where
+        the boot's own is lost, the latest of theirs stands in for it.
+        """
+        every = list(marks)
+        if boot is None:
+            anchors = [anchor for _, anchor in every if anchor.uptime.boot_id == boot_id]
+            latest = max(anchors, key=lambda anchor: anchor.count(anchors[0].uptime), default=None)
+            boot = None if latest is None else BootTime((latest,))
+        return cls(max((at for at, _ in every), default=None), boot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,4 +272,4 @@ def take(boot: BootTime, host: Anchor, *, pause: timedelta | None = None) -> Boo
     `pause`: the lead of a machine that was paused.
     """
     pauses = boot.pauses if pause is None else (*boot.pauses, Pause(host.uptime.seconds, pause.total_seconds()))
-    return BootTime((*boot.anchors, host), pauses)
+    return BootTime((*boot.anchors, host)[-ANCHORS_KEPT:], pauses, taken=boot.taken + 1)

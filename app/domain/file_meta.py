@@ -1,4 +1,4 @@
-"""A file's name and type: patient data, encrypted wherever it is stored (design, section 4)."""
+"""A file's name and type: patient data, encrypted wherever it is stored (docs/security.md)."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from app.domain.clock import BELIEVED
 
 RETRY_FIRST = timedelta(seconds=1)
 RETRY_CEILING = timedelta(minutes=4)
-"""A failing step is retried within 5 minutes (design, section 3.6); a minute is left for the sweep itself."""
+"""A failing step is retried within 5 minutes (docs/deletion.md); a minute is left for the sweep itself."""
 
 FORGET_AFTER = timedelta(days=30)
-"""How long an ended transfer keeps its recipients and label, and a dead link its 410 (design, section 7)."""
+"""How long a transfer keeps its recipients and label after its verified deletion (docs/deletion.md)."""
 
 
 LATENESS_BUCKETS_SECONDS = (1, 2, 3, 5, 10, 60, 300, 3600)
@@ -31,7 +31,7 @@ def lateness_counts(latenesses: Iterable[timedelta]) -> dict[str, int]:
 
 
 def retry_at(now: datetime, failures: int) -> datetime:
-    """When to try a failing transfer again: 1 s, 2 s, 4 s ... at most 4 min."""
+    """Return when to try again after so many failures in a row: 2 s after the first, then 4 s, 8 s, at most 4 min."""
     doublings = min(failures, 10)
     return now + min(RETRY_FIRST * (1 << doublings), RETRY_CEILING)
 

@@ -55,7 +55,7 @@ def ends_transfer_early(states: Iterable[ShareState], *, keep_until_expiry: bool
     """Whether the transfer may go now: somebody has everything, and nobody else is still waiting for it.
 
     True when at least one share is completed, every other one completed or withdrawn, and the depositor did not ask
-    to keep the transfer (design, section 3.4).
+    to keep the transfer (docs/http-api.md).
     """
     states = list(states)
     done = {ShareState.COMPLETED, ShareState.WITHDRAWN}

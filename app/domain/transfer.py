@@ -20,7 +20,7 @@ from app.domain.errors import (
 )
 
 LIFETIME_CEILING = timedelta(days=31)
-"""No configuration takes the maximum lifetime above this (design, section 3.5)."""
+"""No configuration takes the maximum lifetime above this (docs/settings.md)."""
 
 MAX_NAME_BYTES = 255
 """What common file systems can store, so that every recipient can save the file under its name."""

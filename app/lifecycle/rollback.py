@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from app.db import audit_rows, service_rows
-from app.domain.clock import BootTime, RememberedTime
+from app.domain.clock import RememberedTime
 from app.domain.high_water import HighWater
 from app.domain.purge_time import PurgeTime
 from app.runtime.resources import Resources
@@ -66,10 +66,10 @@ def _is_old(remembered: HighWater, mark: HighWater) -> bool:
     return not timedelta(0) <= mark.at - remembered.at < REMEMBERED_EACH
 
 
-def time_by_signer(signing: SigningFolder) -> RememberedTime:
+def time_by_signer(signing: SigningFolder, boot_id: str) -> RememberedTime:
     """The time as the signer's folder remembers it from the vault. Raises VaultUnavailable when that is damaged."""
     mark = _remembered_mark(signing)
-    return RememberedTime() if mark is None else RememberedTime(mark.at, BootTime((mark.anchor,)))
+    return RememberedTime.of_marks(boot_id, None, [] if mark is None else [(mark.at, mark.anchor)])
 
 
 def _remembered_mark(signing: SigningFolder) -> HighWater | None:

@@ -98,8 +98,8 @@ class Clock:
                 self._own = start_of(self._start, RememberedTime(remembered.mark, boot))
                 self._observed = True
                 self._boot = boot
-            elif boot is not None and (self._boot is None or len(boot.anchors) > len(self._boot.anchors)):
-                if len(boot.anchors) > 1:
+            elif boot is not None and (self._boot is None or boot.taken > self._boot.taken):
+                if boot.taken:
                     self._own = boot.anchor
                 self._boot = boot
 
@@ -136,8 +136,8 @@ class Clock:
     def keep(self, boot: BootTime) -> None:
         """Go by what the vault keeps of this boot from now on."""
         with self._lock:
-            if self._boot is None or len(boot.anchors) > len(self._boot.anchors):
-                self._own = boot.anchor if len(boot.anchors) > 1 else self._own
+            if boot.taken > (self._boot.taken if self._boot is not None else 0):
+                self._own = boot.anchor
             self._boot = boot
 
     def _now(self, uptime: Uptime) -> datetime:

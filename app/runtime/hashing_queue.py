@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from app.crypto.password import Argon2Parameters, stretch
+from app.crypto.stretching import Argon2Parameters, stretch
 from app.domain.errors import Busy
 
 

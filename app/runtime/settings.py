@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.crypto.password import Argon2Parameters
+from app.crypto.stretching import Argon2Parameters
 from app.domain.duration import format_duration, parse_duration
 from app.domain.errors import InvalidDuration
 from app.domain.transfer import LIFETIME_CEILING, Lifetimes

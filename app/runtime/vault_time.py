@@ -31,5 +31,7 @@ class VaultTime:
             return
         self._read_at = monotonic()
         with suppress(StorageError):
-            self._clock.observe(read_time(self._vault, self._clock.boot_id))
+            remembered = read_time(self._vault, self._clock.boot_id)
+            if remembered.knows_anything:  # else the scheduler's process still has the signer's folder to go by
+                self._clock.observe(remembered)
             self.marked = self._vault.read_mark() is not None

@@ -1,7 +1,7 @@
 """The blob store: encrypted bytes, one blob per file of a transfer. It never sees a key or a plaintext byte.
 
 A blob's place is a function of its random id alone; no string of a user's becomes a path. A blob exists only after
-`commit`, and then whole and durable. Implementations: `local_disk.py`, `s3.py`.
+`commit`, and then whole and durable. Implementation: `local_disk.py`.
 """
 
 from collections.abc import Callable, Iterator, Sequence

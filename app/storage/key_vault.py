@@ -2,7 +2,7 @@
 
 It is apart from database and blobs, and no backup holds it. No wrapped key of a transfer opens without its shred key,
 and the vault itself refuses every entry past the expiry that the entry's own name carries: editing the database
-extends nothing. Implementations: `vault_folder.py` (folders by hour), `vault_postgres.py`. Times are passed in.
+extends nothing. Implementation: `vault_folder.py` (folders by hour). Times are passed in.
 """
 
 import re

@@ -64,10 +64,10 @@ def read_time(
     boot = attempt(lambda: read_boot_time(vault, boot_id))
     high_water = attempt(lambda: read_high_water(vault))
     purged = attempt(lambda: read_purge_time(vault))
-    times = [mark.at for mark in (high_water, purged) if mark is not None]
-    if failures and boot is None and not times:
+    marks = [(mark.at, mark.anchor) for mark in (high_water, purged) if mark is not None]
+    if failures and boot is None and not marks:
         raise failures[0]
-    return RememberedTime(max(times, default=None), boot)
+    return RememberedTime.of_marks(boot_id, boot, marks)
 
 
 def read_reconciled(vault: KeyVault) -> Reconciled | None:

@@ -1,5 +1,5 @@
 """A recipient's program written from the published formats alone: RFC 5869, RFC 5116, C2SP chunked encryption and the
-formulas of the design. It imports nothing of the service, so what it reads, anybody can read.
+formulas of docs/security.md. It imports nothing of the service, so what it reads, anybody can read.
 """
 
 from __future__ import annotations

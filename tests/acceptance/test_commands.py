@@ -55,7 +55,7 @@ ARGUMENTS = {
 
 @pytest.mark.parametrize("path", sorted(WITH_JSON), ids=" ".join)
 def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path):
-    """Design, section 8. A command that learns --json is found here by itself."""
+    """docs/cli.md. A command that learns --json is found here by itself."""
     installation, server, http, token = shop
     share = send(http)
     settings = {"SERVER": server.origin, "TOKEN": token, "CLIENT_KEY": share.client_key}
@@ -77,7 +77,7 @@ def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path)
 
 
 def test_the_contract_of_token_create(shop):
-    """Design, section 9: `{"id": ..., "token": "cad_..."}`."""
+    """The form in which programs read it: `{"id": ..., "token": "cad_..."}`."""
     installation, server, _, _ = shop
     made = installation.run("token", "create", "labo", "--role", "staff", "--expires", "90d", "--json").json
     assert {"id", "token"} <= set(made)

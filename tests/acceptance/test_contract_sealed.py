@@ -1,4 +1,4 @@
-"""Sealed transfers as the contract has them (design, section 7), driven by the client that programs will use."""
+"""Sealed transfers as the contract has them (docs/http-api.md), driven by the client that programs will use."""
 
 import os
 import re

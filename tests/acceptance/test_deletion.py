@@ -101,7 +101,7 @@ def test_after_expiry_no_key_and_no_byte_is_anywhere(own):
 
 
 def test_a_download_under_way_is_cut_at_the_expiry(own):
-    """Design, section 3.5: fetches still running are cut, within a second, however slowly they are read."""
+    """docs/deletion.md: fetches still running are cut, within a second, however slowly they are read."""
     _, server, http = own
     size = 40_000_000
     share = send(http, bytes(size), expires_in="3s")

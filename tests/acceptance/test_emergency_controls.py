@@ -1,4 +1,7 @@
-"""Lockdown, revoking tokens and destroying keys, each with the one store that it needs and nothing else."""
+"""Lockdown, revoking tokens and destroying keys, each with the one store that it needs and nothing else.
+
+Lesson 41: an emergency control that needs everything healthy, such as a lockdown that needs the vault mounted.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +130,7 @@ def test_a_lockdown_without_a_vault_stops_the_running_service(tmp_path: Path) ->
 
 @pytest.mark.parametrize("command", [*CONTROLS, ("lockdown", "destroy-all-keys")], ids=" ".join)
 def test_where_nothing_is_nothing_is_created(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """A mistyped data folder must not look like a lockdown that worked."""
+    """Lesson 40: a mistyped data folder must not look like a lockdown that worked."""
     installation = Installation(tmp_path)
     ran = installation.run(*command, typed="destroy\n", code=2)
     assert "there is no database" in ran.err or "destroy" in command[1]

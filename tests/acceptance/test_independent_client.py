@@ -1,4 +1,4 @@
-"""A recipient's program that knows only the published formats reads what the service stores (design, sections 4, 7)."""
+"""A recipient's program that knows only the published formats (docs/security.md) reads what the service stores."""
 
 import os
 

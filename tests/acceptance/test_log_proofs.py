@@ -118,7 +118,7 @@ def test_a_checkpoint_that_was_kept_is_asked_by_command(house, gone, desk, publi
 
 
 def test_a_flood_of_refused_links_neither_fills_the_log_nor_slows_deposits(house, staff, anyone):
-    """Design 6: refusals without the right proof are counted, not logged one by one."""
+    """docs/audit-log.md: refusals without the right proof are counted, not logged one by one."""
 
     def entries() -> int:
         return int(house.installation.rows("SELECT count(*) FROM audit_entries")[0][0])

@@ -93,7 +93,7 @@ def uploads_at_once(server, token, *, uploads, megabytes):
 
 
 def test_memory_does_not_grow_with_the_file(four):
-    """Design, section 3.1: several uploads at once, each larger than what a worker may hold of it."""
+    """docs/performance.md: several uploads at once, each larger than what a worker may hold of it."""
     _, server, token = four
     before = {pid: peak_bytes(pid) for pid in server.workers()}
     peaks = uploads_at_once(server, token, uploads=4, megabytes=24)

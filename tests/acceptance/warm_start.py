@@ -18,7 +18,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 PROGRAM = Path(sys.executable).with_name("caducee")
-LOADED = ("cli", "app.main", "app.web.server", "app.client.service", "app.actions.examine")
+LOADED = ("cli", "app.terminal.service", "app.main", "app.web.server", "app.client.service", "app.actions.examine")
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(LOADED))

@@ -133,7 +133,7 @@ def test_an_altered_vault_entry_refuses_and_leaves_the_share_redeemable(house, s
 
 
 def test_an_expiry_moved_in_the_database_extends_nothing(house, staff, anyone):
-    """Design, section 4: the vault's entry carries the exact expiry; editing `expires_at` in the database is no use."""
+    """docs/deletion.md: the vault's entry carries the exact expiry; editing `expires_at` in the database is no use."""
     share = send(staff)
     later = 3_600 * 1_000_000 * 24
     for table, column in (("transfers", "id"), ("shares", "transfer_id")):

@@ -61,7 +61,7 @@ def same(answers):
 
 
 def test_unknown_shares_wrong_proofs_and_malformed_ones_get_one_and_the_same_404(staff, anyone):
-    """Design, section 7; lesson 19: a wrong link learns nothing, costs the share nothing, never burns it."""
+    """Lesson 19: a wrong link learns nothing, costs the share nothing, never burns it."""
     share = send(staff)
     ids = ["A" * 22, "x", "%00", share.transfer_id, share.id[:-1], share.id.swapcase(), "é" * 22]
     answers = []
@@ -121,7 +121,7 @@ def test_an_ended_share_is_known_only_to_who_holds_its_link(staff, anyone):
 
 
 def test_a_wrong_proof_costs_as_much_time_as_an_unknown_share(staff, anyone):
-    """Design, section 7: "at the same cost". The median of many, taken in turns, so that a busy machine hits both."""
+    """docs/security.md: "at the same cost". The median of many, taken in turns, so that a busy machine hits both."""
     share = send(staff)
     taken: dict[str, list[float]] = {share.id: [], "A" * 22: []}
     for _ in range(120):

@@ -87,7 +87,7 @@ def test_a_download_that_stalls_is_cut_and_can_be_resumed(house, server, staff, 
 
 @pytest.mark.parametrize("size", [2_000_000, 7_900_000], ids=["all of it taken by the kernel", "more than that"])
 def test_a_stalled_download_does_not_keep_its_blob_past_a_deletion(house, server, staff, anyone, size):
-    """Design, section 3.5: fetches still running then are cut. The bytes go though somebody holds them open, and what
+    """docs/deletion.md: fetches still running then are cut. The bytes go though somebody holds them open, and what
     waits in the kernel to be sent goes with them.
     """
     share = send(staff, os.urandom(size))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +62,13 @@ def test_packages_are_installed_by_hash_only():
     assert any("requirements/run.txt" in command for command in commands)
     for command in commands:
         assert "--require-hashes" in command or "--no-index" in command, command
+
+
+def test_image_is_built_with_every_file_that_the_package_names():
+    """Without its readme or licence the package does not build."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    copied = {source for rest in rests("COPY") for source in rest.split()[:-1]}
+    assert {project["readme"], *project["license-files"]} <= copied
 
 
 def test_commands_are_in_exec_form():

@@ -12,7 +12,7 @@ from cli import build
 from tests.unit.docs_tables import ROOT, page, rows, shell_blocks
 from tests.unit.test_docs_tables import routes
 
-PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 _TARGET = re.compile(r"^([a-z-]+):", re.MULTILINE)
 
 

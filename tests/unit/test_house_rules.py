@@ -96,12 +96,12 @@ def what_runs_what_it_reads(source: str) -> list[str]:
     ],
 )
 def test_rule_finds_code_that_runs_what_it_reads(source: str, found: list[str]):
-    """GoAnywhere, Faspex and WS_FTP were taken over through a deserialiser."""
+    """Lesson 27: GoAnywhere, Faspex and WS_FTP were taken over through a deserialiser."""
     assert what_runs_what_it_reads(source) == found
 
 
 def test_no_code_runs_what_it_reads():
-    """GoAnywhere, Faspex and WS_FTP were taken over through a deserialiser."""
+    """Lesson 27: GoAnywhere, Faspex and WS_FTP were taken over through a deserialiser."""
     sources = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in python_files()}
     assert len(sources) > 1
     assert {str(path): found for path, text in sources.items() if (found := what_runs_what_it_reads(text))} == {}

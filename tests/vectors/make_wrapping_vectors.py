@@ -1,4 +1,4 @@
-"""Writes wrapping.json: every key derivation and wrap of the design, computed a second time, independently.
+"""Writes wrapping.json: every key derivation and wrap of docs/security.md, computed a second time, independently.
 
 Imports nothing from `app`: HKDF is written out below from RFC 5869 with hmac, so that the vectors check the
 application rather than repeat it. Other implementations (the pages' JavaScript) can be held against the same file.

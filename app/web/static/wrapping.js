@@ -1,5 +1,5 @@
 /**
- * The formulas that lead from a link and what the service adds to the transfer key (design, section 4; checked against
+ * The formulas that lead from a link and what the service adds to the transfer key (docs/security.md; checked against
  * tests/vectors/wrapping.json). WebCrypto alone computes them, and the transfer key never becomes bytes here: it is
  * unwrapped into a key that cannot be read out.
  */

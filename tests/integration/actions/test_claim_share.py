@@ -389,7 +389,7 @@ def test_the_number_of_attempts_is_a_setting(start_service, share):
     ["x", "0000-0000-0000-000", "0000-0000-0000-00000", "UUUU-0000-0000-0000", "\u0660" * 16, "0" * 5000, "\0" * 16],
 )
 def test_a_malformed_password_costs_nothing(resources, share, password, monkeypatch):
-    """Design 7: no attempt spent, no Argon2."""
+    """docs/problems.md: no attempt spent, no Argon2."""
     monkeypatch.setattr(HashingQueue, "stretch", None)
     for _ in range(6):
         assert isinstance(refusal_of(resources, share, password=password), MalformedPassword)
@@ -741,7 +741,7 @@ def test_a_proof_is_not_enough_without_the_password(resources, share):
 
 
 def test_a_sealed_transfer_refuses_a_link_secret_and_redeems_nothing(resources, share):
-    """Design 4: clients must not send the secret unknowingly, and if one does, nothing comes of it."""
+    """docs/http-api.md: clients must not send the secret unknowingly, and if one does, nothing comes of it."""
     change(resources, transfers, share.transfer_id, sealed=True)
     assert isinstance(refusal_of(resources, share), TransferIsSealed)
     assert isinstance(refusal_of(resources, share, password=WRONG_PASSWORD), TransferIsSealed)
@@ -854,7 +854,7 @@ def test_everything_stolen_at_rest_opens_nothing_without_the_link(resources, sha
         for name in (EntryName(share.transfer_id, share.expires_at), own_key(share))
     }
     shred_key, share_shred_key = keys.values()
-    from app.crypto.password import stretch
+    from app.crypto.stretching import stretch
 
     stretched = stretch(share.password, row.argon2_salt, resources.settings.argon2)
     part = wrapping.server_part(stretched, shred_key, share_shred_key, share.id)

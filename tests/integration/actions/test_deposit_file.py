@@ -512,7 +512,7 @@ def test_without_the_key_vault_nothing_is_taken(resources, caller, transfer):
 
 
 def test_the_expiry_cuts_an_upload_that_sends(resources, caller, transfer, time):
-    """Design 3.5: deposits still running at the expiry are cut, before the next piece is stored."""
+    """docs/deletion.md: deposits still running at the expiry are cut, before the next piece is stored."""
     after = []
 
     async def sends():

@@ -151,7 +151,7 @@ def end(resources, caller, share, how):
 
 @pytest.mark.parametrize(("first", "second"), list(product(ENDS, ENDS)))
 def test_a_transfer_goes_early_once_somebody_has_it_and_nobody_waits(resources, caller, first, second):
-    """Design 3.4, whichever comes last."""
+    """docs/http-api.md, whichever comes last."""
     transfer = a_transfer(resources, caller)
 
     async def two():

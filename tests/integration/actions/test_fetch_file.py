@@ -92,7 +92,7 @@ def large(resources, caller):
     st.one_of(st.sampled_from([0, 1, 2, 16_384, PIECE_BYTES]), st.integers(0, len(LARGE))),
 )
 def test_any_range_is_that_of_the_plaintext(resources, large, start, length):
-    """Design 4: byte i lies in chunk i // 16384; a range may begin and end anywhere."""
+    """docs/security.md, chunked encryption: byte i lies in chunk i // 16384; a range may begin and end anywhere."""
     stop = min(start + length, len(LARGE))
 
     async def story():
@@ -254,7 +254,7 @@ def test_what_was_reserved_and_not_sent_is_given_back(resources, sent, claimed):
 
 
 def test_the_window_slides_with_what_is_sent(resources, claimed, time):
-    """Design 3.3: 60 minutes after the last byte served."""
+    """docs/http-api.md: 60 minutes after the last byte served."""
     for _ in range(4):
         time.pass_by(timedelta(minutes=59))
         assert run(fetch(resources, claimed, stop=1)) == CONTENT[:1]
@@ -331,7 +331,7 @@ def cut(resources, claimed, end, *, by="check"):
 
 
 def test_the_expiry_cuts_a_stream_before_the_next_piece(resources, large, time):
-    """Design 3.5."""
+    """docs/deletion.md: cut within a second."""
     received = cut(resources, large, lambda: time.pass_until(large.expires_at), by="piece")
     assert received == LARGE[:PIECE_BYTES]
 

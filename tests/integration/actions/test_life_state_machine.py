@@ -1,8 +1,8 @@
 """The life of files against a simple model, in histories that nobody thought of (G1, G2).
 
 Deposits, shares, claims, completions, withdrawals, deletions, time that passes, clocks that leap, sweeps that break
-off, crashes, purges and lockdowns in any order. The model knows only the rules of the design; after every step the
-service is compared with it, as a recipient and an auditor would see it.
+off, crashes, purges and lockdowns in any order. The model knows only the rules of docs/deletion.md and
+docs/http-api.md; after every step the service is compared with it, as a recipient and an auditor would see it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class ModelTransfer:
     over: bool = False
 
     def end_early_if_done(self) -> None:
-        """Somebody has everything, and nobody else waits: written down from the design, not from the code."""
+        """Somebody has everything, and nobody else waits: written down from docs/http-api.md, not from the code."""
         states = [share.state for share in self.shares]
         waiting = [state for state in states if state not in {"completed", "withdrawn"}]
         if "completed" in states and not waiting and not self.keep:

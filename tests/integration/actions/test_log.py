@@ -397,7 +397,7 @@ def test_the_log_holds_no_name_and_no_secret(resources, signing, time):
 
 
 def test_refused_links_are_counted_and_not_logged_one_by_one(resources):
-    """Design 6: a flood of guesses fills no log."""
+    """docs/audit-log.md: a flood of guesses fills no log."""
     assert log_refused_links(resources) == 0
     for _ in range(1000):
         resources.refused_links.add()

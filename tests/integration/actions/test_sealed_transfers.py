@@ -190,7 +190,7 @@ def test_both_modes_store_the_same_rows(resources, caller, share):
 
 
 def test_the_service_at_rest_and_its_log_hold_no_secret_of_the_programs(resources, caller, share):
-    """G4, sealed: with a copy of everything, vault and all, there is nothing to guess at."""
+    """G4, sealed: a copy of everything, vault and all, holds none of the secrets that open a file."""
     claimed = run(claim_sealed(resources, share))
     assert run(fetch_sealed(resources, share, claimed)) == CONTENT
     stored = everything_stored(resources) + repr(log_of(resources)).encode()

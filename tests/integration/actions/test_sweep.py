@@ -365,7 +365,7 @@ def test_a_window_that_was_moved_on_is_waited_for(resources, sent, time):
 
 
 def test_a_window_after_delivery_ends_as_completed_and_the_transfer_with_it(resources, sent, time):
-    """Design 7: the one-line route never completes by itself; five minutes after its last byte it counts."""
+    """docs/http-api.md: the one-line route never completes by itself; five minutes after its last byte it counts."""
     claimed = run(claim(resources, sent.share))
 
     async def deliver():
@@ -460,7 +460,7 @@ def test_two_abandoned_uploads_have_a_lease_each(resources, caller, time, monkey
 
 
 def test_thirty_days_later_nobody_is_named_any_more(resources, sent, time):
-    """Design 7: ended transfers keep no recipient or label after 30 days; what the log needs stays."""
+    """docs/deletion.md: ended transfers keep no recipient or label after 30 days; what the log needs stays."""
     time.pass_until(sent.transfer.expires_at)
     sweep(resources)
     verified_at = time()

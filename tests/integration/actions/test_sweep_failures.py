@@ -108,7 +108,7 @@ def test_bytes_that_resist_never_read_deleted_and_are_tried_again_within_minutes
 
 
 def test_bytes_that_resist_stop_deposits_only_after_an_hour(resources, caller, sent, time):
-    """Design 5: bytes without a key alert at once, and make sweeps count as failed after an hour."""
+    """docs/deletion.md: bytes without a key alert at once, and make sweeps count as failed after an hour."""
     obstruct(blob_of(resources, sent))
     delete_transfer(resources, sent.id, caller=caller)
     assert sweep(resources).succeeded
@@ -303,7 +303,7 @@ def test_after_a_sweep_no_wrapped_key_is_in_the_database_or_its_log(resources, s
 
 
 def test_a_blob_that_is_being_read_makes_its_transfer_wait_without_an_alarm(resources, caller, sent, time, alerts):
-    """Design 3.6: `verified` waits for this node's own streams to have stopped."""
+    """docs/deletion.md: `verified` waits for this node's own streams to have stopped."""
     blob_id = files_of(resources, sent.id)[0].blob_id
     reader = run(resources.blobs.open(blob_id))
     delete_transfer(resources, sent.id, caller=caller)

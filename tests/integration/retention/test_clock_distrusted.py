@@ -1,4 +1,4 @@
-"""A clock that is not believed: nothing goes in, out or away on its word (design, section 13; lesson 12)."""
+"""A clock that is not believed: nothing goes in, out or away on its word (docs/deletion.md; lesson 12)."""
 
 from datetime import UTC, datetime, timedelta
 

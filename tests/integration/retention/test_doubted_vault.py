@@ -1,4 +1,4 @@
-"""The vault is doubted too: one that lost its mark, and an older copy of itself (design, section 13; lesson 40)."""
+"""The vault is doubted too: one that lost its mark, and an older copy of itself (docs/deletion.md; lesson 40)."""
 
 import shutil
 import sqlite3

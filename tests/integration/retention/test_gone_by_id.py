@@ -1,4 +1,7 @@
-"""What is called gone was looked for by its id: whatever a row says, keys and bytes of a transfer go, or it is red."""
+"""What is called gone was looked for by its id: whatever a row says, keys and bytes of a transfer go, or it is red.
+
+Lesson 39: a deletion judged by its own row, a receipt by a path made of columns that anybody may edit.
+"""
 
 import asyncio
 from datetime import datetime, timedelta

@@ -1,5 +1,6 @@
 """Nobody who writes to the database is believed: no row prolongs a life, opens a share twice or lies unnoticed.
 
+Lesson 38: change any column of any table, and nothing outlives its expiry, is redeemed twice or lies unseen.
 Every column of every table, each kind of value, at each moment of a transfer's life. A few of each here; all of them
 with `make acceptance`.
 """

@@ -1,7 +1,7 @@
 """Rows against witnesses outside the database: whoever writes to it cannot make the report clean over a lie.
 
-Each contradiction is provoked by SQL on a real installation. The same installation untouched is green at every moment
-of every life.
+Lesson 38: each contradiction is provoked by SQL on a real installation. The same installation untouched is green at
+every moment of every life.
 """
 
 import asyncio

@@ -180,6 +180,37 @@ def test_what_is_red_refuses_both_ways_until_the_documented_word(what, resources
     assert check_readiness(resources) == []
 
 
+@pytest.mark.parametrize("by", [-10 * HOUR, 13 * HOUR])
+def test_a_lost_anchor_is_no_reboot(resources, caller, time, start_service, by):
+    """Whoever ends every process, removes one file of the vault and sets the clock moves the time by five minutes at
+    most: the other marks carry the anchor of this boot too.
+    """
+    send(resources, caller, lifetime=LIFETIME)
+    keep_time_or_alert(resources)
+    (anchor,) = resources.settings.vault_dir.glob("anchor.*")
+    anchor.unlink()
+    _alter(resources, anchor_at=None, anchor_boot_id=None, anchor_boot_seconds=None)
+    time.pass_by(10 * HOUR)
+    true_now = time.moment
+    time.leap(by)
+    late = start_service()
+    _tick(late)
+    assert timedelta(0) <= late.clock.now() - true_now <= 5 * MINUTE
+    assert check_readiness(late) == ["clock_not_trusted"]
+    assert keys_held(late) == set()
+
+
+def test_a_vault_that_lost_every_mark_is_remembered_by_the_signers_folder(resources, caller, time, start_service):
+    send(resources, caller, lifetime=LIFETIME)
+    keep_time_or_alert(resources)
+    _lose_marks(resources, time, {})
+    time.leap(DAY)
+    late = start_service()
+    _tick(late)
+    assert len(keys_held(late)) == 2
+    assert "vault_rolled_back" in check_readiness(late)
+
+
 def test_a_mere_stop_is_not_red(resources, caller, time, start_service):
     """Of the service for days, in one boot: the boot clock counted on."""
     sent = send(resources, caller, lifetime=LIFETIME)

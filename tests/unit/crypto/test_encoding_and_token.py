@@ -64,6 +64,15 @@ def test_ids_are_22_characters_and_differ():
     assert all(len(each) == 22 and token.is_id(each) for each in ids)
 
 
+def test_no_id_begins_with_a_dash(monkeypatch):
+    """A command would take it for an option; docs/cli.md says that none does."""
+    dashed = b"\xfb" + bytes(15)
+    drawn = iter([dashed, bytes(16)])
+    monkeypatch.setattr("app.crypto.token.secrets.token_bytes", lambda _count: next(drawn))
+    assert encode(dashed).startswith("-")
+    assert token.new_id() == "A" * 22
+
+
 @pytest.mark.parametrize(
     "text", ["", "A" * 21, "A" * 23, "A" * 21 + "B", "A" * 21 + "=", "A" * 21 + "\n", "../" * 7 + "A"]
 )

@@ -7,9 +7,10 @@ from argon2.exceptions import HashingError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.crypto import password
+from app.crypto import password, stretching
 from app.crypto.errors import CryptoError, MalformedSecret
-from app.crypto.password import Argon2Parameters, new_password, new_salt, normalise, stretch
+from app.crypto.password import new_password, normalise
+from app.crypto.stretching import Argon2Parameters, new_salt, stretch
 
 CHEAP = Argon2Parameters(time=1, memory_kib=8, lanes=1)
 
@@ -92,7 +93,7 @@ def test_malformed_password_costs_no_hashing():
 
 
 def test_wrong_salt_length_is_a_bug_of_the_caller():
-    """16 bytes, as the design fixes."""
+    """16 bytes (docs/security.md)."""
     with pytest.raises(ValueError, match="16 bytes"):
         stretch("0" * 16, b"short", CHEAP)
 
@@ -103,7 +104,7 @@ def test_lack_of_memory_is_our_own_error(monkeypatch):
     def fail(*_arguments, **_options):
         raise HashingError("Memory allocation error")
 
-    monkeypatch.setattr(password, "hash_secret_raw", fail)
+    monkeypatch.setattr(stretching, "hash_secret_raw", fail)
     with pytest.raises(CryptoError, match="Argon2id could not run") as caught:
         stretch("0" * 16, new_salt(), CHEAP)
     assert caught.value.__suppress_context__

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.clock import (
+    ANCHORS_KEPT,
     BELIEVED,
     BELIEVED_AFTER_REBOOT,
     DATABASE_APART,
@@ -304,23 +305,36 @@ def test_what_an_operator_accepts_all_processes_go_by_at_once_in_either_directio
     other.observe(RememberedTime(NOW, boot))
     assert one.now() == other.now() == NOW + leap
     assert (one.judge().problem, other.judge().problem) == (None, None)
-    older = replace(boot, anchors=boot.anchors[:1])
+    older = replace(boot, anchors=boot.anchors[:1], taken=0)
     other.observe(RememberedTime(NOW, older))
     assert other.now() == NOW + leap, "an older copy of the vault takes nothing back"
+
+
+def test_clocks_that_are_accepted_without_end_do_not_fill_the_vault_s_mark(host, vault):
+    clock = host.clock()
+    vault.attend(clock)
+    for _ in range(2_000):
+        host.moment += MINUTE
+        clock.keep(clock.accepted())
+    vault.attend(clock)
+    boot = clock.boot_time
+    assert (boot.taken, len(boot.anchors)) == (2_000, ANCHORS_KEPT)
+    assert len(boot.to_text()) < 64 * 1024
+    assert host.clock(vault.remembered).now() == host.moment
 
 
 # As text, and under all of it at once
 
 
 def test_the_time_of_a_boot_comes_back_as_it_was(host):
-    boot = BootTime((host.anchor(), host.anchor()), (Pause(1.5, 600.0),), Doubt(1.0, 2.5, -3.25))
+    boot = BootTime((host.anchor(), host.anchor()), (Pause(1.5, 600.0),), Doubt(1.0, 2.5, -3.25), 7)
     assert BootTime.from_text(boot.to_text()) == boot
     plain = BootTime((host.anchor(),))
     assert BootTime.from_text(plain.to_text()) == plain
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "null", '{"anchors": [], "pauses": [], "doubt": null}', '{"anchors": [1]}']
+    "text", ["", "{}", "[]", "null", '{"anchors": [], "pauses": [], "doubt": null, "taken": 0}', '{"anchors": [1]}']
 )
 def test_anything_else_is_refused(text):
     with pytest.raises(ValueError, match=r"."):

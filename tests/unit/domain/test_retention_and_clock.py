@@ -20,6 +20,12 @@ def test_a_failing_step_is_tried_again_within_five_minutes_however_often_it_fail
     assert wait <= retry_at(NOW, failures + 1) - NOW
 
 
+def test_waits_double_from_two_seconds_to_four_minutes():
+    """As docs/deletion.md says, counted from the first failure."""
+    waits = [(retry_at(NOW, failures) - NOW).total_seconds() for failures in range(1, 10)]
+    assert waits == [2, 4, 8, 16, 32, 64, 128, 240, 240]
+
+
 @pytest.mark.parametrize(
     ("last_sweep_at", "assured"),
     [

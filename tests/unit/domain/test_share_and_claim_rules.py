@@ -48,7 +48,7 @@ DONE = {ShareState.COMPLETED, ShareState.WITHDRAWN}
 
 @pytest.mark.parametrize("states", [(), *product(ShareState, repeat=1), *product(ShareState, repeat=2)])
 def test_a_transfer_goes_early_once_somebody_has_it_and_nobody_waits(states):
-    """Design 3.4: one completed, every other one completed or withdrawn; a lapsed or locked recipient still waits."""
+    """docs/http-api.md: one completed, the others completed or withdrawn; a lapsed or locked recipient still waits."""
     early = ShareState.COMPLETED in states and set(states) <= DONE
     assert ends_transfer_early(states, keep_until_expiry=False) is early
     assert ends_transfer_early(iter(states), keep_until_expiry=False) is early
