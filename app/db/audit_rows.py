@@ -6,7 +6,6 @@ their last leaf arrives, so that an append and a root cost O(log n).
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, 
 from app.crypto import merkle
 from app.crypto.canonical_json import canonical_json
 from app.crypto.encoding import encode
-from app.crypto.log_check import Row
+from app.crypto.log_check import Row, fields_of
 from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, microseconds
 from app.domain.audit_events import EXPLAINING, Entry, Event
 
@@ -175,9 +174,18 @@ class StoredEntry:
     at: datetime
 
     def fields(self) -> dict[str, object]:
-        """The content as an object, empty once pruned."""
-        fields: dict[str, object] = json.loads(self.content) if self.content else {}
-        return fields
+        """The content as an object; empty once pruned, and for what is no entry at all."""
+        return fields_of(self.content) if self.content else {}
+
+    def logged_at(self) -> datetime | None:
+        """The time in a content that hashes to its leaf; None where none can be believed."""
+        if self.content is None or merkle.leaf_hash(self.content.encode()) != self.leaf_hash:
+            return None
+        try:
+            moment = datetime.fromisoformat(str(self.fields().get("time")))
+        except ValueError:
+            return None
+        return moment if moment.tzinfo is not None else None
 
 
 def page(connection: Connection, start: int, limit: int) -> list[StoredEntry]:
@@ -233,21 +241,22 @@ def first_since(connection: Connection, moment: datetime, start: int = 0) -> int
     low, high = start, size(connection)
     while low < high:
         middle = (low + high) // 2
-        entry = _first_sound(connection, middle, high)
-        if entry is not None and datetime.fromisoformat(str(entry.fields()["time"])) < moment:
-            low = entry.sequence + 1
+        found = _first_sound(connection, middle, high)
+        if found is not None and found[1] < moment:
+            low = found[0] + 1
         else:
             high = middle
     return low
 
 
-def _first_sound(connection: Connection, start: int, stop: int) -> StoredEntry | None:
-    """The first entry from `start` on and before `stop` whose content hashes to its leaf."""
+def _first_sound(connection: Connection, start: int, stop: int) -> tuple[int, datetime] | None:
+    """Number and time of the first entry from `start` on and before `stop` that can be believed."""
     query = _ENTRY.where(audit_entries.c.sequence >= start, audit_entries.c.sequence < stop)
     for row in connection.execute(query.order_by(audit_entries.c.sequence).limit(_NEIGHBOURS)):
         entry = StoredEntry(*row)
-        if entry.content is not None and merkle.leaf_hash(entry.content.encode()) == entry.leaf_hash:
-            return entry
+        logged_at = entry.logged_at()
+        if logged_at is not None:
+            return entry.sequence, logged_at
     return None
 
 

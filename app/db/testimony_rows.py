@@ -56,7 +56,7 @@ def _attested(sequence: int, content: str | bytes, stored_leaf: object, at: int)
     try:
         fields = json.loads(content)
         moment = _EPOCH + timedelta(microseconds=at)
-    except (ValueError, TypeError, OverflowError):  # SQLite takes any value anywhere
+    except (ValueError, TypeError, OverflowError, RecursionError):  # SQLite takes any value anywhere
         return Attested(sequence, leaf, {}, _EPOCH, sound=False)
     sound = isinstance(fields, dict) and isinstance(content, str) and merkle.leaf_hash(content.encode()) == leaf
     return Attested(sequence, leaf, fields if sound else {}, moment, sound)

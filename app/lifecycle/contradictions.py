@@ -63,9 +63,10 @@ def names_to_look_for(whole: WholeTransfer, told: Testimony) -> set[EntryName]:
     ends += [share.expires_at for share in told.shares.values()]
     names = set[EntryName]()
     for end in {end for end in ends if end is not None}:
-        with suppress(ValueError):  # a row that was changed names what is no entry of a vault
-            keys = [EntryName(transfer_id, end, share_id) for share_id in shares]
-            names |= {EntryName(transfer_id, end), *keys, *(key.of_claim for key in keys)}
+        for share_id in (None, *shares):
+            with suppress(ValueError, TypeError):  # a row that was changed names what is no entry of a vault
+                name = EntryName(transfer_id, end, share_id)
+                names |= {name} if share_id is None else {name, name.of_claim}
     return names
 
 
@@ -79,7 +80,7 @@ def judge(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Mome
     try:
         words |= {*_states(whole, told), *_schedule(whole, moment), *_shares(whole, told, sight)}
         words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight)}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         words.add("unreadable")
     return words
 
@@ -91,12 +92,14 @@ def judge_facts(whole: WholeTransfer, told: Testimony) -> set[str]:
         words.add("entry_altered")
     if told.mistimed:
         words.add("entry_time")
+    if told.repeated:
+        words.add("entry_repeated")
     if told.created is None:
         words.add("entry_missing")
         return words
     try:
         return words | {*_transfer(whole, told), *_files(whole, told), *_expiries(whole, told)}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return words | {"unreadable"}
 
 

@@ -38,6 +38,9 @@ from app.storage.errors import BlobBusy
 TAKEN_FOR = timedelta(seconds=20)
 """A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
 
+LARGEST = 2**53 - 1
+"""The largest number that an entry can hold; sizes that somebody wrote to the database must not fail a deletion."""
+
 log = structlog.get_logger()
 
 
@@ -311,7 +314,7 @@ def _step_entry(case: Case, event: Event, now: datetime) -> Entry:
         transfer=transfer.id,
         outcome=transfer.ending,
         files=len(case.sizes),
-        size=sum(case.sizes),
+        size=min(sum(case.sizes), LARGEST),
         lateness_ms=int(_lateness(case, now) / timedelta(milliseconds=1)),
     )
 

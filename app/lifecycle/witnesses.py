@@ -214,12 +214,12 @@ def _of_service(resources: Resources) -> Iterator[str]:
         drill = testimony_rows.last_of(connection, Event.DRILL_PASSED)
         started = testimony_rows.last_of(connection, Event.LOG_STARTED)
     entries = [entry for entry in (lockdown, drill, started) if entry is not None]
-    if not all(entry.sound for entry in entries):
+    if not all(entry.sound and isinstance(entry.fields.get("time"), str) for entry in entries):
         yield "entry_altered"
         return
     if any(entry.fields["time"] != log_time(entry.at) for entry in entries):
         yield "entry_time"
-    begun = lockdown is not None and lockdown.fields["event"] == Event.LOCKDOWN_BEGUN
+    begun = lockdown is not None and lockdown.fields.get("event") == Event.LOCKDOWN_BEGUN
     if (lockdown is not None or not pruned) and (state.locked_down_at is not None) != begun:
         yield "lockdown"
     passed_at = drill.fields["time"] if drill is not None else None
