@@ -154,13 +154,16 @@ def _states(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
 
 
 def _schedule(whole: WholeTransfer, moment: Moment) -> Iterator[str]:
-    """When the sweeper looks next; a lease that is kept up is renewed long before it ends."""
+    """When the sweeper looks next. Every upload has a lease; one that is kept up is renewed long before it ends."""
     row = whole.transfer
     claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
     ends = [row.expires_at, *(claim.window_until for claim in whole.claims if claim.share_id in claimed)]
+    ends += [file.lease_until for file in whole.files if file.lease_until is not None]
     latest = max(min(ends), moment.now) if row.state in OPEN_STATES else moment.now
     if row.due_at is None or row.due_at > latest + LOOKED_AT_WITHIN:
         yield "due"
+    if any(file.state == FileState.RECEIVING and file.lease_until is None for file in whole.files):
+        yield "files"
     leases = {file.state: file.lease_until for file in whole.files if file.lease_until is not None}
     if FileState.LIVE in leases or any(lease > moment.now + SLACK for lease in leases.values()):
         yield "files"
