@@ -222,6 +222,9 @@ def _of_service(resources: Resources) -> Iterator[str]:
         lockdown = testimony_rows.last_of(connection, Event.LOCKDOWN_BEGUN, Event.LOCKDOWN_LIFTED)
         drill = testimony_rows.last_of(connection, Event.DRILL_PASSED)
         started = testimony_rows.last_of(connection, Event.LOG_STARTED)
+        stray = audit_rows.stray_entry(connection)
+    if stray is not None:
+        yield "entry_stray"
     entries = [entry for entry in (lockdown, drill, started) if entry is not None]
     if not all(entry.sound and isinstance(entry.fields.get("time"), str) for entry in entries):
         yield "entry_altered"

@@ -8,17 +8,20 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app.actions.accept_restore import accept_restore
 from app.actions.delete_transfer import delete_transfer
 from app.actions.give_receipt import give_receipt
 from app.actions.keep_time import keep_time
+from app.actions.lock_down import lift_lockdown, lock_down
 from app.actions.prune_log import prune_log
 from app.actions.reconcile import count_orphans, reconcile
+from app.actions.renew_log import renew_log
 from app.actions.report_retention import report_retention
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.crypto.token import new_id
 from app.db.tables import shares
-from app.domain.audit_events import Entry, Event
+from app.domain.audit_events import Entry, Event, RenewalReason
 from app.domain.transfer import TransferState
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
@@ -178,3 +181,37 @@ def test_a_sound_log_still_gives_a_receipt(resources, caller, time, signing):
     sign_checkpoint(resources, signing)
     keep_time(resources)
     assert give_receipt(resources, sent.id)
+
+
+def write_row(resources, sequence: int) -> None:
+    alter(
+        resources,
+        "INSERT INTO audit_entries (sequence, at, content, leaf_hash) VALUES (:sequence, 0, '{}', :leaf)",
+        sequence=sequence, leaf=bytes(32),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sequence", [2**62, 2**63 - 1, 1000, -5])
+def test_a_row_beyond_the_log_is_red_and_stops_neither_deletion_nor_an_operator(
+    resources, caller, time, signing, sequence
+):
+    sent, other = send(resources, caller, lifetime=HOUR), send(resources, caller)
+    keep_time(resources)
+    sign_checkpoint(resources, signing)
+    write_row(resources, sequence)
+    assert words(resources) == {("entry_stray", None)}
+    verdict = verify_log(resources, signing)
+    assert verdict.problem is not None
+    lock_down(resources.database, resources.clock)
+    lift_lockdown(resources.database, resources.clock)
+    renew_log(resources, signing, RenewalReason.LOG_DAMAGED)
+    time.pass_until(sent.transfer.expires_at + SECOND)
+    keep_time(resources)
+    report = sweep(resources)
+    assert (report.deleted, report.succeeded) == (1, True)
+    reconcile(resources)
+    sign_checkpoint(resources, signing)
+    accept_restore(resources, signing)
+    assert transfer_row(resources, other.id).state == TransferState.LIVE
+    keep_time(resources)
+    assert ("entry_stray", None) in words(resources)
