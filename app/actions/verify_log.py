@@ -74,7 +74,7 @@ def _head(resources: Resources, signing: SigningFolder, since: str | None) -> Lo
             ],
             pruned_below=audit_rows.pruned_below(connection),
             stored_size=audit_rows.stored_size(connection),
-            entry_before_first=audit_rows.entry_before_first(connection),
+            stray=audit_rows.stray_entry(connection),
         )
 
 

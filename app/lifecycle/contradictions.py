@@ -63,9 +63,10 @@ def names_to_look_for(whole: WholeTransfer, told: Testimony) -> set[EntryName]:
     ends += [share.expires_at for share in told.shares.values()]
     names = set[EntryName]()
     for end in {end for end in ends if end is not None}:
-        with suppress(ValueError):  # a row that was changed names what is no entry of a vault
-            keys = [EntryName(transfer_id, end, share_id) for share_id in shares]
-            names |= {EntryName(transfer_id, end), *keys, *(key.of_claim for key in keys)}
+        for share_id in (None, *shares):
+            with suppress(ValueError, TypeError):  # a row that was changed names what is no entry of a vault
+                name = EntryName(transfer_id, end, share_id)
+                names |= {name} if share_id is None else {name, name.of_claim}
     return names
 
 
@@ -79,7 +80,7 @@ def judge(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Mome
     try:
         words |= {*_states(whole, told), *_schedule(whole, moment), *_shares(whole, told, sight)}
         words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight)}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         words.add("unreadable")
     return words
 
@@ -91,12 +92,14 @@ def judge_facts(whole: WholeTransfer, told: Testimony) -> set[str]:
         words.add("entry_altered")
     if told.mistimed:
         words.add("entry_time")
+    if told.repeated:
+        words.add("entry_repeated")
     if told.created is None:
         words.add("entry_missing")
         return words
     try:
         return words | {*_transfer(whole, told), *_files(whole, told), *_expiries(whole, told)}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return words | {"unreadable"}
 
 
@@ -151,13 +154,16 @@ def _states(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
 
 
 def _schedule(whole: WholeTransfer, moment: Moment) -> Iterator[str]:
-    """When the sweeper looks next; a lease that is kept up is renewed long before it ends."""
+    """When the sweeper looks next. Every upload has a lease; one that is kept up is renewed long before it ends."""
     row = whole.transfer
     claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
     ends = [row.expires_at, *(claim.window_until for claim in whole.claims if claim.share_id in claimed)]
+    ends += [file.lease_until for file in whole.files if file.lease_until is not None]
     latest = max(min(ends), moment.now) if row.state in OPEN_STATES else moment.now
     if row.due_at is None or row.due_at > latest + LOOKED_AT_WITHIN:
         yield "due"
+    if any(file.state == FileState.RECEIVING and file.lease_until is None for file in whole.files):
+        yield "files"
     leases = {file.state: file.lease_until for file in whole.files if file.lease_until is not None}
     if FileState.LIVE in leases or any(lease > moment.now + SLACK for lease in leases.values()):
         yield "files"

@@ -25,7 +25,7 @@ from app.domain.audit_events import Entry, Event
 from app.domain.claim import end_at_window
 from app.domain.retention import lateness_counts
 from app.domain.share import ShareState
-from app.domain.transfer import OPEN_STATES, Ending, TransferState
+from app.domain.transfer import OPEN_STATES, Ending, FileState, TransferState
 from app.lifecycle import endings
 from app.lifecycle.contradictions import judge_facts
 from app.lifecycle.deletion_case import Case, load
@@ -38,6 +38,9 @@ from app.storage.errors import BlobBusy
 
 TAKEN_FOR = timedelta(seconds=20)
 """A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
+
+LARGEST = 2**53 - 1
+"""The largest number that an entry can hold; sizes that somebody wrote to the database must not fail a deletion."""
 
 log = structlog.get_logger()
 
@@ -155,10 +158,13 @@ def _compare(resources: Resources, cases: list[Case], watch: VaultWatch) -> None
 
 
 async def _drop_abandoned_uploads(resources: Resources, cases: list[Case]) -> None:
-    """Uploads whose process died: the bytes, then the row. One that still lives holds its blob and is left alone."""
+    """Uploads whose process died: the bytes, then the row. One that still lives holds its blob and is left alone. Every
+    upload has a lease; a row without one was altered.
+    """
     now = resources.clock.now()
     for case in cases:
-        dead = [file for file in case.files if file.lease_until and file.lease_until <= now]
+        unfinished = [file for file in case.files if file.state == FileState.RECEIVING or file.lease_until]
+        dead = [file for file in unfinished if file.lease_until is None or file.lease_until <= now]
         if case.state not in OPEN_STATES or not dead:
             continue
         failures = await resources.blobs.delete([file.blob_id for file in dead])
@@ -312,7 +318,7 @@ def _step_entry(case: Case, event: Event, now: datetime) -> Entry:
         transfer=transfer.id,
         outcome=transfer.ending,
         files=len(case.sizes),
-        size=sum(case.sizes),
+        size=min(sum(case.sizes), LARGEST),
         lateness_ms=int(_lateness(case, now) / timedelta(milliseconds=1)),
     )
 
