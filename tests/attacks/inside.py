@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from app.actions import sweep as sweeping
 from app.actions.issue_access_token import issue_access_token
+from app.crypto.token import new_id
 from app.domain.access_token import Role
 from app.main import Audience, create_app
 from app.runtime.installation import open_resources
@@ -31,7 +32,7 @@ class Inside:
 
     def people(self, role: Role = Role.STAFF) -> dict[str, str]:
         """The header of a new token."""
-        issued = issue_access_token(self.resources, name="test", role=role, lifetime=None)
+        issued = issue_access_token(self.resources, name=f"test {new_id()}", role=role, lifetime=None)
         return {"Authorization": f"Bearer {issued.token}"}
 
     def staff(self) -> httpx.Client:

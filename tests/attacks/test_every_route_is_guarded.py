@@ -147,7 +147,7 @@ def test_nobody_is_a_caller_by_accident(opened):
     for state in ({}, {"caller": None}, {"caller": ""}, {"caller": "anonymous"}, {"caller": 0}):
         with pytest.raises(Exception, match="access token"):
             guard.caller_of(Request({"type": "http", "headers": [], "state": state}))
-    assert Caller("a", "", Role.STAFF, None) == Caller("a", "", Role.STAFF, None)
+    assert Caller("a", "", Role.STAFF, None, "token:a") == Caller("a", "", Role.STAFF, None, "token:a")
 
 
 @pytest.mark.parametrize(("audience", "count"), [("recipient", len(OPEN_TO_ANYBODY)), ("staff", None)])

@@ -25,6 +25,7 @@ from app.actions.fetch_file import open_download
 from app.actions.issue_access_token import issue_access_token
 from app.actions.issue_share import IssuedShare, issue_share
 from app.actions.sweep import SweepReport
+from app.crypto.token import new_id
 from app.db import audit_rows, file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
@@ -71,9 +72,10 @@ def _kept_loop() -> asyncio.AbstractEventLoop:
 # --- the steps
 
 
-def a_caller(resources: Resources, *, role: Role = Role.STAFF, name: str = "lab") -> Caller:
-    """Somebody with an access token."""
-    return authenticate(resources, issue_access_token(resources, name=name, role=role, lifetime=None).token)
+def a_caller(resources: Resources, *, role: Role = Role.STAFF, name: str = "", owner: str | None = None) -> Caller:
+    """Somebody with an access token; without a name, under one that nobody else has."""
+    issued = issue_access_token(resources, name=name or f"lab {new_id()}", role=role, lifetime=None, owner=owner)
+    return authenticate(resources, issued.token)
 
 
 def a_transfer(resources: Resources, caller: Caller, *, lifetime: timedelta | None = None, **asked) -> CreatedTransfer:

@@ -196,6 +196,7 @@ def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time):
                 verified_at=None,
                 due_at=expires_at,
                 failures=0,
+                owner=caller.owner,
             )
             transfer_rows.create(transaction.connection, row)
     time.pass_until(expires_at)
