@@ -16,7 +16,8 @@ from app.actions import sweep as sweeping
 from app.actions.issue_access_token import issue_access_token
 from app.crypto.token import new_id
 from app.domain.access_token import Role
-from app.main import Audience, create_app
+from app.domain.audience import Audience
+from app.main import create_app
 from app.runtime.installation import open_resources
 from app.runtime.resources import Resources
 from app.runtime.settings import Settings
@@ -42,7 +43,7 @@ class Inside:
 
 
 @contextmanager
-def inside(folder: Path, audience: Audience = "all") -> Iterator[Inside]:
+def inside(folder: Path, audience: Audience = Audience.ALL) -> Iterator[Inside]:
     """Open an installation in `folder`, swept once so that it takes deposits, and its application."""
     settings = Settings(
         data_dir=folder, argon2_time=1, argon2_memory_kib=64, argon2_lanes=1, min_free_bytes=0, log_format="json"
