@@ -45,11 +45,6 @@ from app.storage.blob_store import BlobWriter
 LEASE = timedelta(seconds=20)
 """How long an upload counts as alive without a sign of life; renewed while it runs."""
 
-SMALL_BYTES = 1024 * 1024
-"""A file up to here is synced in the threads that write to the database: it takes what a commit takes, and more threads
-would only fight for the interpreter (docs/performance.md). A larger one would keep the database's work waiting.
-"""
-
 log = structlog.get_logger()
 
 
@@ -199,8 +194,7 @@ async def take_in(
                 sealed_size=sealed_size(passage.size),
                 sealed_meta=sealed_meta,
             )
-            threads = resources.threads if passage.size <= SMALL_BYTES else None
-            await writer.commit(then=lambda: _finish(resources, admitted, arrived), threads=threads)
+            await writer.commit()
         except BaseException:
             await asyncio.shield(writer.abort())
             raise
@@ -208,7 +202,18 @@ async def take_in(
         raise DiskNearlyFull from error
     except storage_errors.StorageError as error:
         raise BlobsOutOfReach from error
+    await _finish_or_wait(resources, admitted, arrived)
     return arrived
+
+
+async def _finish_or_wait(resources: Resources, admitted: Admitted, arrived: FileRow) -> None:
+    """Let the file count. A thread cannot be stopped: once cancelled, wait for what it commits, which then stands."""
+    finishing = asyncio.ensure_future(resources.in_thread(_finish, resources, admitted, arrived))
+    try:
+        await asyncio.shield(finishing)
+    except asyncio.CancelledError:
+        await asyncio.gather(finishing, return_exceptions=True)
+        raise
 
 
 async def _pass(
