@@ -8,13 +8,13 @@ import signal
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from typing import Literal
 
 import structlog
 from fastapi import FastAPI
 
 from app.actions.log_refused_links import log_refused_links
 from app.db.errors import DatabaseUnavailable
+from app.domain.audience import Audience
 from app.runtime.harden import harden_process
 from app.runtime.installation import open_resources
 from app.runtime.logs import set_up_logs
@@ -33,8 +33,6 @@ from app.web import (
 )
 from app.web.edge import KnownHosts, RequestLog, SafeHeaders
 
-Audience = Literal["all", "recipient", "staff"]
-
 REFUSALS_SECONDS = 60
 
 log = structlog.get_logger()
@@ -49,7 +47,7 @@ STAFF_ROUTERS = (
 )
 
 
-def create_app(audience: Audience = "all", *, settings: Settings, resources: Resources | None = None) -> FastAPI:
+def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resources: Resources | None = None) -> FastAPI:
     """Build the application. Without `resources` it opens its own when it starts, in the process that serves."""
 
     @asynccontextmanager
@@ -75,10 +73,10 @@ def create_app(audience: Audience = "all", *, settings: Settings, resources: Res
         redirect_slashes=False,
     )
     # A route is looked for in this order: what has most requests comes first.
-    if audience in {"all", "staff"}:
+    if audience in {Audience.ALL, Audience.STAFF}:
         for router in STAFF_ROUTERS:
             app.include_router(router)
-    if audience in {"all", "recipient"}:
+    if audience in {Audience.ALL, Audience.RECIPIENT}:
         for router in RECIPIENT_ROUTERS:
             app.include_router(router)
     app.include_router(operator_routes.router)
@@ -136,7 +134,5 @@ def serve_app() -> FastAPI:
     settings = Settings()
     set_up_logs(settings.log_format)
     harden_process()
-    audience = os.environ.get("CADUCEE_SERVE_AUDIENCE", "all")
-    if audience not in {"all", "recipient", "staff"}:
-        raise ValueError("CADUCEE_SERVE_AUDIENCE: all, recipient or staff")
-    return create_app(audience, settings=settings)  # type: ignore[arg-type]
+    audience = Audience(os.environ.get("CADUCEE_SERVE_AUDIENCE", Audience.ALL))
+    return create_app(audience, settings=settings)

@@ -42,10 +42,9 @@ from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
 from app.lifecycle import claim_record, endings, key_ring
 from app.lifecycle.gate import require_open_for_outflow
+from app.lifecycle.secret_lookup import find_by_proof
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
-
-_NO_DIGEST = bytes(32)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -124,11 +123,7 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
     now = resources.clock.now()
     with resources.database.reading() as connection:
         require_open_for_outflow(resources, connection)
-        share = share_rows.find(connection, share_id)
-        right = same(digest(presented.link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
-        transfer = transfer_rows.find(connection, share.transfer_id) if share and right else None
-        if share is None or transfer is None:
-            raise ShareNotFound
+        share, transfer = find_by_proof(connection, share_id, presented.link_proof)
         files = file_rows.of_transfers(connection, [transfer.id])
         claim = _claim_of(resources, connection, share)
     found = _Found(share, files, claim, transfer.sealed)

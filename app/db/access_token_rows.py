@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from app.db import service_rows
 from app.db.tables import access_tokens
 from app.domain.access_token import Role
 
@@ -21,6 +22,7 @@ class TokenRow:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    owner: str
 
 
 _COLUMNS = [access_tokens.c[name] for name in TokenRow.__dataclass_fields__]
@@ -44,6 +46,15 @@ def find(connection: Connection, token_id: str) -> TokenRow | None:
     """The token of this id."""
     row = connection.execute(_OF_ID, {"of_id": token_id}).first()
     return _row(row) if row else None
+
+
+def is_owner(connection: Connection, owner: str) -> bool:
+    """Whether any token, revoked or not, has this owner. Locks out other writers that ask, until the transaction ends:
+    two new tokens never take the same owner unseen.
+    """
+    service_rows.lock(connection)
+    query = select(access_tokens.c.id).where(access_tokens.c.owner == owner).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def every(connection: Connection) -> list[TokenRow]:
@@ -71,4 +82,6 @@ def revoke(connection: Connection, token_id: str, now: datetime) -> bool:
 
 def _row(row: tuple) -> TokenRow:  # type: ignore[type-arg]
     found = TokenRow(*row)
-    return TokenRow(found.id, found.name, Role(found.role), found.created_at, found.expires_at, found.revoked_at)
+    return TokenRow(
+        found.id, found.name, Role(found.role), found.created_at, found.expires_at, found.revoked_at, found.owner
+    )

@@ -75,6 +75,11 @@ def get(connection: Connection) -> ServiceState:
     return ServiceState(*connection.execute(WITH_CLOCK.get(connection.dialect.name, _SELECT)).one())
 
 
+def lock(connection: Connection) -> None:
+    """Lock the row until the transaction ends. On SQLite a transaction that writes holds the only lock already."""
+    connection.execute(select(service_state.c.id).with_for_update())
+
+
 def create(connection: Connection, state: ServiceState) -> None:
     """Take a new database into use."""
     values = {name: getattr(state, name) for name in _NAMES}

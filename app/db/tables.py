@@ -155,6 +155,10 @@ access_tokens = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
     Column("revoked_at", UtcTime),
+    Column(
+        "owner", String(500), nullable=False, server_default=text("''"), comment="whose transfers it deposits and sees"
+    ),
+    Index("ix_access_tokens_owner", "owner"),
 )
 
 transfers = Table(
@@ -177,9 +181,12 @@ transfers = Table(
     Column("verified_at", UtcTime),
     Column("due_at", UtcTime, comment="when the sweeper must look at this transfer next"),
     Column("failures", Integer, nullable=False, default=0, comment="deletion attempts that failed in a row"),
+    Column(
+        "owner", String(500), nullable=False, server_default=text("''"), comment="whom it belongs to; no token has ''"
+    ),
     Index("ix_transfers_due_at", "due_at"),
     Index("ix_transfers_failing", "state", sqlite_where=text("failures > 0"), postgresql_where=text("failures > 0")),
-    Index("ix_transfers_token_id_created_at", "token_id", "created_at"),
+    Index("ix_transfers_owner_created_at", "owner", "created_at"),
 )
 
 files = Table(

@@ -112,7 +112,7 @@ _DIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """One line that reads the way it is written."""
     return not any(c in _DIRECTIONAL or unicodedata.category(c) in _CONTROL for c in text)
 
@@ -122,7 +122,7 @@ def checked_file_name(name: str) -> str:
     `..`, and names beyond 255 bytes of UTF-8. The name never becomes a path here; it must be safe to become one
     elsewhere.
     """
-    if not _is_plain(name) or _ALTERED in name or not _SEPARATORS.isdisjoint(name) or name.strip(" .") == "":
+    if not is_plain(name) or _ALTERED in name or not _SEPARATORS.isdisjoint(name) or name.strip(" .") == "":
         raise InvalidFileName
     if len(name.encode()) > MAX_NAME_BYTES:
         raise InvalidFileName
@@ -144,6 +144,6 @@ def checked_free_text(value: str | None, *, field: str) -> str | None:
     if value is None:
         return None
     text = value.strip()
-    if len(text) > MAX_FREE_TEXT or not _is_plain(text):
+    if len(text) > MAX_FREE_TEXT or not is_plain(text):
         raise InvalidRequest(f"{field}: one line of at most {MAX_FREE_TEXT} characters.")
     return text or None

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.crypto.chunked import sealed_size
 from app.db.share_rows import ClaimRow, ShareRow
 from app.db.whole_transfers import WholeTransfer
-from app.domain.access_token import owner_of
+from app.domain.access_token import actor_of
 from app.domain.audit_events import owner_digest
 from app.domain.claim import allowance_bytes
 from app.domain.share import OPEN_STATES as OPEN_SHARES
@@ -121,10 +122,17 @@ def _transfer(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
     for word, stored in (("sealed", row.sealed), ("purpose", row.purpose), ("records", row.records)):
         if stored != said.get(word):
             yield word
-    if "owner" in said and said["owner"] != owner_digest(owner_of(row.token_id), said["salt"]):
+    if said.get("actor") != actor_of(row.token_id) or not _is_owner(row.owner, said):
         yield "owner"
     if row.created_at != told.created_at:
         yield "times"
+
+
+def _is_owner(owner: object, said: Mapping[str, Any]) -> bool:
+    """Whether `transfer.created` names this owner. Before entries named one, it was the token that deposited."""
+    if "owner" not in said:
+        return owner == said.get("actor")
+    return isinstance(owner, str) and owner_digest(owner, said["salt"]) == said["owner"]
 
 
 def _expiries(whole: WholeTransfer, told: Testimony) -> Iterator[str]:

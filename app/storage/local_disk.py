@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,16 +33,24 @@ LIST_FROM = 64
 
 
 class LocalDisk:
-    """A blob store below `root` that keeps `min_free_bytes` of its volume free."""
+    """A blob store below `root` that keeps `min_free_bytes` of its volume free. `threads` sync small blobs."""
 
-    def __init__(self, root: Path, *, min_free_bytes: int, installation_id: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        min_free_bytes: int,
+        installation_id: str | None = None,
+        threads: Executor | None = None,
+    ) -> None:
         """Take the place only: nothing is made or opened before `adopt`."""
+        self._threads = threads
         self._folders = BlobFolders(root, installation_id)
         self._min_free_bytes = min_free_bytes
 
     async def create(self, blob_id: str) -> LocalBlobWriter:
         """Begin a new blob. Raises DiskNearlyFull, BlobUnavailable (also when the id is taken), ValueError."""
-        return local_blob.begin(self._folders, blob_id, min_free_bytes=self._min_free_bytes)
+        return local_blob.begin(self._folders, blob_id, min_free_bytes=self._min_free_bytes, threads=self._threads)
 
     async def open(self, blob_id: str) -> LocalBlobReader:
         """Open a committed blob. Raises BlobGone, BlobUnavailable, ValueError."""

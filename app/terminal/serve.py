@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ import typer
 
 from app.actions.keep_time import keep_time_or_alert
 from app.actions.sweep import sweep
+from app.domain.audience import Audience
 from app.lifecycle.rollback import require_not_rolled_back
 from app.runtime.settings import Settings
 from app.terminal.opened import opened
@@ -30,14 +30,6 @@ WORKER_SILENCE_SECONDS = 30
 
 
 log = structlog.get_logger()
-
-
-class Audience(StrEnum):
-    """Whom a process serves."""
-
-    ALL = "all"
-    RECIPIENT = "recipient"
-    STAFF = "staff"
 
 
 class CannotServe(Exception):

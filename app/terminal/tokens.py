@@ -25,12 +25,16 @@ def create(
     *,
     role: Annotated[Role, typer.Option(help="What it may do.")] = Role.STAFF,
     expires: Annotated[str | None, typer.Option(help="90d, 12h ...; without it the token does not expire.")] = None,
+    owner: Annotated[
+        str | None,
+        typer.Option(help="Whose transfers it deposits and sees, from `token list`; by default an owner of its own."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token. It is shown once: only its digest is kept."""
     lifetime = parse_duration(expires) if expires is not None else None
     with opened() as resources:
-        issued = issue_access_token(resources, name=name, role=role, lifetime=lifetime)
+        issued = issue_access_token(resources, name=name, role=role, lifetime=lifetime, owner=owner)
     if as_json:
         put_json(
             {
@@ -39,6 +43,7 @@ def create(
                 "name": issued.row.name,
                 "role": issued.row.role.value,
                 "expires_at": issued.row.expires_at,
+                "owner": issued.row.owner,
             }
         )
         return
@@ -54,8 +59,8 @@ def list_(*, as_json: AsJson = False) -> None:
     if as_json:
         put_json([asdict(row) for row in rows])
         return
-    columns = ("ID", "NAME", "ROLE", "CREATED", "EXPIRES", "REVOKED")
-    put_table(columns, ((r.id, r.name, r.role, r.created_at, r.expires_at, r.revoked_at) for r in rows))
+    columns = ("ID", "NAME", "ROLE", "OWNER", "CREATED", "EXPIRES", "REVOKED")
+    put_table(columns, ((r.id, r.name, r.role, r.owner, r.created_at, r.expires_at, r.revoked_at) for r in rows))
 
 
 @tree.command("revoke")

@@ -14,7 +14,7 @@ from app.actions import claim_share as claiming
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import open_download
+from app.actions.fetch_file import open_files
 from app.actions.record_open_claims import record_open_claims
 from app.crypto.encoding import decode, encode
 from app.crypto.token import digest, new_id, new_secret
@@ -22,6 +22,7 @@ from app.crypto.wrapping import link_proof
 from app.db import share_rows
 from app.db.share_rows import ClaimRow
 from app.db.tables import claims, shares
+from app.domain.audience import Audience
 from app.domain.errors import Busy, ClaimNotFound, Refusal, ShareUsed, VaultOutOfReach
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
@@ -102,7 +103,7 @@ def test_nor_a_sealed_share(resources, caller):
 
 
 def test_nor_by_the_one_line_route(resources, share):
-    application = create_app("recipient", settings=resources.settings, resources=resources)
+    application = create_app(Audience.RECIPIENT, settings=resources.settings, resources=resources)
     with TestClient(application, base_url=resources.settings.public_url, raise_server_exceptions=False) as http:
         path, given = f"/api/v1/shares/{share.id}/content", (encode(share.link_secret), share.password)
         assert http.post(path, auth=given).content == CONTENT
@@ -267,9 +268,7 @@ def _gets(resources, claim_id: str, token: bytes) -> bool:
     for decrypted in (True, False):
         try:
             run(
-                open_download(
-                    resources, claim_id=claim_id, token=token, numbers=[0], decrypted=decrypted, address=ADDRESS
-                )
+                open_files(resources, claim_id=claim_id, token=token, numbers=[0], decrypted=decrypted, address=ADDRESS)
             )
         except ClaimNotFound:
             continue
@@ -341,7 +340,7 @@ def test_every_route_asks_for_the_record(resources, share, method, path):
     """The answer is the one for a wrong token."""
     claimed = run(claim(resources, share))
     resources.vault.destroy([record_of(share)])
-    application = create_app("recipient", settings=resources.settings, resources=resources)
+    application = create_app(Audience.RECIPIENT, settings=resources.settings, resources=resources)
     with TestClient(application, base_url=resources.settings.public_url) as http:
         url = f"/api/v1/claims/{claimed.claim_id}/{path}"
         answer = http.request(method, url, headers={"Authorization": f"Bearer {encode(claimed.token)}"})

@@ -11,7 +11,6 @@ from app.actions import sweep as sweeping
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import open_download
 from app.actions.keep_time import keep_time
 from app.actions.sweep import SweepReport
 from app.actions.withdraw_share import withdraw_share
@@ -47,6 +46,8 @@ from tests.integration.actions.stories import (
     issue,
     keys_held,
     log_of,
+    open_claim,
+    pieces_of,
     run,
     send,
     share_row,
@@ -196,6 +197,7 @@ def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time):
                 verified_at=None,
                 due_at=expires_at,
                 failures=0,
+                owner=caller.owner,
             )
             transfer_rows.create(transaction.connection, row)
     time.pass_until(expires_at)
@@ -369,10 +371,9 @@ def test_a_window_after_delivery_ends_as_completed_and_the_transfer_with_it(reso
     claimed = run(claim(resources, sent.share))
 
     async def deliver():
-        download = await open_download(
-            resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=ADDRESS
-        )
-        await download.close(whole=True, delivers=True)
+        files = await open_claim(resources, claimed)
+        async with files.download(pieces_of(), 1, delivers=True) as download:
+            await download.arrived()
 
     run(deliver())
     time.pass_by(DELIVERED_WINDOW)

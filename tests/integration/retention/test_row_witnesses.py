@@ -193,10 +193,16 @@ def test_a_lie_in_the_database_is_red(resources, lives, statement, word, of):
 
 
 def test_another_owner_is_red(resources, lives, caller):
-    alter(resources, "INSERT INTO access_tokens (id, name, role, digest, created_at) "
-          "SELECT 'AAAAAAAAAAAAAAAAAAAAAA', name, role, verifier_digest, created_at FROM access_tokens, "
+    alter(resources, "INSERT INTO access_tokens (id, name, role, digest, created_at, owner) "
+          "SELECT 'AAAAAAAAAAAAAAAAAAAAAA', name, role, verifier_digest, created_at, owner FROM access_tokens, "
           "(SELECT verifier_digest FROM shares LIMIT 1) AS any_digest LIMIT 1")  # fmt: skip
     alter(resources, T + "token_id = 'AAAAAAAAAAAAAAAAAAAAAA' WHERE id = :issued", issued=lives.issued.id)
+    assert words(resources) == {("owner", lives.issued.id)}
+
+
+@pytest.mark.parametrize("owner", ["'token:somebody else'", "'token:' || token_id", "''", "x'00'", "7"])
+def test_an_owner_that_the_log_does_not_name_is_red(resources, lives, owner):
+    alter(resources, f"UPDATE transfers SET owner = {owner} WHERE id = :issued", issued=lives.issued.id)
     assert words(resources) == {("owner", lives.issued.id)}
 
 
@@ -338,7 +344,16 @@ def test_entries_of_version_0_1_are_not_held_against_what_they_do_not_say(resour
     monkeypatch.setattr(Entry, "content", lambda entry, *args: content(entry._replace(blob=None, owner=None), *args))
     send(resources, caller)
     assert "blob" not in log_of(resources, event="file.deposited")[0]
+    alter(resources, T + "owner = 'token:' || token_id")  # as the upgrade does
     green(resources)
+
+
+def test_what_an_entry_of_version_0_1_does_not_say_its_actor_does(resources, caller, monkeypatch):
+    """The owner was the token then: no other is believed."""
+    content = Entry.content
+    monkeypatch.setattr(Entry, "content", lambda entry, *args: content(entry._replace(owner=None), *args))
+    sent = send(resources, caller)
+    assert words(resources) == {("owner", sent.id)}
 
 
 # The report, and what reconciliation leaves for it
