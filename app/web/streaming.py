@@ -146,7 +146,6 @@ class StreamedDownload(Response):
                 if gone.done():
                     return
                 self._download.sent(len(piece))
-                del piece  # its memory serves for the next one
                 progress.moved()
             # Only sending again waits for what the last piece left in the buffer; a client may go away until then.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
