@@ -114,6 +114,9 @@ def _serve_the_web(app: str, **options: Any) -> None:
     """Uvicorn, with its failures as ours: it has exit codes of its own."""
     import uvicorn  # no other command needs a web server
 
+    from app.web import large_bodies
+
+    large_bodies.report_if_aside()
     try:
         uvicorn.run(app, **options)
     except SystemExit as end:
