@@ -27,7 +27,7 @@ class _Seconds(dict[str, str]):
             moment = self._EPOCH + timedelta(seconds=int(digits))
         except (ValueError, OverflowError):  # no time that this program ever writes
             return "\x00"
-        text = self[digits] = moment.strftime('"time":"%Y-%m-%dT%H:%M:%S.')
+        text = self[digits] = f'"time":"{moment.isoformat()[:19]}.'
         return text
 
 
