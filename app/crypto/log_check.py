@@ -19,7 +19,7 @@ from app.domain.log_verdict import Finding, Kind, Tampered
 
 STRETCH_LEVEL = 15
 STRETCH = 1 << STRETCH_LEVEL
-PAGE = 1 << 13
+PAGE = 1 << 14
 """Entries read at once, in one short transaction: an open reader would keep destroyed keys in SQLite's write-ahead
 log.
 """
