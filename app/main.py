@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
@@ -53,7 +52,6 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = app.state.resources = resources or open_resources(settings)
-        _let_threads_run_anywhere()
         tasks = [asyncio.create_task(_log_refused_links(opened)), asyncio.create_task(_stop_without_parent())]
         yield
         for task in tasks:
@@ -96,33 +94,10 @@ async def _log_refused_links(resources: Resources) -> None:
             log.error("refusals_not_logged", detail=str(error), alert=True)
 
 
-def _let_threads_run_anywhere() -> None:
-    """Argon2 and the syncs of large files, which the event loop gives to threads of its own, run on every processor
-    that `serve` may use, also where `serve` keeps the event loop on one (app/terminal/workers.py): they do not need the
-    interpreter.
-    """
-    parent = _serve_above()
-    if parent is None or not hasattr(os, "sched_getaffinity"):
-        return
-    anywhere = os.sched_getaffinity(parent)
-
-    def leave_the_processor() -> None:
-        with suppress(OSError):  # where that is forbidden, so was the other
-            os.sched_setaffinity(0, anywhere)
-
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(initializer=leave_the_processor))
-
-
-def _serve_above() -> int | None:
-    """The process that runs `serve`, in one of its several workers."""
-    parent = int(os.environ.get("CADUCEE_SERVE_PID", "0"))
-    return parent if parent and os.getpid() != parent else None
-
-
 async def _stop_without_parent() -> None:
     """One of several workers must not outlive a `serve` that was killed: it would hold the port with old code."""
-    parent = _serve_above()
-    while parent:
+    parent = int(os.environ.get("CADUCEE_SERVE_PID", "0"))
+    while parent and os.getpid() != parent:  # a single worker is `serve` itself
         await asyncio.sleep(1)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -1,16 +1,12 @@
-"""The stored log as its verifier reads it: page by page, each in a short transaction of its own.
-
-`check_elsewhere` is what the processes that share out a verification run; this module imports little, so that they
-start quickly.
-"""
+"""The stored log as its verifier reads it: page by page, each in a short transaction of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from app.crypto.log_check import STRETCH_LEVEL, Row, StoredNodes, StretchReport, check_stretch
+from app.crypto.log_check import STRETCH_LEVEL, Row, StoredNodes
 from app.db import audit_rows
 from app.db.engine import Database
 
@@ -31,7 +27,7 @@ class _Seconds(dict[str, str]):
             moment = self._EPOCH + timedelta(seconds=int(digits))
         except (ValueError, OverflowError):  # no time that this program ever writes
             return "\x00"
-        text = self[digits] = moment.strftime('"time":"%Y-%m-%dT%H:%M:%S.')
+        text = self[digits] = f'"time":"{moment.isoformat()[:19]}.'
         return text
 
 
@@ -72,16 +68,3 @@ class AuditPages:
         """The stored nodes of a level from one position up to another; fewer where some are missing."""
         with self._database.reading() as connection:
             return audit_rows.raw_nodes(connection, level, start, stop)
-
-
-_pages: list[AuditPages] = []
-
-
-def open_elsewhere(location: str) -> None:
-    """Open the database in a process that shares in a verification."""
-    _pages.append(AuditPages(Database(location)))
-
-
-def check_elsewhere(start: int, stop: int, signed: Sequence[int], pruned_below: int) -> StretchReport:
-    """Check a stretch in such a process."""
-    return check_stretch(_pages[0], start, stop, signed=signed, pruned_below=pruned_below)

@@ -88,9 +88,11 @@ async def _advance(resources: Resources, batch: list[str], watch: VaultWatch, do
     await resources.in_thread(_compare, resources, cases, watch)
     await _drop_abandoned_uploads(resources, cases)
     advancing = _set_aside(cases, watch)
+    reach("deletion.loaded")
     await resources.in_thread(_destroy_keys, resources, advancing)
     done.deleted += await _delete_bytes(resources, advancing, watch)
     done.failed += await resources.in_thread(settle, resources, cases)
+    reach("deletion.settled")
 
 
 def _set_aside(cases: list[Case], watch: VaultWatch) -> list[Case]:

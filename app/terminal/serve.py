@@ -104,10 +104,13 @@ def serve(
 
 def _serve_the_web(app: str, **options: Any) -> None:
     """Uvicorn, with its failures as ours: it has exit codes of its own."""
-    from app.terminal.workers import run_workers  # no other command needs a web server
+    import uvicorn  # no other command needs a web server
 
+    from app.web import large_bodies
+
+    large_bodies.report_if_aside()
     try:
-        run_workers(app, **options)
+        uvicorn.run(app, **options)
     except SystemExit as end:
         if end.code not in (None, 0):
             raise CannotServe("the web workers did not start; the log says why") from None

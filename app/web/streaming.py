@@ -160,7 +160,6 @@ class StreamedDownload(Response):
                     await asyncio.sleep(0)
                 if gone.done():
                     return
-                del piece  # its memory serves for the next one
                 progress.moved()
             # Only sending again waits for what the last piece left in the buffer; a client may go away until then.
             await send({"type": "http.response.body", "body": b"", "more_body": True})

@@ -27,6 +27,7 @@ from app.domain.vault_entry import EntryName
 from app.lifecycle import deletion as module
 from app.lifecycle import endings
 from app.lifecycle.intake import LEASE
+from app.runtime.fault_points import on_reach
 from app.runtime.resources import Resources
 from app.storage.local_blob import LocalBlobWriter
 from tests.integration.actions.stories import (
@@ -174,11 +175,13 @@ def test_what_was_completed_is_deleted_at_once(resources, sent, time):
     assert transfer_row(resources, sent.id).ending == Ending.COMPLETED
 
 
-def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time):
-    """Lesson 6: a sweep does not stop at the first page."""
+def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time, monkeypatch):
+    """Lesson 6: a sweep does not stop at the first batch, nor at the second."""
+    monkeypatch.setattr(sweeping, "BATCH", 100)
+    batches = []
     expires_at = time().replace(microsecond=0) + timedelta(minutes=5)
     with resources.database.writing() as transaction:
-        for number in range(520):
+        for number in range(220):
             row = TransferRow(
                 id=new_id(),
                 token_id=caller.token_id,
@@ -201,10 +204,12 @@ def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time):
             )
             transfer_rows.create(transaction.connection, row)
     time.pass_until(expires_at)
-    assert counts(sweep(resources)) == (520, 520, 0)
+    with on_reach("deletion.taken", lambda: batches.append(1)):
+        assert counts(sweep(resources)) == (220, 220, 0)
+    assert len(batches) == 3
     with resources.database.reading() as connection:
-        assert retention_figures.count_by_state(connection) == {"verified": 520}
-    assert len(log_of(resources, event="transfer.deleted")) == 520
+        assert retention_figures.count_by_state(connection) == {"verified": 220}
+    assert len(log_of(resources, event="transfer.deleted")) == 220
 
 
 def test_several_schedulers_delete_everything_once(start_service, resources, caller, time):

@@ -11,7 +11,7 @@ import pytest
 from app.actions import sweep as sweeping
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
-from app.actions.fetch_file import open_download
+from app.actions.fetch_file import open_files
 from app.actions.lock_down import lift_lockdown, lock_down
 from app.actions.report_retention import report_retention
 from app.actions.withdraw_share import withdraw_share
@@ -284,11 +284,7 @@ def test_a_full_vault_burns_no_share(resources, sent, caller, time):
                 run(claim(resources, sent.share))
             claim_id = claim_row(resources, sent.share.id).id
             with pytest.raises(ClaimNotFound):
-                run(
-                    open_download(
-                        resources, claim_id=claim_id, token=token, numbers=[0], decrypted=True, address=ADDRESS
-                    )
-                )
+                run(open_files(resources, claim_id=claim_id, token=token, numbers=[0], decrypted=True, address=ADDRESS))
             time.pass_by(5 * MINUTE)
             sweep(resources)
         assert report_retention(resources, orphans=0).witnesses.contradictions == [
