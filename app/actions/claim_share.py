@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
 from sqlalchemy import Connection
 
 from app.crypto import chunked, wrapping
@@ -46,6 +47,13 @@ from app.lifecycle.secret_lookup import find_by_proof
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 
+<<<<<<< HEAD
+=======
+_NO_DIGEST = bytes(32)
+
+log = structlog.get_logger()
+
+>>>>>>> wt-n
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LinkAndPassword:
@@ -112,9 +120,10 @@ async def claim_share(resources: Resources, share_id: str, presented: LinkAndPas
     async with resources.claiming.turn():
         # Others may have won while this one waited: then it costs no hashing.
         found = await resources.in_thread(_find, resources, share_id, presented)
+        parameters = _parameters(resources, found.share)
         await resources.in_thread(_reserve_attempt, resources, found, presented)
         reach("claim.attempt_reserved")
-        stretched = await _stretch(resources, found.share, password)
+        stretched = await _stretch(resources, found.share, password, parameters)
     return await resources.in_thread(_judge, resources, found, presented, stretched)
 
 
@@ -164,9 +173,19 @@ def _is_repeated(found: _Found, presented: LinkAndPassword, now: datetime) -> bo
     )
 
 
-async def _stretch(resources: Resources, share: ShareRow, password: str) -> bytes:
-    """Step 6, the costly part, with the parameters the share was issued with."""
-    parameters = Argon2Parameters(time=share.argon2_time, memory_kib=share.argon2_memory_kib, lanes=share.argon2_lanes)
+def _parameters(resources: Resources, share: ShareRow) -> Argon2Parameters:
+    """The parameters the share was issued with. Raises Busy, loudly, for those of a row that somebody changed: no share
+    may keep the others waiting, or take their memory.
+    """
+    parameters = share_rows.hashing_of(share)
+    if parameters is None or parameters.exceeds(resources.settings.argon2):
+        log.error("row_contradicts_witness", transfers=[share.transfer_id], count=1, what=["hashing"], alert=True)
+        raise Busy
+    return parameters
+
+
+async def _stretch(resources: Resources, share: ShareRow, password: str, parameters: Argon2Parameters) -> bytes:
+    """Step 6, the costly part."""
     try:
         return await resources.claiming.stretch(password, share.argon2_salt, parameters)
     except Exception as error:  # out of memory, most likely: the service's failure costs the recipient nothing

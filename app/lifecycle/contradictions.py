@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.crypto.chunked import sealed_size
-from app.db.share_rows import ClaimRow, ShareRow
+from app.crypto.stretching import Argon2Parameters
+from app.db.share_rows import ClaimRow, ShareRow, hashing_of
 from app.db.whole_transfers import WholeTransfer
 from app.domain.access_token import actor_of
 from app.domain.audit_events import owner_digest
@@ -43,10 +44,11 @@ class VaultSight:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """As of when, and how long a claim's window is at most."""
+    """As of when, how long a claim's window is at most, and what passwords are stretched with."""
 
     now: datetime
     window: timedelta
+    hashing: Argon2Parameters
     log_is_whole: bool = True
 
 
@@ -80,8 +82,13 @@ def judge(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Mome
         return words
     try:
         words |= {*_states(whole, told), *_schedule(whole, moment), *_shares(whole, told, sight)}
+<<<<<<< HEAD
         words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight)}
     except (TypeError, ValueError, OverflowError):
+=======
+        words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight), *_hashing(whole, moment)}
+    except (TypeError, ValueError):
+>>>>>>> wt-n
         words.add("unreadable")
     return words
 
@@ -195,6 +202,12 @@ def _share(row: ShareRow, said: AttestedShare, sight: VaultSight) -> Iterator[st
         yield "attempts"
     if row.keys_destroyed_at is not None and EntryName(row.transfer_id, row.expires_at, row.id) in sight.names:
         yield "key_left"
+
+
+def _hashing(whole: WholeTransfer, moment: Moment) -> Iterator[str]:
+    for parameters in (hashing_of(share) for share in whole.shares):
+        if parameters is None or parameters.exceeds(moment.hashing):
+            yield "hashing"
 
 
 def _agrees(stored: datetime | None, said: datetime | None) -> bool:

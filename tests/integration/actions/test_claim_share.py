@@ -39,10 +39,12 @@ from app.domain.errors import (
     VaultOutOfReach,
     WrongPassword,
 )
+from app.domain.reconciled import Contradiction
 from app.domain.share import STALE_ATTEMPT, ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
 from app.lifecycle.key_ring import open_for_owner
+from app.lifecycle.witnesses import compare_everything
 from app.runtime.hashing_queue import HashingQueue
 from tests.integration.actions.stories import (
     ADDRESS,
@@ -454,6 +456,36 @@ def test_hashing_that_fails_spends_no_attempt(resources, share, monkeypatch):
         patch.setattr(HashingQueue, "stretch", out_of_memory)
         assert isinstance(refusal_of(resources, share), Busy)
     assert_nothing_redeemed(resources, share)
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"argon2_time": 400_000},
+        {"argon2_memory_kib": 700_000},
+        {"argon2_lanes": 17, "argon2_memory_kib": 1024},
+        {"argon2_time": 0},
+        {"argon2_lanes": -1},
+    ],
+    ids=lambda altered: "-".join(f"{name[7:]}={value}" for name, value in altered.items()),
+)
+def test_a_row_that_asks_for_endless_hashing_is_refused_before_it(resources, share, altered, monkeypatch):
+    """It would keep all other recipients waiting, or take their memory."""
+    change(resources, shares, share.id, **altered)
+    with monkeypatch.context() as patch:
+        patch.setattr(HashingQueue, "stretch", None)
+        assert isinstance(refusal_of(resources, share), Busy)
+    row = share_row(resources, share.id)
+    assert (row.state, row.attempts, row.failures) == (ShareState.ISSUED, 0, 0)
+    compared = compare_everything(resources, verified_too=True)
+    assert compared.shown == [Contradiction("hashing", share.transfer_id)]
+
+
+def test_whoever_configures_more_than_the_ceilings_may(start_service, caller):
+    costly = start_service(argon2_time=12, argon2_memory_kib=160, argon2_lanes=20)
+    share = send(costly, caller).share
+    assert run(fetch(costly, run(claim(costly, share)))) == CONTENT
+    assert compare_everything(costly, verified_too=True).shown == []
 
 
 # Racers
