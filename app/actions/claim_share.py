@@ -47,13 +47,8 @@ from app.lifecycle.secret_lookup import find_by_proof
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 
-<<<<<<< HEAD
-=======
-_NO_DIGEST = bytes(32)
-
 log = structlog.get_logger()
 
->>>>>>> wt-n
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LinkAndPassword:

@@ -82,13 +82,8 @@ def judge(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Mome
         return words
     try:
         words |= {*_states(whole, told), *_schedule(whole, moment), *_shares(whole, told, sight)}
-<<<<<<< HEAD
-        words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight)}
-    except (TypeError, ValueError, OverflowError):
-=======
         words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight), *_hashing(whole, moment)}
-    except (TypeError, ValueError):
->>>>>>> wt-n
+    except (TypeError, ValueError, OverflowError):
         words.add("unreadable")
     return words
 
