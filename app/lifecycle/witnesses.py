@@ -134,7 +134,7 @@ def _judge_rows(
         told = testimony_rows.told_of(connection, ids, leaves=tree is not None)
         unproven = {one for one in ids if tree is not None and not _is_proven(connection, told[one], tree)}
         log_is_whole = audit_rows.pruned_below(connection) == 0
-    moment = Moment(resources.clock.now(), resources.settings.claim_window, log_is_whole)
+    moment = Moment(resources.clock.now(), log_is_whole)
     sights = _sights(resources, wholes, told)
     for whole in wholes:
         own = whole.transfer.id
