@@ -80,6 +80,12 @@ def revoke(connection: Connection, token_id: str, now: datetime) -> bool:
     return changed.rowcount == 1
 
 
+def is_revoked(connection: Connection, token_id: str) -> bool:
+    """Whether the token of this id is revoked, or is no more."""
+    valid = select(access_tokens.c.id).where(access_tokens.c.id == token_id, access_tokens.c.revoked_at.is_(None))
+    return connection.execute(valid).first() is None
+
+
 def _row(row: tuple) -> TokenRow:  # type: ignore[type-arg]
     found = TokenRow(*row)
     return TokenRow(

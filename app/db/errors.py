@@ -1,4 +1,4 @@
-"""What the database may answer other than rows. Raised by `Database` alone; messages never hold values."""
+"""What the database may answer other than rows. Messages never hold values."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class DatabaseUnavailable(Exception):
 
 class SchemaOutdated(Exception):
     """The schema is older or newer than this program; `caducee db upgrade` brings it up to date."""
+
+
+class ChangeUndone(Exception):
+    """What was committed is not what the database says afterwards: a trigger, or somebody else, changes it back."""

@@ -134,8 +134,7 @@ def _judge_rows(
         told = testimony_rows.told_of(connection, ids, leaves=tree is not None)
         unproven = {one for one in ids if tree is not None and not _is_proven(connection, told[one], tree)}
         log_is_whole = audit_rows.pruned_below(connection) == 0
-    settings = resources.settings
-    moment = Moment(resources.clock.now(), settings.claim_window, settings.argon2, log_is_whole)
+    moment = Moment(resources.clock.now(), resources.settings.argon2, log_is_whole)
     sights = _sights(resources, wholes, told)
     for whole in wholes:
         own = whole.transfer.id

@@ -12,7 +12,7 @@ import typer
 from app.actions.end_all_transfers import end_all_transfers, log_destroyed_keys
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
 from app.db.engine import Database
-from app.db.errors import DatabaseUnavailable, SchemaOutdated
+from app.db.errors import ChangeUndone, DatabaseUnavailable, SchemaOutdated
 from app.runtime.clock import Clock
 from app.runtime.installation import InstallationMismatch, NoInstallation, require_vault_not_foreign
 from app.runtime.settings import Settings
@@ -29,6 +29,7 @@ UNDER_WAY_SECONDS = 1.0
 of its row.
 """
 _NO_DATABASE = (
+    ChangeUndone,
     DatabaseUnavailable,
     SchemaOutdated,
     NoInstallation,

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from app.actions import sweep as sweeping
 from app.actions.delete_transfer import delete_transfer
@@ -465,3 +466,18 @@ def test_a_failing_transfer_is_named_until_it_is_done_and_others_are_fetched_mea
     assert run(fetch(resources, claimed))
     assert share_row(resources, other.share.id).state == ShareState.CLAIMED
     assert count_rows(resources, transfers) == 2
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.timeout(30)
+def test_a_row_that_is_always_due_does_not_keep_a_sweep_from_ending(resources, caller):
+    """A trigger, or somebody who repeats one UPDATE."""
+    sent, other = send(resources, caller), send(resources, caller)
+    with resources.database.writing() as transaction:
+        body = "BEGIN UPDATE transfers SET due_at = 1 WHERE id = NEW.id; END"
+        when = f"WHEN NEW.id = '{sent.id}' AND NEW.due_at > 1"
+        made = f"CREATE TRIGGER always_due AFTER UPDATE OF due_at ON transfers {when} {body}"
+        transaction.connection.execute(text(made))
+        transaction.connection.execute(text(f"UPDATE transfers SET due_at = 2 WHERE id = '{sent.id}'"))
+    delete_transfer(resources, other.id, caller=caller)
+    assert sweep(resources).deleted == 1

@@ -157,7 +157,7 @@ LIES = [
     # claims
     (C + "token_digest = (SELECT verifier_digest FROM shares WHERE id = :issued_share)", "claim_token", "claimed"),
     (C + "allowance = allowance * 10", "allowance", "claimed"),
-    (C + f"window_until = window_until + {HOUR_US}", "window", "claimed"),
+    (C + f"window_until = window_until + 48 * {HOUR_US}", "window", "claimed"),
     (C + "claimed_at = claimed_at + 1", "claims", "claimed"),
     (C + "bytes_served = -1", "claims", "claimed"),
     (C + "id = 'AAAAAAAAAAAAAAAAAAAAAA'", "claims", "claimed"),
@@ -328,6 +328,12 @@ def test_a_sealed_transfer_and_a_deleted_one_are_green(resources, caller, time):
     green(resources)
     sweep(resources)
     green(resources)
+
+
+def test_a_claim_that_began_under_a_longer_window_is_green(start_service, resources, caller, time):
+    """An operator shortened CADUCEE_CLAIM_WINDOW and restarted the service."""
+    run(claim(resources, send(resources, caller).share))
+    green(start_service(claim_window="10m"))
 
 
 def test_lockdown_and_drill_are_green(resources, caller, time):
