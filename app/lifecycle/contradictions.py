@@ -210,7 +210,7 @@ def _agrees(stored: datetime | None, said: datetime | None) -> bool:
     return abs(stored - said) <= SLACK
 
 
-def _claims(whole: WholeTransfer, told: Testimony, sight: VaultSight) -> Iterator[str]:
+def _claims(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Moment) -> Iterator[str]:
     rows = {claim.share_id: claim for claim in whole.claims}
     claimed = {share_id for share_id, share in told.shares.items() if share.claim is not None}
     if rows.keys() != claimed or sight.claims.keys() - rows.keys():
