@@ -18,12 +18,11 @@ from app.runtime.clock import Clock
 from app.runtime.hashing_queue import BoundedQueue, HashingQueue
 from app.runtime.life_watch import LifeWatch
 from app.runtime.settings import Settings
+from app.runtime.stores import blob_store_of, key_vault_of
 from app.runtime.vault_time import VaultTime
 from app.storage.blob_store import BlobStore
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
-from app.storage.local_disk import LocalDisk
-from app.storage.vault_folder import VaultFolder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -118,13 +117,8 @@ def connect(settings: Settings, *, database: Database | None = None, installatio
         settings=settings,
         database=database,
         # An fsync of a small blob takes about as long as a commit; more threads only contend for the GIL.
-        blobs=LocalDisk(
-            settings.blobs_dir,
-            min_free_bytes=settings.min_free_bytes,
-            installation_id=installation_id,
-            threads=threads,
-        ),
-        vault=VaultFolder(settings.vault_dir, installation_id=installation_id),
+        blobs=blob_store_of(settings, installation_id=installation_id, threads=threads),
+        vault=key_vault_of(settings, installation_id=installation_id),
         clock=Clock(),
         threads=threads,
     )

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from app.storage.errors import StorageError
+from app.storage.place import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,10 @@ class BlobStore(Protocol):
 
     def listing(self) -> Iterator[StoredBlob]:
         """Stream all blobs in no order; one that is committed meanwhile may come twice. Raises BlobUnavailable."""
+        ...
+
+    def place(self) -> Place:
+        """Describe where the store lies. Raises BlobUnavailable."""
         ...
 
     def free_bytes(self) -> int:

@@ -21,6 +21,7 @@ from app.storage.blob_store import StoredBlob
 from app.storage.durable_files import opened_folder
 from app.storage.errors import BlobBusy, BlobUnavailable, StorageError
 from app.storage.local_blob import LocalBlobReader, LocalBlobWriter
+from app.storage.place import Place, folder_place
 
 SYNC_VOLUME_FROM = 64
 """So many folders are synced with their whole volume: a millisecond each is more than all of it at once takes, even
@@ -94,6 +95,11 @@ class LocalDisk:
                 prefixes = [each.name for each in found if len(each.name) == PREFIX_LENGTH]
             for prefix in prefixes:
                 yield from _blobs_in(prefix, root)
+
+    def place(self) -> Place:
+        """Describe the store's folder. Raises BlobUnavailable."""
+        with as_unavailable("place"):
+            return folder_place(self._folders.path)
 
     def free_bytes(self) -> int:
         """Return how many bytes an unprivileged writer can still put on the volume. Raises BlobUnavailable."""

@@ -16,9 +16,9 @@ from app.db.errors import ChangeUndone, DatabaseUnavailable, SchemaOutdated
 from app.runtime.clock import Clock
 from app.runtime.installation import InstallationMismatch, NoInstallation, require_vault_not_foreign
 from app.runtime.settings import Settings
+from app.runtime.stores import key_vault_of
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
-from app.storage.vault_folder import VaultFolder
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
 from app.terminal.opened import database_only
 
@@ -74,7 +74,7 @@ def destroy_everything() -> None:
     if input().strip() != WORD:
         say("nothing was destroyed")
         raise typer.Exit(REFUSED)
-    vault = VaultFolder(Settings().vault_dir)
+    vault = key_vault_of(Settings())
     destroyed = _destroy_at_once(vault)
     try:
         with database_only() as database:
