@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time as real_time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import pytest
@@ -251,6 +251,37 @@ def test_of_many_who_win_in_the_database_one_gets_the_file(resources, start_serv
         stored = {row.token_digest: row.id for row in transaction.connection.execute(select(claims))}
     got = [token for token in tokens if digest(token) in stored and _gets(resources, stored[digest(token)], token)]
     assert got == [won[0].token]
+
+
+@pytest.mark.parametrize("vault_too", [False, True])
+def test_of_many_whose_rows_are_set_back_all_the_time_one_wins(resources, start_service, share, vault_too):
+    """Even if the vault's record is removed each time as well: then the log knows the first."""
+    won: list[bytes] = []
+    over = threading.Event()
+
+    def set_back() -> None:
+        while not over.is_set():
+            rewind(resources, share.id)
+            if vault_too:
+                resources.vault.destroy([record_of(share)])
+            over.wait(0.005)
+
+    def claim_again_and_again(process) -> None:
+        for token in [new_secret() for _ in range(2)] * 3:
+            with suppress(ShareUsed):
+                asyncio.run(_until_not_busy(process, share, token))
+                won.append(token)
+
+    processes = [start_service() for _ in range(4)]
+    attacker = threading.Thread(target=set_back)
+    claimants = [threading.Thread(target=claim_again_and_again, args=(process,)) for process in processes]
+    for thread in (attacker, *claimants):
+        thread.start()
+    for thread in claimants:
+        thread.join()
+    over.set()
+    attacker.join()
+    assert len(set(won)) == 1
 
 
 async def _until_not_busy(resources, share, token) -> Claimed:
