@@ -1,4 +1,4 @@
-"""Rules of access tokens: the roles, and what each may do."""
+"""Access token rules: roles, validity and permissions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.domain.errors import NotAllowed, NotAuthenticated
 
 
 class Role(StrEnum):
-    """What the holder of a token is."""
+    """The role of a token's holder."""
 
     STAFF = "staff"
     AUDITOR = "auditor"
@@ -19,7 +19,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a token that was checked. `actor` is how the log names it."""
+    """The authenticated caller of a request: a token that passed its checks."""
 
     token_id: str
     name: str
@@ -28,27 +28,27 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        """The log's name of this caller: its token's id, which tells nothing about a person."""
+        """The caller's name in the log: the token id, which identifies no person."""
         return f"token:{self.token_id}"
 
     @property
     def owner(self) -> str:
-        """Whom a transfer that this caller opens belongs to."""
+        """The owner of the transfers that this caller creates."""
         return owner_of(self.token_id)
 
 
 def owner_of(token_id: str) -> str:
-    """The owner of what was deposited with a token: the token itself."""
+    """Return the owner of transfers created with a token: the token itself."""
     return f"token:{token_id}"
 
 
 def require_valid(*, revoked_at: datetime | None, expires_at: datetime | None, now: datetime) -> None:
-    """Refuse a token that was revoked or has expired."""
+    """Raise NotAuthenticated for a revoked or expired token."""
     if revoked_at is not None or (expires_at is not None and now >= expires_at):
         raise NotAuthenticated
 
 
 def require_role(caller: Caller, *roles: Role) -> None:
-    """Refuse a caller whose role is not among those given."""
+    """Raise NotAllowed unless the caller has one of `roles`."""
     if caller.role not in roles:
         raise NotAllowed
