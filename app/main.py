@@ -1,4 +1,4 @@
-"""The application: routes for an audience, the layers around them, and the resources they work with."""
+"""The ASGI application: routes per audience, middleware, and resources."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ STAFF_ROUTERS = (
 
 
 def create_app(audience: Audience = "all", *, settings: Settings, resources: Resources | None = None) -> FastAPI:
-    """Build the application. Without `resources` it opens its own when it starts, in the process that serves."""
+    """Build the application. Without `resources` it opens its own at startup, in the serving process."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -67,14 +67,14 @@ def create_app(audience: Audience = "all", *, settings: Settings, resources: Res
     app = FastAPI(
         title="Caducée",
         lifespan=lifespan,
-        # Spans and metrics would carry the path, and a path may hold a patient's name.
+        # Spans and metrics would contain the path, and a path may contain a patient's name.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
     )
-    # A route is looked for in this order: what has most requests comes first.
+    # Routes are matched in this order, so the busiest come first.
     if audience in {"all", "staff"}:
         for router in STAFF_ROUTERS:
             app.include_router(router)
@@ -85,7 +85,7 @@ def create_app(audience: Audience = "all", *, settings: Settings, resources: Res
     problems.install(app)
     app.add_middleware(KnownHosts, settings=settings)
     app.add_middleware(RequestLog)
-    app.add_middleware(SafeHeaders, settings=settings)  # outermost: what RequestLog answers has them too
+    app.add_middleware(SafeHeaders, settings=settings)  # outermost: responses of RequestLog get them too
     return app
 
 
@@ -94,7 +94,7 @@ async def _log_refused_links(resources: Resources) -> None:
         await asyncio.sleep(REFUSALS_SECONDS)
         try:
             await resources.in_thread(log_refused_links, resources)
-        except DatabaseUnavailable as error:  # the next minute counts on
+        except DatabaseUnavailable as error:  # counted again in the next minute
             log.error("refusals_not_logged", detail=str(error), alert=True)
 
 
@@ -116,13 +116,13 @@ def _let_threads_run_anywhere() -> None:
 
 
 def _serve_above() -> int | None:
-    """The process that runs `serve`, in one of its several workers."""
+    """Return the pid of `serve` if this is one of several workers, else None."""
     parent = int(os.environ.get("CADUCEE_SERVE_PID", "0"))
     return parent if parent and os.getpid() != parent else None
 
 
 async def _stop_without_parent() -> None:
-    """One of several workers must not outlive a `serve` that was killed: it would hold the port with old code."""
+    """Exit a worker when its `serve` was killed: it would keep the port open with old code."""
     parent = _serve_above()
     while parent:
         await asyncio.sleep(1)
@@ -132,7 +132,7 @@ async def _stop_without_parent() -> None:
 
 
 def serve_app() -> FastAPI:
-    """What each worker of `caducee serve` builds (uvicorn's factory); the audience comes by the environment."""
+    """Application factory for uvicorn, called in each worker; the audience comes from the environment."""
     settings = Settings()
     set_up_logs(settings.log_format)
     harden_process()

@@ -1,7 +1,7 @@
-"""Places where a test can have the process die, as if by kill -9: between any two steps that must survive it.
+"""Fault points: places where a test can kill the process, as if by kill -9, between two steps that must survive it.
 
-`CADUCEE_FAULT=deposit.blob_committed` names one. Without the variable `reach` does nothing; no release sets it. What
-comes before the crash passes the same places, so `CADUCEE_FAULT_ONCE` may name a file: nothing dies until it is there.
+`CADUCEE_FAULT=deposit.blob_committed` selects one. Without the variable `reach` does nothing; no release sets it.
+A test's set-up may pass the same point, so `CADUCEE_FAULT_ONCE` may name a file: the point is armed once it exists.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ POINTS = (
 
 
 def reach(point: str) -> None:
-    """Die here, if a test asked for it. The last word on stderr lets the test know that it did."""
+    """Kill the process if a test selected this point, after writing `died at <point>` to stderr for the test."""
     if os.environ.get("CADUCEE_FAULT") == point and Path(os.environ.get("CADUCEE_FAULT_ONCE", "/")).exists():
         os.write(2, f"died at {point}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
