@@ -1,6 +1,6 @@
-"""Caducée: hands a file from one institution to another once, and then makes it lapse, provably.
+"""Caducée: transfers files from one institution to another, once, and then deletes them provably.
 
-The life of a file, and where each step stands:
+The life of a file, and the code of each step:
 
     upload     app/web/send_routes.py, transfer_routes.py   a body streams in
     encrypt    app/crypto/chunked/                          in memory, piece by piece

@@ -1,4 +1,4 @@
-"""The application: routes for an audience, the layers around them, and the resources they work with."""
+"""The ASGI application: routes per audience, middleware, and resources."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ STAFF_ROUTERS = (
 
 
 def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resources: Resources | None = None) -> FastAPI:
-    """Build the application. Without `resources` it opens its own when it starts, in the process that serves."""
+    """Build the application. Without `resources` it opens its own at startup, in the serving process."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,14 +63,14 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
     app = FastAPI(
         title="Caducée",
         lifespan=lifespan,
-        # Spans and metrics would carry the path, and a path may hold a patient's name.
+        # Spans and metrics would contain the path, and a path may contain a patient's name.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
     )
-    # A route is looked for in this order: what has most requests comes first.
+    # Routes are matched in this order, so the busiest come first.
     if audience in {Audience.ALL, Audience.STAFF}:
         for router in STAFF_ROUTERS:
             app.include_router(router)
@@ -81,7 +81,7 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
     problems.install(app)
     app.add_middleware(KnownHosts, settings=settings)
     app.add_middleware(RequestLog)
-    app.add_middleware(SafeHeaders, settings=settings)  # outermost: what RequestLog answers has them too
+    app.add_middleware(SafeHeaders, settings=settings)  # outermost: responses of RequestLog get them too
     return app
 
 
@@ -90,12 +90,12 @@ async def _log_refused_links(resources: Resources) -> None:
         await asyncio.sleep(REFUSALS_SECONDS)
         try:
             await resources.in_thread(log_refused_links, resources)
-        except DatabaseUnavailable as error:  # the next minute counts on
+        except DatabaseUnavailable as error:  # counted again in the next minute
             log.error("refusals_not_logged", detail=str(error), alert=True)
 
 
 async def _stop_without_parent() -> None:
-    """One of several workers must not outlive a `serve` that was killed: it would hold the port with old code."""
+    """Exit a worker when its `serve` was killed: it would keep the port open with old code."""
     parent = int(os.environ.get("CADUCEE_SERVE_PID", "0"))
     while parent and os.getpid() != parent:  # a single worker is `serve` itself
         await asyncio.sleep(1)
@@ -105,7 +105,7 @@ async def _stop_without_parent() -> None:
 
 
 def serve_app() -> FastAPI:
-    """What each worker of `caducee serve` builds (uvicorn's factory); the audience comes by the environment."""
+    """Application factory for uvicorn, called in each worker; the audience comes from the environment."""
     settings = Settings()
     set_up_logs(settings.log_format)
     harden_process()

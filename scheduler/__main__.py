@@ -1,4 +1,4 @@
-"""`python -m scheduler`: run the timetable until told to stop."""
+"""`python -m scheduler`: run the timetable until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARENT_POLL_SECONDS = 1.0
 
 
 def main() -> None:
-    """Run. As a child of `serve` (its pid in the first argument), stop when that is gone."""
+    """Run the timetable. As a child of `serve`, whose pid is the first argument, stop when that process exits."""
     settings = Settings()
     set_up_logs(settings.log_format)
     harden_process()
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _stop_without_parent(parent: int, stop: threading.Event) -> None:
-    """A killed parent cannot say goodbye: an orphan would run beside the scheduler of the next `serve`."""
+    """Stop when the parent is gone. A killed parent sends no signal, and the next `serve` starts its own scheduler."""
     while not stop.wait(PARENT_POLL_SECONDS):
         if os.getppid() != parent:
             stop.set()

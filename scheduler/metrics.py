@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus, on a bind of its own that recipients never reach; asked of the database at each scrape."""
+"""`/metrics` for Prometheus, on a separate bind that recipients cannot reach; measured from the database per scrape."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from app.domain.retention import LATENESS_BUCKETS_SECONDS
 
 
 class ServiceCollector(Collector):
-    """Turns one measuring into metrics."""
+    """Converts one measurement to Prometheus metrics."""
 
     def __init__(self, measure: Callable[[], Measures]) -> None:
-        """Measure by calling `measure`."""
+        """`measure` is called at each scrape."""
         self._measure = measure
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, as of now. A failure to measure fails the scrape: no stale number is shown."""
+        """Yield all metrics. A failed measurement fails the scrape: no stale value is reported."""
         measures = self._measure()
         held = GaugeMetricFamily("caducee_transfers", "Transfers by state.", labels=["state"])
         for state, count in measures.transfers.items():
@@ -60,7 +60,7 @@ def _counters(counters: dict[str, int]) -> Iterator[Metric]:
 
 
 def serve_metrics(bind: str, measure: Callable[[], Measures]) -> None:
-    """Serve on `host:port`, in a thread of its own."""
+    """Serve on `host:port` in a background thread."""
     host, _, port = bind.rpartition(":")
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServiceCollector(measure))

@@ -1,8 +1,8 @@
-"""What runs when: the sweep, the vault's own purge, the signing of checkpoints, reconciliation, and pruning of the log.
+"""The periodic jobs: sweep, the vault's own purge, checkpoint signing, reconciliation, and pruning of the log.
 
-The sweep goes by the database, the purge by the vault alone (G1): either alone destroys keys in time. Jobs never
-overlap with themselves; one that is late runs once, not as often as it was missed. The purge has a thread of its own:
-the others' may all hang on a database that does not answer.
+The sweep works from the database, the purge only from the vault (G1): either one destroys keys in time. A job never
+overlaps with itself; after missed runs it runs once. The purge has its own thread, because all others may block on an
+unresponsive database.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Timetable:
     """The jobs of one scheduler process."""
 
     def __init__(self, settings: Settings) -> None:
-        """Plan the jobs; `run` starts them."""
+        """Register the jobs; `run` starts them."""
         self._settings = settings
         self._vault = VaultFolder(settings.vault_dir)
         self._clock = Clock()
@@ -69,7 +69,7 @@ class Timetable:
             self._scheduler.add_job(_loud(job), "interval", seconds=seconds, executor=executor)
 
     def run(self, stop: threading.Event) -> None:
-        """Run until `stop` is set; a job under way is finished."""
+        """Run until `stop` is set; a running job is finished."""
         self._scheduler.start()
         for job in (self.metrics, self.sign, self.reconcile, self.prune):
             _loud(job)()
@@ -79,7 +79,7 @@ class Timetable:
             self._opened.close()
 
     def sweep(self) -> None:
-        """Judge the clock; end and delete what is due; have a deletion signed at once."""
+        """Check the clock, end and delete what is due, and sign a checkpoint right after a deletion."""
         assured = keep_time_or_alert(self._resources())
         report = asyncio.run(sweep(self._resources(), assured=assured, watch=self._watch))
         if report.ended or report.deleted or report.failed:
@@ -88,35 +88,35 @@ class Timetable:
             self.sign()
 
     def reconcile(self) -> None:
-        """Destroy what belongs to nothing."""
+        """Destroy orphaned blobs, keys and rows."""
         reconcile(self._resources())
 
     def prune(self) -> None:
-        """Let entries older than the log's retention lose their content."""
+        """Remove the content of log entries older than the log's retention."""
         moved = prune_log(self._resources(), actor="scheduler")
         if moved:
             log.info("log_pruned", entries=moved)
 
     def purge(self) -> None:
-        """The vault's own end of every key: neither database nor blobs need to be there."""
+        """Destroy every expired key in the vault; needs neither database nor blobs."""
         expire_keys(self._vault, self._clock)
 
     def sign(self) -> None:
-        """Sign the log as it is; one at a time, so that the checkpoint kept is never an older one."""
+        """Sign the current log. Serialised, so that an older checkpoint never replaces a newer one."""
         with self._signing_now:
             sign_checkpoint(self._resources(), self._signing)
 
     def metrics(self) -> None:
-        """Serve `/metrics`, if a bind is set. Deletion does not wait for it: a taken port is loud, and nothing more."""
+        """Serve `/metrics` if a bind is set. A port in use is logged and does not stop deletion."""
         if self._settings.metrics_bind:
             serve_metrics(self._settings.metrics_bind, self.measure)
 
     def measure(self) -> Measures:
-        """For each scrape of `/metrics`."""
+        """Return the measurements for one scrape of `/metrics`."""
         return measure(self._resources())
 
     def _resources(self) -> Resources:
-        """The stores, opened by the first job that needs them and finds them; until then only the purge works."""
+        """Return the stores, opened by the first job that succeeds in it; until then only the purge works."""
         with self._opening:
             if self._opened is None:
                 self._opened = open_resources(self._settings)
@@ -124,12 +124,12 @@ class Timetable:
 
 
 def _loud(job: Callable[[], None]) -> Callable[[], None]:
-    """A job that fails is logged and runs again at its next time; it never takes the others with it."""
+    """Wrap a job so that a failure is logged as an alert; the job runs again on schedule, and others are unaffected."""
 
     def run() -> None:
         try:
             job()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the timetable goes on
+        except Exception as error:  # noqa: BLE001 - no failure of a job may stop the timetable
             log.error("job_failed", job=job.__name__, error=type(error).__name__, detail=str(error), alert=True)
 
     return run

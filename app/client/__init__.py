@@ -1,1 +1,1 @@
-"""What a depositor's or recipient's program needs. Imports nothing of the service."""
+"""The client library for depositors' and recipients' programs. Imports nothing from the server."""

@@ -1,6 +1,6 @@
-"""The link that a recipient gets: `https://host/s/<share id>#<link secret>`; a sealed one has `#sealed.<link secret>`.
+"""A recipient's link: `https://host/s/<share id>#<link secret>`, or `#sealed.<link secret>` for a sealed transfer.
 
-The word keeps programs that know nothing of sealed transfers from sending the secret to the server.
+The prefix keeps programs without support for sealed transfers from sending the secret to the server.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SEALED_PREFIX = "sealed."
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Link:
-    """A link taken apart: the page's address without secret, the share's id, and the secret of 32 bytes."""
+    """A parsed link: the page's address without the secret, the share's id, and the secret (32 bytes)."""
 
     page: str
     share_id: str
@@ -25,7 +25,7 @@ class Link:
 
     @classmethod
     def parse(cls, text: str) -> Link:
-        """Take a link apart. Raises MalformedSecret for anything that is not one, without quoting it."""
+        """Parse a link. Raises MalformedSecret, without quoting the text, if it is not a link."""
         page, _, fragment = text.strip().partition("#")
         share_id = page.rpartition("/s/")[2]
         if not page.startswith(("https://", "http://")) or not is_id(share_id):
@@ -35,9 +35,9 @@ class Link:
 
     @property
     def server(self) -> str:
-        """The origin to ask: `https://host`."""
+        """The server's origin: `https://host`."""
         return self.page.removesuffix(f"/s/{self.share_id}")
 
     def text(self) -> str:
-        """The link as it is sent."""
+        """Return the whole link, with the secret."""
         return f"{self.page}#{SEALED_PREFIX if self.sealed else ''}{encode(self.secret)}"

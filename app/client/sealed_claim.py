@@ -1,6 +1,6 @@
-"""A recipient's program: redeems a share by its link's proof, and decrypts what it fetches by itself.
+"""A recipient's client: claims a share with the link's proof, and decrypts the downloaded files itself.
 
-The server gets the proof and the password, never the link's secret, whether the transfer is sealed or not.
+The server receives the proof and the password, never the link's secret, whether or not the transfer is sealed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.domain.file_meta import FileMeta
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClaimedFile:
-    """A file of the claim; its size in bytes."""
+    """A file of the claim; `size` in bytes."""
 
     number: int
     size: int
@@ -30,13 +30,13 @@ class ClaimedFile:
 
 
 def look(http: httpx.Client, link: Link) -> dict[str, Any]:
-    """What the link is and whether it still works; redeems nothing. Raises ServiceRefused."""
+    """Return the state of the link's share without claiming it. Raises ServiceRefused."""
     return ask(http, "POST", f"/api/v1/shares/{link.share_id}/look", json={"link_proof": _proof(link)})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SealedClaim:
-    """A claim that was won, with the transfer key in memory."""
+    """A successful claim, with the transfer key in memory."""
 
     http: httpx.Client
     id: str
@@ -47,9 +47,10 @@ class SealedClaim:
 
     @classmethod
     def redeem(cls, http: httpx.Client, link: Link, password: str, *, token: bytes | None = None) -> SealedClaim:
-        """Claim, once. The same again with the same `token` (32 bytes) gets the same, should an answer be lost.
+        """Claim the share, which works once. After a lost response, a retry with the same `token` (32 bytes) returns
+        the same claim.
 
-        Raises ServiceRefused, CannotDecrypt when link and password do not make the key, InvalidFileName.
+        Raises ServiceRefused, CannotDecrypt if link and password do not yield the key, InvalidFileName.
         """
         asked = {"link_proof": _proof(link), "password": password, "claim_token": encode(token or new_secret())}
         won = ask(http, "POST", f"/api/v1/shares/{link.share_id}/claim", json=asked)
@@ -65,8 +66,8 @@ class SealedClaim:
         return cls(http, won["claim_id"], won["claim_token"], transfer_id, transfer_key, files)
 
     def fetch(self, number: int) -> Iterator[bytes]:
-        """A file, decrypted while it arrives; whole only once the iteration has ended. Raises ServiceRefused,
-        CannotDecrypt.
+        """Yield a file, decrypted while it arrives. It is complete only once the iteration has ended. Raises
+        ServiceRefused, CannotDecrypt.
         """
         try:
             with self.http.stream("GET", f"{self._path}/blobs/{number}", headers=self._headers) as answer:
@@ -78,7 +79,7 @@ class SealedClaim:
             raise unreachable(error) from None
 
     def complete(self) -> None:
-        """Say that everything has arrived: the server destroys the keys. Raises ServiceRefused."""
+        """Confirm that everything has arrived, so that the server destroys the keys. Raises ServiceRefused."""
         ask(self.http, "POST", f"{self._path}/complete", headers=self._headers)
 
     @property

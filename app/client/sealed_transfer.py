@@ -1,8 +1,8 @@
-"""A depositor's program with a sealed transfer: it makes the keys, encrypts the files, wraps the key for each share.
+"""A depositor's client for sealed transfers: generates the keys, encrypts the files, and wraps the key for each share.
 
-The server sees ciphertext, wraps and the password, which opens nothing without the link's secret; never that secret,
-the client key, the transfer key, a name or a byte of a file. The transfer key is held in memory only: whoever keeps the
-client key gets it back by `reopen`.
+The server sees ciphertext, wrapped keys, and the password, which is useless without the link's secret. It never sees
+that secret, the client key, the transfer key, a file name or file content. The transfer key is kept only in memory;
+`reopen` recovers it from the client key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from app.domain.file_meta import FileMeta
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SealedShare:
-    """A share for one recipient. Link and password are nowhere else; they go by two different channels."""
+    """A share for one recipient. Link and password are stored nowhere else; send them by two different channels."""
 
     id: str
     link: Link
@@ -39,7 +39,7 @@ class SealedShare:
 
 @dataclass(slots=True, repr=False)
 class SealedTransfer:
-    """One sealed transfer. `http` knows the server and carries the access token; `files` is how many were added."""
+    """One sealed transfer. `http` has the server's URL and the access token; `files` is the number of files added."""
 
     http: httpx.Client
     id: str
@@ -49,7 +49,7 @@ class SealedTransfer:
 
     @classmethod
     def create(cls, http: httpx.Client, **terms: Any) -> SealedTransfer:
-        """Open a transfer on the server's terms (`expires_in`, `label`, ...), with keys made here. Raises
+        """Create a transfer with the request members `terms` (`expires_in`, `label`, ...) and fresh keys. Raises
         ServiceRefused.
         """
         opened = ask(http, "POST", "/api/v1/transfers", json={**terms, "sealed": True})
@@ -65,7 +65,7 @@ class SealedTransfer:
 
     @classmethod
     def reopen(cls, http: httpx.Client, transfer_id: str, client_key: bytes) -> SealedTransfer:
-        """Find the transfer's key again. Raises ServiceRefused, and CannotDecrypt for another client key."""
+        """Recover the key of an existing transfer. Raises ServiceRefused, and CannotDecrypt for another client key."""
         path = f"/api/v1/transfers/{quote(transfer_id, safe='')}"
         kept = ask(http, "GET", f"{path}/key")
         transfer_key = sealing.unwrap_for_owner(
@@ -77,8 +77,8 @@ class SealedTransfer:
         return cls(http, transfer_id, client_key, transfer_key, files=len(ask(http, "GET", path)["files"]))
 
     def add(self, meta: FileMeta, pieces: Iterable[bytes], *, size: int | None = None) -> int:
-        """Encrypt a file while it is read and sent; `size` in bytes, if it is known, lets the server refuse beforehand.
-        Answers the file's number. Raises ServiceRefused; the same number is taken again then, under a fresh salt.
+        """Encrypt and upload a file in one pass, and return its number. `size` in bytes, if known, lets the server
+        refuse in advance. Raises ServiceRefused; the next call then reuses the number, under a fresh salt.
         """
         number = self.files
         headers = {"Caducee-Sealed-Meta": encode(sealing.seal_meta(self.transfer_key, self.id, number, meta))}
@@ -90,7 +90,7 @@ class SealedTransfer:
         return number
 
     def issue(self, recipient: str) -> SealedShare:
-        """Issue a share: the server prepares it, the key is wrapped here, and that opens it. Raises ServiceRefused."""
+        """Issue a share: the server prepares it, and uploading the wrapped key opens it. Raises ServiceRefused."""
         password, link_secret = new_password(), new_secret()
         asked = {"recipient": recipient, "password": password}
         prepared = ask(self.http, "POST", f"{self._path}/shares", json=asked)
@@ -106,7 +106,7 @@ class SealedTransfer:
         try:
             ask(self.http, "PUT", f"/api/v1/shares/{share_id}/key", json=key)
         except ServiceRefused:
-            with suppress(ServiceRefused):  # one that stays closed would only hold up the transfer's early end
+            with suppress(ServiceRefused):  # a share left prepared would delay the transfer's early end
                 ask(self.http, "DELETE", f"/api/v1/shares/{share_id}")
             raise
         link = Link(prepared["page"], share_id, link_secret, sealed=True)

@@ -1,7 +1,7 @@
-"""The cryptography of sealed transfers as the programs at both ends do it: pure functions, nothing of it on a server.
+"""The client-side cryptography of sealed transfers: pure functions, never run on the server.
 
-Formulas and formats are those of the service (`app/crypto/`), so that both modes store the same. All keys, secrets and
-parts are 32 bytes. What does not open raises CannotDecrypt.
+Formulas and formats are those of the service (`app/crypto/`), so that both modes store the same formats. All keys,
+secrets and parts have 32 bytes. Functions that decrypt or unwrap raise CannotDecrypt.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from app.domain.file_meta import FileMeta
 
 
 def seal_file(transfer_key: bytes, transfer_id: str, number: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Encrypt a file while it is read, in constant memory. Every call makes another ciphertext (a fresh salt)."""
+    """Encrypt a file while it is read, in constant memory. Every call uses a fresh salt."""
     encryptor = chunked.Encryptor(transfer_key, chunked.file_context(transfer_id, number))
     for data in pieces:
         for sealed in encryptor.update(data):
-            yield bytes(sealed)  # the view is valid until the next step only, and a client may keep it longer
+            yield bytes(sealed)  # the view is valid only until the next step, and a client may keep it longer
     yield bytes(encryptor.finish())
 
 
 def open_file(transfer_key: bytes, transfer_id: str, number: int, pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Decrypt a file while it arrives; no byte comes out unauthenticated. Whole only once the iteration has ended:
-    a stream that was cut raises Truncated at its end.
+    """Decrypt a file while it arrives; only authenticated bytes are yielded. The file is complete only once the
+    iteration has ended: a truncated stream raises Truncated at its end.
     """
     decryptor = chunked.Decryptor(transfer_key, chunked.file_context(transfer_id, number))
     for data in pieces:
@@ -33,23 +33,23 @@ def open_file(transfer_key: bytes, transfer_id: str, number: int, pieces: Iterab
 
 
 def seal_meta(transfer_key: bytes, transfer_id: str, number: int, meta: FileMeta) -> bytes:
-    """Encrypt the name and type of a file."""
+    """Encrypt a file's name and type under a fresh salt."""
     return chunked.seal(transfer_key, chunked.meta_context(transfer_id, number), meta.to_json())
 
 
 def open_meta(transfer_key: bytes, transfer_id: str, number: int, sealed_meta: bytes) -> FileMeta:
-    """Decrypt the name and type of a file. Raises InvalidFileName for a name that must not become a path here."""
+    """Decrypt the name and type of a file. Raises InvalidFileName for a name that is unsafe as a path."""
     return FileMeta.from_json(chunked.open_sealed(transfer_key, chunked.meta_context(transfer_id, number), sealed_meta))
 
 
 def wrap_for_owner(transfer_key: bytes, *, client_key: bytes, owner_part: bytes, transfer_id: str) -> bytes:
-    """Wrap the transfer key for the depositor, who finds it again by client key and `owner_part`."""
+    """Wrap the transfer key for the depositor, who recovers it with client key and `owner_part`."""
     owner_key = wrapping.owner_key(client_key, owner_part, transfer_id)
     return wrapping.wrap_for_owner(transfer_key, owner_key=owner_key, transfer_id=transfer_id)
 
 
 def unwrap_for_owner(wrapped_key: bytes, *, client_key: bytes, owner_part: bytes, transfer_id: str) -> bytes:
-    """The transfer key, for its depositor."""
+    """Return the transfer key from `wrap_for_owner`."""
     owner_key = wrapping.owner_key(client_key, owner_part, transfer_id)
     return wrapping.unwrap_for_owner(wrapped_key, owner_key=owner_key, transfer_id=transfer_id)
 
@@ -57,7 +57,7 @@ def unwrap_for_owner(wrapped_key: bytes, *, client_key: bytes, owner_part: bytes
 def wrap_for_share(
     transfer_key: bytes, *, link_secret: bytes, server_part: bytes, transfer_id: str, share_id: str
 ) -> bytes:
-    """Wrap the transfer key for a recipient, who finds it by link secret and `server_part`."""
+    """Wrap the transfer key for a recipient, who recovers it with link secret and `server_part`."""
     share_key = wrapping.share_key(link_secret, server_part, share_id)
     return wrapping.wrap_for_share(transfer_key, share_key=share_key, transfer_id=transfer_id, share_id=share_id)
 
@@ -65,6 +65,6 @@ def wrap_for_share(
 def unwrap_for_share(
     wrapped_key: bytes, *, link_secret: bytes, server_part: bytes, transfer_id: str, share_id: str
 ) -> bytes:
-    """The transfer key, for its recipient."""
+    """Return the transfer key from `wrap_for_share`."""
     share_key = wrapping.share_key(link_secret, server_part, share_id)
     return wrapping.unwrap_for_share(wrapped_key, share_key=share_key, transfer_id=transfer_id, share_id=share_id)

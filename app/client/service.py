@@ -1,4 +1,4 @@
-"""The service as a program sees it over HTTP. Refusals come back as `ServiceRefused` with the problem's code."""
+"""HTTP client of the service. Refusals are raised as `ServiceRefused` with the problem's code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 60
 
 
 def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str, Any]:
-    """One request to the server that `http` knows; the answer's JSON, empty without a body. Raises ServiceRefused."""
+    """Send a request and return the JSON of the response, empty if it has no body. Raises ServiceRefused."""
     try:
         answer = http.request(method, path, **request)
     except httpx.HTTPError as error:
@@ -32,12 +32,12 @@ def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str,
 
 
 def unreachable(error: httpx.HTTPError | httpx.InvalidURL) -> ServiceRefused:
-    """The server did not answer."""
+    """Return the error for a server that did not respond."""
     return ServiceRefused(f"the service cannot be reached: {type(error).__name__}")
 
 
 def refused(answer: httpx.Response) -> ServiceRefused:
-    """The server's refusal, in its own words if they can be read."""
+    """Return the error for a refusal, with the problem's detail and code if the response has them."""
     try:
         problem = answer.json()
         return ServiceRefused(f"{problem['detail']} ({problem['code']})", str(problem["code"]))
@@ -47,22 +47,22 @@ def refused(answer: httpx.Response) -> ServiceRefused:
 
 @dataclass(frozen=True)
 class Service:
-    """One service, and the access token to use with it."""
+    """A service's origin, and the access token to use with it."""
 
     server: str
     token: str = field(repr=False)
 
     @classmethod
     def from_environment(cls) -> Service:
-        """From CADUCEE_SERVER and CADUCEE_TOKEN. Raises NotConfigured."""
+        """Read CADUCEE_SERVER and CADUCEE_TOKEN. Raises NotConfigured."""
         server, token = os.environ.get("CADUCEE_SERVER"), os.environ.get("CADUCEE_TOKEN")
         if not server or not token or not token.isascii():
             raise NotConfigured("set CADUCEE_SERVER (https://...) and CADUCEE_TOKEN (cad_...)")
         return cls(server.rstrip("/"), token)
 
     def issue_share(self, transfer_id: str, *, recipient: str, client_key: str) -> dict[str, Any]:
-        """Issue a share: `{share_id, link, password, expires_at}`. Raises ServiceRefused, NotConfigured for what is no
-        client key.
+        """Issue a share and return `{share_id, link, password, expires_at}`. Raises ServiceRefused, and NotConfigured
+        for a malformed client key.
         """
         try:
             decode(client_key, length=32)

@@ -1,17 +1,17 @@
-"""Canonical JSON (RFC 8785) of one flat object of strings, whole numbers and truth values: an entry of the log.
+"""Canonical JSON (RFC 8785) of one flat object of strings, integers and booleans: an entry of the log.
 
-For such an object with names in ASCII, sorted members and the standard library's quotes are what the RFC asks for, at a
-fraction of a general implementation's price; a test compares it with one.
+For such an object with ASCII names, sorted members and the standard library's string quoting are canonical, and much
+faster than a general implementation; a test compares the two.
 """
 
 from collections.abc import Mapping
 from json.encoder import encode_basestring as quoted
 
-_MAX_SAFE = 2**53 - 1  # RFC 8785, section 3.2.2.3: what every reader of JSON can hold
+_MAX_SAFE = 2**53 - 1  # RFC 8785, section 3.2.2.3: exact in every JSON implementation
 
 
 def canonical_json(fields: Mapping[str, object]) -> bytes:
-    """Return the object as canonical UTF-8. Raises ValueError for a value or name that it is not made for."""
+    """Return the object as canonical UTF-8. Raises ValueError for a value or name outside this subset."""
     if not "".join(fields).isascii():
         raise ValueError("not a flat object with names in ASCII")
     members = ",".join(

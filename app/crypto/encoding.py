@@ -1,5 +1,5 @@
-"""How binary values are written as text: base64url without padding (RFC 4648 section 5) in JSON, headers and links,
-standard base64 (section 4) where signed notes and proofs ask for it.
+"""Text encodings of binary values: base64url without padding (RFC 4648 section 5) in JSON, headers and links, and
+standard base64 (section 4) in signed notes and proofs.
 
 Decoding is strict, so that every value has exactly one spelling: two spellings of one token would have two digests.
 """
@@ -19,10 +19,10 @@ def encode(data: bytes) -> str:
 
 
 def decode(text: str, *, length: int | None = None) -> bytes:
-    """Return the bytes that `encode` wrote as `text`; if `length` is given, there must be exactly so many.
+    """Decode the output of `encode`; `length`, if given, is the exact number of bytes required.
 
-    Raises MalformedSecret for padding, any character outside the alphabet, an impossible length, or set bits after
-    the last byte.
+    Raises MalformedSecret for padding, a character outside the alphabet, a wrong length, or set bits after the last
+    byte.
     """
     if len(text) % 4 == 1 or not _ALPHABET.fullmatch(text):
         raise MalformedSecret("base64url value")
@@ -38,7 +38,7 @@ def to_base64(data: bytes) -> str:
 
 
 def from_base64(text: str, refusal: type[CryptoError]) -> bytes:
-    """Return the bytes that `to_base64` wrote as `text`. Raises `refusal` for any other spelling."""
+    """Decode the output of `to_base64`. Raises `refusal` for any other spelling."""
     try:
         data = b64decode(text, validate=True)
     except (BadBase64, ValueError):

@@ -1,16 +1,16 @@
-"""What the crypto package refuses with; callers above turn these into answers for people and programs.
+"""Errors of the crypto package; callers convert them to refusals.
 
-No message ever quotes a key, token, password or plaintext, so all of them may be logged. All are raised `from None`
-where a library error lies behind them, so that a traceback tells no more than the message does.
+No message quotes a key, token, password or plaintext, so all may be logged. Library errors are replaced with
+`raise ... from None`, so that a traceback reveals no more than the message.
 """
 
 
 class CryptoError(Exception):
-    """Anything that the crypto package refuses."""
+    """The base class of the crypto package's errors."""
 
 
 class CannotDecrypt(CryptoError):
-    """Wrong key, wrong context or altered bytes: one and the same message, since nobody may learn which."""
+    """Wrong key, wrong context or altered bytes, with one message for all, because nobody may learn which."""
 
     message = "cannot decrypt: wrong key, wrong context or altered data"
 
@@ -19,13 +19,13 @@ class CannotDecrypt(CryptoError):
 
 
 class Truncated(CannotDecrypt):
-    """The ciphertext is shorter than any message of its form; only ever said about lengths, never about content."""
+    """The ciphertext has a length that no complete message has. Depends only on the length, never on the content."""
 
     message = "cannot decrypt: the data ends too early"
 
 
 class MalformedSecret(CryptoError):
-    """A secret, id, token, password or encoding that is not well-formed. It never contains the value."""
+    """A secret, id, token, password or encoding is malformed. The message never contains the value."""
 
     def __init__(self, what: str = "value") -> None:
         """`what` names the kind of value, as in "password"."""
@@ -33,8 +33,8 @@ class MalformedSecret(CryptoError):
 
 
 class ProofInvalid(CryptoError):
-    """A Merkle proof that does not lead from the leaf or the old root to the root."""
+    """A Merkle proof does not lead from the leaf, or from the old root, to the root."""
 
 
 class NoteInvalid(CryptoError):
-    """A signed note, verifier key or checkpoint that is malformed, or not signed by the expected key."""
+    """A signed note, verifier key or checkpoint is malformed, or not signed by the expected key."""

@@ -1,21 +1,21 @@
-"""Labels: the ASCII strings that bind every key and ciphertext to what it is for.
+"""Labels: the ASCII strings that bind every key and ciphertext to its use.
 
-A label is `caducee/v1`, a purpose, then ids and numbers, with single spaces between. No field contains a space, so two
-labels of one purpose are equal only if their fields are written alike. Purposes hold spaces themselves: labels of
-different purposes differ because every id has 22 characters and no word of a purpose has. `label` does not check that
-length: `label("share", "shred")` is `label("share shred")`.
+A label is `caducee/v1`, a purpose, then ids and numbers, separated by single spaces. No field contains a space, so two
+labels of one purpose are equal only if their fields are equal. Purposes may contain spaces: labels of different
+purposes differ because every id has 22 characters and no word of a purpose has. `label` does not check that length:
+`label("share", "shred")` equals `label("share shred")`.
 """
 
 _PREFIX = "caducee/v1"
 
 
 def label(purpose: str, *fields: str | int) -> str:
-    """Return the label of `purpose` for these ids and numbers. Raises ValueError for a field that is no id."""
+    """Return the label of `purpose` for these ids and numbers. Raises ValueError for a malformed field."""
     return " ".join([_PREFIX, purpose, *(_written(field) for field in fields)])
 
 
 def salt_of(identifier: str) -> bytes:
-    """Return an id as the salt of an HKDF: its ASCII text. Raises ValueError if it is no id."""
+    """Return an id as an HKDF salt: its ASCII text. Raises ValueError if it is malformed."""
     return _written(identifier).encode("ascii")
 
 

@@ -1,8 +1,8 @@
 """The Merkle tree of the audit log (RFC 6962, RFC 9162): hashes, proofs and their verification.
 
-Pure functions over bytes; the log's actions give them stored nodes, the verifier gives them what it was sent. Every
+Pure functions over bytes: the log's actions pass stored nodes, the verifier passes the proofs that it received. Every
 "leaf" below is a leaf hash (32 bytes, `leaf_hash(content)`), not content. Stored nodes are addressed by (level,
-index): level 0 holds the leaves, node (l, i) covers leaves i * 2**l to (i + 1) * 2**l - 1 and exists once all do.
+index): level 0 holds the leaves; node (l, i) covers leaves i * 2**l to (i + 1) * 2**l - 1 and exists once all do.
 """
 
 import hmac
@@ -29,7 +29,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def root(leaf_hashes: Sequence[bytes]) -> bytes:
-    """Return the root over all leaves: the definition of the RFC, word for word, for tests and small trees."""
+    """Return the root over all leaves by the RFC's recursive definition, for tests and small trees."""
     if not leaf_hashes:
         return EMPTY_ROOT
     if len(leaf_hashes) == 1:
@@ -44,8 +44,8 @@ def root(leaf_hashes: Sequence[bytes]) -> bytes:
 def nodes_completed_by(sequence: int, leaf: bytes, node: Node) -> list[tuple[int, int, bytes]]:
     """Return the interior nodes (level, index, hash) that appending leaf number `sequence` completes, lowest first.
 
-    At most log2(n), one on average; the leaf itself, (0, sequence), is not among them. `node` is asked for complete
-    nodes to the left only.
+    At most log2(n), one on average; the leaf itself, (0, sequence), is not included. `node` is called only for complete
+    nodes to the left.
     """
     completed = []
     level, index, current = 0, sequence, leaf
@@ -100,7 +100,7 @@ def consistency_proof(old_size: int, size: int, node: Node) -> list[bytes]:
         else:
             path.append(_range_root(begin, split, node))
             begin = split
-    if begin > 0:  # otherwise the verifier holds this hash already: it is the old root
+    if begin > 0:  # otherwise this hash is the old root, which the verifier has
         path.append(_range_root(begin, end, node))
     return path[::-1]
 
@@ -150,7 +150,7 @@ def verify_consistency(old_size: int, old_root: bytes, size: int, root: bytes, p
 
 
 def _verify_growth(old_size: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> None:
-    """Run the algorithm of RFC 9162 section 2.1.4.2 proper, for 0 < old_size < size."""
+    """Run the algorithm of RFC 9162 section 2.1.4.2, for 0 < old_size < size."""
     if not proof:
         raise ProofInvalid("the consistency proof is empty")
     if old_size & (old_size - 1) == 0:  # a complete tree is its own first node
@@ -181,9 +181,9 @@ def _climb_past_lone_nodes(index: int, last: int) -> tuple[int, int]:
 
 
 def _range_root(begin: int, end: int, node: Node) -> bytes:
-    """Return the root over leaves begin to end - 1, where `begin` is where the RFC's splits put it.
+    """Return the root over leaves begin to end - 1; the range must result from the RFC's splits.
 
-    The stored nodes that make it up are one for each set bit of the range's size, the largest first.
+    It is composed of one stored node per set bit of the range's size, the largest first.
     """
     peaks = []
     size = end - begin

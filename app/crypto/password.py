@@ -1,6 +1,6 @@
 """The password of a share: generated here, read out over the telephone, typed by a person.
 
-It is generated, never chosen: 80 random bits in Crockford's base32, whose alphabet has no I, L, O or U. Only the server
+It has 80 random bits in Crockford's base32, whose alphabet has no I, L, O or U; nobody chooses it. Only the server
 stretches it (`stretching`).
 """
 
@@ -24,9 +24,9 @@ def new_password() -> str:
 
 
 def normalise(text: str) -> str:
-    """Return the 16 characters that are stretched, whatever way the password was typed or pasted.
+    """Return the 16 characters to be stretched, however the password was typed or pasted.
 
-    Drops white space, dashes and invisible characters (Unicode Z*, Pd, Cf, and the minus sign), ignores case, reads
+    Removes white space, dashes and invisible characters (Unicode Z*, Pd, Cf, and the minus sign), ignores case, reads
     O as 0 and I and L as 1. Raises MalformedSecret unless exactly 16 Crockford characters result.
     """
     if len(text) > _MAX_TYPED_CHARS:

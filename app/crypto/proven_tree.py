@@ -1,7 +1,7 @@
-"""Leaves proved against one root, many at a time: what was proved once is not climbed through again.
+"""Proves many leaves against one root, caching proven nodes.
 
-`merkle.inclusion_proof` climbs from each leaf to the root. Here a climb ends at the first node that an earlier one
-passed through, so that a page of entries that lie together costs little more than its leaves.
+`merkle.inclusion_proof` climbs from each leaf to the root. Here a climb ends at the first node that is already proven,
+so that a page of adjacent entries costs little more than its leaves.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from app.crypto import merkle
 
 _KEPT_LEVEL = 10
-"""Nodes from here up are kept for the next pages: one for each 1,024 leaves."""
+"""Nodes of this level and above are kept for later pages: one per 1,024 leaves."""
 
 
 class ProvenTree:
-    """The tree of the first `size` leaves under `root` (32 bytes); `node` reads stored nodes, which nobody believes."""
+    """The tree of the first `size` leaves under `root` (32 bytes); `node` reads stored nodes, which are untrusted."""
 
     def __init__(self, size: int, root: bytes, node: merkle.Node) -> None:
-        """Prove the peaks (RFC 6962, section 2.1). Raises ValueError when they do not lead to the root, KeyError when
-        one of them is missing.
+        """Prove the peaks (RFC 6962, section 2.1). Raises ValueError if they do not lead to the root, KeyError if one
+        of them is missing.
         """
         self.size = size
         self._proven: dict[tuple[int, int], bytes] = {}
@@ -33,7 +33,7 @@ class ProvenTree:
         self._peaks = frozenset(self._proven)
 
     def holds(self, sequence: int, leaf: bytes, node: merkle.Node) -> bool:
-        """Tell whether a leaf below `size` is number `sequence` of this tree. `node` reads what is stored now."""
+        """Return whether a leaf is number `sequence`, which is below `size`. `node` reads the current nodes."""
         climbed: list[tuple[tuple[int, int], bytes]] = []
         place, computed = (0, sequence), leaf
         try:
@@ -51,7 +51,7 @@ class ProvenTree:
         return True
 
     def forget_page(self) -> None:
-        """Let go of the lower nodes, so that memory stays constant from page to page."""
+        """Drop the lower nodes, so that memory does not grow from page to page."""
         self._proven = {
             place: value for place, value in self._proven.items() if place[0] >= _KEPT_LEVEL or place in self._peaks
         }

@@ -1,7 +1,7 @@
 """Signed notes (c2sp.org/signed-note, Ed25519) and the checkpoints they carry (c2sp.org/tlog-checkpoint).
 
-The scheduler signs a checkpoint of the audit log; anybody who kept the verifier key can check one, years later and
-offline, with this program or any other that knows the format.
+The scheduler signs checkpoints of the audit log. Anyone with the verifier key can verify one, years later and offline,
+with this program or any other implementation of the format.
 """
 
 import os
@@ -39,7 +39,7 @@ class Signer:
     """Signs notes under one name. The name has no space and no plus, such as `caducee.example/log`."""
 
     def __init__(self, name: str, private_key_bytes: bytes) -> None:
-        """Take the name and the 32 bytes of the private key. Raises ValueError for either if malformed."""
+        """The private key has 32 bytes. Raises ValueError for a malformed name or key."""
         if not _is_key_name(name):
             raise ValueError("the name of a note key is non-empty, without spaces or plus")
         if len(private_key_bytes) != _SIGNING_KEY_BYTES:
@@ -50,7 +50,7 @@ class Signer:
 
     @property
     def verifier_key(self) -> str:
-        """The public key as text, `name+hash+base64`, to be handed to everyone who verifies."""
+        """The public key as text, `name+hash+base64`, for everyone who verifies."""
         key_id = _key_id(self._name, self._public_key_bytes)
         return f"{self._name}+{key_id.hex()}+{to_base64(_ED25519 + self._public_key_bytes)}"
 
@@ -64,17 +64,17 @@ class Signer:
 
 
 class Verifier:
-    """Checks notes against one public key; made by `Verifier.parse`."""
+    """Verifies notes against one public key; created by `Verifier.parse`."""
 
     def __init__(self, name: str, public_key_bytes: bytes) -> None:
-        """Take the key's name and its 32 public bytes."""
+        """The public key has 32 bytes."""
         self.name = name
         self._key_id = _key_id(name, public_key_bytes)
         self._public_key = Ed25519PublicKey.from_public_bytes(public_key_bytes)
 
     @classmethod
     def parse(cls, verifier_key: str) -> "Verifier":
-        """Read a verifier key, `name+hash+base64`. Raises NoteInvalid."""
+        """Parse a verifier key, `name+hash+base64`. Raises NoteInvalid."""
         name, _, rest = verifier_key.partition("+")
         key_id, _, encoded = rest.partition("+")
         key = from_base64(encoded, NoteInvalid)
@@ -86,13 +86,13 @@ class Verifier:
         return cls(name, public_key_bytes)
 
     def under_name(self, name: str) -> "Verifier":
-        """The same public key under another name: a log that was renewed goes on signing with its key."""
+        """Return the same public key under another name: a renewed log continues to sign with its key."""
         return Verifier(name, self._public_key.public_bytes_raw())
 
     def verify(self, note: str) -> str:
-        """Return the text of a note that this key signed, and nothing of any other.
+        """Return the text of a note that this key signed. Raises NoteInvalid.
 
-        Signatures of other keys are ignored; one of this key that fails refuses the whole note. Raises NoteInvalid.
+        Signatures of other keys are ignored; a single invalid one of this key invalidates the note.
         """
         text, signatures = _split_note(note)
         verified = False
@@ -137,7 +137,7 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> "Checkpoint":
-        """Read the text of a verified note; only the one spelling that `body` writes. Raises NoteInvalid."""
+        """Parse the text of a verified note; only the spelling of `body` is valid. Raises NoteInvalid."""
         lines = text.split("\n")
         if len(lines) < 4 or lines.pop() != "" or not _TREE_SIZE.fullmatch(lines[1]):
             raise NoteInvalid("not a well-formed checkpoint")
@@ -174,7 +174,7 @@ def _is_key_name(name: str) -> bool:
 
 
 def _is_note_text(text: str) -> bool:
-    """Tell whether the text is valid Unicode without control characters below U+0020 other than newline."""
+    """Return whether the text is valid Unicode without control characters below U+0020 other than newline."""
     return _NOTE_TEXT.fullmatch(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Stretches the password of a share with Argon2id (RFC 9106). Only the server does: the client has no `argon2`."""
+"""Stretches the password of a share with Argon2id (RFC 9106). Server only: the client does not install `argon2`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ exhaust the memory. The defaults of RFC 9106 section 4 with a small memory are 3
 
 @dataclass(frozen=True)
 class Argon2Parameters:
-    """Cost of one stretching; the default is the second recommendation of RFC 9106 section 4.
+    """The cost of one run; the default is the second recommendation of RFC 9106 section 4.
 
-    time in passes, memory in KiB, lanes in parallel. Stored with each share, so that defaults can rise later.
-    Raises ValueError for anything outside the limits of RFC 9106.
+    Time in passes, memory in KiB, parallel lanes. Stored with each share, so that defaults can be raised later.
+    Raises ValueError outside the limits of RFC 9106.
     """
 
     time: int = 3
@@ -58,15 +58,15 @@ class Argon2Parameters:
 
 
 def new_salt() -> bytes:
-    """Return the 16 random bytes that one share's password is stretched with."""
+    """Return a random salt of 16 bytes for one share's password."""
     return secrets.token_bytes(SALT_BYTES)
 
 
 def stretch(password: str, salt: bytes, parameters: Argon2Parameters) -> bytes:
     """Return the 32-byte Argon2id hash (version 0x13) of the normalised password.
 
-    Costs `parameters.memory_kib` of memory and as many threads as lanes: callers bound how many run at once.
-    Raises MalformedSecret for a malformed password (before any work), CryptoError if memory runs out.
+    Uses `parameters.memory_kib` of memory and one thread per lane: callers limit how many run at once. Raises
+    MalformedSecret for a malformed password (before any work), CryptoError if memory runs out.
     """
     normalised = normalise(password)
     if len(salt) != SALT_BYTES:

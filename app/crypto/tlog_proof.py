@@ -1,4 +1,4 @@
-"""Proofs that an entry is in a log, as one text that is checked offline (c2sp.org/tlog-proof).
+"""Transparency log proofs: one text that proves offline that an entry is in a log (c2sp.org/tlog-proof).
 
 A receipt of deletion is such a proof with the entry itself, the canonical JSON that was hashed, as its `extra` data.
 The format does not authenticate that line; here the proof starts from its hash, so the signature covers it.
@@ -16,7 +16,7 @@ from app.crypto.signed_note import Checkpoint, Verifier
 
 HEADER = "c2sp.org/tlog-proof@v1"
 _INDEX = re.compile(r"index (0|[1-9][0-9]{0,18})")
-_MAX_HASHES = 63  # of the largest log there can be
+_MAX_HASHES = 63  # of the largest possible log
 _MAX_CHARS = 100_000
 
 
@@ -30,13 +30,13 @@ class TlogProof:
     checkpoint: str
 
     def to_text(self) -> str:
-        """As it is handed out."""
+        """Serialise to the format's text."""
         lines = [HEADER, f"extra {to_base64(self.entry)}", f"index {self.index}", *map(to_base64, self.hashes)]
         return "\n".join(lines) + "\n\n" + self.checkpoint
 
     @classmethod
     def parse(cls, text: str) -> TlogProof:
-        """Read one back, only in the spelling that `to_text` writes. Raises ProofInvalid."""
+        """Parse the output of `to_text`, in exactly that spelling. Raises ProofInvalid."""
         if len(text) > _MAX_CHARS:
             raise ProofInvalid("a proof of this kind is shorter")
         proof, separator, checkpoint = text.partition("\n\n")
@@ -50,7 +50,7 @@ class TlogProof:
         return cls(entry, int(index[1]), tuple(from_base64(line, ProofInvalid) for line in lines[2:]), checkpoint)
 
     def verify(self, key: Verifier) -> Checkpoint:
-        """Check signature, origin and inclusion; answer the checkpoint. Raises NoteInvalid, ProofInvalid."""
+        """Verify signature, origin and inclusion; return the checkpoint. Raises NoteInvalid, ProofInvalid."""
         checkpoint = Checkpoint.parse(key.verify(self.checkpoint))
         if checkpoint.origin != key.name:
             raise ProofInvalid("the checkpoint is that of another log than the key's")

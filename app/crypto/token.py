@@ -1,7 +1,7 @@
-"""Random ids, secrets and access tokens, and the digests by which the database knows them.
+"""Random ids, secrets and access tokens, and the digests that the database stores instead of secrets.
 
-An access token reads `cad_`, 43 characters (256 random bits), 6 characters of checksum. The checksum lets a secret
-scanner recognise a leaked token, and lets a mistyped one be refused before any database is asked. It is no secret.
+An access token is `cad_`, 43 characters (256 random bits), and a checksum of 6 characters. The checksum is not secret:
+it lets a secret scanner recognise a leaked token, and a mistyped token be refused before any database access.
 """
 
 import hmac
@@ -22,8 +22,8 @@ _ACCESS_TOKEN_CHARS = len(ACCESS_TOKEN_PREFIX) + 43 + _CHECKSUM_CHARS
 
 
 def new_id() -> str:
-    """Return a fresh id: 16 random bytes as 22 characters base64url, the first not a dash, which commands would take
-    for an option.
+    """Return a fresh id: 16 random bytes as 22 characters of base64url. It never begins with a dash, so that commands
+    do not parse it as an option.
     """
     while (text := encode(secrets.token_bytes(ID_BYTES))).startswith("-"):
         pass
@@ -39,7 +39,7 @@ def id_of(content: bytes) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Tell whether `text` could have come from `new_id`."""
+    """Return whether `text` has the form of an id: 22 characters of canonical base64url."""
     if len(text) != ID_CHARS:
         return False
     try:
@@ -55,32 +55,32 @@ def new_secret() -> bytes:
 
 
 def digest(secret: bytes | bytearray | str) -> bytes:
-    """Return the SHA-256 of a secret (text as UTF-8), which is what the database keeps in its place.
+    """Return the SHA-256 of a secret (text as UTF-8), which the database stores in its place.
 
-    A bare hash is enough because every secret here has 256 random bits, or was stretched before.
-    Raises MalformedSecret for text that is not valid Unicode.
+    A plain hash suffices because every secret here has 256 random bits or is stretched. Raises MalformedSecret for text
+    that is not valid Unicode.
     """
     if isinstance(secret, str):
         try:
             secret = secret.encode("utf-8")
-        except UnicodeEncodeError:  # its message and attributes would carry the secret
+        except UnicodeEncodeError:  # its message and attributes contain the secret
             raise MalformedSecret("text") from None
     return sha256(secret).digest()
 
 
 def same(a: bytes, b: bytes) -> bool:
-    """Compare two byte strings in a time that tells nothing about where they differ."""
+    """Compare two byte strings in constant time."""
     return hmac.compare_digest(a, b)
 
 
 def new_access_token() -> str:
-    """Return a fresh access token, as shown once to the person who will use it."""
+    """Return a fresh access token, to be shown once."""
     body = ACCESS_TOKEN_PREFIX + encode(new_secret())
     return body + _checksum(body)
 
 
 def check_access_token(text: str) -> None:
-    """Refuse what cannot be an access token. Raises MalformedSecret for a bad shape or checksum."""
+    """Check the form and checksum of an access token. Raises MalformedSecret."""
     body, checksum = text[:-_CHECKSUM_CHARS], text[-_CHECKSUM_CHARS:]
     if len(text) != _ACCESS_TOKEN_CHARS or not text.isascii() or not body.startswith(ACCESS_TOKEN_PREFIX):
         raise MalformedSecret("access token")
@@ -93,7 +93,7 @@ def check_access_token(text: str) -> None:
 
 
 def access_token_digest(text: str) -> bytes:
-    """Return the 32 bytes by which an access token is looked up: the SHA-256 of its whole text."""
+    """Return the key by which an access token is looked up: the SHA-256 (32 bytes) of its whole text."""
     return digest(text)
 
 

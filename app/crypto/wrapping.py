@@ -1,9 +1,9 @@
-"""Which key opens which: every derivation and wrap between a password, a link, the key vault and a transfer key.
+"""Key derivation and wrapping: every step from password, link, client key and key vault to a transfer key.
 
-Stands between the stores (which hold wraps and shred keys, useless alone) and `chunked` (which needs the transfer
-key). HKDF is HKDF-SHA512 (RFC 5869) with 32 bytes out; a wrap is `nonce(12) || AES-256-GCM ciphertext and tag`.
-All keys, secrets and parts are 32 bytes; ids enter salts and labels as ASCII text. Functions raise ValueError for a
-key of another length (a bug of the caller) and CannotDecrypt for a wrap that does not open.
+The stores hold wraps and shred keys, neither of which is useful alone; `chunked` needs the transfer key. HKDF is
+HKDF-SHA512 (RFC 5869) with an output of 32 bytes; a wrap is `nonce(12) || AES-256-GCM ciphertext and tag`. All keys,
+secrets and parts have 32 bytes; ids enter salts and labels as ASCII text. Functions raise ValueError for a key of
+another length (a bug of the caller) and CannotDecrypt for a wrap that does not decrypt.
 """
 
 import os
@@ -28,14 +28,14 @@ WRAPPED_KEY_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
 
 
 def wrap(key: Key, secret: Key, aad: str) -> bytes:
-    """Encrypt `secret` (any length) under `key`, bound to the label `aad`; a fresh nonce leads."""
+    """Encrypt `secret` (any length) under `key`, bound to the label `aad`. The result begins with a fresh nonce."""
     _check_keys(key)
     nonce = os.urandom(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, secret, aad.encode("ascii"))
 
 
 def unwrap(key: Key, wrapped: bytes, aad: str) -> bytes:
-    """Return what `wrap` encrypted. Raises CannotDecrypt for another key or label, altered bytes, or any bad length."""
+    """Decrypt the output of `wrap`. Raises CannotDecrypt for another key or label, altered bytes, or a wrong length."""
     _check_keys(key)
     if len(wrapped) < NONCE_BYTES + TAG_BYTES:
         raise CannotDecrypt
@@ -49,12 +49,12 @@ def unwrap(key: Key, wrapped: bytes, aad: str) -> bytes:
 
 
 def owner_part(shred_key: Key, transfer_id: str) -> bytes:
-    """Return what the key vault contributes to the owner key; handed to the depositor's program in sealed mode."""
+    """Return the key vault's part of the owner key; sent to the depositor's client for sealed transfers."""
     return _hkdf(shred_key, salt=salt_of(transfer_id), purpose="owner part")
 
 
 def owner_key(client_key: Key, owner_part: Key, transfer_id: str) -> bytes:
-    """Return the key under which the depositor finds the transfer key again, to add files and issue shares."""
+    """Return the key that wraps the transfer key for the depositor, who adds files and issues shares with it."""
     return _hkdf(client_key, owner_part, salt=salt_of(transfer_id), purpose="owner key")
 
 
@@ -72,22 +72,22 @@ def unwrap_for_owner(wrapped: bytes, *, owner_key: Key, transfer_id: str) -> byt
 
 
 def link_proof(link_secret: Key) -> bytes:
-    """Return what a recipient shows to prove the link without giving it away; its digest is stored."""
+    """Return the proof that a recipient has the link, without revealing its secret; its digest is stored."""
     return _hkdf(link_secret, salt=b"", purpose="link proof")
 
 
 def verifier(stretched: Key, share_id: str) -> bytes:
-    """Return what tells a right password from a wrong one; its digest is stored."""
+    """Return the value that verifies a password; its digest is stored."""
     return _hkdf(stretched, salt=salt_of(share_id), purpose="verifier")
 
 
 def server_part(stretched: Key, shred_key: Key, share_shred_key: Key, share_id: str) -> bytes:
-    """Return what password and key vault contribute to the share key; gone as soon as either shred key is."""
+    """Return the part of password and key vault in the share key; lost as soon as either shred key is destroyed."""
     return _hkdf(stretched, shred_key, share_shred_key, salt=salt_of(share_id), purpose="server part")
 
 
 def share_key(link_secret: Key, server_part: Key, share_id: str) -> bytes:
-    """Return the key that link and password make together."""
+    """Return the key derived from the link's secret and `server_part`; it wraps the transfer key for a recipient."""
     return _hkdf(link_secret, server_part, salt=salt_of(share_id), purpose="share key")
 
 
@@ -101,11 +101,11 @@ def unwrap_for_share(wrapped: bytes, *, share_key: Key, transfer_id: str, share_
     return _unwrap_key(share_key, wrapped, label("share", transfer_id, share_id))
 
 
-# A claim: so that resuming needs no second password
+# A claim: resuming a download needs no second password
 
 
 def claim_key(claim_token: Key, shred_key: Key, share_shred_key: Key, claim_id: str) -> bytes:
-    """Return the key that a claim token makes while both shred keys live."""
+    """Return the key derived from a claim token and both shred keys; it wraps the transfer key for one claim."""
     return _hkdf(claim_token, shred_key, share_shred_key, salt=salt_of(claim_id), purpose="claim key")
 
 
@@ -123,7 +123,7 @@ def unwrap_for_claim(wrapped: bytes, *, claim_key: Key, transfer_id: str, share_
 
 
 def shred_label(transfer_id: str, expiry_unix: int) -> str:
-    """Return the label under which an hour key wraps a transfer's shred key: it fixes the expiry (Unix seconds)."""
+    """Return the label under which an hour key wraps a transfer's shred key; it binds the expiry (Unix seconds)."""
     return label("shred", transfer_id, expiry_unix)
 
 
@@ -132,16 +132,16 @@ def share_shred_label(transfer_id: str, share_id: str, expiry_unix: int) -> str:
     return label("share shred", transfer_id, share_id, expiry_unix)
 
 
-# The half chunk at the end of an interrupted upload
+# The partial chunk at the end of an interrupted upload
 
 
 def tail_key(transfer_key: Key, upload_id: str) -> bytes:
-    """Return the key under which the half chunk of a resumable upload waits for the rest."""
+    """Return the key that encrypts the partial chunk of a resumable upload until the rest arrives."""
     return _hkdf(transfer_key, salt=salt_of(upload_id), purpose="tail")
 
 
 def tail_label(upload_id: str, offset: int) -> str:
-    """Return the label of the half chunk that ends at plaintext byte `offset` of the upload."""
+    """Return the label of the partial chunk that ends at plaintext byte `offset` of the upload."""
     return label("tail", upload_id, offset)
 
 

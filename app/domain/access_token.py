@@ -1,4 +1,4 @@
-"""Rules of access tokens: the roles, what each may do, and whose transfers a caller may use."""
+"""Access token rules: roles, permissions, and the owner whose transfers a caller may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_OWNER = 500
 
 
 class Role(StrEnum):
-    """What the holder of a token is."""
+    """The role of a token's holder."""
 
     STAFF = "staff"
     AUDITOR = "auditor"
@@ -24,7 +24,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a token that was checked. `actor` is how the log names it, `owner` whose transfers it may use."""
+    """The authenticated caller of a request: a token that passed its checks. `owner` owns the transfers it may use."""
 
     token_id: str
     name: str
@@ -34,12 +34,12 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        """The log's name of this caller: its token's id, which tells nothing about a person."""
+        """The caller's name in the log: the token id, which identifies no person."""
         return actor_of(self.token_id)
 
 
 def actor_of(token_id: str) -> str:
-    """The log's name of a token. Until version 0.2 it was also the owner of what the token deposited."""
+    """Return a token's name in the log. Before version 0.2 it was also the owner of the token's transfers."""
     return f"token:{token_id}"
 
 
@@ -67,12 +67,12 @@ def require_owner(
 
 
 def owner_named(name: str) -> str:
-    """The owner that a token of this name has unless another is given."""
+    """Return the default owner of a token of this name."""
     return f"token:{name}"
 
 
 def checked_owner(owner: str) -> str:
-    """An owner as an operator typed it. Raises InvalidRequest for anything but the three kinds."""
+    """Return an owner as an operator typed it. Raises InvalidRequest for anything but the three kinds."""
     kind, _, rest = owner.partition(":")
     issuer, _, value = rest.partition("#")
     known = (kind == "token" and rest) or (kind in {"person", "team"} and issuer and value)
@@ -82,12 +82,12 @@ def checked_owner(owner: str) -> str:
 
 
 def require_valid(*, revoked_at: datetime | None, expires_at: datetime | None, now: datetime) -> None:
-    """Refuse a token that was revoked or has expired."""
+    """Raise NotAuthenticated for a revoked or expired token."""
     if revoked_at is not None or (expires_at is not None and now >= expires_at):
         raise NotAuthenticated
 
 
 def require_role(caller: Caller, *roles: Role) -> None:
-    """Refuse a caller whose role is not among those given."""
+    """Raise NotAllowed unless the caller has one of `roles`."""
     if caller.role not in roles:
         raise NotAllowed

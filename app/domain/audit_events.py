@@ -1,7 +1,7 @@
-"""What is written to the log: the events, and the only fields an entry can have.
+"""The audit log's events, and the only fields that an entry can have.
 
-An entry holds no file name, label, recipient, free text, patient data or secret (CNIL 2021-122): there is no field
-for them. `docs/audit-log.md` lists events and fields; a test compares.
+No field exists for a file name, label, recipient, free text, patient data or secret (CNIL 2021-122).
+`docs/audit-log.md` lists events and fields; a test compares.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class Event(StrEnum):
-    """Everything the log can tell, as `subject.action`."""
+    """Every event of the log, named `subject.action`."""
 
     LOG_STARTED = "log.started"
     LOG_RENEWED = "log.renewed"
@@ -56,9 +56,9 @@ class Event(StrEnum):
 
 
 class Entry(NamedTuple):
-    """One thing that happened. Absent fields are left out of the JSON. Sizes in bytes, lateness in milliseconds.
+    """One log entry. Fields that are None are left out of the JSON. Sizes in bytes, lateness in milliseconds.
 
-    A tuple, for a sweep makes four of each transfer: a frozen dataclass of so many fields takes thrice as long to make.
+    A NamedTuple because it is cheaper to create than a frozen dataclass, and a sweep creates four per transfer.
     """
 
     event: Event
@@ -79,16 +79,16 @@ class Entry(NamedTuple):
     sealed: bool | None = None
     outcome: str | None = None
     lateness_ms: int | None = None
-    count: int | None = None  # type: ignore[assignment]  # a tuple has a method of that name, which nobody needs here
+    count: int | None = None  # type: ignore[assignment]  # shadows tuple.count, which is not used here
     quoted: str | None = None
     below: int | None = None
     blob: str | None = None
     owner: str | None = None
 
     def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
-        """The object that is written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds.
+        """Return the object to be written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds.
 
-        An owner is written as a digest under the entry's own salt: it can be compared, not read.
+        The owner is written as a digest under the entry's own salt: it can be compared, not read.
         """
         content: dict[str, str | int | bool] = {
             "sequence": sequence,
@@ -108,7 +108,7 @@ _MORE = Entry._fields[2:]  # all but event and time
 
 
 class RenewalReason(StrEnum):
-    """Why an operator begins a new origin of the log: the `outcome` of `log.renewed`."""
+    """Why an operator started a new log origin: the `outcome` of `log.renewed`."""
 
     LOG_DAMAGED = "log_damaged"
     KEY_LOST = "key_lost"
@@ -116,18 +116,18 @@ class RenewalReason(StrEnum):
 
 
 EXPLAINING = (Event.LOG_STARTED, Event.LOG_RENEWED, Event.DATABASE_RESTORED)
-"""Entries that explain the log itself: they tell of nobody, and pruning leaves them their content."""
+"""Entries about the log itself. They concern no person, so pruning keeps their content."""
 
 
 def owner_digest(owner: str, salt: str) -> str:
-    """The field `owner` of an entry: SHA-256 over the 16 bytes of its salt and the owner (UTF-8), base64url without
-    padding, as all binary in the log.
+    """Return the `owner` field of an entry: SHA-256 over the entry's salt (16 bytes) and the owner (UTF-8), in
+    base64url without padding like all binary values in the log.
     """
     salted = base64.urlsafe_b64decode(f"{salt}==") + owner.encode()
     return base64.urlsafe_b64encode(sha256(salted).digest()).rstrip(b"=").decode()
 
 
-@lru_cache(maxsize=256)  # a batch's entries have one time
+@lru_cache(maxsize=256)  # all entries of a batch share one time
 def log_time(moment: datetime) -> str:
-    """A time as the log writes it: `2026-01-31T08:15:00.000000Z`."""
+    """Format a time as the log writes it: `2026-01-31T08:15:00.000000Z`."""
     return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

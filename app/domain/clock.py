@@ -1,9 +1,9 @@
-"""The rule of time: every process counts by the boot clock, and believes the host's clock only within bounds.
+"""The rules of time: every process counts by the boot clock and trusts the host's clock only within bounds.
 
-A clock set back must not bring an expired transfer to life, one set a year ahead must not destroy everything, and no
-database row may do either (docs/deletion.md). Time is the later of two counts of the boot clock, which nobody can
-set: from the anchor that the key vault keeps for this boot, and from the start of this process. `docs/deletion.md` has
-the truth table; `tests/integration/retention/test_truth_table_of_time.py` plays it.
+A clock set back must not revive an expired transfer, a clock set a year ahead must not destroy everything, and no
+database row may do either (docs/deletion.md). The time is the later of two counts of the boot clock, which nobody can
+set: one from the anchor that the key vault keeps for this boot, one from the start of this process. `docs/deletion.md`
+has the truth table; `tests/integration/retention/test_truth_table_of_time.py` tests every row of it.
 """
 
 from __future__ import annotations
@@ -15,33 +15,35 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 BELIEVED = timedelta(minutes=5)
-"""How far the host's clock may be from the time, either way, and a process may start ahead of the vault's count."""
+"""How far the host's clock may differ from the time, either way, and how far ahead of the vault's count a process may
+start.
+"""
 
 BELIEVED_AFTER_REBOOT = timedelta(hours=24)
-"""How far past the vault's mark a process may start when the vault has no anchor of this boot."""
+"""How far past the vault's mark a process may start if the vault has no anchor for this boot."""
 
 DATABASE_APART = timedelta(seconds=60)
-"""How far PostgreSQL's clock may be from the time, either way."""
+"""How far PostgreSQL's clock may differ from the time, either way."""
 
 WAIT_BEFORE_TAKING = timedelta(hours=24)
-"""After so much running time a host clock that is ahead is taken: destruction must not wait for ever."""
+"""A host clock that is ahead is accepted after this much uptime: destruction must not wait for ever."""
 
 PAUSES_AT_MOST = timedelta(hours=1)
-"""The pauses of a machine that are taken without asking, in all, per 24 hours of running."""
+"""Total length of machine pauses that are accepted without an operator, per 24 hours of uptime."""
 
 STEADY_FOR = timedelta(minutes=2)
 STEADY_WITHIN = timedelta(seconds=1)
-"""A host clock whose lead changes by no more than this, for so long, belongs to a machine that was paused."""
+"""If the host clock's lead changes by at most STEADY_WITHIN during STEADY_FOR, the machine was paused."""
 
 PAUSES_FORGOTTEN_AFTER = timedelta(hours=24)
 
 ANCHORS_KEPT = 20
-"""Of one boot. An older one would only be needed by a database that no scheduler has written to since."""
+"""Anchors kept per boot. An older one is needed only for a database that no scheduler has written to since."""
 
 
 @dataclass(frozen=True, slots=True)
 class Uptime:
-    """The boot clock: which boot, and seconds since then, suspended time included."""
+    """A reading of the boot clock: the boot's id, and seconds since that boot, suspended time included."""
 
     boot_id: str
     seconds: float
@@ -49,7 +51,7 @@ class Uptime:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A moment whose wall-clock time was accepted, in the terms of both clocks."""
+    """A moment at which the wall-clock time was accepted, as read from both clocks."""
 
     wall: datetime
     uptime: Uptime
@@ -59,7 +61,7 @@ class Anchor:
         return self.wall + timedelta(seconds=uptime.seconds - self.uptime.seconds)
 
     def fields(self) -> dict[str, str | float]:
-        """Return the anchor as it stands in a mark of the vault."""
+        """Return the anchor as the fields of a vault mark."""
         return {
             "anchor_at": self.wall.isoformat(),
             "anchor_boot_id": self.uptime.boot_id,
@@ -68,15 +70,15 @@ class Anchor:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Anchor:
-        """Read an anchor back. Raises KeyError, TypeError, ValueError."""
+        """Parse the output of `fields`. Raises KeyError, TypeError, ValueError."""
         uptime = Uptime(str(fields["anchor_boot_id"]), float(fields["anchor_boot_seconds"]))
         return cls(datetime.fromisoformat(fields["anchor_at"]), uptime)
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """A host clock that is ahead and not believed: since when, since when its lead is steady, and that lead. All in
-    seconds, the first two of the boot clock.
+    """A host clock that is ahead and not trusted. `since` (start of the doubt) and `steady_since` (since when the lead
+    has been steady) are boot clock readings in seconds; `lead` is in seconds.
     """
 
     since: float
@@ -86,7 +88,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A pause of the machine that was taken: when (seconds of the boot clock) and how long (seconds)."""
+    """A machine pause that was accepted: `at` is a boot clock reading, `seconds` its length; both in seconds."""
 
     at: float
     seconds: float
@@ -94,8 +96,8 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class BootTime:
-    """What the vault keeps of one boot: its latest anchors, the last one in force; pauses taken; the doubt, if any; and
-    how often the host's clock was taken since the first anchor.
+    """The vault's record of one boot: its latest anchors, of which the last is in force; accepted pauses; the doubt, if
+    any; and how often the host's clock was accepted since the first anchor (`taken`).
     """
 
     anchors: tuple[Anchor, ...]
@@ -110,15 +112,15 @@ class BootTime:
 
     @property
     def boot_id(self) -> str:
-        """Return the boot that this is about."""
+        """Return the id of this boot."""
         return self.anchor.uptime.boot_id
 
     def doubting(self, other: BootTime) -> BootTime:
-        """Return this with the doubt of another, for a vault that cannot keep more."""
+        """Return a copy with the doubt of `other`, for a vault that can store nothing else."""
         return replace(self, doubt=other.doubt)
 
     def to_text(self) -> str:
-        """Return it as JSON, for a mark of the vault."""
+        """Serialise to JSON for a vault mark."""
         doubt = None if self.doubt is None else [self.doubt.since, self.doubt.steady_since, self.doubt.lead]
         fields = {
             "anchors": [anchor.fields() for anchor in self.anchors],
@@ -130,7 +132,7 @@ class BootTime:
 
     @classmethod
     def from_text(cls, text: str) -> BootTime:
-        """Read it back. Raises ValueError."""
+        """Parse the output of `to_text`. Raises ValueError."""
         try:
             fields = json.loads(text)
             return cls(
@@ -143,27 +145,27 @@ class BootTime:
             raise ValueError("not the time of a boot") from error
 
     def __post_init__(self) -> None:
-        """Refuse what is not one boot's: ValueError."""
+        """Raise ValueError unless all anchors belong to one boot."""
         if len({anchor.uptime.boot_id for anchor in self.anchors}) != 1:
             raise ValueError("not the time of one boot")
 
 
 @dataclass(frozen=True, slots=True)
 class RememberedTime:
-    """What the vault remembers: the latest time that anything was judged by, and the time of this boot, if any."""
+    """The time stored in the vault: the latest time used for any decision, and the record of this boot, if any."""
 
     mark: datetime | None = None
     boot: BootTime | None = None
 
     @property
     def knows_anything(self) -> bool:
-        """Whether there is more to go by than the host's word."""
+        """Whether the vault stores any time to check the host's clock against."""
         return self.mark is not None or self.boot is not None
 
     @classmethod
     def of_marks(cls, boot_id: str, boot: BootTime | None, marks: Iterable[tuple[datetime, Anchor]]) -> RememberedTime:
-        """Put together what several marks remember: each the time it was written at, and the anchor of its boot. Where
-        the boot's own is lost, the latest of theirs stands in for it.
+        """Combine several marks, each with the time it was written and the anchor of its boot. If the record of this
+        boot is lost, the latest anchor of this boot among the marks replaces it.
         """
         every = list(marks)
         if boot is None:
@@ -175,7 +177,7 @@ class RememberedTime:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseTime:
-    """What the database says of the time; it moves nothing, and is only compared. `clock` is PostgreSQL's own."""
+    """The time as stored in the database. It is only compared, never adopted. `clock` is PostgreSQL's own clock."""
 
     mark: datetime
     anchor: Anchor | None
@@ -184,7 +186,7 @@ class DatabaseTime:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The time to go by, the host's lead over it (negative: the host is behind), and why a clock is not believed."""
+    """The time in force, the host's lead over it (negative: the host is behind), and why a clock is not trusted."""
 
     now: datetime
     lead: timedelta
@@ -195,10 +197,10 @@ Taking = Literal["pause", "waited"]
 
 
 def start_of(host: Anchor, remembered: RememberedTime) -> Anchor:
-    """Return where a process begins to count that started at `host`, by the host's word.
+    """Return the anchor from which a process counts; `host` is its start by the host's clock.
 
-    It is believed from the vault's count of this boot up to BELIEVED past it; in another boot from the vault's mark up
-    to BELIEVED_AFTER_REBOOT past it. Without either, there is only the host's word.
+    The host's time is clamped between the vault's count of this boot and BELIEVED past it; after a reboot, between the
+    vault's mark and BELIEVED_AFTER_REBOOT past it. If the vault stores neither, the host's time is used as it is.
     """
     if remembered.boot is not None:
         earliest = remembered.boot.anchor.count(host.uptime)
@@ -213,9 +215,9 @@ def start_of(host: Anchor, remembered: RememberedTime) -> Anchor:
 def problem_of(
     now: datetime, *, host: datetime, counts: tuple[Anchor, ...], database: DatabaseTime | None
 ) -> str | None:
-    """Say which clock is not believed, None when all agree. `counts`: the anchors that this boot had.
+    """Describe the clock that is not trusted; return None if all agree. `counts`: the anchors of this boot.
 
-    An old mark in the database is no problem: a service that stood still leaves one.
+    An old mark in the database is no problem: it means that the service was stopped.
     """
     if abs(host - now) > BELIEVED:
         return f"the host's clock is {_apart(host, now)} the boot clock's count"
@@ -231,13 +233,13 @@ def problem_of(
 
 
 def _agrees(anchor: Anchor | None, counts: tuple[Anchor, ...]) -> bool:
-    """Whether an anchor counts like one that this boot had; one of another boot says nothing."""
+    """Whether an anchor agrees with an anchor of this boot; an anchor of another boot cannot contradict it."""
     same = [known for known in counts if anchor is not None and known.uptime.boot_id == anchor.uptime.boot_id]
     return anchor is None or not same or any(abs(anchor.count(known.uptime) - known.wall) <= BELIEVED for known in same)
 
 
 def _apart(one: datetime, other: datetime) -> str:
-    """Say how far apart two times are, in words that fit before what the second one is."""
+    """Describe the difference of two times, to be followed by the name of `other`: `0:05:00 ahead of`."""
     seconds = timedelta(seconds=round(abs(one - other).total_seconds()))
     return f"{seconds} {'ahead of' if one > other else 'behind'}"
 
@@ -245,14 +247,14 @@ def _apart(one: datetime, other: datetime) -> str:
 def attend(
     boot: BootTime, judgement: Judgement, uptime: Uptime, *, grace: timedelta = timedelta(0)
 ) -> tuple[BootTime, Taking | None]:
-    """Return what to keep of a boot after a judgement, and whether the host's clock may be taken now.
+    """Return the boot's record after a judgement, and the reason to accept the host's clock now, if there is one.
 
-    A lead that stays the same for STEADY_FOR and fits into PAUSES_AT_MOST is a machine that was paused; any lead is
-    taken after WAIT_BEFORE_TAKING. A host clock that is behind is taken by an operator alone: taking it would let
-    things live longer. `grace` is added to both, for whoever leaves the taking to another process if there is one.
+    A lead that is steady for STEADY_FOR and fits into PAUSES_AT_MOST means that the machine was paused; any lead is
+    accepted after WAIT_BEFORE_TAKING. Only an operator may accept a host clock that is behind, because that extends
+    lifetimes. A process that lets another one accept the clock first adds `grace` to both waits.
     """
     pauses = tuple(p for p in boot.pauses if uptime.seconds - p.at < PAUSES_FORGOTTEN_AFTER.total_seconds())
-    if judgement.problem is None or judgement.lead <= DATABASE_APART:  # no smaller lead explains any problem
+    if judgement.problem is None or judgement.lead <= DATABASE_APART:  # a lead this small causes no problem
         return replace(boot, pauses=pauses, doubt=None), None
     lead = judgement.lead.total_seconds()
     doubt = boot.doubt or Doubt(uptime.seconds, uptime.seconds, lead)
@@ -268,8 +270,8 @@ def attend(
 
 
 def take(boot: BootTime, host: Anchor, *, pause: timedelta | None = None) -> BootTime:
-    """Return the time of a boot after the host's clock was taken as it is: by itself, or because an operator said so.
-    `pause`: the lead of a machine that was paused.
+    """Return the boot's record after the host's clock was accepted, automatically or by an operator. `pause` is the
+    lead of a machine that was paused.
     """
     pauses = boot.pauses if pause is None else (*boot.pauses, Pause(host.uptime.seconds, pause.total_seconds()))
     return BootTime((*boot.anchors, host)[-ANCHORS_KEPT:], pauses, taken=boot.taken + 1)

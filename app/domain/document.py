@@ -1,4 +1,4 @@
-"""A report as a JSON document: what commands print with `--json`, and what the auditor's routes answer."""
+"""Reports as JSON documents, as printed by commands with `--json` and returned by the auditor's routes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def document(report: object) -> dict[str, Any]:
-    """The fields of a dataclass, all the way down. Times as RFC 3339 in UTC, in whole seconds."""
+    """Return the fields of a dataclass, recursively. Times as RFC 3339 in UTC, in whole seconds."""
     plain: dict[str, Any] = _plain(report)
     return plain
 

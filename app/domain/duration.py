@@ -1,4 +1,4 @@
-"""Durations as people write them: `30m`, `12h`, `7d`, or seconds. Used by settings and by every lifetime asked for."""
+"""Durations as people write them: `30m`, `12h`, `7d`, or seconds. Used for settings and requested lifetimes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
 
 
 def parse_duration(value: object) -> timedelta:
-    """Read a duration: whole seconds (int), or text like `90`, `30m`, `12h`, `7d`.
+    """Parse a duration: whole seconds (int), or text like `90`, `30m`, `12h`, `7d`.
 
     Raises InvalidDuration for anything else: signs, fractions, spaces, other digits than 0-9, `never`, zero, booleans.
     """
@@ -26,7 +26,7 @@ def parse_duration(value: object) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration in its largest whole unit: `7d`, `90m`, `45s`."""
+    """Format a duration in its largest whole unit: `7d`, `90m`, `45s`."""
     seconds = int(duration.total_seconds())
     for unit in ("d", "h", "m"):
         if seconds and seconds % _UNITS[unit] == 0:

@@ -1,7 +1,7 @@
-"""Refusals: everything the service may answer other than yes, each with a stable code.
+"""Refusals: the errors that the service may return to a caller, each with a stable code.
 
-Rules and actions raise them; `app.web.problems` alone turns them into HTTP statuses (RFC 9457), `app.terminal` into
-exit codes. `docs/problems.md` lists every code and a test compares the two.
+Rules and actions raise them; only `app.web.problems` maps them to HTTP statuses (RFC 9457), and `app.terminal` to exit
+codes. `docs/problems.md` lists every code; a test compares the two.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import ClassVar
 
 
 class Refusal(Exception):
-    """A request that is refused for a reason the caller may know. `members` become members of the problem document."""
+    """A refused request, for a reason that the caller may know. `members` become members of the problem document."""
 
     code: ClassVar[str] = "refused"
     title: ClassVar[str] = "The request is refused."
 
     def __init__(self, detail: str | None = None, **members: str | int) -> None:
-        """Keep the detail (a sentence without secrets, names or patient data) and the extra members."""
+        """`detail` is a sentence without secrets, names or patient data; it defaults to `title`."""
         super().__init__(detail or self.title)
         self.detail = detail or self.title
         self.members = members
 
 
-# --- what was sent cannot be understood
+# --- malformed requests
 
 
 class InvalidRequest(Refusal):
@@ -37,17 +37,17 @@ class InvalidDuration(Refusal):
 
 class InvalidTime(Refusal):
     code = "invalid_time"
-    title = "A time is a date, or date, time and zone as in RFC 3339: 2026-01-31, 2026-01-31T08:15:00Z."
+    title = "A time is a date, or a date, time and zone as in RFC 3339: 2026-01-31, 2026-01-31T08:15:00Z."
 
 
 class LifetimeOutOfRange(Refusal):
     code = "lifetime_out_of_range"
-    title = "The lifetime is outside what this service allows."
+    title = "The lifetime is outside the range that this service allows."
 
 
 class InvalidFileName(Refusal):
     code = "invalid_file_name"
-    title = "The file name is empty, too long, or holds characters that no file may have."
+    title = "The file name is empty, too long, or contains forbidden characters."
 
 
 class MalformedPassword(Refusal):
@@ -57,22 +57,22 @@ class MalformedPassword(Refusal):
 
 class ClientKeyRequired(Refusal):
     code = "client_key_required"
-    title = "This needs the client key of the transfer in the header Caducee-Client-Key (43 characters, base64url)."
+    title = "The header Caducee-Client-Key must carry the transfer's client key (43 characters, base64url)."
 
 
 class BodyIncomplete(Refusal):
     code = "body_incomplete"
-    title = "The body ended before its announced length; nothing was kept."
+    title = "The body ended before its announced length; nothing was stored."
 
 
 class ClientTooSlow(Refusal):
     code = "client_too_slow"
-    title = "Nothing came from the client for too long; nothing was kept."
+    title = "The client sent nothing for too long; nothing was stored."
 
 
 class MalformedCiphertext(Refusal):
     code = "malformed_ciphertext"
-    title = "The body cannot be a sealed file: its length is that of none. Nothing was kept."
+    title = "The body is not a sealed file: no sealed file has this length. Nothing was stored."
 
 
 class RangeNotSatisfiable(Refusal):
@@ -80,7 +80,7 @@ class RangeNotSatisfiable(Refusal):
     title = "The range lies outside the file."
 
     def __init__(self, detail: str | None = None, *, size: int = 0, **members: str | int) -> None:
-        """`size`: how many bytes the file has."""
+        """`size`: the file's size in bytes."""
         super().__init__(detail, **members)
         self.size = size
 
@@ -90,7 +90,7 @@ class TooLarge(Refusal):
     title = "The transfer is larger than this service allows."
 
 
-# --- the caller may not
+# --- not permitted
 
 
 class NotAuthenticated(Refusal):
@@ -100,7 +100,7 @@ class NotAuthenticated(Refusal):
 
 class NotAllowed(Refusal):
     code = "not_allowed"
-    title = "The role of this access token does not allow this."
+    title = "The role of this access token does not permit this request."
 
 
 class OwnerTaken(Refusal):
@@ -120,10 +120,10 @@ class WrongPassword(Refusal):
 
 class HostNotAllowed(Refusal):
     code = "host_not_allowed"
-    title = "This service does not answer under that host name."
+    title = "This service is not configured for that host name."
 
 
-# --- there is no such thing (or the caller may not know that there is)
+# --- not found (or the caller may not know that it exists)
 
 
 class NotFound(Refusal):
@@ -133,40 +133,40 @@ class NotFound(Refusal):
 
 class MethodNotAllowed(Refusal):
     code = "method_not_allowed"
-    title = "This address does not take that method."
+    title = "This address does not allow that method."
 
 
 class TransferNotFound(Refusal):
     code = "transfer_not_found"
-    title = "There is no such transfer of yours."
+    title = "You have no such transfer."
 
 
 class ShareNotFound(Refusal):
     code = "share_not_found"
-    title = "This link opens nothing. Check that it was copied whole."
+    title = "This link is not valid. Check that it was copied completely."
 
 
 class ClaimNotFound(Refusal):
     code = "claim_not_found"
-    title = "There is no such claim, or the claim token is not its own."
+    title = "There is no such claim, or the claim token belongs to another one."
 
 
 class FileNotFound(Refusal):
     code = "file_not_found"
-    title = "The transfer has no file of that number."
+    title = "The transfer has no file with that number."
 
 
 class CheckpointNotFound(Refusal):
     code = "checkpoint_not_found"
-    title = "The log has not been signed yet; the scheduler signs it within minutes."
+    title = "The log has no checkpoint yet; the scheduler signs one within minutes."
 
 
-# --- it is over
+# --- no longer available
 
 
 class ShareUsed(Refusal):
     code = "share_used"
-    title = "This link was used already. It works once."
+    title = "This link was already used. It works only once."
 
 
 class ShareWithdrawn(Refusal):
@@ -176,7 +176,7 @@ class ShareWithdrawn(Refusal):
 
 class ShareExpired(Refusal):
     code = "share_expired"
-    title = "This link has expired and what it led to is destroyed."
+    title = "This link has expired and its content is destroyed."
 
 
 class ShareLocked(Refusal):
@@ -191,7 +191,7 @@ class ClaimEnded(Refusal):
 
 class ClaimExhausted(Refusal):
     code = "claim_exhausted"
-    title = "These files were sent three times over already; no more of them is sent."
+    title = "The download allowance of this claim is used up: the files were sent three times over."
 
 
 class TransferEnded(Refusal):
@@ -199,12 +199,12 @@ class TransferEnded(Refusal):
     title = "The transfer has ended and its content is destroyed."
 
 
-# --- not in this state
+# --- wrong state
 
 
 class TransferClosed(Refusal):
     code = "transfer_closed"
-    title = "A share was issued: the transfer takes no more files."
+    title = "A share was issued: the transfer accepts no more files."
 
 
 class TransferEmpty(Refusal):
@@ -219,82 +219,80 @@ class UploadUnfinished(Refusal):
 
 class TransferIsSealed(Refusal):
     code = "transfer_is_sealed"
-    title = "The transfer is sealed: only the programs at both ends can encrypt and open it."
+    title = "The transfer is sealed: only the sender's and recipient's programs can encrypt and decrypt it."
 
 
 class TransferNotSealed(Refusal):
     code = "transfer_not_sealed"
-    title = "The transfer is not sealed: the service encrypts it, and opens it with the client key."
+    title = "The transfer is not sealed: the service encrypts it, and decrypts it with the client key."
 
 
 class WrongFileNumber(Refusal):
     code = "wrong_file_number"
-    title = "The files of a sealed transfer are numbered from 0, without a gap, each once."
+    title = "The files of a sealed transfer are numbered from 0, without gaps, and each number is used once."
 
 
 class KeyAlreadySet(Refusal):
     code = "key_already_set"
-    title = "A wrapped key is stored there already; it is set once and never replaced."
+    title = "A wrapped key is already stored; it is set once and never replaced."
 
 
 class OwnerKeyMissing(Refusal):
     code = "owner_key_missing"
-    title = "The depositor's wrapped key is not stored yet: without it nobody could issue another share."
+    title = "The depositor's wrapped key is not stored yet; without it nobody could issue another share."
 
 
 class ClaimedByProof(Refusal):
     code = "claimed_by_proof"
-    title = "This claim decrypts by itself: fetch the blobs, not the files."
+    title = "This claim was made by proof, so its client decrypts: fetch the blobs, not the files."
 
 
 class NotDeletedYet(Refusal):
     code = "not_deleted_yet"
-    title = "The transfer is not deleted yet: there is a receipt once its deletion was verified."
+    title = "The transfer is not deleted yet: a receipt exists once its deletion is verified."
 
 
 class ReceiptNotSigned(Refusal):
     code = "receipt_not_signed"
-    title = "The deletion is in the log, but no checkpoint covers it yet. Try again in a moment."
+    title = "The deletion is logged, but no checkpoint covers it yet. Try again in a moment."
 
 
 class ReceiptPruned(Refusal):
     code = "receipt_pruned"
-    title = "The log keeps no more than the hash of this deletion: its retention is over."
+    title = "The retention of this log entry is over: the log keeps only its hash."
 
 
 class DeletionContradicted(Refusal):
     code = "deletion_contradicted"
-    title = "The deletion is in the log, but the service finds something of the transfer: there is no receipt."
+    title = "The deletion is logged, but the service found remains of the transfer: there is no receipt."
 
 
-# --- not now
+# --- temporarily unavailable
 
 
 class RetentionNotAssured(Refusal):
     code = "retention_not_assured"
-    title = "The service cannot prove that it deletes in time, so it takes nothing in."
+    title = "The service cannot prove that it deletes in time, so it accepts no deposits."
 
 
 class ClockNotTrusted(Refusal):
     code = "clock_not_trusted"
-    title = "The host's clock has leapt: nothing is taken in or given out until an operator has looked at it."
+    title = "The host's clock jumped: deposits and downloads are stopped until an operator has checked it."
 
 
 class RestoreNotAccepted(Refusal):
     code = "database_rolled_back"
-    title = (
-        "The database was restored from a backup: nothing is taken in or given out until an operator has accepted it."
-    )
+    title = "The database was restored from a backup: deposits and downloads are stopped until an operator accepts it."
 
 
 class VaultNotTrusted(Refusal):
     code = "vault_rolled_back"
-    title = "The key vault is an older copy of itself: nothing is taken in or given out until an operator accepts it."
+    title = "The key vault is an older copy: deposits and downloads are stopped until an operator accepts it."
 
 
 class LockedDown(Refusal):
     code = "locked_down"
-    title = "The service is locked down by its operators."
+    title = "The operators have locked down the service."
 
 
 class VaultOutOfReach(Refusal):
@@ -314,7 +312,7 @@ class DatabaseOutOfReach(Refusal):
 
 class DiskNearlyFull(Refusal):
     code = "disk_nearly_full"
-    title = "There is no room left for this transfer."
+    title = "There is not enough disk space for this transfer."
 
 
 class Busy(Refusal):
@@ -324,9 +322,9 @@ class Busy(Refusal):
 
 class InternalError(Refusal):
     code = "internal_error"
-    title = "The service failed. Nothing is known to be lost; the operators see it in the log."
+    title = "The service failed. The error is in the operators' log."
 
 
 def every_refusal() -> list[type[Refusal]]:
-    """All refusals, in the order of this file: for the table of statuses and the docs."""
+    """Return all refusals in the order of this file, for the status table and the docs."""
     return Refusal.__subclasses__()

@@ -1,9 +1,9 @@
-"""What a breach asks: what was held in a period, who fetched it, who tried, when was it gone (GDPR 33 and 34).
+"""The exposure report after a breach: transfers held in a period, downloads, attempts, deletions (GDPR 33 and 34).
 
-Pure accounting over the log's entries: one `TransferAccount` per transfer takes its entries in order, and
-`ExposureReport` takes the accounts. A transfer is *held* from its creation to the moment its deletion was verified, and
-its *keys exist* from its creation to the moment their destruction was observed; both ends are later than the truth by
-the sweep's lateness, never earlier.
+Pure accounting over the log's entries: one `TransferAccount` per transfer reads its entries in order, and
+`ExposureReport` adds up the accounts. A transfer is *held* from its creation until its deletion was verified, and its
+*keys exist* from its creation until their destruction was observed; both ends may be late by the sweep's lateness,
+never early.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ INCIDENTS = frozenset(
         Event.DRILL_FAILED,
     }
 )
-"""What concerns the service as a whole, and whoever judges a breach."""
+"""Events of the service as a whole that matter when a breach is assessed."""
 
 _SHARE_ENDINGS = {
     Event.SHARE_COMPLETED: "completed",
@@ -45,8 +45,8 @@ _SHARE_ENDINGS = {
 
 @dataclass(slots=True)
 class HeldTransfer:
-    """A transfer that was held; `files`, `bytes` and `shares` as of the period's end. `created_at` is None when the
-    entry that told it was pruned, `keys_existed` says whether the keys did at any moment of the period.
+    """A transfer that was held; `files`, `bytes` and `shares` as of the period's end. `created_at` is None if the
+    creation entry was pruned; `keys_existed` is whether the keys existed at any moment of the period.
     """
 
     transfer: str
@@ -68,9 +68,9 @@ class HeldTransfer:
 
 @dataclass(slots=True)
 class SeenClaim:
-    """A claim that stood open in the period. `bytes`, `downloads` and `cut` count those downloads that ended inside
-    it; `bytes_in_all` those of the claim's whole life; `bytes_untold` is how many more may have gone out at most, in
-    downloads of which no end is told: their process died. `addresses` are all that it was opened or fetched from.
+    """A claim that was open in the period. `bytes`, `downloads` and `cut` count downloads that ended in the period;
+    `bytes_in_all` covers the claim's whole life. `bytes_untold` is the upper bound of further bytes sent by downloads
+    whose end was not logged because their process died. `addresses` lists every address that claimed or fetched.
     """
 
     transfer: str
@@ -114,7 +114,7 @@ class SeenDeletion:
 
 @dataclass(slots=True)
 class FailedDeletion:
-    """A step of a deletion that failed in the period, for the first time; it was tried again."""
+    """The first failure of a deletion step, if it lies in the period; the step was retried."""
 
     transfer: str
     at: datetime
@@ -123,7 +123,7 @@ class FailedDeletion:
 
 @dataclass(slots=True)
 class RefusedLinks:
-    """How many requests came without the right link in the minute that ended here."""
+    """The number of requests without a valid link in the minute that ended at `at`."""
 
     at: datetime
     count: int
@@ -131,7 +131,7 @@ class RefusedLinks:
 
 @dataclass(slots=True)
 class Incident:
-    """Something that concerned the service as a whole."""
+    """An event of the service as a whole (INCIDENTS)."""
 
     at: datetime
     event: str
@@ -140,10 +140,10 @@ class Incident:
 
 
 class TransferAccount:
-    """One transfer's entries, taken in order, as far as they matter to a period."""
+    """Accumulates one transfer's entries, added in order, as far as they matter to a period."""
 
     def __init__(self, transfer: str, period: Period) -> None:
-        """Nothing is known yet."""
+        """Start without entries."""
         self.held = HeldTransfer(transfer)
         self.claims: dict[str, SeenClaim] = {}
         self.wrong: dict[tuple[str, str | None], WrongPasswords] = {}
@@ -152,7 +152,7 @@ class TransferAccount:
         self._period = period
 
     def take(self, event: str, at: datetime, fields: Fields) -> None:
-        """Account for one entry."""
+        """Add one entry."""
         if event in {Event.TRANSFER_CREATED, Event.FILE_DEPOSITED, Event.SHARE_ISSUED}:
             self._take_deposit(event, at, fields)
         elif event in {Event.SHARE_CLAIMED, Event.FILE_FETCHED}:
@@ -186,7 +186,7 @@ class TransferAccount:
             claim.claimed_at, claim.address = at, address
         else:
             claim.bytes_in_all += fields["size"]
-            claim.bytes_untold = max(0, claim.bytes_untold - fields["size"])  # one that ran beyond the share's end
+            claim.bytes_untold = max(0, claim.bytes_untold - fields["size"])  # a download that outlived the share
             if at in self._period:
                 claim.downloads += 1
                 claim.cut += fields["outcome"] == "cut"
@@ -223,7 +223,7 @@ class TransferAccount:
         return begun and (deleted is None or deleted > self._period.since)
 
     def claims_seen(self) -> list[SeenClaim]:
-        """The claims that stood open in the period, or from which something was fetched in it."""
+        """Return the claims that were open in the period or had a download in it."""
         return [claim for claim in self.claims.values() if claim.downloads or self._stood(claim)]
 
     def _stood(self, claim: SeenClaim) -> bool:
@@ -236,7 +236,7 @@ class TransferAccount:
 
 @dataclass(slots=True)
 class Volume:
-    """How much: transfers, files, bytes, and the people that depositors declared (`records`), with how many transfers
+    """Totals of transfers, files and bytes, of the people declared by depositors (`records`), and of the transfers that
     declared none.
     """
 
@@ -247,7 +247,7 @@ class Volume:
     transfers_without_records: int = 0
 
     def add(self, held: HeldTransfer) -> None:
-        """One more transfer."""
+        """Add one transfer to the totals."""
         self.transfers += 1
         self.files += held.files
         self.bytes += held.bytes
@@ -257,7 +257,7 @@ class Volume:
 
 @dataclass(slots=True)
 class PurposeVolume:
-    """How much was held for one purpose; None: the depositor gave none."""
+    """Totals for one purpose; `purpose` is None for transfers whose depositor stated none."""
 
     purpose: str | None
     volume: Volume
@@ -265,8 +265,8 @@ class PurposeVolume:
 
 @dataclass(slots=True)
 class Fetched:
-    """What went out in the period: to how many recipients (shares), from how many network addresses. `bytes_untold`
-    more may have, at most, while the claims seen stood open.
+    """Downloads in the period, with the number of recipients (shares) and network addresses. At most `bytes_untold`
+    more bytes may have been sent while the listed claims were open.
     """
 
     claims: int = 0
@@ -279,7 +279,7 @@ class Fetched:
 
 @dataclass(slots=True)
 class Refused:
-    """What was refused in the period; `most_links_in_a_minute` tells guessing from mistyping."""
+    """Refused attempts in the period; a high `most_links_in_a_minute` indicates guessing rather than mistyping."""
 
     wrong_passwords: int = 0
     addresses: int = 0
@@ -289,7 +289,7 @@ class Refused:
 
 @dataclass(slots=True)
 class Deleted:
-    """What was deleted in the period, and how late at worst."""
+    """Deletions in the period, with the worst lateness."""
 
     transfers: int = 0
     files: int = 0
@@ -300,9 +300,9 @@ class Deleted:
 
 @dataclass(slots=True)
 class ExposureReport:
-    """The answer. `complete` is False when the log no longer has, or lost, entries of the period or of what was held in
-    it: what was pruned lies before `pruned_before`, and `told_in_part` transfers were created before that; `lost` are
-    the periods (from, to) that a restored database has no entries of.
+    """The report. `complete` is False if the log pruned or lost entries of the period or of a transfer held in it.
+    Entries before `pruned_before` were pruned, and `told_in_part` transfers were created before that; `lost` lists the
+    periods (from, to) for which a restored database has no entries.
     """
 
     at: datetime
@@ -328,7 +328,7 @@ class ExposureReport:
     incidents: list[Incident] = field(default_factory=list)
 
     def take(self, account: TransferAccount) -> None:
-        """Add what one transfer's entries told."""
+        """Add the account of one transfer."""
         if account.was_held:
             self.transfers.append(account.held)
         self.claims += account.claims_seen()
@@ -337,14 +337,14 @@ class ExposureReport:
         self.failed_deletions += account.failures
 
     def take_other(self, event: str, at: datetime, fields: Fields) -> None:
-        """Add what an entry of the period told that belongs to no transfer."""
+        """Add an entry of the period that belongs to no transfer."""
         if event == Event.LINKS_REFUSED:
             self.refused_links.append(RefusedLinks(at, fields["count"]))
         elif event in INCIDENTS:
             self.incidents.append(Incident(at, event, fields["actor"], fields.get("count")))
 
     def total(self) -> None:
-        """Put everything in order of time and sum it up, once all is taken."""
+        """Sort everything by time and compute the totals, after the last `take`."""
         begin = self.since
         self.transfers.sort(key=lambda held: (held.created_at or begin, held.transfer))
         self.claims.sort(key=lambda claim: (claim.claimed_at or begin, claim.claim))

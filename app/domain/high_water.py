@@ -1,7 +1,7 @@
-"""What the vault remembers of the database: the time, and how long the log was, with its root.
+"""The high-water mark: the database's time, log size and log root, as stored in the key vault.
 
-The vault is in no backup. A database that knows less than this was restored from one, or tampered with. The vault's
-own purge, which needs no database, reads the time from here.
+The vault is excluded from backups, so a database that is behind this mark was restored from a backup or tampered with.
+The vault's own purge, which needs no database, reads the time from this mark.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from app.domain.clock import Anchor
 
 @dataclass(frozen=True, slots=True)
 class HighWater:
-    """The mark: the highest time accepted (UTC) and its anchor; the log's size in entries, its root (32 bytes), and its
-    origin, which marks of version 0.1 do not have.
+    """The highest accepted time (UTC) and its anchor; the log's size in entries, its root (32 bytes), and its origin,
+    which marks written by version 0.1 lack.
     """
 
     at: datetime
@@ -28,7 +28,7 @@ class HighWater:
     log_origin: str | None = None
 
     def to_text(self) -> str:
-        """As JSON, for the vault's mark file."""
+        """Serialise to JSON for the vault's mark file."""
         fields = {
             "at": self.at.isoformat(),
             **self.anchor.fields(),
@@ -40,7 +40,7 @@ class HighWater:
 
     @classmethod
     def from_text(cls, text: str) -> HighWater:
-        """Read it back. Raises ValueError."""
+        """Parse the output of `to_text`. Raises ValueError."""
         try:
             fields = json.loads(text)
             return cls(

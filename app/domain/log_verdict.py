@@ -1,4 +1,4 @@
-"""What a check of the audit log can find: the kind of tampering, the first place that fails, what explains gaps."""
+"""The result of verifying the audit log: the kind of tampering, the first failing entry, and renewals of the log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """How a log fails. `docs/audit-log.md` lists them; a test compares."""
+    """The kinds of tampering. `docs/audit-log.md` lists them; a test compares."""
 
     CHANGED = "changed"
     REMOVED = "removed"
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, and the first entry that it concerns, if it concerns entries."""
+    """One problem, and the sequence number of the first affected entry, if there is one."""
 
     kind: Kind
     problem: str
@@ -27,18 +27,18 @@ class Finding:
 
 
 class Tampered(Exception):
-    """Raised with the finding by the steps of a check; the check itself answers a verdict."""
+    """Raised by the steps of a check; the check as a whole returns a LogVerdict."""
 
     def __init__(self, kind: Kind, problem: str, sequence: int | None = None) -> None:
-        """Keep the finding."""
+        """Store the arguments as `finding`."""
         super().__init__(problem)
         self.finding = Finding(kind, problem, sequence)
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """An entry with which the log went on under a new origin: which one was given up and why, and how many entries the
-    last checkpoint of that origin spoke of (None: it had none).
+    """An entry that continues the log under a new origin. `origin` is the abandoned one and `reason` why it was
+    abandoned; `signed_size` is the size in its last checkpoint, in entries (None: it had no checkpoint).
     """
 
     sequence: int
@@ -50,8 +50,8 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class LogVerdict:
-    """What the check found: no kind and no problem means that nothing failed. `sequence` is the first entry concerned,
-    where one is; entries below `pruned_below` may have lost their content.
+    """The result of a check; it passed if `kind` and `problem` are None. `sequence` is the first affected entry, if
+    there is one; entries below `pruned_below` may have lost their content.
     """
 
     entries: int

@@ -1,4 +1,4 @@
-"""Times as people write them, and the period that a question is about."""
+"""Times as people write them, and the period that a report covers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _MOMENT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From an instant, itself included, up to another, itself not included. Both UTC."""
+    """A half-open interval of time: `since` is included, `until` is not. Both UTC."""
 
     since: datetime
     until: datetime
 
     def __contains__(self, moment: datetime) -> bool:
-        """Whether the moment lies inside."""
+        """Return whether the moment lies in the interval."""
         return self.since <= moment < self.until
 
 
 def parse_moment(text: str, *, whole_day: bool = False) -> datetime:
-    """Read a time (RFC 3339, with its zone; seconds may be left out) or a date, which is its first instant, UTC; with
-    `whole_day` the first instant after it. Raises InvalidTime.
+    """Parse a time (RFC 3339 with a zone; seconds are optional) or a date, which means the day's first instant in UTC;
+    with `whole_day`, the first instant of the next day. Raises InvalidTime.
     """
     try:
         if _DATE.fullmatch(text):
@@ -42,7 +42,7 @@ def parse_moment(text: str, *, whole_day: bool = False) -> datetime:
 
 
 def parse_period(since: str, until: str | None, now: datetime) -> Period:
-    """Read both ends; without the second one, up to now. A date at the end means that whole day. Raises InvalidTime."""
+    """Parse both ends; `until` defaults to `now`, and a date as `until` includes that whole day. Raises InvalidTime."""
     period = Period(parse_moment(since), now if until is None else parse_moment(until, whole_day=True))
     if period.since >= period.until:
         raise InvalidTime("The period ends before it begins.")

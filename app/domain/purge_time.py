@@ -1,7 +1,7 @@
-"""What the vault's own purge remembers of the time, for when nobody else keeps it.
+"""The time recorded by the vault's own purge, for installations where the sweeper does not run.
 
-The sweeper leaves the time in the high-water mark each second. Where it does not run, the purge keeps this: after the
-next reboot a `caducee keys expire` would otherwise know no later time than that of the last sweep.
+The sweeper writes the time to the high-water mark each second. Without it, `caducee keys expire` after a reboot would
+know no later time than that of the last sweep, so the purge records this.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class PurgeTime:
     anchor: Anchor
 
     def is_news(self, to: datetime | None) -> bool:
-        """Whether this is worth a write where `to` is the latest time that is remembered."""
+        """Whether this is at least KEPT_EACH later than `to`, the latest recorded time, and so worth a write."""
         return to is None or self.at - to >= KEPT_EACH
 
     def to_text(self) -> str:
-        """As JSON, for the vault."""
+        """Serialise to JSON for the vault."""
         return json.dumps({"at": self.at.isoformat(), **self.anchor.fields()})
 
     @classmethod
     def from_text(cls, text: str) -> PurgeTime:
-        """Read it back. Raises ValueError."""
+        """Parse the output of `to_text`. Raises ValueError."""
         try:
             fields = json.loads(text)
             return cls(at=datetime.fromisoformat(fields["at"]), anchor=Anchor.from_fields(fields))

@@ -1,4 +1,4 @@
-"""What the last reconciliation found: kept in the vault, where nobody who writes to the database can embellish it."""
+"""The result of the last reconciliation, kept in the vault so that write access to the database cannot alter it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 SHOWN = 100
-"""So many contradictions are named; the rest is counted."""
+"""The number of contradictions listed; `found` counts all of them."""
 
 GOOD_FOR = timedelta(hours=2)
-"""Reconciliation runs each hour: an older one proves nothing any more."""
+"""Reconciliation runs each hour; an older result is stale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """One word for what contradicts what (docs/deletion.md), and the transfer; None: the service's own row."""
+    """A contradiction: its keyword (docs/deletion.md), and the transfer; None means the service's own row."""
 
     word: str
     transfer: str | None
@@ -23,8 +23,8 @@ class Contradiction:
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """When it ended, how many entries the vault held, how many blobs, keys and rows belonged to nothing and are still
-    there, how many contradictions there were, and the first of them.
+    """A finished reconciliation: its end (`at`), the number of entries in the vault (`held`), of blobs, keys and rows
+    that belong to nothing and still exist (`orphans`), of contradictions (`found`), and the first SHOWN of them.
     """
 
     at: datetime
@@ -34,16 +34,16 @@ class Reconciled:
     contradictions: list[Contradiction]
 
     def is_good(self, now: datetime) -> bool:
-        """Whether it is recent enough to be quoted, and not from the future."""
+        """Whether it is at most GOOD_FOR old and not from the future."""
         return timedelta(0) <= now - self.at <= GOOD_FOR
 
     def to_text(self) -> str:
-        """Return it as JSON, for the vault's mark."""
+        """Serialise to JSON for the vault's mark."""
         return json.dumps({**asdict(self), "at": self.at.isoformat()})
 
     @classmethod
     def from_text(cls, text: str) -> Reconciled:
-        """Read it back. Raises ValueError."""
+        """Parse the output of `to_text`. Raises ValueError."""
         try:
             fields = json.loads(text)
             return cls(

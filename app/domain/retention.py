@@ -1,4 +1,4 @@
-"""Rules of retention: when the sweeper must look again, how it retries, when the service stops taking data in."""
+"""Retention rules: retries, the lateness histogram, and the dead-man's switch that stops deposits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.domain.clock import BELIEVED
 
 RETRY_FIRST = timedelta(seconds=1)
 RETRY_CEILING = timedelta(minutes=4)
-"""A failing step is retried within 5 minutes (docs/deletion.md); a minute is left for the sweep itself."""
+"""A failing step is retried within 5 minutes (docs/deletion.md); this leaves one minute for the sweep itself."""
 
 FORGET_AFTER = timedelta(days=30)
 """How long a transfer keeps its recipients and label after its verified deletion (docs/deletion.md)."""
@@ -20,7 +20,7 @@ LATENESS_BUCKETS_SECONDS = (1, 2, 3, 5, 10, 60, 300, 3600)
 
 
 def lateness_counts(latenesses: Iterable[timedelta]) -> dict[str, int]:
-    """Increments of the lateness histogram's counters: cumulative buckets, the count, and the sum in milliseconds."""
+    """Return the lateness histogram's increments: cumulative buckets, the count, and the sum in milliseconds."""
     counts: Counter[str] = Counter()
     for lateness in latenesses:
         seconds = lateness.total_seconds()
@@ -31,13 +31,13 @@ def lateness_counts(latenesses: Iterable[timedelta]) -> dict[str, int]:
 
 
 def retry_at(now: datetime, failures: int) -> datetime:
-    """Return when to try again after so many failures in a row: 2 s after the first, then 4 s, 8 s, at most 4 min."""
+    """Return when to retry after `failures` consecutive failures: 2 s after the first, then 4 s, 8 s, at most 4 min."""
     doublings = min(failures, 10)
     return now + min(RETRY_FIRST * (1 << doublings), RETRY_CEILING)
 
 
 def deletion_is_assured(last_sweep_at: datetime | None, now: datetime, deadman: timedelta) -> bool:
-    """The dead-man's switch: whether a sweep succeeded recently enough to take new data in (G1). One in the future
-    counts as none; processes may differ by as much as they may start ahead of each other.
+    """The dead-man's switch: whether a sweep succeeded recently enough to accept new data (G1). A sweep that lies in
+    the future by more than BELIEVED, the most that processes may differ, does not count.
     """
     return last_sweep_at is not None and -BELIEVED <= now - last_sweep_at <= deadman

@@ -1,4 +1,4 @@
-"""Rules of the service as a whole: when it takes nothing in, and when it gives nothing out."""
+"""Rules of the service as a whole: when it refuses deposits, and when it refuses claims and downloads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.domain.retention import deletion_is_assured
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """What speaks against serving anybody; all None in a service that is well. Problems are sentences for operators."""
+    """Reasons not to serve anybody; all None in a healthy service. Problems are sentences for operators."""
 
     rolled_back_at: datetime | None = None
     locked_down_at: datetime | None = None
@@ -20,9 +20,8 @@ class Doubts:
 
 
 def require_outflow(doubts: Doubts) -> None:
-    """Refuse claims and fetches from a database that was restored and does not know what was used since; in a lockdown;
-    from a vault that is an older copy, or lost its mark; and while the clock is not believed: an expiry could not be
-    judged.
+    """Refuse claims and downloads if the database was restored and so lacks later uses of links, during a lockdown, if
+    the vault is an older copy or lost its mark, and while the clock is not trusted, because no expiry can be judged.
     """
     if doubts.rolled_back_at is not None:
         raise RestoreNotAccepted
@@ -35,7 +34,9 @@ def require_outflow(doubts: Doubts) -> None:
 
 
 def require_intake(doubts: Doubts, *, last_sweep_at: datetime | None, now: datetime, deadman: timedelta) -> None:
-    """Refuse deposits too when no sweep has succeeded lately: what cannot be deleted in time is not taken in (G1)."""
+    """Refuse deposits as in `require_outflow`, and if no sweep succeeded within `deadman`: data that cannot be deleted
+    in time is not accepted (G1).
+    """
     require_outflow(doubts)
     if not deletion_is_assured(last_sweep_at, now, deadman):
         raise RetentionNotAssured

@@ -1,4 +1,4 @@
-"""Rules of a share: one recipient's right to fetch a transfer once, its attempts and its ends."""
+"""Share rules: one recipient's right to fetch a transfer once, the password attempts, and the end states."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from app.domain.errors import Refusal, ShareExpired, ShareLocked, ShareNotFound,
 
 
 class ShareState(StrEnum):
-    """`prepared` waits for the key that a sealing program wraps, and is unknown to recipients; `issued` can be claimed,
-    `claimed` is within its window; all others are ends and have no keys left.
+    """A `prepared` share waits for the key that a sealing program wraps, and is hidden from recipients; an `issued` one
+    can be claimed; a `claimed` one is within its window. All other states are final and have no keys left.
     """
 
     PREPARED = "prepared"
@@ -37,25 +37,23 @@ _REFUSALS: dict[ShareState, type[Refusal]] = {
 }
 
 STALE_ATTEMPT = timedelta(seconds=60)
-"""An attempt that was reserved this long ago and never settled belonged to a process that died; it stays spent."""
+"""An attempt reserved this long ago and never settled belonged to a process that died; it remains spent."""
 
 
 def state_shown(state: ShareState, expires_at: datetime, now: datetime) -> ShareState:
-    """The state as of now: an open share past its expiry is expired, whether or not a sweep has passed."""
+    """Return the state as of `now`: an open share past its expiry is expired, even before the sweep."""
     return ShareState.EXPIRED if state in OPEN_STATES and now >= expires_at else state
 
 
 def refusal(state: ShareState) -> Refusal | None:
-    """Why a share in this state cannot be claimed, or None when it can."""
+    """Return the refusal for claiming a share in this state, or None if it can be claimed."""
     kind = _REFUSALS.get(state)
     return kind() if kind else None
 
 
 def ends_transfer_early(states: Iterable[ShareState], *, keep_until_expiry: bool) -> bool:
-    """Whether the transfer may go now: somebody has everything, and nobody else is still waiting for it.
-
-    True when at least one share is completed, every other one completed or withdrawn, and the depositor did not ask
-    to keep the transfer (docs/http-api.md).
+    """Whether the transfer may be deleted before its expiry: at least one share is completed, every other one is
+    completed or withdrawn, and the depositor did not ask to keep the transfer (docs/http-api.md).
     """
     states = list(states)
     done = {ShareState.COMPLETED, ShareState.WITHDRAWN}

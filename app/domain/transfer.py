@@ -1,4 +1,4 @@
-"""Rules of a transfer: its states, its lifetime, what it takes in, how its deletion proceeds."""
+"""Transfer rules: states, lifetime, and the checks of file numbers, file names and free text."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from app.domain.errors import (
 )
 
 LIFETIME_CEILING = timedelta(days=31)
-"""No configuration takes the maximum lifetime above this (docs/settings.md)."""
+"""The upper limit of the maximum lifetime setting (docs/settings.md)."""
 
 MAX_NAME_BYTES = 255
-"""What common file systems can store, so that every recipient can save the file under its name."""
+"""The limit of common file systems, so that every recipient can save the file under its name."""
 
 MAX_FREE_TEXT = 200
 """Characters of a label or a recipient."""
@@ -32,7 +32,7 @@ MAX_RECORDS = 10**9
 
 
 class TransferState(StrEnum):
-    """The life of a transfer; each state is reached only once the step before was observed."""
+    """The states of a transfer, in order; each deletion step is observed before its state is set."""
 
     RECEIVING = "receiving"
     LIVE = "live"
@@ -43,7 +43,7 @@ class TransferState(StrEnum):
 
 
 class FileState(StrEnum):
-    """A file counts once its blob is durable."""
+    """A file is `live` once its blob is durable."""
 
     RECEIVING = "receiving"
     LIVE = "live"
@@ -70,9 +70,10 @@ class Lifetimes:
     maximum: timedelta
 
     def expiry(self, asked: timedelta | None, now: datetime) -> datetime:
-        """The expiry for a lifetime asked for (None: the maximum), in whole seconds, UTC.
+        """Return the expiry for the requested lifetime (None: the maximum), in whole seconds, UTC.
 
-        Rounded up so that nobody gets less than asked for, but never past `now + maximum`. Raises LifetimeOutOfRange.
+        It is rounded up, so that nobody gets less than requested, but never past `now + maximum`. Raises
+        LifetimeOutOfRange.
         """
         lifetime = self.maximum if asked is None else asked
         if not self.minimum <= lifetime <= self.maximum:
@@ -84,20 +85,20 @@ class Lifetimes:
 
 
 def require_open(state: TransferState, expires_at: datetime, now: datetime) -> None:
-    """Refuse whatever needs a transfer that has not ended: from the first instant of its expiry on."""
+    """Raise TransferEnded unless the transfer is open and `now` is before its expiry."""
     if state not in OPEN_STATES or now >= expires_at:
         raise TransferEnded
 
 
 def require_taking_files(closed_at: datetime | None) -> None:
-    """Refuse further files once a share was issued."""
+    """Raise TransferClosed if a share was issued."""
     if closed_at is not None:
         raise TransferClosed
 
 
 def next_file_number(taken: set[int], asked: int | None) -> int:
-    """The lowest free number: that of a broken upload is taken again. Whoever encrypts by themselves must know the
-    number beforehand: if it is another, raises WrongFileNumber, which names the right one.
+    """Return the lowest free number; the number of a failed upload is reused. A client that encrypts must know the
+    number in advance and passes it as `asked`: raises WrongFileNumber, with the right number, if it is another one.
     """
     number = next(number for number in range(len(taken) + 1) if number not in taken)
     if asked is not None and asked != number:
@@ -106,21 +107,20 @@ def next_file_number(taken: set[int], asked: int | None) -> int:
 
 
 _SEPARATORS = frozenset("/\\")
-_ALTERED = "\N{REPLACEMENT CHARACTER}"  # what is left of bytes that were no UTF-8: the name would not be the sender's
+_ALTERED = "\N{REPLACEMENT CHARACTER}"  # replaces bytes that were not UTF-8: the name would not be the sender's
 # Directional marks can make `exe.fdp` read as `fdp.exe` (CVE-2021-42574); neither a name nor a label needs them.
 _DIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def is_plain(text: str) -> bool:
-    """One line that reads the way it is written."""
+    """Whether the text is one line without control characters or directional marks."""
     return not any(c in _DIRECTIONAL or unicodedata.category(c) in _CONTROL for c in text)
 
 
 def checked_file_name(name: str) -> str:
-    """The name as it was given. Raises InvalidFileName for control characters, separators, directional marks, `.`,
-    `..`, and names beyond 255 bytes of UTF-8. The name never becomes a path here; it must be safe to become one
-    elsewhere.
+    """Return the name unchanged. Raises InvalidFileName for control characters, separators, directional marks, `.`,
+    `..`, and names longer than 255 bytes of UTF-8. This service never uses the name as a path, but recipients may.
     """
     if not is_plain(name) or _ALTERED in name or not _SEPARATORS.isdisjoint(name) or name.strip(" .") == "":
         raise InvalidFileName
@@ -134,13 +134,15 @@ DEFAULT_MEDIA_TYPE = "application/octet-stream"
 
 
 def checked_media_type(value: str | None) -> str:
-    """The bare media type (RFC 9110, 8.3.1) without parameters, or the default where it is absent or malformed."""
+    """Return the media type (RFC 9110, 8.3.1) without parameters, or the default if it is absent or malformed."""
     bare = (value or "").split(";", 1)[0].strip().lower()
     return bare if _MEDIA_TYPE.fullmatch(bare) else DEFAULT_MEDIA_TYPE
 
 
 def checked_free_text(value: str | None, *, field: str) -> str | None:
-    """A label or recipient: one line of at most 200 characters. Raises InvalidRequest naming the field."""
+    """Return a label or recipient, stripped; None if empty. Raises InvalidRequest, naming the field, unless it is one
+    line of at most 200 characters.
+    """
     if value is None:
         return None
     text = value.strip()

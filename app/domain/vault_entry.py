@@ -11,10 +11,10 @@ _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 
 @dataclass(frozen=True, slots=True)
 class EntryName:
-    """The shred key of a transfer, or with `share_id` that of one of its shares; with `claimed` as well, the record
-    that this share was claimed, which holds the digest of the winning claim's token. All end at `expires_at`.
+    """The name of a transfer's shred key; with `share_id`, of a share's shred key; with `claimed` as well, of the
+    record that the share was claimed, which holds the digest of the winning claim's token. All expire at `expires_at`.
 
-    Raises ValueError for ids that are not ids (a path is built from them), for a record without a share, and for an
+    Raises ValueError for malformed ids (a path is built from them), for a record without a share, and for an
     `expires_at` that is not a whole second in UTC, after 1970.
     """
 
@@ -24,7 +24,7 @@ class EntryName:
     claimed: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse at once what could not be a name."""
+        """Raise ValueError for a malformed name."""
         if not all(_ID.fullmatch(given) for given in (self.transfer_id, self.share_id) if given is not None):
             raise ValueError("an entry of the vault is named by the ids of its transfer and share")
         if self.claimed and self.share_id is None:
@@ -36,10 +36,10 @@ class EntryName:
 
     @property
     def expiry_unix(self) -> int:
-        """The expiry in whole seconds since 1970 UTC."""
+        """The expiry in Unix seconds."""
         return int(self.expires_at.timestamp())
 
     @property
     def of_claim(self) -> EntryName:
-        """The record of the claim of the same share. Raises ValueError for the name of a transfer's key."""
+        """The name of the same share's claim record. Raises ValueError for the name of a transfer's key."""
         return replace(self, claimed=True)

@@ -1,1 +1,1 @@
-"""What one process has: settings, its stores and queues, its clock, its logs."""
+"""The state of one process: settings, stores, queues, clock and logs."""

@@ -1,4 +1,4 @@
-"""The clock of one process: the rule of time (app/domain/clock.py) with the host's clocks and a lock."""
+"""The clock of one process: applies the rules of time (app/domain/clock.py) to the host's clocks, thread-safe."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from app.domain.clock import (
 
 
 def system_time() -> datetime:
-    """The host's clock, UTC, microseconds."""
+    """Return the host's clock in UTC."""
     return datetime.now(UTC)
 
 
 def system_uptime() -> Uptime:
-    """The host's boot clock. Elsewhere than on Linux: this process's monotonic clock, which ends with it."""
+    """Return the host's boot clock; on systems other than Linux, the monotonic clock under the boot id `process`."""
     boot_id = _boot_id()
     if boot_id is None:
         return Uptime("process", time.monotonic())
@@ -46,14 +46,14 @@ def _boot_id() -> str | None:
 
 
 class Clock:
-    """The clock of one process. Safe to share between threads. It runs backwards only when an operator accepts a
-    host's clock that is behind.
+    """The clock of one process. Thread-safe. It runs backwards only when an operator accepts a host clock that is
+    behind.
     """
 
     def __init__(
         self, wall: Callable[[], datetime] = system_time, uptime: Callable[[], Uptime] = system_uptime
     ) -> None:
-        """Begin at the host's time, until `observe` says what the vault remembers."""
+        """Start at the host's time, until `observe` applies the vault's record."""
         self._wall, self._uptime = wall, uptime
         self._lock = threading.Lock()
         self._start = Anchor(wall(), uptime())
@@ -63,32 +63,32 @@ class Clock:
 
     @property
     def boot_id(self) -> str:
-        """Return the boot that this process runs in."""
+        """Return the id of the current boot."""
         return self._start.uptime.boot_id
 
     @property
     def has_observed(self) -> bool:
-        """Whether the start is bounded by what the vault remembers; else it is the host's word alone."""
+        """Whether the start was limited by the vault's record; otherwise it is the host's time, unchecked."""
         return self._observed
 
     @property
     def boot_time(self) -> BootTime:
-        """Return the time of this boot as this process has it; a first anchor is where it began itself."""
+        """Return this process's record of the boot; without any, one with the process's own start as first anchor."""
         with self._lock:
             return self._boot or BootTime((self._own,))
 
     @property
     def waited_seconds(self) -> float:
-        """For how many seconds of running the host's clock has been ahead and not believed; 0.0 while it is not."""
+        """How long the host's clock has been ahead and not trusted, in seconds of uptime; 0.0 if it is trusted."""
         with self._lock:
             doubt = self._boot.doubt if self._boot is not None else None
             return 0.0 if doubt is None else max(0.0, self._uptime().seconds - doubt.since)
 
     def observe(self, remembered: RememberedTime) -> None:
-        """Take over what the vault remembers; at the first time, it bounds where this process began.
+        """Apply the vault's record; the first call also limits the start of this process.
 
-        An anchor that another process took since moves the own count, in either direction. An older vault does not,
-        nor does what it remembers of another boot.
+        An anchor accepted by another process since then moves this clock, in either direction. The record of an older
+        vault or of another boot does not.
         """
         with self._lock:
             boot = remembered.boot
@@ -104,20 +104,20 @@ class Clock:
                 self._boot = boot
 
     def now(self) -> datetime:
-        """The time to go by, UTC."""
+        """Return the time in force, UTC."""
         with self._lock:
             return self._now(self._uptime())
 
     def judge(self, database: DatabaseTime | None = None) -> Judgement:
-        """The time to go by, and whether host and database agree with it."""
+        """Return the time in force, and whether host and database agree with it."""
         with self._lock:
             return self._judge(self._uptime(), database)
 
     def attend(
         self, database: DatabaseTime | None = None, *, grace: timedelta = timedelta(0)
     ) -> tuple[Judgement, BootTime, Taking | None]:
-        """Judge, and return with it what the vault should keep of this boot now, and whether that took the host's
-        clock. Nothing changes here until `keep` is told that the vault has it.
+        """Return the judgement, the record of this boot for the vault to store, and the reason if that record accepts
+        the host's clock. This clock changes only when `keep` is called, after the vault has stored the record.
         """
         with self._lock:
             uptime = self._uptime()
@@ -129,12 +129,12 @@ class Clock:
             return judgement, boot, taking
 
     def accepted(self) -> BootTime:
-        """Return the time of this boot for an operator who says that the host's clock is right. See `keep`."""
+        """Return the record of this boot with the host's clock accepted by an operator. See `keep`."""
         with self._lock:
             return take(self._boot or BootTime((self._own,)), Anchor(self._wall(), self._uptime()))
 
     def keep(self, boot: BootTime) -> None:
-        """Go by what the vault keeps of this boot from now on."""
+        """Apply the record of this boot that the vault has stored."""
         with self._lock:
             if boot.taken > (self._boot.taken if self._boot is not None else 0):
                 self._own = boot.anchor

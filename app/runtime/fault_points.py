@@ -1,8 +1,9 @@
-"""Places where a test can have the process die, as if by kill -9: between any two steps that must survive it. A test
-in the same process can register a callback instead (`on_reach`).
+"""Fault points: places where a test can kill the process, as if by kill -9, between two steps that must survive it.
 
-`CADUCEE_FAULT=deposit.blob_committed` names one. Without the variable `reach` does nothing; no release sets it. What
-comes before the crash passes the same places, so `CADUCEE_FAULT_ONCE` may name a file: nothing dies until it is there.
+A test in the same process can register a callback instead (`on_reach`).
+
+`CADUCEE_FAULT=deposit.blob_committed` selects one. Without the variable `reach` does nothing; no release sets it.
+A test's set-up may pass the same point, so `CADUCEE_FAULT_ONCE` may name a file: the point is armed once it exists.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ _callbacks: dict[str, Callable[[], object]] = {}
 
 
 def reach(point: str) -> None:
-    """Die here if a test asked for it, or run the callback that it registered. Before it dies, the process writes the
-    point to stderr, so that the test can tell that it was reached.
+    """Run the callback registered for this point, or kill the process if a test selected it, after writing
+    `died at <point>` to stderr for the test.
     """
     callback = _callbacks.get(point)
     if callback is not None:

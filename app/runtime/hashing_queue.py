@@ -1,5 +1,5 @@
-"""Bounded queues in front of what is dear: Argon2, each run of which takes 64 MiB, so that guessing must not be able to
-run many at once; and reports over the whole log.
+"""Bounded queues for expensive work: Argon2, which takes 64 MiB per run, so that password guessing must not start many
+at once; and reports over the whole log.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from app.domain.errors import Busy
 
 
 class BoundedQueue:
-    """One at a time in this process; so many may wait; the next is refused with Busy."""
+    """Runs one caller at a time in this process. At most `waiting` more may wait; the next one gets Busy."""
 
     def __init__(self, *, waiting: int) -> None:
-        """Let `waiting` callers wait for their turn."""
+        """`waiting`: the maximum number of waiting callers."""
         self._turn = asyncio.Lock()
         self._places = waiting + 1
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn and hold it."""
+        """Wait for a turn and hold it. Raises Busy if the queue is full."""
         if self._places == 0:
             raise Busy
         self._places -= 1
@@ -34,8 +34,8 @@ class BoundedQueue:
 
 
 class HashingQueue(BoundedQueue):
-    """One Argon2 at a time; whoever is refused has spent no attempt."""
+    """A queue for Argon2. A caller refused with Busy has spent no password attempt."""
 
     async def stretch(self, password: str, salt: bytes, parameters: Argon2Parameters) -> bytes:
-        """Stretch a password while holding the turn. 32 bytes."""
+        """Return the stretched password (32 bytes). The caller must hold the turn."""
         return await asyncio.to_thread(stretch, password, salt, parameters)

@@ -1,7 +1,7 @@
-"""Opening an installation: its stores must belong together, and only a new one is taken into use.
+"""Opening an installation: checks that its stores belong together, and initialises a new one.
 
-Database, blobs and vault each carry the installation's id. A missing or foreign one stops the start: an unmounted vault
-or a mistyped database URL must not look like a fresh install.
+Database, blobs and vault each carry the installation's id. A missing or different id stops the start: an unmounted
+vault or a mistyped database URL must not be taken for a fresh installation.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class InstallationMismatch(Exception):
 
 
 class NoInstallation(Exception):
-    """There is no database where the settings say: only `caducee serve` and `caducee db upgrade` make one."""
+    """The configured database does not exist; only `caducee serve` and `caducee db upgrade` create one."""
 
 
 def open_resources(settings: Settings) -> Resources:
-    """Build the resources of a service in use. Raises SchemaOutdated, InstallationMismatch or a store's error."""
+    """Open the installation; initialise a new one. Raises SchemaOutdated, InstallationMismatch or a store's error."""
     resources = connect(settings)
     try:
         _open_stores(resources)
@@ -47,8 +47,8 @@ def open_resources(settings: Settings) -> Resources:
 
 
 def open_to_look(settings: Settings) -> Resources:
-    """Build the resources of an installation that is only looked at: nothing is written, made or adopted, whoever asks.
-    Raises DatabaseUnavailable, SchemaOutdated, InstallationMismatch; absent stores say so when they are asked.
+    """Open the installation read-only: nothing is written, created or adopted, whichever user runs this. Raises
+    DatabaseUnavailable, SchemaOutdated, InstallationMismatch; a missing store raises its error when it is used.
     """
     database = ReadOnlyDatabase(settings.database_location)
     require_this_schema(database)
@@ -62,8 +62,8 @@ def open_to_look(settings: Settings) -> Resources:
 
 
 def open_database_only(settings: Settings) -> Database:
-    """Open the database of an installation in use and no other store: for commands that must work when vault, blobs
-    and clock do not. Nothing is created. Raises NoInstallation, SchemaOutdated, DatabaseUnavailable.
+    """Open only the database of an existing installation, for commands that must work when vault, blobs and clock do
+    not. Nothing is created. Raises NoInstallation, SchemaOutdated, DatabaseUnavailable.
     """
     database = Database(settings.database_location)
     try:
@@ -84,8 +84,8 @@ def _require_in_use(database: Database) -> None:
 
 
 def require_vault_of(database: Database, vault: KeyVault) -> None:
-    """Raise InstallationMismatch unless the vault carries the database's installation id; NoInstallation when the
-    database has none. Blobs are not asked, and the database may have an older schema.
+    """Raise InstallationMismatch unless the vault carries the database's installation id; NoInstallation if the
+    database has none. Blobs are not checked, and the database may have an older schema.
     """
     with database.reading() as connection:
         installation_id = service_rows.find_installation_id(connection)
@@ -95,8 +95,8 @@ def require_vault_of(database: Database, vault: KeyVault) -> None:
 
 
 def require_vault_not_foreign(database: Database, vault: KeyVault) -> None:
-    """Raise InstallationMismatch if the vault carries the id of another installation than the database. A vault that
-    cannot be read, or carries none, is no other one: it is unmounted, say. Blobs are not asked.
+    """Raise InstallationMismatch if the vault carries another installation's id than the database. A vault that is
+    unreadable or carries no id passes: it may be unmounted. Blobs are not checked.
     """
     with database.reading() as connection:
         installation_id = service_rows.get(connection).installation_id
@@ -109,7 +109,7 @@ def require_vault_not_foreign(database: Database, vault: KeyVault) -> None:
 
 def _open_stores(resources: Resources) -> None:
     file = resources.database.file
-    if file is not None and not file.exists() and _in_use(resources):  # mistyped: it must not come to be
+    if file is not None and not file.exists() and _in_use(resources):  # a mistyped path: do not create the file
         raise InstallationMismatch(NEW_BESIDE_USED)
     require_current(resources.database)
     with resources.database.reading() as connection:
@@ -118,12 +118,14 @@ def _open_stores(resources: Resources) -> None:
         state = _take_into_use(resources)
     require_same_installation(resources)
     for store in (resources.blobs, resources.vault):
-        store.adopt(state.installation_id)  # from here on each proves itself: it may be exchanged while we run
+        store.adopt(
+            state.installation_id
+        )  # from here on, each store checks its id itself: it may be replaced at runtime
     resources.vault_time.refresh()
 
 
 def require_same_installation(resources: Resources) -> None:
-    """Raise InstallationMismatch unless database, blobs and vault carry one and the same id."""
+    """Raise InstallationMismatch unless database, blobs and vault carry the same id."""
     with resources.database.reading() as connection:
         installation_id = service_rows.get(connection).installation_id
     _require_carries(installation_id, "blobs", resources.blobs.installation())
@@ -139,12 +141,12 @@ def _require_carries(installation_id: str, store: str, carried: str | None) -> N
 
 
 def new_log_origin() -> str:
-    """A name for a log that no other has."""
+    """Return a unique log origin: `caducee.log/` and 16 random bytes in base64url."""
     return f"caducee.log/{encode(os.urandom(16))}"
 
 
 def _in_use(resources: Resources) -> bool:
-    """Whether a store holds anything; one that carries no id yet cannot."""
+    """Whether blobs or vault contain anything; a store without an id counts as empty."""
     blobs, vault = resources.blobs, resources.vault
     return (vault.installation() is not None and any(True for _ in vault.names())) or (
         blobs.installation() is not None and any(True for _ in blobs.listing())
@@ -152,8 +154,8 @@ def _in_use(resources: Resources) -> bool:
 
 
 def _take_into_use(resources: Resources) -> service_rows.ServiceState:
-    """Give a fresh installation its id: blobs and vault first, so that a crash in between can be finished, and only
-    if they are empty: a fresh database beside a used vault is a mistake, not a fresh install.
+    """Initialise a new installation: blobs and vault get the id first, so that a crash in between can be resumed.
+    Raises InstallationMismatch unless they are empty: a new database with a used vault is a configuration error.
     """
     carried = {carried for store in (resources.blobs, resources.vault) if (carried := store.installation())}
     if len(carried) > 1 or _in_use(resources):
@@ -174,7 +176,7 @@ def _take_into_use(resources: Resources) -> service_rows.ServiceState:
     )
     with resources.database.writing() as transaction:
         existing = service_rows.find(transaction.connection)
-        if existing is not None:  # another process was quicker
+        if existing is not None:  # another process was faster
             return existing
         service_rows.create(transaction.connection, state)
         transaction.log(Entry(event=Event.LOG_STARTED, at=now, actor="system"))

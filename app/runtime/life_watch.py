@@ -1,7 +1,7 @@
-"""Whether the vault still holds the keys of what is being fetched: asked when a download opens, and while it runs.
+"""Checks that the vault still has the keys of a download, when it opens and while it runs.
 
-Ciphertext needs no key to be sent, and a running download already has its own: so every way out asks the vault. The
-streams of a process share one query a second, however many they are.
+Sending ciphertext needs no key, and a running download already has its key, so every download checks the vault. All
+streams of a process share one query per second.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
 
 FRESH_SECONDS = 0.9
-"""How long an answer serves the other streams. Below the second between two checks of one stream, so that each of its
-checks sees an answer younger than its last one.
+"""How long a query's result is reused for other streams. It is below `stream_watch.CHECK_SECONDS`, so that each check
+of a stream uses a newer result than its previous check.
 """
 
 
 def entries_of(share: ShareRow) -> frozenset[EntryName]:
-    """Return the entries without which nothing of a share is sent: its transfer's and its own, under the row's expiry.
+    """Return the vault entries that a download requires: the transfer's and the share's, with the row's expiry.
 
-    Raises ClaimEnded for a row with ids or an expiry that no entry has.
+    Raises ClaimEnded for a row whose ids or expiry are malformed.
     """
     try:
         of_transfer = EntryName(share.transfer_id, share.expires_at)
@@ -35,10 +35,10 @@ def entries_of(share: ShareRow) -> frozenset[EntryName]:
 
 
 class LifeWatch:
-    """The entries that the running downloads of one process depend on. Called from any thread."""
+    """The vault entries that the running downloads of one process depend on. Thread-safe."""
 
     def __init__(self, vault: KeyVault) -> None:
-        """Ask `vault`, but not yet."""
+        """Start without streams; nothing is queried."""
         self._vault = vault
         self._lock = Lock()
         self._watched: Counter[EntryName] = Counter()
@@ -47,7 +47,7 @@ class LifeWatch:
         self._asked_at = float("-inf")
 
     def require_now(self, names: frozenset[EntryName]) -> None:
-        """Ask for these entries at this moment. Raises ClaimEnded unless each is there with the key of its hour,
+        """Query the vault for these entries now. Raises ClaimEnded unless each exists together with its hour key,
         VaultOutOfReach.
         """
         try:
@@ -58,20 +58,20 @@ class LifeWatch:
             raise ClaimEnded
 
     def add(self, names: frozenset[EntryName]) -> None:
-        """Include these entries in the shared query from now on: a stream begins. They were just seen to be there."""
+        """Add a new stream's entries to the shared query. The caller has just checked them with `require_now`."""
         with self._lock:
             self._watched.update(names)
             self._living |= names
 
     def remove(self, names: frozenset[EntryName]) -> None:
-        """A stream that added these entries is over."""
+        """Remove the entries of a stream that ended."""
         with self._lock:
             self._watched.subtract(names)
             self._watched += Counter()  # keeps what other streams watch
 
     def require(self, names: frozenset[EntryName]) -> None:
-        """Judge by the last answer to the shared query, or by a new one for all streams once that is old; entries that
-        no stream added are asked for alone. Raises ClaimEnded, VaultOutOfReach.
+        """Check these entries against the shared query's result, which is refreshed after FRESH_SECONDS; entries that
+        no stream added are queried separately. Raises ClaimEnded, VaultOutOfReach.
         """
         with self._lock:
             shared = names <= self._watched.keys()

@@ -1,7 +1,7 @@
-"""The service's own log: JSON lines for machines, readable lines on a terminal; to stderr, never with a secret.
+"""The service's own log on stderr: JSON lines, or readable text on a terminal; it never contains secrets.
 
-Events are chosen by hand, with ids and counts only. Tracebacks carry no local variables. `alert=True` marks what an
-operator must look at.
+Each event is written explicitly, with ids and counts only. Tracebacks carry no local variables. `alert=True` marks
+events that need an operator's attention.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ QUIET = ("apscheduler", "uvicorn.access", "alembic", "httpx", "multipart")
 
 
 def set_up_logs(log_format: str) -> None:
-    """Set up structlog, and the standard library's logging to go the same way."""
+    """Configure structlog, and the standard library's logging with the same output. `log_format`: auto, json, text."""
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)

@@ -1,4 +1,4 @@
-"""What actions work with, built once per process: database, blob store, key vault, clock, queues."""
+"""The resources of actions, created once per process: database, blob store, key vault, clock and queues."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 THREADS_SQLITE, THREADS_POSTGRESQL = 2, 8
-"""For blocking work. SQLite lets one transaction write at a time: more threads would only fight for the interpreter."""
+"""Threads for blocking work. SQLite allows one writer at a time; more threads would only contend for the GIL."""
 
 CLAIMS_WAITING = 16
 ISSUES_WAITING = 64
@@ -38,26 +38,26 @@ log = structlog.get_logger()
 
 
 class Tally:
-    """A count that many add to and one takes."""
+    """A counter with many producers and one consumer, which resets it."""
 
     def __init__(self) -> None:
         """Start at zero."""
         self._count = 0
 
     def add(self) -> None:
-        """One more."""
+        """Increment the count."""
         self._count += 1
 
     def take(self) -> int:
-        """The count so far, starting anew."""
+        """Return the count and reset it to zero."""
         count, self._count = self._count, 0
         return count
 
 
 @dataclass(frozen=True)
 class Resources:
-    """The stores and queues of one process. `claiming` and `issuing` are separate queues for Argon2: guessing at
-    passwords must not keep depositors waiting. `downloads` counts those under way by claim, `life` watches their keys.
+    """The stores and queues of one process. `claiming` and `issuing` are separate queues for Argon2, so that password
+    guessing does not delay depositors. `downloads` counts running downloads by claim; `life` watches their keys.
     """
 
     settings: Settings
@@ -75,26 +75,26 @@ class Resources:
     vault_time: VaultTime = field(init=False)
 
     def __post_init__(self) -> None:
-        """Watch nothing yet."""
+        """Create the members that depend on others."""
         object.__setattr__(self, "life", LifeWatch(self.vault))
         object.__setattr__(self, "vault_time", VaultTime(self.vault, self.clock))
 
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run blocking work (database, vault) beside the event loop."""
+        """Run blocking work (database, vault) in a thread."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
 
     async def at_once(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run work that reads a row by its index and no more. On SQLite here and now: readers wait for nobody, and
-        the hop to a thread and back costs several times what the row does (docs/performance.md). Else in a thread.
+        """Run work that only reads a row by its index: on SQLite in this thread, because readers never wait for locks
+        and a thread switch costs more than the row (docs/performance.md); otherwise in a worker thread.
         """
         if self.database.is_sqlite:
             return function(*args, **kwargs)
         return await self.in_thread(function, *args, **kwargs)
 
     def destroy_keys(self, names: Iterable[EntryName]) -> None:
-        """Destroy keys whose end is committed. A failure is loud but does not fail the request: the rows say that
-        the end was not observed yet, and the sweeper goes on trying.
+        """Destroy keys whose end is committed. A failure is logged as an alert but does not fail the request: the rows
+        record that the destruction was not observed, and the sweeper retries.
         """
         names = list(names)
         try:
@@ -103,13 +103,13 @@ class Resources:
             log.error("keys_not_destroyed_yet", keys=len(names), error=type(error).__name__, alert=True)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Stop the threads and close the database."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         self.database.close()
 
 
 def connect(settings: Settings, *, database: Database | None = None, installation_id: str | None = None) -> Resources:
-    """Build the resources without touching any store. With `installation_id` the stores are that installation's."""
+    """Build the resources without accessing any store; with `installation_id`, the stores accept only that id."""
     os.umask(0o077)
     database = database or Database(settings.database_location)
     threads = ThreadPoolExecutor(THREADS_SQLITE if database.is_sqlite else THREADS_POSTGRESQL, "caducee")

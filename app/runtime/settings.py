@@ -1,7 +1,7 @@
-"""Every setting, read once from `CADUCEE_` variables or secret files, and frozen.
+"""All settings, read once from `CADUCEE_` variables or secret files, and frozen.
 
-`docs/settings.md` documents each; a test compares the two. Nothing secret has a default: what a fresh install needs,
-it makes itself.
+`docs/settings.md` documents each; a test compares the two. No secret has a default: a fresh installation generates its
+secrets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from app.domain.transfer import LIFETIME_CEILING, Lifetimes
 
 
 def _duration(value: object) -> timedelta:
-    """Durations in settings are written as everywhere else; pydantic's own parsing would take ISO 8601 and floats."""
+    """Parse a duration in the service's own format; pydantic's parser would also accept ISO 8601 and floats."""
     if isinstance(value, timedelta):
         return value
     try:
@@ -32,7 +32,7 @@ def _duration(value: object) -> timedelta:
 
 
 def _listed(value: object) -> object:
-    """A list in an environment variable is separated by commas."""
+    """Split a comma-separated environment variable."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -45,7 +45,7 @@ Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 _ORIGIN = re.compile(r"(https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?)/?", re.ASCII)
 LOGO_SUFFIXES = (".svg", ".png")
 LOGO_MAX_BYTES = 32 * 1024
-"""So that the page stays small (docs/performance.md)."""
+"""The limit keeps the page small (docs/performance.md)."""
 
 
 class Settings(BaseSettings):
@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     @field_validator("audit_retention")
     @classmethod
     def _outlives_transfers(cls, value: timedelta) -> timedelta:
-        """So that what the log tells of a transfer that is still held has not been pruned."""
+        """Ensure that entries of a transfer that is still held are not pruned."""
         if value <= LIFETIME_CEILING:
             raise ValueError(f"more than {LIFETIME_CEILING.days} days, the longest that a transfer can live")
         return value
@@ -151,53 +151,53 @@ class Settings(BaseSettings):
 
     @property
     def lifetimes(self) -> Lifetimes:
-        """What depositors may ask for."""
+        """The range of lifetimes that depositors may request."""
         return Lifetimes(self.min_lifetime, self.max_lifetime)
 
     @property
     def argon2(self) -> Argon2Parameters:
-        """The stretching of new shares; each share keeps its own."""
+        """The Argon2 parameters of new shares; each share stores its own."""
         return Argon2Parameters(time=self.argon2_time, memory_kib=self.argon2_memory_kib, lanes=self.argon2_lanes)
 
     @property
     def database_location(self) -> str:
-        """The database's URL: SQLite in the data folder unless set. May hold a password."""
+        """The database's URL; by default SQLite in the data folder. It may contain a password."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / 'db' / 'caducee.sqlite').resolve()}"
 
     @property
     def blobs_dir(self) -> Path:
-        """Where blobs lie when they lie in a folder."""
+        """The folder of the blob store; by default `blobs` in the data folder."""
         return Path(self.blobs) if self.blobs else self.data_dir / "blobs"
 
     @property
     def vault_dir(self) -> Path:
-        """Where the key vault lies when it lies in a folder."""
+        """The folder of the key vault; by default `vault` in the data folder."""
         return Path(self.vault) if self.vault else self.data_dir / "vault"
 
     @property
     def signing_dir(self) -> Path:
-        """Where the log's signing key lies."""
+        """The folder of the log's signing key; by default `keys` in the data folder."""
         return self.keys_dir or self.data_dir / "keys"
 
     @property
     def logo_name(self) -> str:
-        """The name under which the house's logo is served; empty without one."""
+        """The file name under which the organisation's logo is served; empty without a logo."""
         return f"logo{self.brand_logo.suffix}" if self.brand_logo else ""
 
     @property
     def recipients_origin(self) -> str:
-        """The origin of links."""
+        """The origin of recipients' links."""
         return self.public_url
 
     @property
     def staff_origin(self) -> str:
-        """The origin of staff pages and API; the recipients' unless set."""
+        """The origin of the staff API; by default the recipients' origin."""
         return self.staff_url or self.public_url
 
     def shown(self) -> dict[str, Any]:
-        """All settings as their variables, secrets masked: what `caducee config show` prints."""
+        """Return all settings by variable name, with secrets masked, for `caducee config show`."""
         return {f"CADUCEE_{name.upper()}": _shown(getattr(self, name)) for name in type(self).model_fields}
 
 
@@ -212,7 +212,7 @@ def _shown(value: object) -> object:
 
 
 def _without_password(url: str) -> str:
-    """The URL without what may be a password, before the host or in the query. It need not be a proper URL."""
+    """Mask passwords before the host and in the query. The text need not be a valid URL."""
     address, question, query = url.partition("?")
     scheme, slashes, rest = address.partition("://")
     user, at, host = rest.rpartition("@")

@@ -1,8 +1,8 @@
-"""A watch over a running stream: expiry, withdrawal and silence cut it within a second, whatever the stream waits for.
+"""Watches a running stream: expiry, withdrawal or silence aborts it within a second, even while it waits for a client.
 
-Uploads and downloads run inside `watched`. A stream that waits for a slow client never comes back to look at the
-clock by itself, so a task beside it does. A check may also pause a stream (`Paused`): then nothing more is sent until
-a later check passes, and silence is not counted.
+Uploads and downloads run inside `watched`. A stream that waits for a slow client cannot check anything itself, so a
+second task does. A check may also pause a stream (`Paused`): nothing more is sent until a later check passes, and the
+idle timeout does not apply.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ CHECK_SECONDS = 1.0
 
 
 class Paused(Exception):
-    """Raised by a check that can neither pass nor refuse now: the stream stands still until another one can."""
+    """Raised by a check that can neither pass nor refuse: the stream pauses until a later check does."""
 
 
 class Progress:
-    """When the stream last moved (monotonic seconds). Whoever sends waits for `may_go_on`, which a pause clears."""
+    """The time at which the stream last moved (monotonic seconds). Senders wait for `may_go_on`; a pause clears it."""
 
     def __init__(self) -> None:
-        """Count silence from now."""
+        """Start the idle timeout."""
         self.moved_at = monotonic()
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
 
     def moved(self) -> None:
-        """A piece came in or went out."""
+        """Restart the idle timeout: data was received or sent."""
         self.moved_at = monotonic()
 
 
 @asynccontextmanager
 async def watched(check: Callable[[], Awaitable[None]], *, idle_seconds: float) -> AsyncIterator[Progress]:
-    """Run the block while `check` passes, asked each second; what it raises is raised from the block.
+    """Run the block while `check`, called each second, passes; its exception is raised from the block.
 
-    Raises ClientTooSlow when `Progress.moved` was not called for `idle_seconds`.
+    Raises ClientTooSlow if `Progress.moved` was not called for `idle_seconds`.
     """
     task = asyncio.current_task()
     if task is None:
@@ -52,11 +52,11 @@ async def watched(check: Callable[[], Awaitable[None]], *, idle_seconds: float) 
             while True:
                 await asyncio.sleep(CHECK_SECONDS)
                 if progress.may_go_on.is_set() and monotonic() - progress.moved_at > idle_seconds:
-                    raise ClientTooSlow  # noqa: TRY301 - same way out as the check's own refusals
+                    raise ClientTooSlow  # noqa: TRY301 - handled like the check's own exceptions
                 await _check(check, progress)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever stops the watch stops the stream (fail closed)
+        except BaseException as error:  # noqa: BLE001 - any failure of the watch stops the stream (fail closed)
             failure.append(error)
             task.cancel()
 
@@ -72,7 +72,7 @@ async def watched(check: Callable[[], Awaitable[None]], *, idle_seconds: float) 
 
 
 async def _check(check: Callable[[], Awaitable[None]], progress: Progress) -> None:
-    """Check once; pause the stream, or let a paused one go on with its silence counted from now."""
+    """Run one check; pause the stream, or resume a paused one and restart its idle timeout."""
     try:
         await check()
     except Paused:

@@ -1,4 +1,4 @@
-"""A process's clock, kept in step with what the key vault remembers of the time (app/domain/clock.py)."""
+"""Keeps a process's clock in step with the time stored in the key vault (app/domain/clock.py)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ REFRESH_SECONDS = 1.0
 
 
 class VaultTime:
-    """What a process that serves requests knows of the vault's marks, read anew each second at most."""
+    """The vault's marks as last read by a serving process, at most once per second."""
 
     def __init__(self, vault: KeyVault, clock: Clock) -> None:
-        """Read nothing yet."""
+        """Store the arguments; the vault is not read."""
         self._vault, self._clock = vault, clock
         self._read_at: float | None = None
         self.marked = True
 
     def refresh(self) -> None:
-        """Take over an anchor that was set since, and note whether the vault has its mark.
+        """Apply an anchor stored since the last call, and note whether the vault has its mark.
 
-        A vault that cannot be read changes nothing here: the count goes on, and whatever needs the vault refuses.
+        If the vault cannot be read, nothing changes: the clock runs on, and requests that need the vault are refused.
         """
         if self._read_at is not None and monotonic() - self._read_at < REFRESH_SECONDS:
             return
         self._read_at = monotonic()
         with suppress(StorageError):
             remembered = read_time(self._vault, self._clock.boot_id)
-            if remembered.knows_anything:  # else the scheduler's process still has the signer's folder to go by
+            if remembered.knows_anything:  # otherwise the scheduler's process still reads the signing folder
                 self._clock.observe(remembered)
             self.marked = self._vault.read_mark() is not None

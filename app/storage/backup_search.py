@@ -1,7 +1,7 @@
-"""A look through a restored backup for the key vault, and for whatever could hide a copy of it.
+"""Searches a restored backup for the key vault, and for anything that could hide a copy of it.
 
-Only what is known is passed over: databases, blobs in their places, plain text. An archive, a link, a folder that this
-user may not read or a file of unknown kind may each hold a vault, and what cannot be checked is not called clean.
+Only files of a known kind pass: databases, blobs in their places, plain text. An archive, a link, an unreadable folder
+or a file of unknown kind may contain a vault, so each is a finding.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from app.storage.key_vault import Mark
 
 PIECE = 1 << 20
 
-# With whatever follows the name: a crash leaves `hour.key.<hex>.new`, which is a second link to the key.
+# Any suffix matches: a crash leaves `hour.key.<hex>.new`, which is a second link to the key.
 _MADE_BY_NAME = "|".join(re.escape(name) for name in (HOUR_KEY_FILE, *Mark))
 _VAULT_FILE = re.compile(
     rf"({_MADE_BY_NAME}).*|{re.escape(CACHE_TAG_FILE)}\..+|[0-9]{{1,12}}(\.[A-Za-z0-9_-]{{22}}){{1,2}}", re.DOTALL
 )
 _DATABASE_FILE = re.compile(r".+\.sqlite(-wal|-shm|-journal)?", re.DOTALL)
 
-# By name as well: an encrypted file may be armoured, and then it is text.
+# Matched by name as well, because an armoured encrypted file is text.
 _PACKED = re.compile(
     r"\.(7z|age|bz2|cpio|gpg|gz|img|iso|lz4|lzma|pgp|qcow2|rar|tar|tbz2|tgz|txz|tzst|xz|zip|zst)(\.|$)", re.IGNORECASE
 )
 
 
 def look_through(restored: Path) -> Iterator[str]:
-    """Say what is wrong with each thing below a folder that holds a backup: nothing, when no vault can be in it."""
+    """Yield one line for each problem below the folder of a backup; none if it cannot contain a vault."""
     unread: list[OSError] = []
     for folder, folders, names in os.walk(restored, onerror=unread.append):
-        # Blob store and data folder carry an installation file too, but no tag; and a tag alone is what backup
-        # programs that honour it leave of a vault.
+        # Blob store and data folder have an installation file too, but no tag; backup programs that honour the tag
+        # leave only the tag of a vault.
         if {INSTALLATION_FILE, CACHE_TAG_FILE} <= {*names}:
             yield _told("a file of the vault is in the backup", Path(folder, CACHE_TAG_FILE))
         for path in (Path(folder, name) for name in [*folders, *names]):
@@ -67,8 +67,8 @@ def _problem(path: Path) -> str | None:
 
 
 def _is_known(path: Path) -> bool:
-    """Whether a file is something that holds no other files. A vault's own are 32 random bytes, or wrapped: no text,
-    whatever they are called.
+    """Whether a file is of a kind that contains no other files. A vault's files are random or encrypted bytes, so they
+    never pass as text, under any name.
     """
     if _DATABASE_FILE.fullmatch(path.name) or _is_blob(path):
         return True
@@ -88,5 +88,5 @@ def _is_text(path: Path) -> bool:
 
 
 def _told(problem: str, path: Path) -> str:
-    # Names may hold bytes that are no UTF-8, which no terminal and no JSON takes.
+    # Names may contain bytes that are not UTF-8, which neither terminals nor JSON accept.
     return f"{problem}: {str(path).encode(errors='backslashreplace').decode()}"

@@ -1,7 +1,7 @@
-"""Where a local blob lies: the folders below the root, opened, proved to be the right store, and synced.
+"""The folders of the local blob store: opening them, proving that they belong to this store, and syncing them.
 
-`incoming/<id>` while a blob is being written, `<first two characters of the id>/<id>` once it is complete: at most
-4,096 folders, whatever is stored. An id's place is the same for ever, so deletion needs no index.
+A blob is `incoming/<id>` while it is written and `<first two characters of the id>/<id>` once it is complete, so there
+are at most 4,096 folders. The place follows from the id, so deletion needs no index.
 """
 
 import errno
@@ -22,7 +22,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def folder_of(blob_id: str) -> str:
-    """Return the folder of a complete blob: the one place where a path is made. Raises ValueError for a bad id."""
+    """Return the folder of a complete blob. Only this function turns an id into a path. Raises ValueError."""
     if not is_id(blob_id):
         raise ValueError("a blob is named by an id")
     return blob_id[:PREFIX_LENGTH]
@@ -38,41 +38,41 @@ def as_unavailable(doing: str) -> Iterator[None]:
 
 
 def unavailable(doing: str, error: OSError) -> StorageError:
-    """The refusal that an OSError is."""
+    """Return the StorageError for an OSError: DiskNearlyFull or BlobUnavailable."""
     refusal = DiskNearlyFull if error.errno in _FULL else BlobUnavailable
     return refusal(f"blob store, {doing}: {error.strerror or error}")
 
 
 class BlobFolders:
-    """The folders of one store; with `installation_id`, of that installation and no other."""
+    """The folders of one store; with `installation_id`, only of that installation's store."""
 
     def __init__(self, root: Path, installation_id: str | None) -> None:
-        """Take the place only; nothing is opened."""
+        """Store the path; nothing is opened."""
         self.path = root
         self.installation_id = installation_id
         self._durable: set[str] | None = None
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """Open the root, without proof; anew each time, so that a volume that went away is noticed."""
+        """Open the root without `prove`. It is reopened on each call, so that an unmounted volume is noticed."""
         with opened_folder(self.path) as root:
             yield root
 
     @contextmanager
     def proved(self) -> Iterator[int]:
-        """Open the root and yield it only if this is the right store; BlobUnavailable otherwise."""
+        """Open the root and `prove` it. Raises BlobUnavailable."""
         with self.opened() as root:
             self.prove(root)
             yield root
 
     def prove(self, root: int) -> None:
-        """Raise BlobUnavailable unless the open root is the store that it should be."""
+        """Raise BlobUnavailable unless the open root belongs to this store's installation."""
         problem = durable_files.installation_problem(self.installation_id, within=root)
         if problem is not None:
             raise BlobUnavailable(f"this is not the blob store: {problem}")
 
     def move_into_place(self, blob_id: str) -> None:
-        """Give a written and synced blob its final name, durably. Raises BlobGone when it was deleted."""
+        """Durably rename a written and synced blob to its final place. Raises BlobGone if it was deleted."""
         prefix = folder_of(blob_id)
         with self.proved() as root:
             new = self._make_prefix(prefix, root)
@@ -88,12 +88,12 @@ class BlobFolders:
                 self._known(root).add(prefix)
 
     def _make_prefix(self, prefix: str, root: int) -> bool:
-        """Make a folder unless it is there; returns whether the root is still to be synced for it."""
+        """Make a folder unless it exists; return whether the root must still be synced for it."""
         made = durable_files.make_folder(prefix, within=root)
         return made or prefix not in self._known(root)
 
     def _known(self, root: int) -> set[str]:
-        # Another process may have made a folder and not yet synced the root: one sync vouches for all there is.
+        # Another process may have made a folder without syncing the root yet; one sync covers all existing folders.
         if self._durable is None:
             found = set(os.listdir(root))
             os.fsync(root)

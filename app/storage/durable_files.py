@@ -1,9 +1,9 @@
-"""Small files that survive a crash, and folders that cannot be led astray.
+"""Crash-safe small files, and folder operations that follow no planted symbolic links.
 
-The key vault and the local blob store stand on these functions. Everything inside a store is named relative to an open
+The key vault and the local blob store are built on these functions. Every name inside a store is relative to an open
 folder (`within`, a file descriptor): a symbolic link planted in the store is refused, and a folder that is renamed or
-unmounted meanwhile is never mistaken for another one. All functions raise OSError; the stores turn it into their own
-refusals. Durable means: fsync of the file, then of the folder that names it (man 2 fsync).
+unmounted meanwhile is never mistaken for another one. All functions raise OSError; the stores convert it to their own
+errors. Durable means: fsync of the file, then of its folder (man 2 fsync).
 """
 
 import ctypes
@@ -21,7 +21,7 @@ T = TypeVar("T")
 _LIBC = ctypes.CDLL(None)
 
 MANY, REMOVERS = 64, 6
-"""From so many on, so many threads remove them."""
+"""Batches of MANY or more items are unlinked by REMOVERS threads."""
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
@@ -29,7 +29,7 @@ FOLDER_MODE = 0o700
 INSTALLATION_FILE = "installation"
 INSTALLATION_MAX_BYTES = 128
 
-# https://bford.info/cachedir/: the first 43 bytes are fixed; backup programs that know them leave the folder out.
+# https://bford.info/cachedir/: the first 43 bytes are fixed; backup programs that support the tag skip the folder.
 CACHE_TAG_FILE = "CACHEDIR.TAG"
 CACHE_TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 # Key vault of a file transfer service. Deleting a transfer is destroying its key in here: a copy undoes deletions.
@@ -39,7 +39,7 @@ CACHE_TAG = b"""Signature: 8a477f597d28d172789f06886806bc55
 
 @contextmanager
 def opened_folder(path: Path | str, *, within: int | None = None) -> Iterator[int]:
-    """Open a folder and yield its descriptor; below another folder (`within`) a symbolic link is refused."""
+    """Open a folder and yield its descriptor; with `within`, a symbolic link is refused (OSError)."""
     follow = os.O_NOFOLLOW if within is not None else 0
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | follow, dir_fd=within)
     try:
@@ -49,7 +49,7 @@ def opened_folder(path: Path | str, *, within: int | None = None) -> Iterator[in
 
 
 def make_folder(path: Path | str, *, within: int | None = None) -> bool:
-    """Make a folder of mode 0700; returns False when it was there. The caller syncs the folder above."""
+    """Make a folder of mode 0700; return False if it exists. The caller syncs the parent."""
     try:
         os.mkdir(path, FOLDER_MODE, dir_fd=within)
     except FileExistsError:
@@ -58,7 +58,7 @@ def make_folder(path: Path | str, *, within: int | None = None) -> bool:
 
 
 def make_root(path: Path) -> None:
-    """Make a store's root, and the folders above it, durably; an existing one is left as it is."""
+    """Durably make a store's root and its missing parents; existing folders are left unchanged."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         make_folder(folder)
@@ -67,7 +67,7 @@ def make_root(path: Path) -> None:
 
 
 def open_file(name: str, *, within: int) -> int:
-    """Open a regular file for reading and return its descriptor; a link, pipe or folder of that name is an OSError."""
+    """Open a regular file for reading and return its descriptor. A link, pipe or folder raises OSError."""
     # O_NONBLOCK: a pipe planted under this name must not hang the service.
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=within)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -77,7 +77,7 @@ def open_file(name: str, *, within: int) -> int:
 
 
 def read_file(name: str, *, within: int, max_bytes: int) -> bytes:
-    """Return a small file's content; longer than `max_bytes` is an OSError, absent a FileNotFoundError."""
+    """Return a small file's content. Raises OSError if it is longer than `max_bytes`, FileNotFoundError if absent."""
     descriptor = open_file(name, within=within)
     try:
         content = os.read(descriptor, max_bytes + 1)
@@ -89,21 +89,21 @@ def read_file(name: str, *, within: int, max_bytes: int) -> bytes:
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write every byte: one write(2) may take fewer than it was given."""
+    """Write all of `data`; one write(2) may write fewer bytes than requested."""
     rest = memoryview(data).cast("B")
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 def create_file(name: str, *, within: int) -> int:
-    """Make an empty file of mode 0600 and return its descriptor for writing; an existing one is a FileExistsError."""
+    """Create an empty file of mode 0600 and return its descriptor for writing. Raises FileExistsError."""
     return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE, dir_fd=within)
 
 
 def write_new(name: str, content: bytes | memoryview, *, within: int) -> None:
-    """Write and fsync a new file of mode 0600; an existing one is a FileExistsError, a failure leaves none.
+    """Write and fsync a new file of mode 0600; a failure leaves no file. Raises FileExistsError.
 
-    The caller syncs the folder, once for all it changed there.
+    The caller syncs the folder, once for all its changes there.
     """
     descriptor = create_file(name, within=within)
     try:
@@ -118,10 +118,10 @@ def write_new(name: str, content: bytes | memoryview, *, within: int) -> None:
 
 
 def put_once(name: str, content: bytes, *, within: int) -> bool:
-    """Make a file appear whole and durable, exactly once; returns False when another writer was first.
+    """Create a file atomically and durably; return False if it exists or another writer was first.
 
-    link(2) is the judge: of any number of processes one makes the name, and nobody ever reads half a file. Where it is
-    there, nothing is written: a full or read-only volume must keep nobody from opening what is on it.
+    link(2) decides: exactly one process creates the name, and no reader sees a partial file. If the file exists,
+    nothing is written, so that a store on a full or read-only volume can still be opened.
     """
     if is_there(name, within=within):
         return False
@@ -139,7 +139,7 @@ def put_once(name: str, content: bytes, *, within: int) -> bool:
 
 
 def replace_file(name: str, content: bytes, *, within: int) -> None:
-    """Replace a file's content durably: a reader, or a crash at any instant, finds the old or the new one whole."""
+    """Replace a file's content atomically and durably: readers see the old or the new content, even after a crash."""
     temporary = _temporary_name(name)
     write_new(temporary, content, within=within)
     try:
@@ -152,21 +152,21 @@ def replace_file(name: str, content: bytes, *, within: int) -> None:
 
 
 def free_bytes(*, within: int) -> int:
-    """Return how many bytes an unprivileged writer may still put on the volume of an open folder."""
+    """Return how many bytes an unprivileged process can still write to the volume of an open folder."""
     volume = os.fstatvfs(within)
     return volume.f_bavail * volume.f_frsize
 
 
 def sync_volume(*, within: int) -> bool:
-    """Make durable what changed anywhere on the volume of an open folder (syncfs(2)). False when it failed, or where
-    there is no such call: sync the folders one by one then, which says which of them fails.
+    """Make all changes on the volume of an open folder durable (syncfs(2)). Return False if that failed or the call
+    does not exist; the caller then syncs each folder, which also identifies the one that fails.
     """
     syncfs = getattr(_LIBC, "syncfs", None)
     return syncfs is not None and syncfs(within) == 0
 
 
 def remove(name: str, *, within: int) -> bool:
-    """Remove a file, or an empty folder; returns False when it was not there. The caller syncs the folder."""
+    """Remove a file or an empty folder; return False if it does not exist. The caller syncs the parent."""
     try:
         os.unlink(name, dir_fd=within)
     except FileNotFoundError:
@@ -177,8 +177,8 @@ def remove(name: str, *, within: int) -> bool:
 
 
 def at_once(act: Callable[[Sequence[T]], None], items: Sequence[T]) -> None:
-    """Have a few threads act on many items, each on its part of them. A removal waits in the kernel for most of its
-    time, and a few that wait together take less than half as long (docs/performance.md).
+    """Call `act` on the items: on batches of MANY or more in REMOVERS threads, each on its part, because unlinking
+    mostly waits in the kernel (docs/performance.md).
     """
     if len(items) < MANY:
         act(items)
@@ -188,7 +188,7 @@ def at_once(act: Callable[[Sequence[T]], None], items: Sequence[T]) -> None:
 
 
 def is_there(name: str, *, within: int) -> bool:
-    """Look whether a folder names this, whatever it is."""
+    """Return whether the name exists in a folder, for any type of file."""
     try:
         os.stat(name, dir_fd=within, follow_symlinks=False)
     except FileNotFoundError:
@@ -197,7 +197,7 @@ def is_there(name: str, *, within: int) -> bool:
 
 
 def read_installation(*, within: int) -> str | None:
-    """Return the id of the installation that a store belongs to, or None for a store that nobody adopted yet."""
+    """Return the id of the installation that a store belongs to, or None for a store without one."""
     try:
         content = read_file(INSTALLATION_FILE, within=within, max_bytes=INSTALLATION_MAX_BYTES)
     except FileNotFoundError:
@@ -206,9 +206,9 @@ def read_installation(*, within: int) -> str | None:
 
 
 def adopt_installation(installation_id: str, *, within: int) -> str:
-    """Write the installation id durably unless the store has one; returns the id that is there now.
+    """Durably write the installation id unless the store has one; return the store's id.
 
-    Raises ValueError for an id that is not one word of printable ASCII, 127 characters at most.
+    Raises ValueError for an id that is not one word of printable ASCII of at most 127 characters.
     """
     one_word = installation_id.isascii() and installation_id.isprintable() and " " not in installation_id
     if not installation_id or not one_word or len(installation_id) >= INSTALLATION_MAX_BYTES:
@@ -219,10 +219,10 @@ def adopt_installation(installation_id: str, *, within: int) -> str:
 
 
 def installation_problem(expected: str | None, *, within: int) -> str | None:
-    """Say why this folder is not the store it should be, or return None.
+    """Describe why this folder is not the expected store, or return None.
 
-    What is left of a mount point after its volume is gone is an empty folder: without this check "the key is not
-    there" would be read as "the key was destroyed".
+    An unmounted volume leaves an empty mount point: without this check, a missing key would be taken for a destroyed
+    one.
     """
     found = read_installation(within=within)
     if found is None:
@@ -240,6 +240,6 @@ def _temporary_name(name: str) -> str:
 
 
 def without_temporary_suffix(name: str) -> str:
-    """Return the name that a file was to get whose writer has not finished, or crashed; any other name as it is."""
+    """Return the final name of a temporary file, whose writer is unfinished or crashed; any other name unchanged."""
     temporary = _TEMPORARY.fullmatch(name)
     return temporary[1] if temporary else name

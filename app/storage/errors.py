@@ -1,4 +1,4 @@
-"""What the key vault and the blob store can refuse. Messages carry ids and places, never keys."""
+"""Errors of the key vault and the blob store. Messages contain ids and paths, never keys."""
 
 
 class StorageError(Exception):
@@ -6,32 +6,32 @@ class StorageError(Exception):
 
 
 class VaultUnavailable(StorageError):
-    """The key vault cannot be read or written: unmounted, no permission, I/O error, altered, another installation's."""
+    """The key vault is unusable: unmounted, no permission, I/O error, altered, or of another installation."""
 
 
 class KeyExists(StorageError):
-    """The vault already holds an entry of this name; shred keys are never replaced."""
+    """The vault already has an entry with this name; shred keys are never replaced."""
 
 
 class KeyGone(StorageError):
-    """The vault holds no such entry: destroyed, or never there."""
+    """The vault has no such entry: it was destroyed or never existed."""
 
 
 class KeyExpired(KeyGone):
-    """The entry's second has come: refused, whatever is still on disk."""
+    """The entry has expired; this is raised even if it is still on disk."""
 
 
 class BlobGone(StorageError):
-    """No such blob: deleted, or never there."""
+    """The blob was deleted or never existed."""
 
 
 class BlobUnavailable(StorageError):
-    """The blob store cannot be read or written: unmounted, I/O error, cut short, another installation's."""
+    """The blob store is unusable: unmounted, I/O error, truncated blob, or of another installation."""
 
 
 class BlobBusy(StorageError):
-    """A stream on this node still has the blob open."""
+    """A reader or writer on this node still has the blob open."""
 
 
 class DiskNearlyFull(StorageError):
-    """Writing would take the volume below the free space that is kept."""
+    """The write would leave less free space than `min_free_bytes`."""

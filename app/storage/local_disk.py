@@ -1,7 +1,7 @@
-"""The blob store on a local disk: finding, deleting and listing blobs; one blob's life is in `local_blob.py`.
+"""The blob store on a local disk: finding, deleting and listing blobs. `local_blob.py` reads and writes one blob.
 
-As in the vault, "not there" counts only beside the installation file: the empty mount point that an unmounted volume
-leaves is no proof of deletion.
+As in the vault, absence counts only beside the installation file: the empty mount point of an unmounted volume is no
+proof of deletion.
 """
 
 import asyncio
@@ -24,17 +24,15 @@ from app.storage.local_blob import LocalBlobReader, LocalBlobWriter
 from app.storage.place import Place, folder_place
 
 SYNC_VOLUME_FROM = 64
-"""So many folders are synced with their whole volume: a millisecond each is more than all of it at once takes, even
-beside uploads whose bytes are then written out too. Random ids lie in a folder each.
-"""
+"""From this number of folders, one syncfs replaces the fsync of each. Random ids rarely share a folder."""
 
 
 LIST_FROM = 64
-"""So many blobs are looked for among those that are coming in by listing these."""
+"""From this number of blobs, `incoming` is listed once instead of checked for each blob."""
 
 
 class LocalDisk:
-    """A blob store below `root` that keeps `min_free_bytes` of its volume free. `threads` sync small blobs."""
+    """A blob store below `root` that leaves `min_free_bytes` of its volume free. `threads` sync small blobs."""
 
     def __init__(
         self,
@@ -44,13 +42,13 @@ class LocalDisk:
         installation_id: str | None = None,
         threads: Executor | None = None,
     ) -> None:
-        """Take the place only: nothing is made or opened before `adopt`."""
+        """Store the arguments; nothing is created or opened before `adopt`."""
         self._threads = threads
         self._folders = BlobFolders(root, installation_id)
         self._min_free_bytes = min_free_bytes
 
     async def create(self, blob_id: str) -> LocalBlobWriter:
-        """Begin a new blob. Raises DiskNearlyFull, BlobUnavailable (also when the id is taken), ValueError."""
+        """Begin a new blob. Raises DiskNearlyFull, BlobUnavailable (also if the id exists), ValueError."""
         return local_blob.begin(self._folders, blob_id, min_free_bytes=self._min_free_bytes, threads=self._threads)
 
     async def open(self, blob_id: str) -> LocalBlobReader:
@@ -58,20 +56,20 @@ class LocalDisk:
         return local_blob.open_blob(self._folders, blob_id)
 
     async def delete(self, blob_ids: Sequence[str], *, force: bool = False) -> dict[str, StorageError]:
-        """Remove blobs, written or being written, in one thread with one sync per folder touched, or one for all.
+        """Remove complete and incoming blobs off the event loop, with one fsync per folder or one syncfs for all.
 
-        Returns BlobBusy or BlobUnavailable for each blob not known to be gone. Raises ValueError for a bad id, before
-        anything is touched. With `force`, open streams go on reading bytes without a name; a writer cannot commit.
+        Return BlobBusy or BlobUnavailable for each blob not known to be gone. Raises ValueError for a bad id, before
+        any change. With `force`, open readers continue on the unlinked file, and a writer cannot commit.
         """
         deletion = _Deletion(self._folders, blob_ids, force=force)
         return await asyncio.to_thread(deletion.run)
 
     async def exists(self, blob_id: str) -> bool:
-        """Look for the blob, complete or not; BlobUnavailable when that cannot be told."""
+        """Return whether the blob exists, complete or not. Raises BlobUnavailable."""
         return bool(self._look_for([blob_id]))
 
     async def present(self, blob_ids: Sequence[str]) -> set[str]:
-        """Look which of these are stored, complete or not, in one thread; BlobUnavailable when that cannot be told."""
+        """Return those of the blobs that exist, complete or not, using one thread. Raises BlobUnavailable."""
         return await asyncio.to_thread(self._look_for, blob_ids)
 
     def _look_for(self, blob_ids: Sequence[str]) -> set[str]:
@@ -84,10 +82,10 @@ class LocalDisk:
         return found
 
     def listing(self) -> Iterator[StoredBlob]:
-        """Stream all blobs in constant memory; BlobUnavailable rather than an incomplete list.
+        """Yield all blobs in constant memory. Raises BlobUnavailable rather than end early.
 
-        Incoming ones come first, so that a blob committed meanwhile is met at least once. Files that are not named
-        by an id, or lie in another id's folder, are passed over.
+        Incoming blobs come first, so that a blob committed meanwhile is listed at least once. Files that are not named
+        by an id, or are in the wrong folder, are skipped.
         """
         with as_unavailable("listing"), self._folders.proved() as root:
             yield from _blobs_in(INCOMING, root)
@@ -102,12 +100,12 @@ class LocalDisk:
             return folder_place(self._folders.path)
 
     def free_bytes(self) -> int:
-        """Return how many bytes an unprivileged writer can still put on the volume. Raises BlobUnavailable."""
+        """Return how many bytes an unprivileged process can still write to the volume. Raises BlobUnavailable."""
         with as_unavailable("free space"), self._folders.opened() as root:
             return durable_files.free_bytes(within=root)
 
     def installation(self) -> str | None:
-        """Return the id in `<blobs>/installation`; None when there is no store yet, unless one was expected."""
+        """Return the id in `<blobs>/installation`, or None if there is no store yet. Raises BlobUnavailable."""
         with as_unavailable("installation"):
             try:
                 with self._folders.opened() as root:
@@ -118,9 +116,9 @@ class LocalDisk:
                 raise
 
     def adopt(self, installation_id: str) -> None:
-        """Make the store's folders and its installation file, each unless it is there.
+        """Create the store's folders and its installation file, unless they exist.
 
-        Raises BlobUnavailable when the store belongs to another installation, ValueError for an unfit id.
+        Raises BlobUnavailable if the store belongs to another installation, ValueError for a malformed id.
         """
         with as_unavailable("adopt"):
             durable_files.make_root(self._folders.path)
@@ -133,7 +131,7 @@ class LocalDisk:
 
 
 class _Deletion:
-    """One batch of blobs on its way out."""
+    """The deletion of one batch of blobs."""
 
     def __init__(self, folders: BlobFolders, blob_ids: Sequence[str], *, force: bool) -> None:
         self._folders = folders
@@ -142,11 +140,11 @@ class _Deletion:
         self._failures: dict[str, StorageError] = {}
 
     def run(self) -> dict[str, StorageError]:
-        """Unlink all, then sync all: each folder, or the volume if there are many."""
+        """Unlink all blobs, then sync each folder, or the volume if there are many; return the failures by blob id."""
         try:
             with as_unavailable("delete"), self._folders.opened() as root:
                 coming, *others = self._places
-                self._unlink([coming], root)  # first: what moves meanwhile from there to its own folder is met in it
+                self._unlink([coming], root)  # first: a blob committed meanwhile is then found in its final folder
                 durable_files.at_once(lambda names: self._unlink(names, root), others)
                 if len(self._places) < SYNC_VOLUME_FROM or not durable_files.sync_volume(within=root):
                     for folder_name, ids in self._places.items():
@@ -191,7 +189,7 @@ class _Deletion:
 
 
 def _unlink_unless_open(blob_id: str, folder: int, *, force: bool) -> None:
-    """Remove a file under its own lock; BlobBusy when a reader or writer on this node holds one."""
+    """Remove a file under an exclusive flock. Raises BlobBusy if a reader or writer on this node holds a lock."""
     if force:
         durable_files.remove(blob_id, within=folder)
         return
@@ -202,7 +200,7 @@ def _unlink_unless_open(blob_id: str, folder: int, *, force: bool) -> None:
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
-        durable_files.remove(blob_id, within=folder)  # a planted link: only its name is removed
+        durable_files.remove(blob_id, within=folder)  # a planted symbolic link: remove the link, not its target
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -219,8 +217,8 @@ def _sync_folder(folder_name: str, root: int) -> None:
 
 
 def _by_folder(blob_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Where each may lie. In the order of its life: a name that moves from the first folder to its own meanwhile is met
-    in one of them.
+    """Group the ids by the folders that may contain them, `incoming` first, so that a blob committed meanwhile is found
+    in one of its two places.
     """
     places: dict[str, list[str]] = {INCOMING: list(blob_ids)}
     for blob_id in blob_ids:
@@ -229,7 +227,7 @@ def _by_folder(blob_ids: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _among(blob_ids: list[str], folder: int) -> list[str]:
-    """Which of these ids may be in an open folder that has few of them: for many, by one listing, not a look each."""
+    """Return those of the ids that may be in an open folder; from LIST_FROM ids on, filtered by one listing."""
     if len(blob_ids) < LIST_FROM:
         return blob_ids
     wanted = set(blob_ids)
@@ -238,7 +236,7 @@ def _among(blob_ids: list[str], folder: int) -> list[str]:
 
 
 def _blobs_in(folder_name: str, root: int) -> Iterator[StoredBlob]:
-    """Stream the blobs of one folder; one that is deleted or committed meanwhile is passed over here."""
+    """Yield the blobs of one folder; one that is deleted or committed meanwhile may be skipped."""
     complete = folder_name != INCOMING
     with suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder, os.scandir(folder) as found:
         for each in found:

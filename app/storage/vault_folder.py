@@ -1,9 +1,9 @@
-"""The key vault in folders: `<vault>/<YYYY-MM-DDTHH>/`, best on a volume of its own outside backups and snapshots.
+"""The key vault in folders: `<vault>/<YYYY-MM-DDTHH>/`, best on a separate volume excluded from backups and snapshots.
 
-Layout and names of one hour are in `hour_folder.py`. Two rules shape the code. Nothing is cached, so that removing a
-file ends a key for every process at once. And absence proves nothing by itself: an unmounted volume looks like a vault
-in which everything was destroyed, so every answer "gone" needs the installation file beside it. What must be removed
-is removed first and proved afterwards, so that a lost installation file never holds up an expiry.
+`hour_folder.py` has the layout and names of one hour. Nothing is cached, so that removing a file destroys a key for
+every process at once. Absence alone proves nothing, because an unmounted volume looks like a vault in which everything
+was destroyed: an entry counts as gone only beside the installation file. Removals come first and that check afterwards,
+so that a lost installation file never delays an expiry.
 """
 
 import math
@@ -31,15 +31,15 @@ _ROOT_FILES = (durable_files.INSTALLATION_FILE, durable_files.CACHE_TAG_FILE, LO
 
 
 class VaultFolder:
-    """A key vault below `root`; with `installation_id`, one that belongs to that installation and no other."""
+    """A key vault below `root`; with `installation_id`, only that installation's vault."""
 
     def __init__(self, root: Path, *, installation_id: str | None = None) -> None:
-        """Take the place only: nothing is made or opened before `adopt`."""
+        """Store the arguments; nothing is created or opened before `adopt`."""
         self._path = root
         self._installation_id = installation_id
 
     def create(self, name: EntryName, shred_key: bytes) -> None:
-        """Store a shred key of 32 bytes; durable once this returns. Raises KeyExists, VaultUnavailable."""
+        """Durably store a shred key of 32 bytes. Raises KeyExists, VaultUnavailable."""
         hour, entry = hour_folder.place_of(name)
         with _as_unavailable("create"), self._opened() as root:
             self._prove(root)
@@ -54,8 +54,8 @@ class VaultFolder:
     def open(self, name: EntryName, now: datetime) -> bytes:
         """Return the shred key, read from disk each time.
 
-        Raises KeyExpired at or after the expiry without looking, KeyGone when the entry or its hour key is not there,
-        VaultUnavailable when the vault cannot be read or the entry does not open (altered, renamed, moved).
+        Raises KeyExpired at or after the expiry, without reading; KeyGone if the entry or its hour key does not exist;
+        VaultUnavailable if the vault cannot be read or the entry does not decrypt (altered, renamed, moved).
         """
         hour, entry = hour_folder.place_of(name)
         if now >= name.expires_at:
@@ -74,9 +74,9 @@ class VaultFolder:
             raise VaultUnavailable(f"the vault's entry {hour}/{entry} was altered") from None
 
     def destroy(self, names: Iterable[EntryName]) -> None:
-        """Remove entries with one sync per hour touched; absent ones are fine.
+        """Remove entries with one fsync per hour; missing ones are ignored.
 
-        Raises VaultUnavailable, after trying all, when one stayed or the vault is not the right one.
+        Raises VaultUnavailable, after trying all, if an entry remains or this is not the right vault.
         """
         by_hour: defaultdict[str, list[str]] = defaultdict(list)
         for name in names:
@@ -88,10 +88,10 @@ class VaultFolder:
             self._prove(root)
 
     def record_claim(self, name: EntryName, token_digest: bytes) -> bytes:
-        """Record a claim unless it was recorded before; returns the digest that is recorded, durably.
+        """Durably record a claim unless one is recorded; return the recorded digest.
 
-        link(2) decides: of any number of processes one makes the name, and nobody ever reads half a file. Raises
-        KeyGone when the hour is gone, VaultUnavailable.
+        link(2) decides: exactly one process creates the name, and no reader sees a partial file. Raises KeyGone if the
+        hour is gone, VaultUnavailable.
         """
         hour, entry = hour_folder.place_of(name)
         with _as_unavailable("record a claim"), self._opened() as root:
@@ -99,13 +99,13 @@ class VaultFolder:
             try:
                 with opened_folder(hour, within=root) as folder:
                     if not durable_files.put_once(entry, token_digest, within=folder):
-                        os.fsync(folder)  # whoever was first may have crashed before its own
+                        os.fsync(folder)  # the first writer may have crashed before its fsync
                     return hour_folder.read_claim(entry, within=folder)
             except FileNotFoundError:
                 raise KeyGone(f"the vault no longer holds {hour}") from None
 
     def claim_recorded(self, name: EntryName) -> bytes | None:
-        """Return the digest that is recorded; None when there is none, which only the right vault can tell."""
+        """Return the recorded digest, or None. Raises VaultUnavailable, also if this is not the right vault."""
         hour, entry = hour_folder.place_of(name)
         with _as_unavailable("read a claim"), self._opened() as root:
             self._prove(root)
@@ -116,11 +116,11 @@ class VaultFolder:
                 return None
 
     def living(self, names: Iterable[EntryName]) -> set[EntryName]:
-        """Look which of these are on disk together with their hour's key, each hour opened once."""
+        """Return those of the entries that exist together with their hour key. Raises VaultUnavailable."""
         return self._look(names, with_hour_key=True)
 
     def find(self, transfer_ids: AbstractSet[str]) -> FoundEntries:
-        """List every hour for files of these transfers; VaultUnavailable rather than an incomplete answer."""
+        """Search every hour for files of these transfers. Raises VaultUnavailable rather than return a part."""
         found = FoundEntries()
         with _as_unavailable("find"), self._opened() as root:
             self._prove(root)
@@ -135,7 +135,7 @@ class VaultFolder:
         return found
 
     def ending_by(self, moment: datetime) -> Iterator[EntryName]:
-        """Stream entries that end by then. Hours still to come are recognised by name and never listed."""
+        """Yield the entries that expire at or before `moment`. Later hours are skipped by name, without a listing."""
         last = hour_folder.hour_of(moment)
         with _as_unavailable("list"), self._opened() as root:
             self._prove(root)
@@ -146,7 +146,7 @@ class VaultFolder:
                     yield from (n for n in hour_folder.names_in(hour, within=folder) if n.expires_at <= moment)
 
     def strangers(self) -> Iterator[str]:
-        """Stream the places of files that are not understood, those in the root first."""
+        """Yield the paths of unknown files, those in the root first."""
         with _as_unavailable("list"), self._opened() as root:
             self._prove(root)
             hours = set(hour_folder.hours_in(root))
@@ -162,11 +162,11 @@ class VaultFolder:
                     yield from (f"{hour}/{name}" for name in strange)
 
     def holds(self, name: EntryName) -> bool:
-        """Look whether the entry is on disk; VaultUnavailable when that cannot be told."""
+        """Return whether the entry exists. Raises VaultUnavailable."""
         return bool(self.held([name]))
 
     def held(self, names: Iterable[EntryName]) -> set[EntryName]:
-        """Look which of these entries are on disk, each hour opened once; VaultUnavailable when that cannot be told."""
+        """Return those of the entries that exist, opening each hour once. Raises VaultUnavailable."""
         return self._look(names, with_hour_key=False)
 
     def _look(self, names: Iterable[EntryName], *, with_hour_key: bool) -> set[EntryName]:
@@ -185,10 +185,10 @@ class VaultFolder:
         return found
 
     def purge(self, now: datetime) -> PurgeReport:
-        """Remove entries whose second has come, then whole hours that have ended, the hour key first.
+        """Remove expired entries, then whole hours that have ended, the hour key first.
 
-        Hours still to come are recognised by name and never listed, so this is cheap every second. Raises
-        VaultUnavailable when the vault cannot be listed, and, after the removals, when it is not the right one.
+        Later hours are skipped by name, without listing them, so this is cheap enough for every second. Raises
+        VaultUnavailable if the vault cannot be listed, and, after the removals, if it is not the right one.
         """
         now_unix, current = math.floor(now.timestamp()), hour_folder.hour_of(now)
         with _as_unavailable("purge"), self._opened() as root:
@@ -205,7 +205,7 @@ class VaultFolder:
         )
 
     def names(self) -> Iterator[EntryName]:
-        """Stream all entries in constant memory; VaultUnavailable rather than an incomplete list."""
+        """Yield all entries in constant memory. Raises VaultUnavailable rather than end early."""
         with _as_unavailable("names"), self._opened() as root:
             self._prove(root)
             for hour in hour_folder.hours_in(root):
@@ -213,7 +213,7 @@ class VaultFolder:
                     yield from hour_folder.names_in(hour, within=folder)
 
     def ended_hours(self, now: datetime) -> int:
-        """Count the folders of hours that have ended; VaultUnavailable when that cannot be told."""
+        """Return the number of folders of hours that have ended. Raises VaultUnavailable."""
         current = hour_folder.hour_of(now)
         with _as_unavailable("list"), self._opened() as root:
             self._prove(root)
@@ -222,8 +222,8 @@ class VaultFolder:
     def destroy_everything(self) -> int:
         """Remove all hour keys, then all entries; the installation file and the marks stay.
 
-        Returns the number of entries seen to go. Raises VaultUnavailable, after trying all, when something stayed;
-        at once when the vault belongs to another installation.
+        Return the number of entries removed. Raises VaultUnavailable: after trying all, if something remains; at once,
+        if the vault belongs to another installation.
         """
         removed, failed = 0, list[str]()
         with _as_unavailable("destroy everything"), self._opened() as root:
@@ -246,8 +246,8 @@ class VaultFolder:
             return folder_place(self._path)
 
     def is_empty(self) -> bool:
-        """Look whether the folder is absent or empty, but for `lost+found` of a fresh volume. VaultUnavailable when
-        that cannot be told.
+        """Return whether the folder is missing or empty, ignoring the `lost+found` of a fresh volume. Raises
+        VaultUnavailable.
         """
         with _as_unavailable("look"):
             try:
@@ -257,7 +257,7 @@ class VaultFolder:
                 return True
 
     def installation(self) -> str | None:
-        """Return the id in `<vault>/installation`; None when there is no vault yet, unless one was expected."""
+        """Return the id in `<vault>/installation`, or None if there is no vault yet. Raises VaultUnavailable."""
         with _as_unavailable("installation"):
             try:
                 with self._opened() as root:
@@ -268,9 +268,9 @@ class VaultFolder:
                 raise
 
     def adopt(self, installation_id: str) -> None:
-        """Make the vault's folder, its backup exclusion tag and its installation file, each unless it is there.
+        """Create the vault's folder, its backup exclusion tag and its installation file, unless they exist.
 
-        Raises VaultUnavailable when the vault belongs to another installation, ValueError for an unfit id.
+        Raises VaultUnavailable if the vault belongs to another installation, ValueError for a malformed id.
         """
         with _as_unavailable("adopt"):
             durable_files.make_root(self._path)
@@ -281,7 +281,9 @@ class VaultFolder:
         self._installation_id = installation_id
 
     def write_mark(self, text: str, mark: str = Mark.HIGH_WATER) -> None:
-        """Replace `<vault>/high-water` (or another mark) atomically and durably; UTF-8, 64 KiB at most (ValueError)."""
+        """Replace `<vault>/high-water` or another mark atomically and durably. Raises ValueError above 64 KiB of UTF-8
+        or for an unknown mark, VaultUnavailable.
+        """
         content = text.encode()
         if len(content) > MARK_MAX_BYTES:
             raise ValueError("a mark is at most 64 KiB")
@@ -292,8 +294,8 @@ class VaultFolder:
             durable_files.replace_file(mark, content, within=root)
 
     def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
-        """Return the content of `<vault>/high-water` (or of another mark), None when none was written yet: which only
-        the right vault can say. A mark that is there needs no installation file beside it: the purge goes by it.
+        """Return the content of `<vault>/high-water` or another mark, or None if it was never written. None requires
+        the installation file; an existing mark does not, because the purge needs it. Raises VaultUnavailable.
         """
         with _as_unavailable("read the mark"), self._opened() as root:
             try:
@@ -309,7 +311,7 @@ class VaultFolder:
 
     @contextmanager
     def _opened(self) -> Iterator[int]:
-        # Opened anew each time: a descriptor that is kept would hide that the volume went away.
+        # Reopened each time: a descriptor kept open would hide that the volume was unmounted.
         with opened_folder(self._path) as root:
             yield root
 
@@ -353,7 +355,7 @@ def _refuse_leftovers(failed: list[str]) -> None:
 
 
 def _destroy_in_hour(root: int, hour: str, entries: list[str]) -> list[str]:
-    """Remove entries of one hour; returns the places that resisted, the hour itself when it could not be opened."""
+    """Remove entries of one hour; return the paths that remain, or the hour itself if it could not be opened."""
     result = Removal()
     try:
         with opened_folder(hour, within=root) as folder:
@@ -366,7 +368,7 @@ def _destroy_in_hour(root: int, hour: str, entries: list[str]) -> list[str]:
 
 
 def _destroy_hour_keys(root: int, hour: str) -> list[str]:
-    """Remove the hour key and its crash leftovers; returns the places that resisted."""
+    """Remove the hour key and its temporary files; return the paths that remain."""
     try:
         with opened_folder(hour, within=root) as folder:
             names = hour_folder.due_in(within=folder, ended=True, now_unix=0)
@@ -378,7 +380,7 @@ def _destroy_hour_keys(root: int, hour: str) -> list[str]:
 
 
 def _purge_hour(root: int, hour: str, *, ended: bool, now_unix: int) -> PurgeReport:
-    """Purge one hour that has begun or ended, then look again; never raises for what is inside it."""
+    """Purge one hour that has begun or ended, then count what is left. Errors in the hour are reported, not raised."""
     result, left, gone = Removal(), 0, False
     try:
         with opened_folder(hour, within=root) as folder:
@@ -389,7 +391,7 @@ def _purge_hour(root: int, hour: str, *, ended: bool, now_unix: int) -> PurgeRep
         if ended and not left:
             os.rmdir(hour, dir_fd=root)
             gone = True
-    except FileNotFoundError:  # another purge was quicker
+    except FileNotFoundError:  # another purge was faster
         pass
     except OSError:
         result.failed.append("")

@@ -1,4 +1,4 @@
-"""What the vault remembers of the time: the high-water mark, the time of the last purge, and an anchor per boot."""
+"""Typed access to the vault's marks: the high-water mark, the last purge, the record of each boot, reconciliation."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ T = TypeVar("T")
 
 
 def read_high_water(vault: KeyVault) -> HighWater | None:
-    """The mark; None before the first. Raises VaultUnavailable when it cannot be read or understood."""
+    """Return the high-water mark, or None if it was never written. Raises VaultUnavailable, also if it is malformed."""
     return _read(vault, Mark.HIGH_WATER, HighWater.from_text)
 
 
 def read_purge_time(vault: KeyVault) -> PurgeTime | None:
-    """What the purge kept; None before the first. Raises VaultUnavailable when it cannot be read or understood."""
+    """Return the time of the last purge; None before the first. Raises VaultUnavailable, also if it is malformed."""
     return _read(vault, Mark.PURGE_TIME, PurgeTime.from_text)
 
 
 def write_purge_time(vault: KeyVault, time: PurgeTime) -> None:
-    """Keep it for the next purge. Raises VaultUnavailable."""
+    """Store the time of a purge. Raises VaultUnavailable."""
     vault.write_mark(time.to_text(), Mark.PURGE_TIME)
 
 
 def read_boot_time(vault: KeyVault, boot_id: str) -> BootTime | None:
-    """The time of a boot; None before its first anchor. Raises VaultUnavailable when it cannot be understood."""
+    """Return the record of a boot; None before its first anchor. Raises VaultUnavailable, also if it is malformed."""
     boot = _read(vault, anchor_mark(boot_id), BootTime.from_text)
     if boot is not None and boot.boot_id != boot_id:
         raise VaultUnavailable("the vault's anchor is another boot's")
@@ -39,16 +39,16 @@ def read_boot_time(vault: KeyVault, boot_id: str) -> BootTime | None:
 
 
 def write_boot_time(vault: KeyVault, boot: BootTime) -> None:
-    """Keep the time of a boot. Raises VaultUnavailable."""
+    """Store the record of a boot. Raises VaultUnavailable."""
     vault.write_mark(boot.to_text(), anchor_mark(boot.boot_id))
 
 
 def read_time(
     vault: KeyVault, boot_id: str, *, unreadable: Callable[[VaultUnavailable], None] | None = None
 ) -> RememberedTime:
-    """All that the vault remembers of the time, from whichever marks can be read; `unreadable` is called for others.
+    """Return the time stored in all readable marks; `unreadable` is called for the error of each other mark.
 
-    Raises VaultUnavailable when a mark cannot be read and no other is left: only the host's word would be.
+    Raises VaultUnavailable if a mark cannot be read and no other exists: only the host's clock would be left.
     """
     failures: list[VaultUnavailable] = []
 
@@ -71,12 +71,12 @@ def read_time(
 
 
 def read_reconciled(vault: KeyVault) -> Reconciled | None:
-    """Return what the last reconciliation found; None before the first. Raises VaultUnavailable."""
+    """Return the result of the last reconciliation, or None before the first. Raises VaultUnavailable."""
     return _read(vault, Mark.RECONCILED, Reconciled.from_text)
 
 
 def write_reconciled(vault: KeyVault, found: Reconciled) -> None:
-    """Keep what a reconciliation found. Raises VaultUnavailable."""
+    """Store the result of a reconciliation. Raises VaultUnavailable."""
     vault.write_mark(found.to_text(), Mark.RECONCILED)
 
 

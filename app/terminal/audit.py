@@ -1,4 +1,4 @@
-"""`caducee audit`: what administrators, the DPO and auditors ask of the log and of retention."""
+"""`caducee audit`: the audit log and retention, for administrators, the DPO and auditors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ tree.command("log")(log)
 
 @tree.command("checkpoint")
 def checkpoint(*, as_json: AsJson = False) -> None:
-    """Sign the log as it is, and print the checkpoint: keep it somewhere else."""
+    """Sign the current log and print the checkpoint. Keep it on another system."""
     with opened() as resources:
         signing = SigningFolder(resources.settings.signing_dir)
         try:
@@ -51,10 +51,10 @@ def checkpoint(*, as_json: AsJson = False) -> None:
 @tree.command("drill")
 def drill(
     *,
-    restored: Annotated[Path, typer.Option(exists=True, help="A backup, unpacked into a folder of its own.")],
+    restored: Annotated[Path, typer.Option(exists=True, help="The folder with an unpacked backup.")],
     as_json: AsJson = False,
 ) -> None:
-    """Prove that nothing ended can be read from a restored backup. Exit 1 when something could, 2 if nothing ended."""
+    """Prove that no ended transfer is readable in a restored backup. Exit 1 if one is, 2 if none has ended."""
     with opened() as resources:
         result = drill_restore(resources, restored)
     if as_json:
@@ -74,10 +74,10 @@ def drill(
 @tree.command("retention")
 def retention(
     *,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page to file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as one HTML page.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What is held and what is overdue. Exit 0 clean, 1 overdue, orphaned or contradicted, 2 it cannot be proved."""
+    """Report held and overdue data. Exit 0 if clean, 1 if overdue, orphaned or contradicted, 2 if not provable."""
     with looked_at() as resources:
         report = report_retention(resources, orphans=_orphans(resources))
         settings = resources.settings
@@ -93,7 +93,7 @@ def retention(
 
 
 def _orphans(resources: Resources) -> int | None:
-    """How many blobs, keys and rows belong to nothing; None when a store cannot tell."""
+    """Return the number of blobs, keys and rows that belong to nothing; None if a store cannot be read."""
     try:
         return sum(look.orphans for look in count_orphans(resources))
     except (StorageError, InstallationMismatch) as error:
@@ -138,7 +138,7 @@ def _print_retention(report: RetentionReport, deadman: str) -> None:
 
 
 def _problems(report: RetentionReport) -> Iterator[str]:
-    """What has a name, a line each."""
+    """Yield one line per problem."""
     yield from (problem for problem in (report.vault.problem, report.rolled_back) if problem)
     yield from (f"failing: {transfer}" for transfer in report.failing)
     yield from (

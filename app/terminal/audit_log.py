@@ -1,4 +1,4 @@
-"""`caducee audit log`: the log's entries, filtered, followed, as a table or as JSON."""
+"""`caducee audit log`: print log entries as a table or as JSON, with filters; optionally follow the log."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from app.terminal.opened import opened
 COLUMNS = (("NO", 7), ("TIME", 20), ("EVENT", 20), ("ACTOR", 28), ("TRANSFER", 22), ("SHARE", 22), ("WHAT", 0))
 _SHOWN = {"sequence", "time", "event", "actor", "transfer", "share", "salt"}
 
-Since = Annotated[str | None, typer.Option("--from", help="Since this date, or time with its zone (RFC 3339).")]
-Until = Annotated[str | None, typer.Option("--to", help="Before this time; a date means that whole day, UTC.")]
+Since = Annotated[str | None, typer.Option("--from", help="From this date, or time with its zone (RFC 3339).")]
+Until = Annotated[str | None, typer.Option("--to", help="Before this time; a date includes that whole day, UTC.")]
 
 
 def log(
     *,
-    event: Annotated[str | None, typer.Option(help="Only this event, as file.fetched.")] = None,
-    transfer: Annotated[str | None, typer.Option(help="Only what tells of this transfer.")] = None,
-    share: Annotated[str | None, typer.Option(help="Only what tells of this share.")] = None,
-    actor: Annotated[str | None, typer.Option(help="Only this actor's: recipient, operator, token:<id> ...")] = None,
+    event: Annotated[str | None, typer.Option(help="Only this event, such as file.fetched.")] = None,
+    transfer: Annotated[str | None, typer.Option(help="Only entries of this transfer.")] = None,
+    share: Annotated[str | None, typer.Option(help="Only entries of this share.")] = None,
+    actor: Annotated[
+        str | None, typer.Option(help="Only entries of this actor: recipient, operator, token:<id> ...")
+    ] = None,
     since: Since = None,
     until: Until = None,
-    last: Annotated[int | None, typer.Option(min=1, help="Only so many, from the end.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with each entry that is written.")] = False,
+    last: Annotated[int | None, typer.Option(min=1, help="Only the last N entries.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Then print each new entry as it is written.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The log's entries, oldest first; with --follow, the last ones and then each new one."""
+    """Print log entries, oldest first; with --follow, the last ones and then each new one."""
     wanted = entry_filter(event=event, transfer=transfer, share=share, actor=actor, since=since, until=until)
     with opened() as resources, suppress(KeyboardInterrupt):
         if follow:
@@ -50,7 +52,7 @@ def log(
 
 
 def _put_array(entries: Iterable[StoredEntry]) -> None:
-    """One JSON document, an entry a line, written while they are read."""
+    """Write one JSON array, one entry per line, while the entries are read."""
     before = "["
     for entry in entries:
         put(f"{before}{_json(entry)}")

@@ -1,4 +1,4 @@
-"""`caducee clock`: whether the host's clock is believed, and the operator's word that it is right."""
+"""`caducee clock`: show whether the host's clock is trusted, and accept it as an operator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ tree = typer.Typer(help="The clock that decides on every expiry.", no_args_is_he
 
 @tree.command("status")
 def status(*, as_json: AsJson = False) -> None:
-    """Whether the host's clock is believed. Exit 1 when it is not: deposits and fetches are refused then."""
+    """Show whether the host's clock is trusted. Exit 1 if it is not: deposits and downloads are then refused."""
     with opened() as resources:
         seen = judge_clock(resources)
     if as_json:
@@ -29,7 +29,7 @@ def status(*, as_json: AsJson = False) -> None:
 
 @tree.command("accept")
 def accept() -> None:
-    """Believe the host's clock as it is now: after a long pause, or once you have set it right."""
+    """Accept the host's current clock: after a long pause, or once you have corrected it."""
     with opened() as resources:
         judgement = accept_clock(resources)
     say(f"accepted: it is {judgement.now:%Y-%m-%dT%H:%M:%SZ}")

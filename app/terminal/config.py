@@ -1,4 +1,4 @@
-"""`caducee config`: the settings as they are read."""
+"""`caducee config`: the settings in force."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def config() -> None:
 
 @tree.command("show")
 def show(*, as_json: AsJson = False) -> None:
-    """Every setting and its value, secrets masked."""
+    """Show every setting and its value, with secrets masked."""
     shown = Settings().shown()
     if as_json:
         put_json(shown)

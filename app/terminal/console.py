@@ -1,6 +1,6 @@
-"""How commands talk: tables for people on a terminal, one JSON document for programs; failures in one line.
+"""Command output: tables for people, one JSON document for programs, failures on one line of stderr.
 
-Exit codes: 0 done, 1 refused or found wanting, 2 could not be done (or the command line was wrong, or the program is).
+Exit codes: 0 success, 1 refused or a check failed, 2 could not be done, wrong command line, or a defect.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.table import Table
 from app.client.errors import ServiceRefused
 from app.domain.errors import Refusal
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 REFUSED = 1
 CANNOT = 2
@@ -29,8 +29,8 @@ _err = Console(stderr=True, highlight=False)
 
 
 def run(build: Callable[[], Callable[[], Any]]) -> int:
-    """Build the command tree and run it. Answers the exit code."""
-    os.umask(0o077)  # whatever a command makes is its user's alone
+    """Build the command tree and run it. Return the exit code."""
+    os.umask(0o077)  # files that a command creates are accessible to its user only
     try:
         build()()
     except Refusal as refusal:
@@ -39,7 +39,7 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
     except ServiceRefused as refusal:
         say(f"{'refused' if refusal.code else 'cannot'}: {refusal}")
         return REFUSED if refusal.code else CANNOT
-    except Exception as error:  # noqa: BLE001 - Python's own exit code for it, 1, would say "found wanting"
+    except Exception as error:  # noqa: BLE001 - Python's own exit code is 1, which here means "a check failed"
         if _is_known(error):
             say(f"cannot: {_told(error)}")
         else:
@@ -49,12 +49,12 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
 
 
 def _is_known(error: Exception) -> bool:
-    """Failures of ours, and of what we stand on, that one line explains; anything else is a defect."""
+    """Whether one line explains the error: our own errors, wrong settings and I/O errors. Any other is a defect."""
     return type(error).__module__.startswith(("app.", "pydantic")) or isinstance(error, OSError)
 
 
 def _told(error: Exception) -> str:
-    """The failure in one line; of wrong settings the variables and what is wrong, never their values."""
+    """Return the error as one line; for wrong settings, the variables and the reason, never the values."""
     errors = getattr(error, "errors", None)
     if callable(errors):
         return "; ".join(_setting_told(e) for e in errors())
@@ -67,23 +67,23 @@ def _setting_told(error: dict[str, Any]) -> str:
 
 
 def say(text: str) -> None:
-    """Talk to whoever runs this: to stderr."""
+    """Print a message for the user to stderr."""
     _err.print(text, markup=False, soft_wrap=True)
 
 
 def put(text: str) -> None:
-    """A line of data: to stdout, as it is."""
+    """Print a line of data to stdout, unchanged."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def put_json(document: object) -> None:
-    """One JSON document to stdout. Times as RFC 3339, UTC."""
+    """Print one JSON document to stdout. Times as RFC 3339, UTC."""
     put(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
 
 
 def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table; plain columns when stdout is no terminal."""
+    """Print a table; 500 columns wide if stdout is not a terminal."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*("" if cell is None else _plain(cell) for cell in row))
@@ -92,9 +92,7 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def put_rows(columns: Sequence[tuple[str, int]], rows: Iterable[Sequence[object]]) -> None:
-    """A table that is printed while its rows come, however many: each column with its width, which longer cells pass
-    over.
-    """
+    """Print a table row by row, in constant memory. Each column has a minimum width; longer cells exceed it."""
     put("  ".join(name.ljust(width) for name, width in columns).rstrip())
     for row in rows:
         cells = ("" if cell is None else _plain(cell) for cell in row)

@@ -1,4 +1,4 @@
-"""`caducee db`: the schema, and whether the database is sound."""
+"""`caducee db`: the schema, restored databases, and integrity checks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from app.terminal.opened import opened
 
 tree = typer.Typer(help="The database.", no_args_is_help=True)
 CLAIMS_RECORDED_SINCE = "0004"
-"""The schema of the first version whose vault records claims. With this schema or a later one, a claim that the vault
-does not record is one that somebody wrote into the database.
+"""The schema of the first version whose vault records claims. From this schema on, a claim without a record in the
+vault was forged in the database.
 """
 
 
 @tree.command("upgrade")
 def upgrade_() -> None:
-    """Bring the schema and the data up to this program's version. Stop the service first."""
+    """Upgrade the schema and the data to this program's version. Stop the service first."""
     with closing(connect(Settings())) as resources:
         before = current_revision(resources.database)
         recorded = _prepare_data(resources, before) if before is not None else 0
@@ -38,8 +38,8 @@ def upgrade_() -> None:
 
 
 def _prepare_data(resources: Resources, before: str) -> int:
-    """Do what the data needs beyond the schema; before the schema is changed, so that an upgrade that is interrupted
-    does it again, and one of a database that has this schema never does. Returns how many claims were recorded.
+    """Migrate the data, and return how many claims were recorded in the vault. This runs before the schema changes: an
+    interrupted upgrade repeats it, and a database with the new schema never does.
     """
     if before >= CLAIMS_RECORDED_SINCE:
         return 0
@@ -52,7 +52,7 @@ def _prepare_data(resources: Resources, before: str) -> int:
 
 @tree.command("accept-restore")
 def accept_restore_() -> None:
-    """Go on with a restored database: withdraw every open share, begin a new log origin, and lock down."""
+    """Accept a restored database: withdraw every open share, begin a new log origin, and lock down."""
     with opened() as resources:
         accepted = accept_restore(resources, SigningFolder(resources.settings.signing_dir))
     say(f"accepted: {accepted.withdrawn} shares withdrawn, up to {accepted.entries_lost} log entries are lost")
@@ -63,7 +63,7 @@ def accept_restore_() -> None:
 
 @tree.command("check")
 def check() -> None:
-    """Whether schema and triggers are this program's and the database is sound. Exit 1 when not."""
+    """Check schema version, triggers and integrity of the database. Exit 1 if one of them is wrong."""
     database = Database(Settings().database_location)
     current, newest = current_revision(database), newest_revision()
     put(f"schema {current or 'empty'}, this program needs {newest}")

@@ -1,4 +1,4 @@
-"""`caducee doctor`: look at an installation the way a careful engineer would, and say what is wrong or weak."""
+"""`caducee doctor`: examine an installation and report errors and weaknesses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from app.terminal.opened import opened
 
 def doctor(
     *,
-    reconcile_: Annotated[bool, typer.Option("--reconcile", help="Destroy what belongs to nothing.")] = False,
-    assets: Annotated[bool, typer.Option("--assets", help="Print the SHA-256 of what recipients are served.")] = False,
-    confirm: Annotated[bool, typer.Option("--confirm", help="So many orphans are right: destroy them.")] = False,
+    reconcile_: Annotated[
+        bool, typer.Option("--reconcile", help="Destroy blobs, keys and rows that belong to nothing.")
+    ] = False,
+    assets: Annotated[
+        bool, typer.Option("--assets", help="Print the SHA-256 of every file of the recipient's page.")
+    ] = False,
+    confirm: Annotated[bool, typer.Option("--confirm", help="Destroy the orphans even if there are many.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine the installation. Exit 1 when something is wrong; advice alone exits 0."""
+    """Examine the installation. Exit 1 if something is wrong; advice alone exits 0."""
     if assets:
         _put_hashes(Settings(), as_json=as_json)
         return
@@ -49,7 +53,7 @@ def _row(finding: Finding) -> tuple[str, str, str]:
 
 
 def _put_hashes(settings: Settings, *, as_json: bool) -> None:
-    """What an agency compares with the page it gets: the bytes by their address, in the order of `sha256sum`."""
+    """Print the hashes that an agency compares with the page it receives, in the format of `sha256sum`."""
     from app.web.pages.assets import everything_served  # no other command needs the page
 
     hashes = {address: sha256(content).hexdigest() for address, content in everything_served(settings)}

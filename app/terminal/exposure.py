@@ -1,4 +1,4 @@
-"""`caducee audit exposure`: what was held in a period, who fetched it, who tried, and when it was gone."""
+"""`caducee audit exposure`: transfers held in a period, downloads, refused attempts, and deletions."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def exposure(
     *,
     since: Annotated[str, typer.Option("--from", help="A date, or a time with its zone (RFC 3339).")],
     until: Annotated[
-        str | None, typer.Option("--to", help="The same; a date means that whole day. Now if left out.")
+        str | None, typer.Option("--to", help="The same; a date includes that whole day. Default: now.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page to file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as one HTML page.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What was held and what was fetched in a period, from the log alone. Exit 2 when the log cannot tell it all."""
+    """Report data held and fetched in a period, from the log alone. Exit 2 if the log is incomplete for it."""
     with opened() as resources:
         report = report_exposure(resources, parse_period(since, until, resources.clock.now()))
         settings = resources.settings
@@ -163,7 +163,7 @@ def _tables(report: ExposureReport) -> Tables:
 
 
 def incompleteness(report: ExposureReport) -> list[str]:
-    """In plain words, what of the period the log cannot tell."""
+    """Return one sentence for each part of the period that the log does not cover."""
     said = []
     if report.pruned_before is not None and report.since < report.pruned_before:
         said.append(

@@ -1,4 +1,4 @@
-"""The exposure report as a page: what a notification under the GDPR, articles 33 and 34, asks for, and its evidence."""
+"""The exposure report as an HTML page: the figures for a notification under GDPR articles 33 and 34, with evidence."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from app.runtime.settings import Settings
 from app.terminal.report_page import report_page
 
 ROWS_SHOWN = 500
-"""Of each table; a page is for people. The whole of it is in the JSON."""
+"""The maximum number of rows per table. The JSON report contains all of them."""
 
 BUSIEST_MINUTES = 20
 
 
 def exposure_page(report: ExposureReport, settings: Settings) -> str:
-    """The page, HTML."""
+    """Return the page as HTML."""
     busiest = sorted(report.refused_links, key=lambda refused: -refused.count)[:BUSIEST_MINUTES]
     return report_page(
         "exposure_page.html",

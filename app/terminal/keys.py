@@ -1,6 +1,5 @@
-"""`caducee keys`: the vault's own purge, as a second timer that needs neither database nor sweeper (G1).
-
-And a new vault in place of one that was lost.
+"""`caducee keys`: the vault's own purge, a second timer that needs neither database nor sweeper (G1); and accepting a
+new vault after the old one was lost, or an older copy.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def keys() -> None:
 
 @tree.command("expire")
 def expire(*, as_json: AsJson = False) -> None:
-    """Destroy every key past its expiry. Touches nothing but the vault. Exit 1 when one could not be destroyed."""
+    """Destroy every key past its expiry. Needs only the vault. Exit 1 if a key could not be destroyed."""
     settings = Settings()
     set_up_logs(settings.log_format)
     report = expire_keys(key_vault_of(settings), Clock())
@@ -46,7 +45,7 @@ def expire(*, as_json: AsJson = False) -> None:
 
 @tree.command("accept-vault")
 def accept_vault_() -> None:
-    """Go on with a new, empty vault, an older copy, or one that lost its mark: what it does not know of ends."""
+    """Accept an empty vault, an older copy, or one that lost its mark: transfers and claims missing from it end."""
     settings = Settings()
     set_up_logs(settings.log_format)
     resources = connect(settings)

@@ -1,6 +1,6 @@
-"""`caducee lockdown`: stop everything at once; or destroy every key.
+"""`caducee lockdown`: refuse all requests at once, or destroy every key.
 
-Each control needs one store: the lockdown the database alone, the destruction of keys the vault alone.
+Each control needs one store: the lockdown only the database, the destruction of keys only the vault.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ from app.storage.key_vault import KeyVault
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
 from app.terminal.opened import database_only
 
-tree = typer.Typer(help="Refuse every deposit, claim and fetch at once.", no_args_is_help=True)
+tree = typer.Typer(help="Refuse all deposits, claims and downloads at once.", no_args_is_help=True)
 WORD = "destroy"
 UNDER_WAY_SECONDS = 1.0
-"""How long requests that were admitted before the lockdown may still store a key: each stores it within milliseconds
-of its row.
-"""
+"""How long requests admitted before the lockdown may still store a key: each does so within milliseconds of its row."""
 _NO_DATABASE = (
     ChangeUndone,
     DatabaseUnavailable,
@@ -42,7 +40,7 @@ _NO_DATABASE = (
 
 @tree.command("on")
 def on() -> None:
-    """Refuse deposits, claims and fetches, and cut running ones within a second. Needs the database alone."""
+    """Refuse deposits, claims and downloads, and abort running ones within a second. Needs only the database."""
     with database_only() as database:
         since = lock_down(database, Clock())
     say(f"locked down since {since:%Y-%m-%dT%H:%M:%SZ}")
@@ -50,7 +48,7 @@ def on() -> None:
 
 @tree.command("off")
 def off() -> None:
-    """End the lockdown. Needs the database alone."""
+    """Lift the lockdown. Needs only the database."""
     with database_only() as database:
         lift_lockdown(database, Clock())
     say("lockdown lifted")
@@ -58,7 +56,7 @@ def off() -> None:
 
 @tree.command("status")
 def status(*, as_json: AsJson = False) -> None:
-    """Whether a lockdown is on. Needs the database alone."""
+    """Show whether a lockdown is on. Needs only the database."""
     with database_only() as database:
         since = lockdown_since(database)
     if as_json:
@@ -69,7 +67,7 @@ def status(*, as_json: AsJson = False) -> None:
 
 @tree.command("destroy-all-keys")
 def destroy_everything() -> None:
-    """Lock down, and destroy every key in the vault: nothing held can be read again. Exit 2 without a database."""
+    """Lock down and destroy every key in the vault: no held data is ever readable again. Exit 2 without a database."""
     say(f"This makes everything that is held unreadable for ever. Type the word '{WORD}' to do it:")
     if input().strip() != WORD:
         say("nothing was destroyed")
@@ -89,12 +87,12 @@ def destroy_everything() -> None:
 
 
 def _destroy_at_once(vault: KeyVault) -> int:
-    """Destroy what is there now, before any database is asked: one in an attacker's hands need not answer. Returns how
-    many keys went.
+    """Destroy the keys that exist now, before any database access: a database under an attacker's control might not
+    respond. Return the number of destroyed keys.
     """
     try:
         return vault.destroy_everything()
-    except StorageError as error:  # tried again under the lockdown, which must begin whatever the vault does
+    except StorageError as error:  # retried under the lockdown, which must begin even if the vault fails
         say(f"not every key was destroyed: {error}")
         return 0
 
@@ -106,8 +104,8 @@ def _lock_down(database: Database, vault: KeyVault) -> None:
 
 
 def _destroy_and_end(database: Database, vault: KeyVault, destroyed: int) -> None:
-    """Under the lockdown: destroy what was stored before it began, end all transfers, and destroy once more what
-    requests under way stored meanwhile. Raises StorageError when a key stays; no transfer has ended then.
+    """Under the lockdown: destroy the keys stored before it began, end all transfers, then destroy the keys stored
+    meanwhile by requests in progress. Raises StorageError, before any transfer ends, if a key cannot be destroyed.
     """
     clock = Clock()
     destroyed += vault.destroy_everything()
@@ -120,7 +118,7 @@ def _destroy_and_end(database: Database, vault: KeyVault, destroyed: int) -> Non
 
 
 def _report_without_database(vault: KeyVault, error: Exception) -> None:
-    """Destroy what was stored while the database was asked, and report what is known. Raises StorageError."""
+    """Destroy the keys stored since, and report what is known. Raises StorageError."""
     say(f"the database could not be brought up to date: {error}")
     vault.destroy_everything()
     say("all keys are destroyed. The database knows of nothing that is not reported above: unless it is locked down, a")

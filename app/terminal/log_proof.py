@@ -1,4 +1,4 @@
-"""`caducee audit`: what proves the log, or is proved by it: verification, export, receipts, pruning, a new origin."""
+"""`caducee audit`: verification, export, receipts, pruning, and a new origin of the log."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def add_to(tree: typer.Typer) -> None:
 
 def verify(
     *,
-    since: Annotated[Path | None, typer.Option(help="A checkpoint kept elsewhere, that must still hold.")] = None,
+    since: Annotated[Path | None, typer.Option(help="A checkpoint kept elsewhere, which the log must extend.")] = None,
     public_key: Annotated[Path | None, typer.Option(help="The log's public key, as kept elsewhere.")] = None,
     exported: Annotated[Path | None, typer.Option("--export", help="Check an exported log instead, offline.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute the whole log and compare. Exit 1 names the first entry that fails, and how."""
+    """Verify the whole log by recomputing it. Exit 1 if an entry fails; the first one is named, with the reason."""
     noted, key = _text_of(since), _text_of(public_key)
     if exported is not None and key is None:
         say("--export needs --public-key: a key that comes with the log proves nothing")
@@ -69,7 +69,7 @@ def verify(
 
 
 def export() -> None:
-    """Write the log to stdout as lines of JSON, for whoever checks it without the service."""
+    """Write the log to stdout as JSON lines, for verification without the service."""
     with _progress("exporting") as progress, opened() as resources:
         for line in export_log(resources, SigningFolder(resources.settings.signing_dir), progress=progress):
             sys.stdout.write(f"{line}\n")
@@ -77,7 +77,7 @@ def export() -> None:
 
 
 def receipt(transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER", help="The id of the transfer.")]) -> None:
-    """The receipt of a transfer's deletion: a signed proof, to be kept as a file."""
+    """Print the receipt of a transfer's deletion: a signed proof, to be kept as a file."""
     with opened() as resources:
         sys.stdout.write(give_receipt(resources, transfer_id))
 
@@ -88,7 +88,7 @@ def check_receipt(
     public_key: Annotated[Path, typer.Option(help="The log's public key.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check a receipt offline against the log's public key. Exit 1 when it proves nothing."""
+    """Verify a receipt offline against the log's public key. Exit 1 if it is not valid."""
     try:
         verdict = verify_receipt(_text_of(file) or "", _text_of(public_key) or "")
     except CryptoError as error:
@@ -106,17 +106,17 @@ def check_receipt(
 
 
 def prune() -> None:
-    """Let entries older than CADUCEE_AUDIT_RETENTION lose their content; their hashes stay."""
+    """Remove the content of entries older than CADUCEE_AUDIT_RETENTION; their hashes stay."""
     with opened() as resources:
         put(f"{prune_log(resources, actor='operator')} entries pruned")
 
 
 def new_log(
     *,
-    reason: Annotated[RenewalReason, typer.Option(help="Why. It is logged, and nothing is reset.")],
+    reason: Annotated[RenewalReason, typer.Option(help="The reason, which is logged. No entry is reset.")],
     as_json: AsJson = False,
 ) -> None:
-    """Go on with the log under a new origin that quotes the old one's last checkpoint, and sign it."""
+    """Continue the log under a new origin that quotes the old one's last checkpoint, and sign it."""
     with opened() as resources:
         signing = SigningFolder(resources.settings.signing_dir)
         renewed = renew_log(resources, signing, reason)
@@ -138,7 +138,7 @@ def _text_of(file: Path | None) -> str | None:
 
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, for people on a terminal."""
+    """Show a progress bar on stderr if it is a terminal."""
     bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     with bar:
         task = bar.add_task(what, total=None)

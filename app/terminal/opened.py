@@ -1,4 +1,4 @@
-"""The service's stores, opened for one command by the service's user."""
+"""Open the service's stores for one command, as the service's user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.runtime.settings import Settings
 
 @contextmanager
 def opened(*, in_use: bool = False) -> Iterator[Resources]:
-    """Open what the settings name; close it afterwards. `in_use`: raise NoInstallation rather than create one."""
+    """Open the configured installation; close it afterwards. `in_use`: raise NoInstallation rather than create one."""
     settings = Settings()
     set_up_logs(settings.log_format)
     harden_process()
@@ -31,8 +31,8 @@ def opened(*, in_use: bool = False) -> Iterator[Resources]:
 
 @contextmanager
 def looked_at() -> Iterator[Resources]:
-    """Open what the settings name and change nothing, whoever asks, and wherever it lies: a copy, a read-only folder.
-    Raises DatabaseUnavailable at the end when a service began to write to it meanwhile.
+    """Open the configured installation without changing it, as any user, even a copy or a read-only folder. Raises
+    DatabaseUnavailable at the end if a service wrote to a read-only database meanwhile.
     """
     settings = Settings()
     set_up_logs(settings.log_format)
@@ -48,7 +48,7 @@ def looked_at() -> Iterator[Resources]:
 
 @contextmanager
 def database_only() -> Iterator[Database]:
-    """Open the database alone, for emergency controls: vault and blobs may be gone. Creates nothing.
+    """Open only the database, for emergency controls: vault and blobs may be gone. Creates nothing.
     Raises NoInstallation, SchemaOutdated, DatabaseUnavailable.
     """
     settings = Settings()

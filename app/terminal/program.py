@@ -21,4 +21,4 @@ Version = Annotated[
 
 
 def program(*, version: Version = False) -> None:
-    """Hands a file from one institution to another once, and then makes it lapse, provably."""
+    """Transfers files from one institution to another, once, and then deletes them provably."""

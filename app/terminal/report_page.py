@@ -1,4 +1,4 @@
-"""Reports as self-contained pages that a DPO can file: nothing in them comes from elsewhere, nothing in them runs."""
+"""Reports as self-contained HTML pages that a DPO can file: they load no external resources and contain no scripts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from datetime import datetime
 
 
 def report_page(template: str, **shown: object) -> str:
-    """The page of a template in this folder, HTML. Whatever is shown is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # most commands show no page
+    """Render a template of this folder as HTML. All values are escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # slow to import, and most commands render no page
 
     environment = Environment(
         loader=PackageLoader("app", "terminal"),

@@ -1,4 +1,4 @@
-"""The retention report as a page: its figures as bars."""
+"""The retention report as an HTML page with bar charts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CEILING_SECONDS = 3.0
 
 
 def retention_page(report: RetentionReport, settings: Settings) -> str:
-    """The page, HTML."""
+    """Return the page as HTML."""
     return report_page(
         "retention_page.html",
         report=report,
@@ -26,7 +26,7 @@ def retention_page(report: RetentionReport, settings: Settings) -> str:
 
 
 def _bars(values: list[tuple[object, float]]) -> list[dict[str, object]]:
-    """Label, value and height in pixels of each bar; the highest fills the chart."""
+    """Return label, value and height in pixels of each bar; the highest bar fills the chart."""
     highest = max((value for _, value in values), default=0) or 1
     return [
         {"label": label, "value": value, "height": max(round(value / highest * BAR_PIXELS), 1 if value else 0)}
@@ -35,7 +35,7 @@ def _bars(values: list[tuple[object, float]]) -> list[dict[str, object]]:
 
 
 def _buckets(counters: dict[str, int]) -> list[tuple[object, float]]:
-    """The histogram's buckets, not cumulative: how many deletions took up to so many seconds."""
+    """Return the lateness histogram with non-cumulative buckets (label, number of deletions)."""
     below, rows = 0, []
     for bound in LATENESS_BUCKETS_SECONDS:
         count = counters.get(f"lateness_le_{bound}", 0)

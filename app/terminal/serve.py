@@ -1,4 +1,4 @@
-"""`caducee serve`: the web workers, and the scheduler as one supervised child. `caducee scheduler`: that one alone."""
+"""`caducee serve` runs the web workers and supervises the scheduler; `caducee scheduler` runs only the scheduler."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ STOP_SECONDS = 20
 CONNECTIONS = 1_000
 DEFAULT_WORKERS = min(os.cpu_count() or 1, 4)
 WORKER_SILENCE_SECONDS = 30
-"""A worker that says nothing for so long is replaced. Uvicorn's own 5 seconds would cut uploads on a busy machine."""
+"""An unresponsive worker is replaced after this time. Uvicorn's default, 5 s, would abort uploads on a busy machine."""
 
 
 log = structlog.get_logger()
 
 
 class CannotServe(Exception):
-    """The web workers could not start, or one failed as it started."""
+    """The web workers could not start, or one failed during startup."""
 
 
 class NotSafeToServe(Exception):
-    """The settings would serve secrets in the clear."""
+    """The settings would transmit secrets in the clear."""
 
 
 def serve(
@@ -48,12 +48,14 @@ def serve(
         int, typer.Option(min=1, max=64, help="Web processes.", show_default="one per core, 4 at most")
     ] = DEFAULT_WORKERS,
     audience: Annotated[Audience, typer.Option(help="Serve only recipients, or only staff.")] = Audience.ALL,
-    no_scheduler: Annotated[bool, typer.Option("--no-scheduler", help="Deletion runs elsewhere.")] = False,
+    no_scheduler: Annotated[
+        bool, typer.Option("--no-scheduler", help="Do not run the scheduler: it runs elsewhere.")
+    ] = False,
     welcome: Annotated[
-        bool, typer.Option("--welcome", help="Make a staff token for a day; print a line to try.")
+        bool, typer.Option("--welcome", help="Create a staff token for one day and print an example.")
     ] = False,
 ) -> None:
-    """Serve. Sets up a fresh data folder, and keeps the scheduler running unless told otherwise."""
+    """Run the service, and the scheduler with it. Initialises an empty data folder."""
     settings = Settings()
     if "public_url" not in settings.model_fields_set and port != urlsplit(settings.public_url).port:
         os.environ["CADUCEE_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
@@ -64,7 +66,7 @@ def serve(
         _require_tls_or_loopback(origin)
     with opened() as resources:
         require_not_rolled_back(resources)
-        if not no_scheduler:  # deposits wait for a first sweep; and what fell due while we were down ends now
+        if not no_scheduler:  # deposits require a sweep; transfers that expired during the downtime end now
             asyncio.run(sweep(resources, assured=keep_time_or_alert(resources)))
     stop = threading.Event()
     if welcome:
@@ -103,7 +105,7 @@ def serve(
 
 
 def _serve_the_web(app: str, **options: Any) -> None:
-    """Uvicorn, with its failures as ours: it has exit codes of its own."""
+    """Run uvicorn. Raises CannotServe instead of exiting with uvicorn's own exit codes."""
     import uvicorn  # no other command needs a web server
 
     from app.web import large_bodies
@@ -118,7 +120,7 @@ def _serve_the_web(app: str, **options: Any) -> None:
 
 
 def scheduler() -> None:
-    """Run the scheduler alone: it ends what is due, deletes, and signs the log."""
+    """Run only the scheduler: it ends expired transfers, deletes them, and signs the log."""
     os.execv(sys.executable, [sys.executable, "-m", "scheduler"])  # noqa: S606 - this program's own module
 
 
@@ -129,7 +131,7 @@ def _require_tls_or_loopback(origin: str) -> None:
 
 
 def _keep_scheduler(stop: threading.Event) -> None:
-    """Start the scheduler, and again whenever it ends, until told to stop."""
+    """Start the scheduler, and restart it whenever it exits, until `stop` is set."""
     while not stop.is_set():
         child = subprocess.Popen([sys.executable, "-m", "scheduler", str(os.getpid())])  # noqa: S603 - our own module
         while child.poll() is None and not stop.wait(0.2):

@@ -1,4 +1,4 @@
-"""The service's commands, put together."""
+"""Adds the commands that need the installed service to the command tree."""
 
 from __future__ import annotations
 

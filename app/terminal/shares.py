@@ -1,4 +1,4 @@
-"""`caducee share`: issue a share over HTTP, from anywhere, with a staff token and the transfer's client key."""
+"""`caducee share`: issue a share over HTTP from any machine, with a staff token and the transfer's client key."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def share() -> None:
 def issue(
     transfer_id: Annotated[str, typer.Argument(help="The transfer's id.")],
     *,
-    to: Annotated[str, typer.Option("--to", help="The recipient, as the share will name them. No patient data.")],
+    to: Annotated[str, typer.Option("--to", help="The recipient's name in the share. No patient data.")],
     as_json: AsJson = False,
 ) -> None:
-    """Issue a share. CADUCEE_SERVER, CADUCEE_TOKEN and CADUCEE_CLIENT_KEY say where and as whom (or it asks)."""
+    """Issue a share. Reads CADUCEE_SERVER, CADUCEE_TOKEN and CADUCEE_CLIENT_KEY; prompts for a missing client key."""
     from app.client.service import Service  # no other command needs an HTTP client
 
     service = Service.from_environment()

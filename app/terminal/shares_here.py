@@ -12,7 +12,7 @@ from app.terminal.opened import opened
 
 
 def revoke(share_id: Annotated[str, typer.Argument(help="The share's id.")]) -> None:
-    """Withdraw a share: its keys are destroyed at once, a running download is cut."""
+    """Withdraw a share: its keys are destroyed at once and a running download is aborted."""
     with opened() as resources:
         withdraw_share(resources, share_id, caller=None)
     say(f"{share_id}: withdrawn, keys destroyed")

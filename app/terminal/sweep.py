@@ -1,4 +1,4 @@
-"""`caducee sweep`: one sweep, now, with the service up or down."""
+"""`caducee sweep`: run one sweep now, whether or not the service is running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.terminal.opened import opened
 
 
 def sweep_(*, as_json: AsJson = False) -> None:
-    """End and delete everything that is due. Exit 1 when something could not be deleted."""
+    """End and delete everything that is due. Exit 1 if something could not be deleted."""
     with opened() as resources:
         keep_time(resources)
         report = asyncio.run(sweep(resources))

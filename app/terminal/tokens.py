@@ -21,17 +21,19 @@ tree = typer.Typer(help="Access tokens.", no_args_is_help=True)
 
 @tree.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Whom or what the token is for.")],
+    name: Annotated[str, typer.Argument(help="The person or system that will use the token.")],
     *,
-    role: Annotated[Role, typer.Option(help="What it may do.")] = Role.STAFF,
-    expires: Annotated[str | None, typer.Option(help="90d, 12h ...; without it the token does not expire.")] = None,
+    role: Annotated[Role, typer.Option(help="The token's permissions.")] = Role.STAFF,
+    expires: Annotated[
+        str | None, typer.Option(help="Lifetime, as 90d or 12h. Default: the token does not expire.")
+    ] = None,
     owner: Annotated[
         str | None,
-        typer.Option(help="Whose transfers it deposits and sees, from `token list`; by default an owner of its own."),
+        typer.Option(help="The owner of its transfers, from `token list`. Default: an owner of its own."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token. It is shown once: only its digest is kept."""
+    """Create a token. It is shown only once, because only its digest is stored."""
     lifetime = parse_duration(expires) if expires is not None else None
     with opened() as resources:
         issued = issue_access_token(resources, name=name, role=role, lifetime=lifetime, owner=owner)
@@ -53,7 +55,7 @@ def create(
 
 @tree.command("list")
 def list_(*, as_json: AsJson = False) -> None:
-    """All tokens, with what became of them."""
+    """List all tokens, with their expiry and revocation."""
     with database_only() as database:
         rows = list_access_tokens(database)
     if as_json:
@@ -65,7 +67,7 @@ def list_(*, as_json: AsJson = False) -> None:
 
 @tree.command("revoke")
 def revoke(token_id: Annotated[str, typer.Argument(help="The token's id, from `token list`.")]) -> None:
-    """Revoke a token, at once and for good. Needs the database alone."""
+    """Revoke a token at once and permanently. Needs only the database."""
     with database_only() as database:
         revoked = revoke_access_token(database, Clock(), token_id)
     if not revoked:

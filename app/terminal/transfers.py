@@ -1,4 +1,4 @@
-"""`caducee transfer`: see and delete transfers, as an operator on the machine. File names are encrypted: none here."""
+"""`caducee transfer`: list and delete transfers as an operator on the machine, without the encrypted file names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TransferId = Annotated[str, typer.Argument(help="The transfer's id.")]
 
 @tree.command("list")
 def list_(*, as_json: AsJson = False) -> None:
-    """The newest transfers of all depositors."""
+    """List the newest transfers of all depositors."""
     with opened() as resources:
         rows = [listed(resources, one) for one in list_transfers(resources, None)]
     if as_json:
@@ -36,7 +36,7 @@ def list_(*, as_json: AsJson = False) -> None:
 
 @tree.command("show")
 def show(transfer_id: TransferId, *, as_json: AsJson = False) -> None:
-    """One transfer, with its files and shares."""
+    """Show one transfer with its files and shares."""
     with opened() as resources:
         row = listed(resources, show_transfer(resources, None, transfer_id))
     if as_json:
@@ -54,7 +54,7 @@ def show(transfer_id: TransferId, *, as_json: AsJson = False) -> None:
 
 @tree.command("delete")
 def delete(transfer_id: TransferId) -> None:
-    """Delete a transfer now: its keys at once, its bytes within seconds."""
+    """Delete a transfer: its keys at once, its bytes within seconds."""
     with opened() as resources:
         delete_transfer(resources, transfer_id, caller=None)
     say(f"{transfer_id}: denied, keys destroyed; the next sweep deletes the bytes")

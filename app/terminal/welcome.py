@@ -1,4 +1,4 @@
-"""What `caducee serve --welcome` (`make run`) shows once the service is ready: a token for a day, and a line to try."""
+"""The output of `caducee serve --welcome` (`make run`) once the service is ready: a token for a day, and an example."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Then open the link in a browser and type the password. Ctrl+C stops the service.
 
 
 def welcome_when_ready(stop: threading.Event) -> None:
-    """Wait until the service takes deposits, then print."""
+    """Wait until the service accepts deposits, then create the token and print the text."""
     settings = Settings()
     while not stop.wait(POLL_SECONDS):
         try:

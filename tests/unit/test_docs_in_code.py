@@ -120,7 +120,7 @@ def test_checkers_find_what_does_not_exist():
 def test_prose_is_read_of_every_kind_of_file():
     paths = prose()
     assert {path.rpartition(".")[2] for path in paths} >= {"css", "js", "py", "service", "toml"}
-    assert "Every setting, read once" in paths["app/runtime/settings.py"]
+    assert "All settings, read once" in paths["app/runtime/settings.py"]
     assert "Everything is on" in paths["pyproject.toml"]
 
 
@@ -129,7 +129,7 @@ def test_prose_is_read_of_every_kind_of_file():
 
 def test_the_cryptography_lists_its_modules():
     modules = {path.stem if path.is_file() else path.name for path in (ROOT / "app/crypto").glob("[a-z]*")}
-    listed = set(re.findall(r"`(\w+)`", page("app/crypto/__init__.py").partition("meets them:")[2]))
+    listed = set(re.findall(r"`(\w+)`", page("app/crypto/__init__.py").partition("needs them:")[2]))
     assert listed == modules
 
 

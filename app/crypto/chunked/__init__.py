@@ -1,9 +1,9 @@
 """Files as ciphertext: C2SP chunked encryption (c2sp.org/chunked-encryption), instantiation Cobblestone-256.
 
-Every blob is `salt(24) || commitment(32) || chunks`; a chunk is 16 KiB of plaintext and a 16-byte tag, the last one is
-always shorter. `Encryptor` writes blobs while a body arrives, `ChunkReader` opens any range of one, `Decryptor` opens
-a stream at the recipient's end, `PassingBlob` counts one that stays closed, `seal` and `open_sealed` are for small
-things such as file names.
+Every blob is `salt(24) || commitment(32) || chunks`; a chunk is 16 KiB of plaintext and a 16-byte tag, and the last one
+is always shorter. `Encryptor` encrypts a body while it arrives, `ChunkReader` decrypts any range of a blob, `Decryptor`
+decrypts a stream in the recipient's client, `PassingBlob` counts the bytes of a blob encrypted by a client, and `seal`
+and `open_sealed` are for small data such as file names.
 """
 
 from app.crypto.chunked.decryptor import Decryptor

@@ -1,6 +1,6 @@
-"""The keys of one message, and the sealing and opening of runs of its chunks.
+"""The keys of one message, and encryption and decryption of consecutive chunks.
 
-Below the stream and the reader, which decide what is sealed and opened when.
+Used by the stream classes and the reader, which decide which chunks to process and when.
 """
 
 import hmac
@@ -31,7 +31,7 @@ class MessageCipher:
     __slots__ = ("_aead", "_base_nonce", "header")
 
     def __init__(self, key: bytes | bytearray, context: bytes, salt: bytes) -> None:
-        """Derive them; `key` has 32 bytes and `salt` 24, or ValueError."""
+        """Derive them. Raises ValueError unless `key` has 32 bytes and `salt` 24."""
         check_key(key)
         if len(salt) != SALT_BYTES:
             raise ValueError("chunked encryption takes a salt of 24 bytes")
@@ -45,9 +45,9 @@ class MessageCipher:
 
     @classmethod
     def from_header(cls, key: bytes | bytearray, context: bytes, header: bytes) -> "MessageCipher":
-        """Derive them from a blob's header and check its commitment, before any chunk is touched.
+        """Derive them from a blob's header and check its commitment, before any chunk is decrypted.
 
-        Raises Truncated for a header that is not whole, CannotDecrypt for another key or context.
+        Raises Truncated for an incomplete header, CannotDecrypt for another key or context.
         """
         if len(header) != HEADER_BYTES:
             raise Truncated
@@ -57,9 +57,9 @@ class MessageCipher:
         return cipher
 
     def seal(self, first: int, count: int, plain: memoryview, sealed: memoryview) -> None:
-        """Seal `plain` as the `count` chunks from number `first` into `sealed`, which has exactly the room.
+        """Encrypt `plain` as `count` chunks, starting with number `first`, into `sealed`, which has exactly their size.
 
-        All are whole but the last of the message. No chunk number may ever be sealed twice under one salt.
+        All are full except the last of the message. Never encrypt a chunk number twice under one salt.
         """
         _check_chunk_numbers(first, count)
         encrypt_into, base_nonce = self._aead.encrypt_into, self._base_nonce
@@ -72,9 +72,9 @@ class MessageCipher:
             )
 
     def open(self, first: int, sealed: memoryview, plain: list[memoryview]) -> None:
-        """Open the chunks from number `first` into `plain`, which has exactly the room for each.
+        """Decrypt the chunks, starting with number `first`, into `plain`, whose views have exactly their sizes.
 
-        Raises CannotDecrypt; `plain` may then hold bytes that nobody vouches for, and must be thrown away.
+        Raises CannotDecrypt; `plain` may then contain unauthenticated bytes and must be discarded.
         """
         _check_chunk_numbers(first, len(plain))
         decrypt_into, base_nonce = self._aead.decrypt_into, self._base_nonce
@@ -91,12 +91,12 @@ class MessageCipher:
 
 
 def cut(data: memoryview, length: int, count: int) -> list[memoryview]:
-    """Return views of `count` consecutive parts, all of that length but perhaps the last."""
+    """Return views of `count` consecutive parts of `length` bytes; the last one may be shorter."""
     return [data[i * length : (i + 1) * length] for i in range(count)]
 
 
 def check_key(key: bytes | bytearray) -> None:
-    """Refuse a key of another length. Raises ValueError, without the key."""
+    """Raise ValueError, without the key in its message, unless `key` has 32 bytes."""
     if len(key) != _KEY_BYTES:
         raise ValueError("chunked encryption takes a key of 32 bytes")
 

@@ -1,4 +1,4 @@
-"""Decrypts a blob that arrives as a stream, at the recipient's end."""
+"""Decrypts a blob that arrives as a stream, in the recipient's client."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,13 @@ from app.crypto.errors import Truncated
 
 
 class Decryptor(BlockStream):
-    """Turns a blob back into its plaintext; no byte is given out before its chunk was authenticated.
+    """Decrypts a blob; every byte returned belongs to an authenticated chunk.
 
-    The whole is known to be whole only once `finish` has returned: what came out before may be a truncated message.
+    The message is known to be complete only once `finish` has returned; until then it may be truncated.
     """
 
     def __init__(self, key: bytes | bytearray, context: bytes) -> None:
-        """Expect a blob sealed under this 32-byte key for this context."""
+        """Expect a blob encrypted under this 32-byte key for this context."""
         check_key(key)
         self._key = bytearray(key)
         self._context = context
@@ -24,7 +24,7 @@ class Decryptor(BlockStream):
         super().__init__(SEALED_CHUNK_BYTES, CHUNK_BYTES)
 
     def update(self, data: Bytes) -> Iterator[memoryview]:
-        """Take in ciphertext and yield the pieces of plaintext that became full. Must be drained.
+        """Accept ciphertext and yield the pieces of plaintext that became full. Must be drained.
 
         Raises CannotDecrypt, from the iteration too.
         """
@@ -43,7 +43,7 @@ class Decryptor(BlockStream):
         return self._take_piece()
 
     def _read_header(self, view: memoryview) -> memoryview:
-        """Collect the header, check its commitment once it is there, and return what follows it."""
+        """Collect the header, check its commitment once it is complete, and return the bytes after it."""
         missing = HEADER_BYTES - len(self._header)
         self._header += view[:missing]
         if len(self._header) == HEADER_BYTES:

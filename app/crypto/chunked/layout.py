@@ -1,4 +1,4 @@
-"""Where everything lies in a blob, and what a blob is bound to. Arithmetic only."""
+"""The layout of a blob, and the contexts that blobs are bound to. Arithmetic only."""
 
 from app.crypto.errors import Truncated
 from app.crypto.labels import label
@@ -12,20 +12,20 @@ SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES
 MAX_CHUNKS = 2**38
 
 PIECE_CHUNKS = 64
-"""Chunks handed on at once while a body is encrypted, about 1 MiB: smaller pieces cost more in the layers above
+"""Chunks per piece while a body is encrypted, about 1 MiB: smaller pieces cost more in the layers above
 (docs/performance.md).
 """
 
 
 def sealed_size(size: int) -> int:
-    """Return the bytes of the blob of a plaintext of `size` bytes."""
+    """Return the size in bytes of the blob of a plaintext of `size` bytes."""
     return HEADER_BYTES + size + TAG_BYTES * (size // CHUNK_BYTES + 1)
 
 
 def plain_size(sealed: int) -> int:
-    """Return the bytes of the plaintext in a blob of `sealed` bytes.
+    """Return the size in bytes of the plaintext of a blob of `sealed` bytes.
 
-    Raises Truncated when no plaintext has a blob of that size.
+    Raises Truncated if no blob has that size.
     """
     whole_chunks, last = divmod(sealed - HEADER_BYTES, SEALED_CHUNK_BYTES)
     if whole_chunks < 0 or last < TAG_BYTES:
@@ -34,10 +34,10 @@ def plain_size(sealed: int) -> int:
 
 
 def file_context(transfer_id: str, number: int) -> bytes:
-    """Return what binds the content of file `number` (from 0) to its transfer."""
+    """Return the context that binds the content of file `number` (from 0) to its transfer."""
     return label("file", transfer_id, number).encode("ascii")
 
 
 def meta_context(transfer_id: str, number: int) -> bytes:
-    """Return what binds the name and type of file `number` to its transfer."""
+    """Return the context that binds the name and type of file `number` (from 0) to its transfer."""
     return label("meta", transfer_id, number).encode("ascii")

@@ -1,7 +1,7 @@
-"""Cuts what is pushed in into blocks, converts them, and hands them on in pieces of about 1 MiB.
+"""Splits a stream into blocks, converts them, and returns them in pieces of about 1 MiB.
 
-What `Encryptor` and `Decryptor` have in common. Whole blocks are converted straight from the caller's bytes into the
-piece; only the beginning of an unfinished block is copied and kept. Memory never grows with the stream.
+The common base of `Encryptor` and `Decryptor`. Whole blocks are converted directly from the caller's bytes into the
+piece; only the beginning of an unfinished block is copied. Memory is constant.
 """
 
 from abc import ABC, abstractmethod
@@ -15,19 +15,19 @@ Bytes = bytes | bytearray | memoryview
 class BlockStream(ABC):
     """A push-style converter of blocks of `block_in` bytes into blocks of `block_out` bytes.
 
-    Every view it gives is valid only until the next step. Each `update` must be drained before the next call; after
-    `finish`, or after an error, nothing more is taken (RuntimeError).
+    Every returned view is valid only until the next step. Each `update` must be drained before the next call; after
+    `finish` or an error, further calls raise RuntimeError.
     """
 
     def __init__(self, block_in: int, block_out: int, *, lead: bytes = b"", first_block: int = 0) -> None:
-        """Start with `lead` at the head of the first piece, and with block number `first_block`."""
+        """The first piece begins with `lead`; blocks are numbered from `first_block`."""
         self._block_in = block_in
         self._block_out = block_out
         self._next_block = first_block
         self._ready = True
         self._held = memoryview(bytearray(block_in))
         self._held_bytes = 0
-        # Small at first: a file of 100 bytes should not pay for clearing 1 MiB.
+        # Small at first, so that a file of 100 bytes does not allocate 1 MiB.
         self._piece = memoryview(bytearray(lead))
         self._piece_limit = len(lead) + PIECE_CHUNKS * block_out
         self._piece_bytes = len(lead)
@@ -35,13 +35,13 @@ class BlockStream(ABC):
 
     @abstractmethod
     def _convert(self, first: int, count: int, source: memoryview, target: memoryview) -> None:
-        """Convert `count` blocks from number `first`; `target` has exactly the room for the result."""
+        """Convert `count` blocks, starting with number `first`; `target` has exactly the size of the result."""
 
     def _absorb(self, source: memoryview) -> Iterator[memoryview]:
-        """Take in all of `source` and yield the pieces that became full; after `_begin`.
+        """Consume all of `source` and yield the pieces that became full; the caller calls `_begin` first.
 
-        A generator runs only when it is iterated, so `_begin` is left to the caller: an `update` whose result was
-        dropped would otherwise lose its bytes unnoticed.
+        A generator runs only when it is iterated, so it cannot call `_begin` itself: an `update` whose result is
+        discarded would lose its bytes unnoticed.
         """
         position = 0
         if self._held_bytes:
@@ -63,20 +63,20 @@ class BlockStream(ABC):
         self._ready = True
 
     def _begin(self) -> None:
-        """Refuse a call out of order; not ready again until the step has ended well."""
+        """Raise RuntimeError for a call out of order; the stream is ready again only after the step has succeeded."""
         if not self._ready:
             raise RuntimeError("the stream is finished, failed, or its last update was not drained")
         self._ready = False
 
     def _hold(self, source: memoryview) -> int:
-        """Keep the beginning of a block; return how many bytes were kept."""
+        """Buffer the beginning of a block; return the number of bytes buffered."""
         end = self._held_bytes + len(source)
         self._held[self._held_bytes : end] = source
         self._held_bytes = end
         return len(source)
 
     def _append(self, count: int, source: memoryview, out_bytes: int | None = None) -> None:
-        """Convert blocks from `source` to the end of the piece; `out_bytes` if they are not all whole."""
+        """Convert blocks from `source` to the end of the piece; pass `out_bytes` if the last one is not full."""
         start = self._piece_bytes
         end = start + (count * self._block_out if out_bytes is None else out_bytes)
         self._make_room(end)
@@ -92,7 +92,7 @@ class BlockStream(ABC):
             self._piece = larger
 
     def _take_piece(self) -> memoryview:
-        """Return what the piece holds and begin a new one in the same memory."""
+        """Return the current piece and begin a new one in the same memory."""
         taken = self._piece[: self._piece_bytes]
         self._piece_bytes = self._piece_blocks = 0
         return taken
@@ -103,6 +103,6 @@ class BlockStream(ABC):
 
 
 def as_bytes_view(data: Bytes) -> memoryview:
-    """Return a flat view of single bytes, without a copy."""
+    """Return a one-dimensional view of bytes, without copying."""
     view = memoryview(data)
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")

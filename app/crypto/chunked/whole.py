@@ -1,4 +1,4 @@
-"""Seals and opens small things in one go, such as the name and type of a file."""
+"""Encrypts and decrypts small data in one call, such as the name and type of a file."""
 
 import os
 
@@ -8,7 +8,7 @@ from app.crypto.chunked.reader import ChunkReader
 
 
 def seal(key: bytes | bytearray, context: bytes, data: bytes | bytearray) -> bytes:
-    """Return `data` sealed under a fresh salt, in the same format as a blob."""
+    """Return `data` encrypted under a fresh salt, in the format of a blob."""
     cipher = MessageCipher(key, context, os.urandom(SALT_BYTES))
     sealed = bytearray(sealed_size(len(data)))
     sealed[:HEADER_BYTES] = cipher.header
@@ -17,6 +17,6 @@ def seal(key: bytes | bytearray, context: bytes, data: bytes | bytearray) -> byt
 
 
 def open_sealed(key: bytes | bytearray, context: bytes, sealed: bytes) -> bytes:
-    """Return what `seal` sealed. Raises CannotDecrypt, or Truncated for a length that no sealed thing has."""
+    """Decrypt the output of `seal`. Raises CannotDecrypt, or Truncated for a length that no blob has."""
     reader = ChunkReader(key, context, sealed[:HEADER_BYTES], len(sealed))
     return bytes(reader.open_chunks(0, memoryview(sealed)[HEADER_BYTES:]))
