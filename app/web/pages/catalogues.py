@@ -1,6 +1,6 @@
-"""The sentences of the recipient's page, in French and English: babel catalogues, read as they are written.
+"""The sentences of the recipient's page in French and English, read from Babel's .po catalogues.
 
-`{name}` in a sentence is filled in by the page's script. French spacing before `: ; ? !` and in `« »` is added here.
+The page's script fills in `{name}` in a sentence. French spacing before `: ; ? !` and in `« »` is added here.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ LANGUAGES = ("fr", "en")
 NO_BREAK = "\u00a0"
 
 Sentences = dict[str, str | list[str]]
-"""By key; singular and plural where a sentence counts something."""
+"""Sentences by key; a list of singular and plural for a sentence with a count."""
 
 
 @cache
 def catalogue(language: str) -> Sentences:
-    """Every sentence in `fr` or `en`."""
+    """Return all sentences in `fr` or `en`."""
     source = files("app").joinpath("locale", language, "LC_MESSAGES", "recipient.po")
     with source.open("rb") as file:
         messages = read_po(file, locale=language, abort_invalid=True)
@@ -30,12 +30,12 @@ def catalogue(language: str) -> Sentences:
 
 
 def catalogue_json(language: str) -> bytes:
-    """The catalogue as the page's script reads it."""
+    """Return the catalogue as JSON for the page's script."""
     return json.dumps(catalogue(language), ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def sentence(language: str, key: str) -> str:
-    """A sentence without a count."""
+    """Return a sentence without a count. Raises KeyError, and TypeError for a sentence with a count."""
     text = catalogue(language)[key]
     if not isinstance(text, str):
         raise TypeError(f"{key} counts something")
