@@ -1,1 +1,1 @@
-"""The database: the engine, the tables, and one module of SQL per subject. Nothing here commits on its own."""
+"""The database: engine, tables, and one module of SQL per subject. The SQL functions never commit."""

@@ -1,5 +1,5 @@
-"""`column IN (…)` over thousands of values: one parameter however many they are, so that the statement is built and
-planned once. SQLAlchemy's own writes a parameter for each, which costs a sweep more than the statement does.
+"""`column IN (…)` with any number of values in one parameter, so that the statement is built and planned once.
+SQLAlchemy's own `in_` creates one parameter per value, which for a sweep is slower than running the statement.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class Texts(TypeDecorator[Iterable[str]]):
-    """Any number of texts in one parameter, as a JSON array."""
+    """A list of strings in one parameter, as a JSON array."""
 
     impl = String
     cache_ok = True
 
     def process_bind_param(self, value: Iterable[str] | None, dialect: Dialect) -> str:  # noqa: ARG002
-        """All of them; none for None."""
+        """Return the JSON array; an empty one for None."""
         return json.dumps(list(value or ()))
 
 
 def any_of(column: ColumnElement[str], values: Iterable[str] | BindParameter[Any]) -> ColumnElement[bool]:
-    """Whether a column has one of these values; of a parameter of type `Texts`, of those it is given."""
+    """Return the condition that a column has one of the values; these may be a bind parameter of type `Texts`."""
     given = values if isinstance(values, BindParameter) else bindparam(None, list(values), type_=Texts())
     found: ColumnElement[bool] = column.op("IN", is_comparison=True)(_Members(given))
     return found
 
 
 class _Members(FunctionElement[str]):
-    """The members of a JSON array of texts, as rows."""
+    """The members of a JSON array of strings, as rows."""
 
     name = "members"
     type = String()

@@ -1,4 +1,4 @@
-"""The stored log as its verifier reads it: page by page, each in a short transaction of its own."""
+"""The verifier's access to the stored log: page by page, each in its own short transaction."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from app.db import audit_rows
 from app.db.engine import Database
 
 CHECKPOINTS = 1_000
-"""How many are read at once."""
+"""Checkpoints per page."""
 
 
 class _Seconds(dict[str, str]):
-    """`"time":"2026-01-31T08:15:00.` by the digits of that second since 1970: entries come many to a second."""
+    """A cache of `"time":"2026-01-31T08:15:00.` by the digits of its Unix second: many entries share a second."""
 
     _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
     _MOST = 10_000
@@ -25,7 +25,7 @@ class _Seconds(dict[str, str]):
             self.clear()
         try:
             moment = self._EPOCH + timedelta(seconds=int(digits))
-        except (ValueError, OverflowError):  # no time that this program ever writes
+        except (ValueError, OverflowError):  # not a time that this program writes
             return "\x00"
         text = self[digits] = f'"time":"{moment.isoformat()[:19]}.'
         return text
@@ -35,14 +35,14 @@ class AuditPages:
     """Entries and stored nodes of one database: a `LogSource`."""
 
     def __init__(self, database: Database) -> None:
-        """Read nothing yet."""
+        """Store the database; nothing is read."""
         self._database = database
         self.seconds = _Seconds()
 
     @contextmanager
     def page(self, start: int, stop: int) -> Iterator[tuple[Iterable[Row], StoredNodes]]:
-        """The entries from `start` up to `stop`, and the stored nodes that they complete, level by level up to that of
-        a stretch; in a transaction that lasts as long as it takes to look at the entries.
+        """Yield the entries from `start` up to `stop`, and the stored nodes that they complete, up to STRETCH_LEVEL.
+        The transaction is open inside the `with` block.
         """
         with self._database.reading() as connection:
             nodes = {
@@ -54,7 +54,7 @@ class AuditPages:
                 yield rows, lambda level, first, last: nodes[level][first - (start >> level) : last - (start >> level)]
 
     def checkpoints(self, upto: int) -> Iterator[audit_rows.StoredCheckpoint]:
-        """The checkpoints over `upto` entries at most, in order."""
+        """Yield the checkpoints over at most `upto` entries, in order."""
         after = -1
         while True:
             with self._database.reading() as connection:
@@ -65,6 +65,6 @@ class AuditPages:
             after = page[-1].size
 
     def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
-        """The stored nodes of a level from one position up to another; fewer where some are missing."""
+        """Return the stored nodes of a level, from position `start` up to `stop`; missing nodes are left out."""
         with self._database.reading() as connection:
             return audit_rows.raw_nodes(connection, level, start, stop)

@@ -1,7 +1,7 @@
-"""Questions to the audit log: what happened in a period, to a transfer, by somebody. Reads only.
+"""Read-only queries of the audit log by period, transfer, actor and more.
 
-Answers come in pages, each read in a short transaction of its own: an open reader would keep destroyed keys in SQLite's
-write-ahead log. `event` and `transfer` are columns that the database derives from the content, with an index.
+Results are read in pages, each in its own short transaction: an open reader would keep destroyed keys in SQLite's WAL.
+`event` and `transfer` are indexed columns that the database generates from the content.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STORED = (ENTRIES.sequence, ENTRIES.content, ENTRIES.leaf_hash, ENTRIES.at)
 
 @dataclass(frozen=True, slots=True)
 class EntryFilter:
-    """Which entries are asked for; None asks for any. `since` is included, `until` is not."""
+    """Criteria for entries; None matches any value. `since` is included, `until` is not."""
 
     event: Event | None = None
     transfer: str | None = None
@@ -36,12 +36,12 @@ class EntryFilter:
 
     @property
     def wanted(self) -> dict[str, str]:
-        """The members that an entry must have."""
+        """The members that an entry must have, with their values."""
         members = {"event": self.event, "transfer": self.transfer, "share": self.share, "actor": self.actor}
         return {name: str(value) for name, value in members.items() if value is not None}
 
     def __contains__(self, entry: StoredEntry) -> bool:
-        """Whether an entry is one of them; a pruned one has no members."""
+        """Whether an entry matches. A pruned entry has no members, so it matches only by time."""
         since, until = self.since or entry.at, self.until
         fields = entry.fields()
         in_time = since <= entry.at and (until is None or entry.at < until)
@@ -49,7 +49,7 @@ class EntryFilter:
 
 
 def bounds(connection: Connection, wanted: EntryFilter, size: int) -> tuple[int, int]:
-    """The sequence numbers between which the entries asked for lie, of the first `size`: first, and last plus one."""
+    """Return the range of sequence numbers below `size` that covers all matching entries: first, and last plus one."""
     if wanted.since is None and wanted.until is None:
         return 0, size
     query = select(func.min(ENTRIES.sequence), func.max(ENTRIES.sequence)).where(ENTRIES.sequence < size)
@@ -62,18 +62,18 @@ def bounds(connection: Connection, wanted: EntryFilter, size: int) -> tuple[int,
 
 
 def span(connection: Connection, wanted: EntryFilter, start: int, stop: int) -> list[StoredEntry]:
-    """The entries asked for among those from `start` up to `stop`, not included, in order."""
+    """Return the matching entries from `start` up to but not including `stop`, in order."""
     query = select(*_STORED).where(ENTRIES.sequence >= start, ENTRIES.sequence < stop).order_by(ENTRIES.sequence)
     for name, value in wanted.wanted.items():
         if name == "transfer":
             query = query.where(ENTRIES.transfer == value)
-        else:  # SQLite compares without case here: what comes back is looked at once more
+        else:  # SQLite's LIKE ignores case, so the result is filtered again below
             query = query.where(ENTRIES.content.contains(f'"{name}":"{value}"', autoescape=True))
     return [entry for entry in _entries(connection, query) if entry in wanted]
 
 
 def in_period(connection: Connection, period: Period, after: tuple[datetime, int], limit: int) -> list[StoredEntry]:
-    """Up to `limit` entries of a period by time, those after (time, sequence)."""
+    """Return up to `limit` entries of a period in order of time, those after (time, sequence)."""
     moment, sequence = after
     later = or_(ENTRIES.at > moment, and_(ENTRIES.at == moment, ENTRIES.sequence > sequence))
     query = select(*_STORED).where(ENTRIES.at >= max(period.since, moment), ENTRIES.at < period.until, later)
@@ -81,22 +81,22 @@ def in_period(connection: Connection, period: Period, after: tuple[datetime, int
 
 
 def stories(connection: Connection, transfers: Sequence[str], after: int, size: int, limit: int) -> list[StoredEntry]:
-    """Up to `limit` entries that tell of these transfers, of the log's first `size`, those after a sequence number."""
+    """Return up to `limit` entries of these transfers with a sequence number above `after` and below `size`."""
     query = select(*_STORED).where(ENTRIES.transfer.in_(transfers), ENTRIES.sequence > after, ENTRIES.sequence < size)
     return list(_entries(connection, query.order_by(ENTRIES.sequence).limit(limit)))
 
 
 @dataclass(frozen=True, slots=True)
 class HeldPage:
-    """Ids of transfers, and the id after which to go on; None at the end."""
+    """Ids of transfers, and the id after which the next page begins; None at the end."""
 
     transfers: list[str]
     after: str | None
 
 
 def held_at(connection: Connection, moment: datetime, after: str, rows: int) -> HeldPage:
-    """Transfers that were created before a moment and whose deletion had not been observed by then: a page by id, over
-    about `rows` entries of the index. One whose creation was pruned counts as created before.
+    """Return a page of the transfers that were created before `moment` and not yet verified as deleted then, ordered by
+    id, over about `rows` index entries. A transfer whose creation entry was pruned counts as created before.
     """
     told = ENTRIES.transfer
     ahead = select(told).where(told > after).order_by(told).offset(rows).limit(1)
@@ -111,18 +111,18 @@ def held_at(connection: Connection, moment: datetime, after: str, rows: int) -> 
 
 
 def first_kept(connection: Connection) -> datetime | None:
-    """The time of the first entry that was not pruned; None when none was."""
+    """Return the time of the first entry that was not pruned, or None if nothing was pruned."""
     below = audit_rows.pruned_below(connection)
     at: datetime | None = connection.execute(select(ENTRIES.at).where(ENTRIES.sequence == below)).scalar()
     return at if below else None
 
 
 def restores(connection: Connection) -> list[tuple[datetime, datetime]]:
-    """What restored backups took out of the log: of each, since when entries may be missing, and the time of the
-    restore. A new origin is one, too, that quotes a checkpoint over more entries than came before it.
+    """Return the gaps that restored backups left in the log: since when entries may be missing, and the time of the
+    restore. A new origin counts as a restore if it quotes a checkpoint over more entries than precede it.
 
-    Missing since the last checkpoint that the backup brought along, not since the entry before the restore: what was
-    done to the restored database before somebody accepted it is in the log as well, but was never signed.
+    A gap begins at the last checkpoint in the backup, not at the entry before the restore: acts on the restored
+    database before its acceptance are in the log too, but were never signed.
     """
     gaps = []
     for entry in (entry for entry in renewals(connection) if _lost_entries(entry)):
@@ -133,7 +133,7 @@ def restores(connection: Connection) -> list[tuple[datetime, datetime]]:
 
 
 def renewals(connection: Connection) -> list[StoredEntry]:
-    """The entries that begin a new origin of the log, in order."""
+    """Return the entries that begin a new origin of the log, in order."""
     began = ENTRIES.event.in_([Event.LOG_RENEWED, Event.DATABASE_RESTORED])
     query = select(*_STORED).where(ENTRIES.transfer.is_(None), began)
     return list(_entries(connection, query.order_by(ENTRIES.sequence)))

@@ -1,7 +1,7 @@
-"""The windows of claims, and the time in which the service itself refused recipients: that is added to them.
+"""Extends claim windows by the time in which the service itself refused recipients.
 
-The sweeper keeps since when recipients have been refused, adds the time to every open claim's row, and starts again
-from there (`app/lifecycle/refused_time.py`). What it has not added yet is added when a claim is read (`with_refused`).
+The sweeper records since when recipients are refused, and regularly adds the elapsed time to every open claim's row
+(`app/lifecycle/refused_time.py`). Time not yet added is included when a claim is read (`with_refused`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.domain.share import ShareState
 
 
 def with_refused(connection: Connection, claim: ClaimRow, expires_at: datetime, now: datetime) -> ClaimRow:
-    """Return the claim with its window as it really ends. Asks the database only when the row says that it is over."""
+    """Return the claim with its extended window. Queries the database only if the stored window has ended."""
     if now < claim.window_until:
         return claim
     since = service_rows.refused_since(connection)
@@ -29,7 +29,7 @@ def with_refused(connection: Connection, claim: ClaimRow, expires_at: datetime, 
 
 
 def add_refused(connection: Connection, refused: timedelta) -> None:
-    """Move the windows of all open claims on by this time, none past its share's expiry: one statement."""
+    """Extend the windows of all open claims by `refused`, at most to their shares' expiry, in one statement."""
     later = type_coerce(claims.c.window_until, BigInteger) + refused // timedelta(microseconds=1)
     of_share = select(type_coerce(shares.c.expires_at, BigInteger)).where(shares.c.id == claims.c.share_id)
     expiry = of_share.scalar_subquery()

@@ -1,4 +1,4 @@
-"""Counters that only grow, kept across restarts: what `/metrics` shows of sweeps and of lateness."""
+"""Persistent monotonic counters: the sweep and lateness metrics of `/metrics`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.db.tables import counters
 
 
 def add(connection: Connection, increments: Mapping[str, int]) -> None:
-    """Add to counters; a new one starts at zero."""
+    """Increment counters; a missing one is created at zero."""
     for name, increment in increments.items():
         changed = connection.execute(
             update(counters).where(counters.c.name == name).values(value=counters.c.value + increment)
@@ -20,5 +20,5 @@ def add(connection: Connection, increments: Mapping[str, int]) -> None:
 
 
 def every(connection: Connection) -> dict[str, int]:
-    """All counters."""
+    """Return all counters by name."""
     return {row.name: row.value for row in connection.execute(select(counters.c.name, counters.c.value))}

@@ -1,8 +1,8 @@
-"""The database as actions see it: short transactions to read, to write, and the entries each act leaves in the log.
+"""The database interface for actions: short read and write transactions, which commit log entries with the data.
 
-SQLite runs with WAL, `synchronous=FULL` and `secure_delete=ON`; whoever will write begins with `BEGIN IMMEDIATE`,
-since a deferred transaction that turns into a writer fails with "database is locked" however long it may wait.
-Calls are synchronous: the web's actions make them in worker threads. No transaction stays open while bytes stream.
+SQLite runs with WAL, `synchronous=FULL` and `secure_delete=ON`. Write transactions start with `BEGIN IMMEDIATE`,
+because a deferred transaction that becomes a writer fails with "database is locked" regardless of the busy timeout.
+Calls are synchronous; web actions run them in worker threads. No transaction stays open while bytes stream.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from app.domain.audit_events import Entry
 CONNECT_SECONDS = 10
 LOCK_SECONDS = sqlite.BUSY_TIMEOUT_SECONDS
 STATEMENT_SECONDS = 120
-"""On PostgreSQL nothing waits for ever: a server that does not answer, a lock, a statement. The longest statements are
-those over a sweep's batch and a page of the log, a second or two each; migrations are exempt.
+"""PostgreSQL timeouts for connecting, locks and statements. The longest statements, over a sweep's batch or a page of
+the log, take a second or two; migrations are exempt.
 """
 
 
 class Transaction:
-    """A transaction that writes: its connection, and the log entries that are committed with it."""
+    """A write transaction: its connection, and the log entries committed with it."""
 
     def __init__(self, connection: Connection) -> None:
-        """Start with no entry."""
+        """Start without log entries."""
         self.connection = connection
         self.entries: list[Entry] = []
 
     def log(self, *entries: Entry) -> None:
-        """Have these entries appended just before the commit. Last, so that the log's lock is held shortly and no
-        transaction waits for a row while holding it.
+        """Queue entries to be appended just before the commit. They come last so that the log's lock is held briefly,
+        and no transaction waits for a row lock while holding it.
         """
         self.entries.extend(entries)
 
@@ -49,25 +49,25 @@ class Database:
     """One database, SQLite or PostgreSQL."""
 
     def __init__(self, url: str) -> None:
-        """Connect lazily; nothing is made before. A SQLite file's folder is made with the file."""
+        """Connect lazily: a SQLite file and its folder are created on the first connection."""
         parsed = _parsed(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.file: Path | None = Path(parsed.database) if self.is_sqlite and parsed.database else None
-        # Statements' values must not reach an exception's text.
+        # Parameter values must not appear in exception messages.
         pool: dict[str, Any] = {"hide_parameters": True, "pool_size": 10, "max_overflow": 20, "pool_use_lifo": True}
         self._writer: Engine | sqlite.KeptConnections
         if not self.is_sqlite:
             self.engine = self._writer = create_engine(
                 parsed, **pool, pool_pre_ping=True, connect_args=_patience(parsed)
             )
-            # Else each statement would see another state, and a claim without the share it was made of.
+            # Otherwise each statement would see its own snapshot: a claim, but not its share.
             self._reader: Engine | sqlite.KeptConnections = self.engine.execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
             self._turn: threading.Lock | None = None
             return
         self.engine = self._sqlite_engine(parsed, sqlite.BUSY_TIMEOUT_SECONDS, **pool)
-        # Writers of one process queue here, fairly and at once, for one connection, whose cache stays warm.
+        # Writers of one process queue here for one connection, whose cache stays warm.
         self._turn = threading.Lock()
         writer = self._sqlite_engine(parsed, 0, hide_parameters=True, pool_size=1)
         event.listen(writer, "connect", sqlite.widen_cache)
@@ -81,7 +81,7 @@ class Database:
         return engine
 
     def _make_folder(self, *_connecting: object) -> None:
-        """Before SQLite opens its file. Answers nothing: SQLAlchemy then connects as it would have."""
+        """Create the folder before SQLite opens its file. Returns None, so that SQLAlchemy connects as usual."""
         if self.file and not self.file.parent.is_dir():
             try:
                 self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,28 +90,28 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads, on one consistent state. Raises DatabaseUnavailable."""
+        """Run a read-only transaction on one snapshot. Raises DatabaseUnavailable."""
         with _wrapped(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
-        """A transaction that writes: committed with its log entries, or nothing of it. Raises DatabaseUnavailable."""
+        """Run a write transaction, which commits together with its log entries. Raises DatabaseUnavailable."""
         with _wrapped(), _held(self._turn), self._writer.begin() as connection:
             transaction = Transaction(connection)
             yield transaction
             audit_rows.append(connection, transaction.entries)
 
     def forget_deleted(self) -> bool:
-        """Remove from SQLite's write-ahead log what was deleted or overwritten; True once it is observed.
+        """Truncate SQLite's WAL, which contains deleted and overwritten pages; return whether that was observed.
 
-        `wal_checkpoint(TRUNCATE)` raises nothing when a reader keeps the log open: it answers `busy=1`, and the old
-        pages, wrapped keys included, stay. PostgreSQL: nothing to do here, shred keys never enter it.
+        `wal_checkpoint(TRUNCATE)` does not raise if a reader keeps the WAL open: it returns `busy=1`, and the old
+        pages, wrapped keys included, remain. On PostgreSQL there is nothing to do: shred keys are never stored in it.
         """
         if isinstance(self._reader, Engine):
             return True
         with _wrapped(), _held(self._turn), self._reader.outside() as raw:
-            # For a reader a checkpoint would wait out the busy timeout, at each try, while every writer waits for it.
+            # With a reader, each attempt would wait for the whole busy timeout while it blocks every writer.
             raw.execute(f"PRAGMA busy_timeout={sqlite.TRUNCATE_WAIT_MS}")
             try:
                 return sqlite.cut_log(raw)
@@ -119,7 +119,7 @@ class Database:
                 raw.execute(f"PRAGMA busy_timeout={sqlite.BUSY_TIMEOUT_SECONDS * 1000}")
 
     def check(self) -> None:
-        """Raise DatabaseUnavailable unless the database answers."""
+        """Run a trivial query. Raises DatabaseUnavailable."""
         with self.reading() as connection:
             connection.execute(text("SELECT 1"))
 
@@ -130,8 +130,8 @@ class Database:
 
 
 def _parsed(url: str) -> URL:
-    """The URL of a SQLite file or of PostgreSQL by psycopg. Raises DatabaseUnavailable, without the URL: it may hold a
-    password.
+    """Parse the URL of a SQLite file or of PostgreSQL with psycopg. Raises DatabaseUnavailable, without the URL, which
+    may contain a password.
     """
     try:
         parsed = make_url(url)
@@ -148,7 +148,7 @@ def _parsed(url: str) -> URL:
 
 
 def _patience(parsed: URL) -> dict[str, object]:
-    """How long PostgreSQL's driver and server wait, as libpq names it; what the URL says itself comes last and wins."""
+    """Return PostgreSQL's timeouts as libpq parameters; parameters in the URL take precedence."""
     limits = {"statement_timeout": STATEMENT_SECONDS, "lock_timeout": LOCK_SECONDS}
     options = " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items())
     given = parsed.query.get("options")
@@ -159,8 +159,8 @@ def _patience(parsed: URL) -> dict[str, object]:
 
 @contextmanager
 def _wrapped() -> Iterator[None]:
-    """Library errors are wrapped, never leaked: they hold SQL, and what PostgreSQL says of a row quotes the row. A
-    traceback would show them, so none leads to them.
+    """Convert library errors to DatabaseUnavailable, `from None`: they contain SQL, PostgreSQL's messages may quote
+    rows, and a traceback would show both.
     """
     try:
         yield
@@ -169,8 +169,9 @@ def _wrapped() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Why, as far as it can hold no value of a row: for failures to connect and the like, the driver's first line. Not
-    of what Python's driver says by itself, without a code of SQLite's: it quotes a text that is no UTF-8.
+    """Return the error's type, and for an OperationalError the first line of the driver's message, which contains no
+    row values. Errors of Python's sqlite3 without a SQLite error code are excluded: they may quote text that is not
+    UTF-8.
     """
     cause = getattr(error, "orig", None)
     quotes = isinstance(cause, sqlite3.Error) and not hasattr(cause, "sqlite_errorcode")

@@ -1,15 +1,15 @@
-"""What the database may answer other than rows. Messages never hold values."""
+"""Database errors. Messages never contain row values."""
 
 from __future__ import annotations
 
 
 class DatabaseUnavailable(Exception):
-    """The database cannot be reached, stayed locked, or refused; the transaction was rolled back."""
+    """The database is unreachable, stayed locked, or failed; the transaction was rolled back."""
 
 
 class SchemaOutdated(Exception):
-    """The schema is older or newer than this program; `caducee db upgrade` brings it up to date."""
+    """The schema is older or newer than this program's; `caducee db upgrade` upgrades an older one."""
 
 
 class ChangeUndone(Exception):
-    """What was committed is not what the database says afterwards: a trigger, or somebody else, changes it back."""
+    """The database does not hold what was committed: a trigger, or another client, changed it back."""

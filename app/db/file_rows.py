@@ -1,4 +1,4 @@
-"""Rows of files: being received under a lease, then live, and empty of names once their transfer has ended."""
+"""Rows of files: received under a lease, then live; names are removed once the transfer has ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.domain.transfer import FileState, TransferState
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A file as it is stored: sizes in bytes, its name and type encrypted."""
+    """A stored file: sizes in bytes, name and type encrypted in `sealed_meta`."""
 
     transfer_id: str
     number: int
@@ -31,7 +31,7 @@ class FileRow:
 
 _FILE = [files.c[name] for name in FileRow.__dataclass_fields__]
 
-# What every deposit and fetch says is built once: building a statement costs several times what running it does.
+# Statements of every deposit and download are built once: building one takes several times as long as running it.
 _INSERT = insert(files)
 _OF_TRANSFERS = (
     select(*_FILE)
@@ -41,30 +41,30 @@ _OF_TRANSFERS = (
 _FINISH = (
     update(files)
     .where(files.c.blob_id == bindparam("of_blob"), files.c.state == FileState.RECEIVING)
-    .where(files.c.lease_until > files.c.created_at)  # else it was given up
+    .where(files.c.lease_until > files.c.created_at)  # otherwise the upload was given up
     .values(state=FileState.LIVE, lease_until=None)
 )
 
 
 def add(connection: Connection, row: FileRow) -> None:
-    """Insert a file that is being received."""
+    """Insert the row of an upload."""
     connection.execute(_INSERT, {name: getattr(row, name) for name in row.__dataclass_fields__})
 
 
 def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[FileRow]:
-    """The files of these transfers, in order."""
+    """Return the files of these transfers, ordered by transfer and number."""
     return [_file(row) for row in connection.execute(_OF_TRANSFERS, {"of_ids": transfer_ids})]
 
 
 def finish(connection: Connection, row: FileRow) -> bool:
-    """The blob is durable: the file counts. False when its row was taken away, or given up, meanwhile."""
+    """Mark a file as live once its blob is durable. Return False if its row was removed or given up meanwhile."""
     sizes = {"size": row.size, "sealed_size": row.sealed_size, "sealed_meta": row.sealed_meta}
     finished = connection.execute(_FINISH, {"of_blob": row.blob_id, **sizes})
     return finished.rowcount == 1
 
 
 def renew_lease(connection: Connection, blob_id: str, until: datetime) -> bool:
-    """Keep an upload alive. False when its row is gone: the upload must stop."""
+    """Extend the lease of an upload. Return False if its row is gone; the upload must then stop."""
     renewed = connection.execute(
         update(files).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING).values(lease_until=until)
     )
@@ -72,14 +72,16 @@ def renew_lease(connection: Connection, blob_id: str, until: datetime) -> bool:
 
 
 def lease_of(connection: Connection, blob_id: str) -> datetime | None:
-    """Until when an upload counts as alive; None when its row is gone or finished."""
+    """Return the end of an upload's lease, or None if its row is gone or live."""
     query = select(files.c.lease_until).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
     lease: datetime | None = connection.execute(query).scalar()
     return lease
 
 
 def give_up(connection: Connection, blob_id: str) -> bool:
-    """An upload broke off: it cannot finish any more, and to the sweeper it is dead. False when it had finished."""
+    """Expire the lease of a failed upload, so that it cannot finish and the sweeper removes it. Return False if it had
+    finished.
+    """
     given_up = update(files).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
     connection.execute(given_up.values(lease_until=files.c.created_at))
     finished = select(files.c.number).where(files.c.blob_id == blob_id, files.c.state == FileState.LIVE)
@@ -87,18 +89,18 @@ def give_up(connection: Connection, blob_id: str) -> bool:
 
 
 def drop(connection: Connection, blob_id: str) -> bool:
-    """Remove the row of a file that was never finished. Its blob is gone already. False when there was none."""
+    """Remove the row of an unfinished upload, whose blob was deleted before. Return False if there was none."""
     unfinished = files.delete().where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
     return connection.execute(unfinished).rowcount == 1
 
 
 def strip(connection: Connection, transfer_ids: Sequence[str]) -> None:
-    """Drop the encrypted names of ended transfers; their sizes stay for the depositor's list."""
+    """Remove the encrypted names of ended transfers; sizes stay for the depositor's list."""
     connection.execute(update(files).where(any_of(files.c.transfer_id, transfer_ids)).values(sealed_meta=None))
 
 
 def blobs_in_use(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
-    """Those of these blobs that a file of a transfer names which is not verified. An upload without a lease is dead."""
+    """Return those of the blobs that belong to a transfer that is not verified. An upload without a lease is dead."""
     query = select(files.c.blob_id).join(transfers, transfers.c.id == files.c.transfer_id)
     alive = or_(files.c.state == FileState.LIVE, files.c.lease_until.is_not(None))
     held = query.where(any_of(files.c.blob_id, blob_ids), transfers.c.state != TransferState.VERIFIED, alive)
@@ -113,7 +115,7 @@ def transfers_of_dead_uploads(connection: Connection, before: datetime, limit: i
 
 
 def blobs_of_verified(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
-    """Those of these blobs that a file of a verified transfer names."""
+    """Return those of the blobs that belong to a verified transfer."""
     query = select(files.c.blob_id).join(transfers, transfers.c.id == files.c.transfer_id)
     gone = query.where(any_of(files.c.blob_id, blob_ids), transfers.c.state == TransferState.VERIFIED)
     return set(connection.execute(gone).scalars())

@@ -1,8 +1,8 @@
-"""The database of somebody who may only look: a copy of the data folder, or a service's own, by another user.
+"""Read-only access to the database: to a copy of the data folder, or to a running service's, as another user.
 
-SQLite writes when it reads: opening a file in WAL mode makes or changes `-shm` and `-wal` beside it, even with
-`mode=ro`, wherever the rights suffice. A file that a process has open needs that, and has both already. One that lies
-still is read without any lock, its write-ahead log (committed, and not yet in the file) included.
+SQLite writes even when it reads: opening a file in WAL mode creates or changes `-shm` and `-wal`, even with `mode=ro`,
+if permissions allow. A file that another process has open has both already, and is opened that way. A file not in use
+is read without locks, including its WAL (committed, but not yet in the file).
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from app.db.errors import DatabaseUnavailable
 from app.db.sqlite_connections import BUSY_TIMEOUT_SECONDS, KeptConnections, TrackedConnection, begin_reading
 
 _DMS_BYTE = 128
-"""Whoever has a database in WAL mode open holds a lock on this byte of `-shm` (SQLite, os_unix.c, UNIX_SHM_DMS)."""
+"""Every process with an open WAL-mode database holds a lock on this byte of `-shm` (SQLite, os_unix.c, UNIX_SHM_DMS).
+"""
 
 _LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid
 
 
 class ReadOnlyDatabase(Database):
-    """One database, looked at: whoever writes meets DatabaseUnavailable. Nothing changes, no file comes to be."""
+    """A database opened read-only: writing raises DatabaseUnavailable, and no file is created or changed."""
 
     def __init__(self, url: str) -> None:
-        """Decide how to read it. Raises DatabaseUnavailable when there is no such file."""
+        """Choose how to open it. Raises DatabaseUnavailable if the file does not exist."""
         parsed = make_url(url)
         self._still: dict[Path, tuple[int, int]] | None = None
         if parsed.get_backend_name() != "sqlite":
@@ -47,9 +48,7 @@ class ReadOnlyDatabase(Database):
         self._reader = self._writer = KeptConnections(self.engine, begin_reading)
 
     def require_unchanged(self) -> None:
-        """Raise DatabaseUnavailable when a file read without locks was written to meanwhile: what was seen may be
-        torn.
-        """
+        """Raise DatabaseUnavailable if a file that was read without locks was written meanwhile: reads may be torn."""
         if self._still is not None and (_is_open_elsewhere(self._beside("-shm")) or self._still != self._as_it_is()):
             raise DatabaseUnavailable("the database was taken into use while it was read: ask again")
 
@@ -65,7 +64,7 @@ class ReadOnlyDatabase(Database):
         if in_use:
             return ""
         wal = self._beside("-wal")
-        # `immutable` would pass over a write-ahead log; without locks, its index is kept in memory.
+        # `immutable` would ignore a WAL; without locks, the WAL index is kept in memory.
         return "&vfs=unix-none" if wal.exists() and wal.stat().st_size else "&immutable=1"
 
 
@@ -86,8 +85,8 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 
 def _is_open_elsewhere(shared_memory: Path) -> bool:
-    """Whether another process has the database open. Not for a process that has it open too: closing a file lets go of
-    all the locks that a process holds on it (POSIX).
+    """Return whether another process has the database open. Do not call this in a process that has it open: closing the
+    file releases all locks that the process holds on it (POSIX).
     """
     try:
         with shared_memory.open("rb") as file:

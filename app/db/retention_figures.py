@@ -1,6 +1,6 @@
-"""What the database tells of retention: what is held and how old, what is overdue, which deletions resist.
+"""Retention figures from the database: held transfers and their age, overdue transfers, failing deletions.
 
-A state that nobody knows is never taken for an end: only those are left out that are known to hold nothing.
+A transfer in an unknown state never counts as ended: only states known to hold nothing are excluded.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ _DAY = 86_400_000_000  # microseconds, as times are stored
 
 
 def count_keys_left(connection: Connection, now: datetime) -> int:
-    """How many transfers have a key that was due and could not be destroyed yet, or are in a state that tells nothing
-    of it.
-    """
+    """Count the transfers with a due key that could not be destroyed yet, or in a state that leaves this open."""
     ended = shares.c.state.not_in(OPEN_SHARES) & shares.c.keys_destroyed_at.is_(None)
     of_share = exists().where(shares.c.transfer_id == transfers.c.id, ended)
     due = transfers.c.state.in_(OPEN_STATES) & (of_share | (transfers.c.expires_at <= now))
@@ -29,8 +27,8 @@ def count_keys_left(connection: Connection, now: datetime) -> int:
 
 
 def count_bytes_left(connection: Connection, due_before: datetime) -> int:
-    """How many transfers have bytes that could not be deleted yet and were due before then: those of transfers denied
-    by then, and of uploads that broke off.
+    """Count the transfers with bytes that were due before `due_before` and could not be deleted yet: of transfers
+    denied before it, and of failed uploads.
     """
     denied = transfers.c.state.in_([TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED])
     dead = exists().where(files.c.transfer_id == transfers.c.id, files.c.lease_until < due_before)
@@ -39,16 +37,16 @@ def count_bytes_left(connection: Connection, due_before: datetime) -> int:
 
 
 def count_by_state(connection: Connection) -> dict[str, int]:
-    """How many transfers are in each state."""
+    """Count the transfers in each state."""
     query = select(transfers.c.state, func.count()).group_by(transfers.c.state)
     return {str(state): int(count) for state, count in connection.execute(query)}
 
 
 def overdue(connection: Connection, now: datetime) -> tuple[int, datetime | None]:
-    """How many transfers should be gone and are not, and since when the worst of them is due.
+    """Count the transfers that are due but not verified, and return since when the most overdue one is due.
 
-    Due is: past the expiry, or denied before it. Verified ones are gone. One in no known state counts from the start:
-    nobody can tell whether it has ended.
+    A transfer is due when it is past its expiry, or was denied before it. One in an unknown state is always due,
+    because it may have ended.
     """
     ended = case((transfers.c.denied_at < transfers.c.expires_at, transfers.c.denied_at), else_=transfers.c.expires_at)
     since = case((ended <= now, ended), (transfers.c.state.not_in(TransferState), literal(now, UtcTime)))
@@ -58,7 +56,7 @@ def overdue(connection: Connection, now: datetime) -> tuple[int, datetime | None
 
 
 def held_by_age(connection: Connection, now: datetime, days: int) -> list[int]:
-    """How many transfers that hold anything are under 1 day old, under 2 days, and so on; the last counts all older."""
+    """Count the held transfers by age: under 1 day, 1 to 2 days, and so on; the last count includes all older ones."""
     counts = []
     for day in range(days):
         query = select(func.count()).where(
@@ -71,7 +69,7 @@ def held_by_age(connection: Connection, now: datetime, days: int) -> list[int]:
 
 
 def lateness_by_day(connection: Connection, since: datetime) -> list[tuple[datetime, int, float]]:
-    """Per day (UTC) of deletions verified since then: the day, how many, and the worst lateness in seconds."""
+    """Return one row per day (UTC) of deletions verified since `since`: day, number, worst lateness in seconds."""
     verified = type_coerce(transfers.c.verified_at, BigInteger)
     ended = case((transfers.c.denied_at < transfers.c.expires_at, transfers.c.denied_at), else_=transfers.c.expires_at)
     day = (verified - verified % _DAY).label("day")
@@ -82,13 +80,13 @@ def lateness_by_day(connection: Connection, since: datetime) -> list[tuple[datet
 
 
 def oldest_held(connection: Connection) -> datetime | None:
-    """When the oldest transfer was created that still holds anything."""
+    """Return the creation time of the oldest held transfer, or None."""
     query = select(func.min(transfers.c.created_at)).where(transfers.c.state != TransferState.VERIFIED)
     oldest: datetime | None = connection.execute(query).scalar()
     return oldest
 
 
 def failing(connection: Connection, limit: int) -> list[str]:
-    """The transfers of which a deletion, their own or a share's, failed at least once and is not done; worst first."""
+    """Return the transfers with a failed and unfinished deletion, their own or a share's, most failures first."""
     query = select(transfers.c.id).where(transfers.c.failures > 0, transfers.c.state != TransferState.VERIFIED)
     return list(connection.execute(query.order_by(transfers.c.failures.desc()).limit(limit)).scalars())

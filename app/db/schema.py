@@ -1,6 +1,6 @@
-"""The schema's version: building it, and refusing to run on another one.
+"""The schema: creating it, upgrading it, and refusing to run on another version.
 
-Alembic is loaded only where a schema is changed: every command and process asks for the version as it starts.
+Alembic is imported only to change a schema, because every command and process checks the version at startup.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _POSTGRESQL_TRIGGERS = {
 
 @cache
 def newest_revision() -> str:
-    """The revision that this program was written for: the number of its last migration (`versions/NNNN_what.py`)."""
+    """Return the revision that this program requires: the number of its last migration (`versions/NNNN_what.py`)."""
     return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
 
 
 def current_revision(database: Database) -> str | None:
-    """The revision of the database; None when it is empty."""
+    """Return the revision of the database, or None if it is empty."""
     with database.reading() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
@@ -41,7 +41,7 @@ def current_revision(database: Database) -> str | None:
 
 
 def upgrade(database: Database) -> None:
-    """Bring the schema up to this program's version, in one transaction."""
+    """Upgrade the schema to this program's version, in one transaction."""
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415
 
@@ -49,7 +49,7 @@ def upgrade(database: Database) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     with database.writing() as transaction:
         if not database.is_sqlite:
-            transaction.connection.execute(text("SET LOCAL statement_timeout = 0"))  # a large table takes what it takes
+            transaction.connection.execute(text("SET LOCAL statement_timeout = 0"))  # no limit: large tables take long
         config.attributes["connection"] = transaction.connection
         command.upgrade(config, "head")
 
@@ -82,7 +82,7 @@ def _sqlite_triggers(database: Database) -> set[tuple[str, str, str]]:
 
 
 def require_current(database: Database) -> None:
-    """Raise SchemaOutdated unless the schema is this program's; an empty database is built first."""
+    """Raise SchemaOutdated unless the schema is this program's; in an empty database, create it."""
     current = current_revision(database)
     if current is None:
         upgrade(database)

@@ -1,4 +1,4 @@
-"""The one row about this installation: its id, its log's origin, its time, its last sweep, its lockdown."""
+"""The single row about this installation: its id, log origin, time, last sweep and lockdown."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NEVER = datetime(9000, 1, 1, tzinfo=UTC)
 """What an anchor that cannot be read counts from: no clock agrees with it."""
 
 LONG_GAP = timedelta(seconds=60)
-"""A sweep runs each second; a pause longer than this is kept for the retention report."""
+"""A sweep runs each second; a longer gap than this is recorded for the retention report."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """What this installation is and how its deletion fares. Boot clock and waiting time in seconds. `database_clock` is
-    no column: it is the database's own clock as the row was read, where it has one.
+    """The state of the installation. Boot clock and waiting time in seconds. `database_clock` is not a column: it is
+    the database's own clock when the row was read, on databases that have one.
     """
 
     installation_id: str
@@ -45,12 +45,12 @@ class ServiceState:
 
     @property
     def time(self) -> DatabaseTime:
-        """What the database says of the time, to be compared with the clock."""
+        """The time as stored in the database, to be compared with the clock."""
         return DatabaseTime(self.time_mark, self.anchor, self.database_clock)
 
     @property
     def anchor(self) -> Anchor | None:
-        """The clock's anchor, once one was stored."""
+        """The clock's anchor, or None if none was stored."""
         if self.anchor_at is None or self.anchor_boot_id is None or self.anchor_boot_seconds is None:
             return None
         seconds: object = self.anchor_boot_seconds  # SQLite takes any value anywhere
@@ -69,26 +69,26 @@ def _lenient(name: str) -> ColumnElement[Any]:
 
 
 _SELECT = select(*(_lenient(name) for name in _NAMES)).order_by(service_state.c.id).limit(1)
-# built once: every deposit asks
+# built once: every deposit runs it
 
 WITH_CLOCK = {"postgresql": _SELECT.add_columns(literal_column("clock_timestamp()"))}
-"""The same for databases that have a clock of their own; SQLite has none but the host's."""
+"""The same query for databases with their own clock; SQLite uses the host's."""
 
 
 def find(connection: Connection) -> ServiceState | None:
-    """The row, or None in a database that nobody has taken into use."""
+    """Return the row, or None in a database that is not initialised."""
     row = connection.execute(WITH_CLOCK.get(connection.dialect.name, _SELECT)).first()
     return ServiceState(*row) if row else None
 
 
 def find_installation_id(connection: Connection) -> str | None:
-    """The installation's id, in a database of any schema so far; None when nobody has taken it into use."""
+    """Return the installation's id, in any schema version, or None in a database that is not initialised."""
     installation_id: str | None = connection.execute(select(service_state.c.installation_id)).scalar()
     return installation_id
 
 
 def get(connection: Connection) -> ServiceState:
-    """The row of a database in use."""
+    """Return the row of an initialised database."""
     return ServiceState(*connection.execute(WITH_CLOCK.get(connection.dialect.name, _SELECT)).one())
 
 
@@ -98,13 +98,13 @@ def lock(connection: Connection) -> None:
 
 
 def create(connection: Connection, state: ServiceState) -> None:
-    """Take a new database into use."""
+    """Initialise a new database."""
     values = {name: getattr(state, name) for name in _NAMES}
     connection.execute(insert(service_state).values(id=1, **values))
 
 
 def record_sweep(connection: Connection, now: datetime) -> None:
-    """Note a sweep that succeeded, and the gap before it if that was a long one."""
+    """Record a successful sweep, and the gap before it if it exceeds LONG_GAP."""
     last = connection.execute(select(_lenient("last_sweep_at"))).scalar()
     if last is not None and now - last > LONG_GAP:
         connection.execute(insert(sweep_gaps).values(ended_at=now, began_at=last))
@@ -112,23 +112,23 @@ def record_sweep(connection: Connection, now: datetime) -> None:
 
 
 def gaps_since(connection: Connection, moment: datetime) -> list[tuple[datetime, datetime]]:
-    """The long gaps between successful sweeps that ended after that moment: (from, to)."""
+    """Return the long gaps between successful sweeps that ended at or after `moment`: (from, to)."""
     query = select(sweep_gaps.c.began_at, sweep_gaps.c.ended_at).where(sweep_gaps.c.ended_at >= moment)
     return [(began, ended) for began, ended in connection.execute(query.order_by(sweep_gaps.c.ended_at))]
 
 
 def record_drill(connection: Connection, now: datetime) -> None:
-    """Note a restore drill that passed."""
+    """Record a passed restore drill."""
     connection.execute(update(service_state).values(last_drill_at=now))
 
 
 def keep_mark(connection: Connection, now: datetime) -> None:
-    """Raise the highest time accepted."""
+    """Raise the highest accepted time to `now`; never lowers it."""
     connection.execute(update(service_state).where(service_state.c.time_mark < now).values(time_mark=now))
 
 
 def keep_anchor(connection: Connection, anchor: Anchor) -> None:
-    """Keep the moment that time is counted from."""
+    """Store the anchor of the clock."""
     connection.execute(
         update(service_state).values(
             anchor_at=anchor.wall,
@@ -139,7 +139,7 @@ def keep_anchor(connection: Connection, anchor: Anchor) -> None:
 
 
 def keep_problems(connection: Connection, *, clock: str | None, vault: str | None, waited_seconds: float) -> None:
-    """Keep why clock and key vault are not believed (None: they are), and for how many seconds of running the host's
+    """Store why clock and key vault are not trusted (None: they are), and for how many seconds of uptime the host's
     clock has been ahead.
     """
     connection.execute(
@@ -148,28 +148,28 @@ def keep_problems(connection: Connection, *, clock: str | None, vault: str | Non
 
 
 def forget_clock_problem(connection: Connection) -> None:
-    """The clock is believed again, by an operator's word."""
+    """Clear the clock's problem after an operator accepted the clock."""
     connection.execute(update(service_state).values(clock_problem=None, clock_waited_seconds=0.0))
 
 
 def forget_vault_problem(connection: Connection) -> None:
-    """The key vault is believed again, by an operator's word."""
+    """Clear the key vault's problem after an operator accepted the vault."""
     connection.execute(update(service_state).values(vault_problem=None))
 
 
 def set_mark(connection: Connection, now: datetime) -> None:
-    """Set the highest time accepted, up or down: an operator says what time it is."""
+    """Set the highest accepted time, up or down, after an operator accepted the clock."""
     connection.execute(update(service_state).values(time_mark=now))
 
 
 def refused_since(connection: Connection) -> datetime | None:
-    """Since when recipients have been refused, as far as that was not added to their windows. None: they are not."""
+    """Return the start of the refused time not yet added to claim windows; None if recipients are not refused."""
     since: datetime | None = connection.execute(select(_lenient("outflow_refused_at")).limit(1)).scalar_one()
     return since
 
 
 def replace_refused_since(connection: Connection, before: datetime | None, after: datetime | None) -> bool:
-    """Note since when recipients are refused. False when another sweeper replaced what was `before`."""
+    """Record since when recipients are refused. Return False if another sweeper has replaced `before`."""
     column = service_state.c.outflow_refused_at
     is_before = column.is_(None) if before is None else column == before
     return connection.execute(update(service_state).where(is_before).values(outflow_refused_at=after)).rowcount == 1
@@ -189,17 +189,17 @@ def set_lockdown(connection: Connection, since: datetime | None) -> None:
 
 
 def note_rolled_back(connection: Connection, since: datetime) -> None:
-    """Note that this database was restored from a backup; keeps the first time."""
+    """Record that this database was restored from a backup; the first recorded time is kept."""
     connection.execute(
         update(service_state).where(service_state.c.rolled_back_at.is_(None)).values(rolled_back_at=since)
     )
 
 
 def accept_rolled_back(connection: Connection) -> None:
-    """Go on with a database that was restored."""
+    """Clear the restore record after an operator accepted the database."""
     connection.execute(update(service_state).values(rolled_back_at=None))
 
 
 def set_log_origin(connection: Connection, origin: str) -> None:
-    """Begin a new origin of the log."""
+    """Set the log's origin."""
     connection.execute(update(service_state).values(log_origin=origin))

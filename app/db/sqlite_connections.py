@@ -1,6 +1,6 @@
-"""SQLite's connections: how each is set up, kept from one transaction to the next, begins, and gives its log up.
+"""SQLite connections: setup, reuse, beginning transactions, and truncating the WAL.
 
-What `engine.py` knows of transactions holds for both databases; what only SQLite needs is here.
+`engine.py` has the code common to both databases; this module has SQLite's.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ TRUNCATE_WAIT_MS = 50
 TRUNCATE_PAUSE_SECONDS = 0.01
 
 FAILURES = (SQLAlchemyError, sqlite3.Error)
-"""What a transaction may raise when the database fails."""
+"""Exceptions that a transaction may raise when the database fails."""
 
 
 class TrackedConnection(sqlite3.Connection):
-    """A driver's connection that knows its cursors."""
+    """A sqlite3 connection that tracks its cursors."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._cursors: list[sqlite3.Cursor] = []
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
-        """A cursor, until `close_cursors`. The driver makes one for each `execute` on a connection, too."""
+        """Return a cursor that `close_cursors` will close. The driver also creates one per `Connection.execute`."""
         made = super().cursor(*args, **kwargs)
         self._cursors.append(made)
         return made
 
     def close_cursors(self) -> None:
-        """End the statements that were not read to their end. SQLite goes on with them after a rollback, and after the
-        connection was closed: it stays on what it saw, can never write again, and no checkpoint cuts the log. Nor does
-        it help that nobody wants them any more: an exception's traceback holds what the failed function had in hand.
+        """Close statements that were not read to their end. SQLite keeps them running after a rollback and even after
+        the connection was closed: the connection keeps its snapshot, can never write again, and blocks checkpoints from
+        truncating the WAL. Garbage collection does not help, because an exception's traceback may reference them.
         """
         for cursor in self._cursors:
             cursor.close()
@@ -49,19 +49,19 @@ class TrackedConnection(sqlite3.Connection):
 
 
 class KeptConnections:
-    """Connections to a file, kept as they are from one transaction to the next. A pool does more at each turn, for the
-    sake of servers that go away: as much as a small transaction costs (docs/performance.md). Nor does a transaction
-    begin by an event of SQLAlchemy's: where anybody listens, it stops at each statement to ask who.
+    """Connections to a file, reused without a pool's checks for lost servers, which cost as much as a small transaction
+    (docs/performance.md). Transactions do not begin in a SQLAlchemy event handler either: a registered handler slows
+    down every statement.
     """
 
     def __init__(self, engine: Engine, begin: Callable[[Any], None]) -> None:
-        """Transactions on connections of this engine, each begun by `begin`."""
+        """Use connections of this engine; `begin` starts each transaction."""
         self._engine, self._begin = engine, begin
         self._idle: list[Connection] = []
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """A transaction."""
+        """Run a transaction: commit at the end, roll back on an exception."""
         with self._lent() as connection, connection.begin():
             raw: Any = connection.connection.dbapi_connection
             try:
@@ -72,7 +72,7 @@ class KeptConnections:
 
     @contextmanager
     def outside(self) -> Iterator[Any]:
-        """The driver's connection, for what runs outside of transactions."""
+        """Yield the driver's connection, for statements outside of transactions."""
         with self._lent() as connection:
             raw: Any = connection.connection.dbapi_connection
             try:
@@ -82,7 +82,7 @@ class KeptConnections:
 
     @contextmanager
     def _lent(self) -> Iterator[Connection]:
-        """A connection, for a while; one on which the database failed is closed."""
+        """Lend a connection; one on which the database failed is closed."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -92,38 +92,38 @@ class KeptConnections:
         except BaseException as error:
             if isinstance(error, FAILURES):
                 connection.invalidate()
-            connection.close()  # back to the pool, where the next transaction finds it
+            connection.close()  # returns it to the pool for the next transaction
             raise
         self._idle.append(connection)
 
     def dispose(self) -> None:
-        """Close them."""
+        """Close all idle connections and the engine."""
         while self._idle:
             self._idle.pop().close()
         self._engine.dispose()
 
 
 def prepare(connection: Any, _record: object) -> None:
-    """Set a new connection of the driver up. Raises sqlite3.OperationalError when the file stays locked."""
-    connection.isolation_level = None  # the driver must not begin transactions of its own
+    """Configure a new driver connection. Raises sqlite3.OperationalError if the file stays locked."""
+    connection.isolation_level = None  # the driver must not begin transactions itself
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",
         "secure_delete=ON",
         "foreign_keys=ON",
         "trusted_schema=OFF",
-        "temp_store=MEMORY",  # sorting must not write pieces of rows to a temporary file
+        "temp_store=MEMORY",  # sorting must not write row data to a temporary file
     ):
-        _in_turn(connection, f"PRAGMA {pragma}")  # setting the mode, or the first look at the file, may meet a lock
+        _in_turn(connection, f"PRAGMA {pragma}")  # setting the mode, or the first access to the file, may hit a lock
 
 
 def widen_cache(connection: Any, _record: object) -> None:
-    """A bulk deletion touches the log's indexes all over; what is not in the cache is read and written once more."""
+    """Enlarge the writer's page cache: a bulk deletion touches pages all over the log's indexes."""
     connection.execute(f"PRAGMA cache_size=-{WRITER_CACHE_KIB}")
 
 
 def cut_log(raw: Any) -> bool:
-    """Cut SQLite's write-ahead log; False when a reader outlasted all tries."""
+    """Truncate SQLite's WAL; return False if readers blocked all attempts."""
     for _ in range(TRUNCATE_TRIES):
         busy, _, _ = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy:
@@ -133,24 +133,26 @@ def cut_log(raw: Any) -> bool:
 
 
 def begin_reading(raw: Any) -> None:
-    """Begin by hand, as the driver is told not to."""
+    """Begin explicitly, because the driver is configured not to."""
     raw.execute("BEGIN")
 
 
 def begin_writing(raw: Any) -> None:
-    """Begin as a writer, in turn with other processes. Raises sqlite3.OperationalError when the turn does not come."""
+    """Begin a write transaction. Raises sqlite3.OperationalError if other processes hold the lock for too long."""
     _in_turn(raw, "BEGIN IMMEDIATE")
 
 
 def _in_turn(raw: Any, statement: str) -> None:
-    """Other processes hold the lock for a millisecond or two; SQLite's own waiting soon sleeps 50 to 100 ms a turn."""
+    """Run a statement, and retry it while the database is locked, up to BUSY_TIMEOUT_SECONDS. Other processes hold the
+    lock for a millisecond or two, but SQLite's own busy handler soon sleeps for 50 to 100 ms.
+    """
     give_up_at = time.monotonic() + BUSY_TIMEOUT_SECONDS
     while True:
         try:
             raw.execute(statement)
         except sqlite3.OperationalError as error:
-            # The lowest byte: also while another process recovers the log (https://sqlite.org/rescode.html). But not
-            # when this connection itself still reads an older state: no waiting ends that.
+            # The lowest byte also covers SQLITE_BUSY_RECOVERY (https://sqlite.org/rescode.html). SQLITE_BUSY_SNAPSHOT
+            # is final: this connection itself still reads an older snapshot.
             busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             hopeless = error.sqlite_errorcode == sqlite3.SQLITE_BUSY_SNAPSHOT
             if not busy or hopeless or time.monotonic() >= give_up_at:

@@ -1,4 +1,4 @@
-"""Transfers with all that belongs to them, read together: for lists, and for the sweeper."""
+"""Transfers loaded with their files, shares and claims, for lists and for the sweeper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.db.transfer_rows import TransferRow
 
 @dataclass(slots=True)
 class WholeTransfer:
-    """A transfer with its files, shares and claims, as of one moment."""
+    """A transfer with its files, shares and claims, from one snapshot."""
 
     transfer: TransferRow
     files: list[FileRow] = field(default_factory=list)
@@ -24,7 +24,7 @@ class WholeTransfer:
 
 
 def load(connection: Connection, rows: Iterable[TransferRow]) -> list[WholeTransfer]:
-    """These transfers, in their order, in three more queries however many they are."""
+    """Load the files, shares and claims of these transfers, in their order, in three queries."""
     wholes = {row.id: WholeTransfer(row) for row in rows}
     for file in file_rows.of_transfers(connection, wholes):
         wholes[file.transfer_id].files.append(file)

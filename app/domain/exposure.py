@@ -143,7 +143,7 @@ class TransferAccount:
     """Accumulates one transfer's entries, added in order, as far as they matter to a period."""
 
     def __init__(self, transfer: str, period: Period) -> None:
-        """Start without entries."""
+        """Start with no entries."""
         self.held = HeldTransfer(transfer)
         self.claims: dict[str, SeenClaim] = {}
         self.wrong: dict[tuple[str, str | None], WrongPasswords] = {}

@@ -1,1 +1,1 @@
-"""HTTP: routes per subject, who may call them, and how refusals are told. Routes parse, call actions, and answer."""
+"""HTTP: routes per subject, access control, and problem documents. Routes parse requests, call actions, and respond."""

@@ -1,7 +1,7 @@
-"""The audit over HTTP, for a DPO or auditor without a shell: what the commands of the same name print as JSON.
+"""The audit reports over HTTP, for a DPO or auditor without a shell: the JSON of the commands with the same names.
 
-Reports read much, so that one at a time is made in a process, a few wait, and the next is refused: a curious auditor
-must not slow deposits down.
+Reports read much data. Each process creates one at a time, a few requests wait, and further ones are refused, so that
+reports do not slow deposits down.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ MAX_ENTRIES = 1_000
 
 
 class _Asked(BaseModel):
-    """Parameters that are unknown are refused: a misspelt `form` must not mean everything."""
+    """Refuses unknown parameters: a misspelt `form` must not return the whole log."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class ExposureAsked(_Asked):
-    """The period: dates, or times with their zone; without `to` up to now."""
+    """The period: dates, or times with their zone; `to` defaults to now."""
 
     since: StrictStr = Field(alias="from", max_length=40)
     until: StrictStr | None = Field(None, alias="to", max_length=40)
 
 
 class LogAsked(_Asked):
-    """Which entries, from which sequence number on, and at most how many."""
+    """Filters for entries, the first sequence number (`start`) and the maximum number of entries (`limit`)."""
 
     event: StrictStr | None = None
     transfer: StrictStr | None = None
@@ -59,7 +59,7 @@ class LogAsked(_Asked):
 
 @router.get("/retention")
 async def audit_retention(resources: CurrentResources) -> dict[str, Any]:
-    """What is held and what is overdue; `exit_code` as the command's: 0 clean, 1 overdue or orphaned, 2 no proof."""
+    """Report held and overdue data; `exit_code` is the command's: 0 clean, 1 overdue or orphaned, 2 not provable."""
     async with resources.reporting.turn():
         return await resources.in_thread(_retention, resources)
 
@@ -70,7 +70,7 @@ def _retention(resources: Resources) -> dict[str, Any]:
 
 
 def _orphans(resources: Resources) -> int | None:
-    """Counted here and now, as the command does: an old count would prove nothing. None when a store cannot tell."""
+    """Count orphans now, as the command does: an old count would prove nothing. None if a store cannot be read."""
     try:
         return sum(look.orphans for look in count_orphans(resources))
     except (StorageError, InstallationMismatch):
@@ -79,7 +79,7 @@ def _orphans(resources: Resources) -> int | None:
 
 @router.get("/exposure")
 async def audit_exposure(resources: CurrentResources, asked: Annotated[ExposureAsked, Query()]) -> dict[str, Any]:
-    """What was held and what was fetched in a period, from the log alone."""
+    """Report data held and fetched in a period, from the log alone."""
     period = parse_period(asked.since, asked.until, resources.clock.now())
     async with resources.reporting.turn():
         return document(await resources.in_thread(report_exposure, resources, period))
@@ -87,7 +87,7 @@ async def audit_exposure(resources: CurrentResources, asked: Annotated[ExposureA
 
 @router.get("/log")
 async def audit_log(resources: CurrentResources, asked: Annotated[LogAsked, Query()]) -> dict[str, Any]:
-    """The log's entries in order, a page of them; `next` is the `start` of the next page, null at the end."""
+    """Return a page of log entries in order; `next` is the `start` of the next page, null at the end."""
     wanted = entry_filter(**asked.model_dump(exclude={"start", "limit"}))
     async with resources.reporting.turn():
         page = await resources.in_thread(page_of_log, resources, wanted, start=asked.start, limit=asked.limit)
@@ -99,7 +99,7 @@ async def audit_log(resources: CurrentResources, asked: Annotated[LogAsked, Quer
 
 @router.get("/checkpoint", response_model=None)
 async def audit_checkpoint(request: Request, resources: CurrentResources) -> Response:
-    """The last signed checkpoint with the log's public key; with `Accept: text/plain` the note alone, to be kept."""
+    """Return the last signed checkpoint and the log's public key; with `Accept: text/plain`, only the signed note."""
     signing = SigningFolder(resources.settings.signing_dir)
     note, key = await resources.in_thread(_signed, signing)
     if note is None or key is None:

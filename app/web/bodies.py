@@ -1,4 +1,4 @@
-"""Bodies that stream in, with the name they come under. No form, no spooled file: raw bytes as they arrive."""
+"""Streaming request bodies, with their file names. Bodies are raw bytes: no forms, no spooled files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from app.domain.file_meta import FileMeta
 
 
 def arriving(request: Request, filename: str | None) -> Arriving:
-    """The file that a request brings: named in the path, or in `Caducee-File-Name` for proxies that log paths.
+    """Return the file in a request; its name is in the path, or in `Caducee-File-Name` in case a proxy logs paths.
 
-    Raises InvalidFileName; InvalidRequest for a body that says it is compressed or a form.
+    Raises InvalidFileName; InvalidRequest for a form or a Content-Encoding.
     """
     name = filename if filename is not None else _named_in_header(request)
     meta = FileMeta.checked(name, request.headers.get("content-type"))
@@ -28,9 +28,9 @@ def arriving(request: Request, filename: str | None) -> Arriving:
 
 
 def sealed_arriving(request: Request, number: int) -> SealedArriving:
-    """The sealed file that a request brings, its name and type sealed in `Caducee-Sealed-Meta`.
+    """Return the sealed file in a request; its encrypted name and type are in `Caducee-Sealed-Meta`.
 
-    Raises InvalidRequest; TransferIsSealed for a name in clear.
+    Raises InvalidRequest; TransferIsSealed for a plaintext name.
     """
     if "caducee-file-name" in request.headers:
         raise TransferIsSealed("A sealed file has its name in Caducee-Sealed-Meta, and nowhere in clear.")
@@ -50,13 +50,13 @@ def _require_bare_body(request: Request) -> None:
 
 
 def _announced(request: Request) -> int | None:
-    """The length of the body in bytes, if the client says it."""
+    """Return the Content-Length in bytes, or None."""
     length = request.headers.get("content-length")
     return int(length) if length else None
 
 
 def _named_in_header(request: Request) -> str:
-    """The percent-encoded UTF-8 name of `Caducee-File-Name`."""
+    """Return the percent-encoded UTF-8 name in `Caducee-File-Name`. Raises InvalidFileName."""
     header = request.headers.get("caducee-file-name")
     if header is None or not header.isascii():
         raise InvalidFileName("Name the file in the path, or percent-encoded in the header Caducee-File-Name.")

@@ -1,4 +1,4 @@
-"""The outermost layers, plain ASGI: which hosts we answer to, the headers on every answer, one log line per request."""
+"""The outermost ASGI middleware: the host check, security headers on every response, and one log line per request."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex, nofollow",
 }
-"""On every answer unless the route set its own. Uploaded content is never rendered: sandboxed, never sniffed."""
+"""Set on every response unless the route set its own. Uploaded content is never rendered: sandboxed, never sniffed."""
 
 HSTS = "max-age=63072000; includeSubDomains"
 
 
 class KnownHosts:
-    """Answers only under the hosts of the configured origins, so that no link is made or followed under another."""
+    """Refuses requests for hosts other than the configured origins', so that no link works under another host."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        """Read the hosts once."""
+        """Read the hosts from the settings once."""
         self._app = app
         self._hosts = {_host(settings.recipients_origin), _host(settings.staff_origin)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse other hosts; probes come by address and are exempt."""
+        """Refuse other hosts. Probes are exempt, because they are sent to an IP address."""
         if scope["type"] == "http" and scope["path"] not in PROBES:
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if len(hosts) != 1 or hosts[0].decode("latin-1").lower() not in self._hosts:
@@ -51,24 +51,24 @@ class KnownHosts:
 
 
 def _host(origin: str) -> str:
-    """The origin's host as clients send it: without the scheme's own port (RFC 9110, 7.2)."""
+    """Return the origin's host as clients send it: without the scheme's default port (RFC 9110, 7.2)."""
     url = urlsplit(origin)
     default = {"http": ":80", "https": ":443"}[url.scheme]
     return url.netloc.lower().removesuffix(default)
 
 
 class SafeHeaders:
-    """Sets the headers above where a route has not set its own."""
+    """Sets HEADERS, and HSTS if the public origin uses TLS, where a route has not set its own."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        """HSTS only where the public origin has TLS."""
+        """Choose the headers once."""
         self._app = app
         self._headers = dict(HEADERS)
         if settings.recipients_origin.startswith("https://"):
             self._headers["Strict-Transport-Security"] = HSTS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add to the start of the answer."""
+        """Add the headers to the start of the response."""
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -81,14 +81,14 @@ class SafeHeaders:
 
 
 class RequestLog:
-    """One line per request: method, the route's template (never the path: it may hold a file name), status, time."""
+    """Logs one line per request: method, route template (never the path: it may contain a file name), status, ms."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap the application."""
+        """`app` is the next layer."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Log once the answer is out. A failure is logged by kind and place; its text may hold anything."""
+        """Log after the response. An exception is logged by type and place only: its text may contain anything."""
         if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
@@ -102,7 +102,7 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, noting)
-        except Exception as error:  # noqa: BLE001 - the last place before the server would print a traceback
+        except Exception as error:  # noqa: BLE001 - otherwise the server would print a traceback
             log.error("request_failed", error=type(error).__name__, place=_place(error), alert=True)
             if status == 0:
                 await problem(InternalError())(scope, receive, noting)
@@ -113,7 +113,7 @@ class RequestLog:
 
 
 def _place(error: BaseException) -> str:
-    """File and line where an error arose, without its text or local variables."""
+    """Return the file and line where an error was raised, without its text or local variables."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next

@@ -1,4 +1,4 @@
-"""Limits on what a request may bring. Header size is limited by h11 (64 KiB), file bodies by the transfer's room."""
+"""Request limits. h11 limits headers (64 KiB); the remaining size of a transfer limits file bodies."""
 
 MAX_JSON_BYTES = 64 * 1024
-"""The largest JSON body; the longest one that docs/http-api.md describes has some 2 KiB."""
+"""The maximum size of a JSON body; the longest in docs/http-api.md has about 2 KiB."""

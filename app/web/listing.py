@@ -1,4 +1,4 @@
-"""A transfer as its depositor sees it: for the API's lists, and for the commands' `--json`."""
+"""Converts a transfer to the schema that depositors see, for the API's lists and for `caducee transfer`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.web.schemas import FileListed, ShareListed, TransferListed
 
 
 def listed(resources: Resources, shown: WholeTransfer) -> TransferListed:
-    """The transfer with its files and shares, states as of now."""
+    """Return the transfer with its files and shares, with their states as of now."""
     row = shown.transfer
     return TransferListed(
         id=row.id,
@@ -34,7 +34,7 @@ def listed(resources: Resources, shown: WholeTransfer) -> TransferListed:
 
 
 def _file_state(row: TransferRow, file: FileRow) -> str:
-    """A file of a transfer that has ended is as far gone as that."""
+    """Return the file's state; once the transfer has ended, the transfer's."""
     return file.state.value if row.state in OPEN_STATES else row.state.value
 
 

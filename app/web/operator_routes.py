@@ -1,4 +1,4 @@
-"""Probes for operators: is the process alive, is the service ready. Exempt from the host check."""
+"""Liveness and readiness probes for operators. Exempt from the host check."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PROBES = frozenset({"/livez", "/readyz"})
 @router.head("/livez", include_in_schema=False)
 @router.get("/livez")
 async def livez() -> dict[str, bool]:
-    """The process answers."""
+    """The process responds."""
     return {"alive": True}
 
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(response: Response, resources: CurrentResources) -> Readiness:
-    """The service takes deposits; or 503 with the reasons."""
+    """The service accepts deposits; otherwise 503 with the reasons."""
     reasons = await resources.in_thread(check_readiness, resources)
     response.status_code = 503 if reasons else 200
     return Readiness(ready=not reasons, reasons=reasons)

@@ -1,4 +1,4 @@
-"""The recipient's page and its assets: byte for byte the same whatever the share's id."""
+"""Serves the recipient's page and its assets: byte for byte the same for every share id."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CSP = (
     "frame-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types caducee"
 )
-"""`frame-src`: downloads that the service worker answers. The one Trusted Types policy names the worker's address."""
+"""`frame-src` is for downloads served by the service worker. The only Trusted Types policy is for the worker's URL."""
 
 WORKER = "sw.js"
 WORKER_HEADERS = {
     "Service-Worker-Allowed": "/s/",
-    # The worker fetches nothing. No `sandbox` here: a worker without an origin could not be registered.
+    # The worker fetches nothing. No `sandbox`: a worker with an opaque origin cannot be registered.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
@@ -29,7 +29,7 @@ WORKER_HEADERS = {
 @router.head("/s/assets/{name}")
 @router.get("/s/assets/{name}")
 async def recipient_asset(request: Request, name: str, resources: CurrentResources) -> Response:
-    """A script, style, image or catalogue of the page."""
+    """Return a script, style, image or catalogue of the page."""
     asset = assets(resources.settings).get(name)
     if asset is None:
         raise NotFound
@@ -39,14 +39,14 @@ async def recipient_asset(request: Request, name: str, resources: CurrentResourc
 @router.head("/s/{share_id}")
 @router.get("/s/{share_id}")
 async def recipient_page(request: Request, share_id: str, resources: CurrentResources, lang: str = "") -> Response:  # noqa: ARG001 - the same page for every id
-    """The page. Opening it redeems nothing: only its script, with link and password, does."""
+    """Return the page. Opening it does not claim the share: only its script does, with link and password."""
     language = lang if lang in languages() else language_of(request.headers.get("accept-language"))
     headers = {"Content-Security-Policy": CSP, "Content-Language": language}
     return _sent(request, page(resources.settings, language), headers)
 
 
 def _sent(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
-    """Compressed where the browser takes that: the page then needs a third of the bytes."""
+    """Return the asset, gzipped if the browser accepts that."""
     vary = {"Vary": "Accept-Encoding, Accept-Language"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         zipped = {"Content-Encoding": "gzip"}

@@ -1,4 +1,4 @@
-"""Refusals as RFC 9457 problem documents: the one place that picks a status. `docs/problems.md` lists them all."""
+"""Converts refusals to RFC 9457 problem documents and chooses their status. `docs/problems.md` lists them all."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ STATUS: dict[type[Refusal], int] = {
 
 _HEADERS: dict[type[Refusal], dict[str, str]] = {
     errors.NotAuthenticated: {"WWW-Authenticate": 'Bearer realm="caducee"'},
-    # Not Basic, though `content` takes that: browsers would open their own dialog over the recipient's page.
+    # Not Basic, although `content` accepts it: browsers would open their own dialog over the recipient's page.
     errors.WrongPassword: {"WWW-Authenticate": 'Caducee realm="link and password"'},
     errors.Busy: {"Retry-After": "2"},
     errors.ReceiptNotSigned: {"Retry-After": "10"},
@@ -87,14 +87,14 @@ _HEADERS: dict[type[Refusal], dict[str, str]] = {
     errors.VaultOutOfReach: {"Retry-After": "10"},
     errors.BlobsOutOfReach: {"Retry-After": "10"},
     errors.DatabaseOutOfReach: {"Retry-After": "10"},
-    # What is left of a refused body is not read: the connection cannot be used again.
+    # The rest of a refused body is not read, so the connection cannot be reused.
     errors.TooLarge: {"Connection": "close"},
     errors.ClientTooSlow: {"Connection": "close"},
 }
 
 
 def problem(refusal: Refusal, *, headers: dict[str, str] | None = None) -> Response:
-    """The refusal as `application/problem+json`."""
+    """Return the refusal as an `application/problem+json` response."""
     status = STATUS[type(refusal)]
     content: dict[str, Any] = {
         "type": "about:blank",
@@ -113,13 +113,13 @@ def problem(refusal: Refusal, *, headers: dict[str, str] | None = None) -> Respo
 
 
 def _headers_of(refusal: Refusal) -> dict[str, str]:
-    if isinstance(refusal, errors.RangeNotSatisfiable):  # RFC 9110, 14.4: how long the file is
+    if isinstance(refusal, errors.RangeNotSatisfiable):  # RFC 9110, 14.4: the complete length
         return {"Content-Range": f"bytes */{refusal.size}"}
     return _HEADERS.get(type(refusal), {})
 
 
 def refusal_for(error: Exception) -> Refusal:
-    """What is told of a failure of ours, which is logged here; a refusal stays what it is."""
+    """Return the refusal for an exception, and log internal failures; a Refusal is returned unchanged."""
     match error:
         case Refusal():
             return error
@@ -135,7 +135,7 @@ def refusal_for(error: Exception) -> Refusal:
 
 
 def install(app: FastAPI) -> None:
-    """Have every refusal answered as a problem; nothing a client sent is echoed. Faults of ours: `app.web.edge`."""
+    """Register handlers that return problems; none echoes client input. Unexpected exceptions: `app.web.edge`."""
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -153,7 +153,7 @@ async def _refused(request: Request, refusal: Exception) -> Response:
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
-    """Where the input is wrong and how, never what it was: it may be a password."""
+    """Report the location and type of invalid input, never its value: it may be a password."""
     if not isinstance(error, RequestValidationError):
         raise TypeError
     said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['type']}" for e in error.errors()[:5])
@@ -176,5 +176,5 @@ async def _failed(_request: Request, error: Exception) -> Response:
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
-    """The client is gone: nobody reads this."""
+    """Respond although the client has disconnected; nobody reads the response."""
     return problem(errors.BodyIncomplete())

@@ -1,4 +1,4 @@
-"""Sealed transfers, for depositors' programs: keys that they wrap and files that they encrypt. None opens here."""
+"""Sealed transfers: depositors' programs upload wrapped keys and encrypted files, which the server cannot decrypt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.web.schemas import FileCreated, OwnerKeyRequest, OwnerKeyShown, ShareKe
 
 
 async def _no_client_key(request: Request) -> None:
-    """A client key never belongs here: it must stay with the depositor's program. Raises TransferIsSealed."""
+    """Refuse a client key, which must never leave the depositor's program. Raises TransferIsSealed."""
     if "caducee-client-key" in request.headers:
         raise TransferIsSealed
 
@@ -29,14 +29,14 @@ router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["sealed"], 
 async def put_owner_key(
     transfer_id: str, asked: OwnerKeyRequest, caller: CurrentCaller, resources: CurrentResources
 ) -> None:
-    """Keep the transfer key that the depositor's program wrapped for itself. Once."""
+    """Store the transfer key that the depositor's program wrapped for itself. Works once."""
     wrapped_key = _bytes(asked.wrapped_key, "wrapped_key", WRAPPED_KEY_BYTES)
     await resources.in_thread(store_owner_key, resources, caller, transfer_id, wrapped_key)
 
 
 @router.get("/transfers/{transfer_id}/key", response_model_exclude_none=True)
 async def get_owner_key(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> OwnerKeyShown:
-    """What the depositor's program finds the transfer key with again, beside its client key."""
+    """Return the values from which the depositor's program, with its client key, recovers the transfer key."""
     found = await resources.in_thread(show_owner_key, resources, caller, transfer_id)
     wrapped_key = None if found.wrapped_key is None else encode(found.wrapped_key)
     return OwnerKeyShown(owner_part=encode(found.owner_part), wrapped_key=wrapped_key)
@@ -46,7 +46,7 @@ async def get_owner_key(transfer_id: str, caller: CurrentCaller, resources: Curr
 async def add_blob(
     request: Request, transfer_id: str, number: int, caller: CurrentCaller, resources: CurrentResources
 ) -> FileCreated:
-    """Stream one sealed file into a transfer. The answer's size is that of the plaintext."""
+    """Upload one sealed file to a transfer. The size in the response is that of the plaintext."""
     file = sealed_arriving(request, number)
     size = await deposit_sealed_file(resources, caller, transfer_id=transfer_id, arriving=file)
     return FileCreated(number=number, size=size)
@@ -56,7 +56,7 @@ async def add_blob(
 async def put_share_key(
     share_id: str, asked: ShareKeyRequest, caller: CurrentCaller, resources: CurrentResources
 ) -> None:
-    """Open a prepared share with the transfer key that the depositor's program wrapped for its recipient. Once."""
+    """Open a prepared share with the transfer key, wrapped for its recipient by the depositor's program. Works once."""
     wrapped_key = _bytes(asked.wrapped_key, "wrapped_key", WRAPPED_KEY_BYTES)
     link_proof = _bytes(asked.link_proof, "link_proof", KEY_BYTES)
     await resources.in_thread(open_share, resources, caller, share_id, wrapped_key=wrapped_key, link_proof=link_proof)

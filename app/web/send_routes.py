@@ -1,4 +1,4 @@
-"""`PUT /send`: one `curl -T` deposits a file and issues one share. The safe way is the easy way (G7)."""
+"""`PUT /send`: one `curl -T` deposits a file and issues one share, so that the safe way is the easy way (G7)."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ QUERY = frozenset({"recipient", "expires_in", "label", "purpose", "records", "ke
 
 
 class SendOptions:
-    """What can be said of a deposit in the query, checked before the body is sent."""
+    """The query parameters of a deposit, checked before the body is received."""
 
     def __init__(
         self,
         request: Request,
         *,
-        recipient: Annotated[str | None, Query(description="who this is for; no patient data")] = None,
+        recipient: Annotated[str | None, Query(description="the recipient; no patient data")] = None,
         expires_in: Annotated[str | None, Query(description="30m, 12h, 7d or seconds")] = None,
-        label: Annotated[str | None, Query(description="what this is; no patient data")] = None,
+        label: Annotated[str | None, Query(description="shown to the recipient; no patient data")] = None,
         purpose: Annotated[str | None, Query(description="one of the configured purposes")] = None,
-        records: Annotated[int | None, Query(description="how many people the file tells of")] = None,
-        keep_until_expiry: Annotated[bool, Query(description="do not delete once everybody has fetched")] = False,
+        records: Annotated[int | None, Query(description="how many people's data the file contains")] = None,
+        keep_until_expiry: Annotated[
+            bool, Query(description="keep the transfer after all recipients have fetched it")
+        ] = False,
     ) -> None:
-        """Raises InvalidRequest or InvalidDuration; also for what is misspelt or said twice."""
+        """Raises InvalidRequest, also for unknown or repeated parameters, or InvalidDuration."""
         if not QUERY.issuperset(request.query_params):
             raise InvalidRequest(f"The query takes {', '.join(sorted(QUERY))}; one name in it is none of these.")
         if len(request.query_params.multi_items()) != len(request.query_params):
@@ -68,7 +70,7 @@ async def send(
 ) -> Response:
     """Deposit the body as a transfer of one file, and issue one share of it.
 
-    Whatever fails on the way ends the transfer: nothing half-sent is left.
+    Any failure ends the transfer, so that no partial deposit remains.
     """
     file = arriving(request, filename)
     created = await resources.in_thread(create_transfer, resources, caller, options.asked, client_key=given_key)

@@ -1,1 +1,1 @@
-"""The pages that people see: templates, and the texts in both languages."""
+"""The recipient's page: template, assets, and texts in both languages."""

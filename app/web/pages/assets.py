@@ -1,4 +1,4 @@
-"""Everything the recipient's page consists of, by its address: what is served, and what `doctor --assets` hashes."""
+"""The recipient's page and its assets by address, for serving and for `doctor --assets`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file that the page loads, as it is and compressed."""
+    """A file that the page loads, uncompressed and gzipped."""
 
     content: bytes
     media_type: str
@@ -33,7 +33,7 @@ class Asset:
 
 @cache
 def assets(settings: Settings) -> dict[str, Asset]:
-    """Every asset by its name, read once."""
+    """Return every asset by name; read once."""
     found = {place.name: place.read_bytes() for place in files("app.web").joinpath("static").iterdir()}
     found |= {f"{language}.json": catalogue_json(language) for language in languages()}
     found["brand.css"] = brand_css(settings.brand_colour).encode()
@@ -48,13 +48,13 @@ def _asset(name: str, content: bytes) -> Asset:
 
 @cache
 def page(settings: Settings, language: str) -> Asset:
-    """The page itself. Nothing secret stands in it, so that compressing it gives nothing away (BREACH)."""
+    """Return the page. It contains no secret, so compressing it is safe from BREACH."""
     content = render_recipient_page(settings, language).encode()
     return Asset(content, "text/html; charset=utf-8", gzip.compress(content, mtime=0))
 
 
 def everything_served(settings: Settings) -> Iterator[tuple[str, bytes]]:
-    """The page in each language and its assets: address and bytes. `*` is any share's id: the page is the same."""
+    """Yield address and content of the page in each language, and of its assets. `*` stands for any share id."""
     for language in languages():
         yield f"/s/*?lang={language}", page(settings, language).content
     for name, asset in assets(settings).items():

@@ -1,13 +1,13 @@
-"""A hospital's own colour on the recipient's page, made readable: WCAG 2.2 asks for a contrast of 4.5 to 1.
+"""An organisation's colour on the recipient's page, adjusted to the contrast of 4.5 to 1 that WCAG 2.2 requires.
 
-The colour is kept where it can be, else darkened on the light page and lightened on the dark one until it can be read.
+A colour with less contrast is darkened on the light page and lightened on the dark page until it complies.
 """
 
 from __future__ import annotations
 
 SURFACE_LIGHT = "#fffefb"
 SURFACE_DARK = "#182425"
-"""The page's own surfaces, as static/receive.css has them; a test compares."""
+"""The page's surface colours in static/receive.css; a test compares."""
 
 CONTRAST = 4.5
 _STEP = 0.04
@@ -16,7 +16,7 @@ Colour = tuple[float, float, float]
 
 
 def brand_css(colour: str) -> str:
-    """The style sheet for a colour like `#17605b`; empty without one."""
+    """Return the style sheet for a colour like `#17605b`; without a colour, only a comment."""
     if not colour:
         return "/* no colour of the house's own: CADUCEE_BRAND_COLOUR */\n"
     given = _parsed(colour)
@@ -26,7 +26,7 @@ def brand_css(colour: str) -> str:
 
 
 def _tokens(accent: Colour) -> str:
-    """The accent, a stronger one for hovering, and what can be read on it."""
+    """Return the CSS variables: the accent, a stronger one for hovering, and the text colour on it."""
     black, white = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     ink = white if contrast(accent, white) >= contrast(accent, black) else black
     strong = _mixed(accent, black if ink == white else white, 0.2)
@@ -40,7 +40,7 @@ def _readable(colour: Colour, *, on: Colour, towards: Colour) -> Colour:
 
 
 def contrast(one: Colour, other: Colour) -> float:
-    """The contrast ratio of two colours (WCAG 2.2)."""
+    """Return the contrast ratio of two colours (WCAG 2.2)."""
     lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 

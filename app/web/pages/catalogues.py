@@ -1,8 +1,8 @@
-"""The sentences of the recipient's page and of a share's text, by language: babel catalogues, read as they are written.
+"""The sentences of the recipient's page and of a share's text, by language, read from Babel's .po catalogues.
 
 A language is a catalogue, `app/locale/<language>/LC_MESSAGES/recipient.po`; nothing else lists the languages.
 
-`{name}` in a sentence is filled in by the page's script. French spacing before `: ; ? !` and in `« »` is added here.
+The page's script fills in `{name}` in a sentence. French spacing before `: ; ? !` and in `« »` is added here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT_LANGUAGE = "en"
 NO_BREAK = "\u00a0"
 
 Sentences = dict[str, str | list[str]]
-"""By key; singular and plural where a sentence counts something."""
+"""Sentences by key; a list of singular and plural for a sentence with a count."""
 
 
 SHARE_TEXT = "share_"
@@ -56,7 +56,7 @@ def _catalogue_of(language: str) -> Traversable:
 
 @cache
 def catalogue(language: str) -> Sentences:
-    """Every sentence in a language."""
+    """Return all sentences of a language."""
     source = _catalogue_of(language)
     with source.open("rb") as file:
         messages = read_po(file, locale=language, abort_invalid=True)
@@ -64,13 +64,13 @@ def catalogue(language: str) -> Sentences:
 
 
 def catalogue_json(language: str) -> bytes:
-    """The catalogue as the page's script reads it."""
+    """Return the catalogue as JSON for the page's script."""
     sentences = {key: text for key, text in catalogue(language).items() if not key.startswith(SHARE_TEXT)}
     return json.dumps(sentences, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def sentence(language: str, key: str) -> str:
-    """A sentence without a count."""
+    """Return a sentence without a count. Raises KeyError, and TypeError for a sentence with a count."""
     text = catalogue(language)[key]
     if not isinstance(text, str):
         raise TypeError(f"{key} counts something")

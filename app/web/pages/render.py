@@ -1,4 +1,4 @@
-"""Make the recipient's page: from the settings and the reader's language alone, so that it is the same for every id."""
+"""Renders the recipient's page from the settings and the language alone, so that it is the same for every share id."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ENVIRONMENT = Environment(
 
 @cache
 def render_recipient_page(settings: Settings, language: str) -> str:
-    """The page in a language, as HTML. What belongs to one share is put in by the page's script."""
+    """Return the page in a language, as HTML. The page's script adds the data of a share."""
 
     def say(key: str) -> str:
-        """A sentence; one with places to fill is left to the script."""
+        """Return a sentence; empty if it has placeholders, which the script fills in."""
         text = sentence(language, key)
         return "" if "{" in text else text
 
@@ -50,6 +50,6 @@ def _after(language: str) -> str:
 
 @cache
 def _modules() -> list[str]:
-    """The page's scripts, so that the browser asks for all of them at once."""
+    """Return the names of the page's scripts, so that the browser requests all of them at once."""
     names = [place.name for place in files("app.web").joinpath("static").iterdir() if place.name.endswith(".js")]
     return sorted(name for name in names if name not in {"receive.js", "sw.js"})
