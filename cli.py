@@ -26,12 +26,12 @@ def build() -> typer.Typer:
     tree.callback()(program)
     tree.add_typer(shares.tree, name="share")
     try:
-        from app.terminal import service
+        from app.terminal import service_commands
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("app"):
             raise
     else:
-        service.add_to(tree)
+        service_commands.add_to(tree)
     return tree
 
 

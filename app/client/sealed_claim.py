@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 
 from app.client import sealing
+from app.client.http_calls import ask, refused, unreachable
 from app.client.link import Link
-from app.client.service import ask, refused, unreachable
 from app.crypto.encoding import decode, encode
 from app.crypto.token import new_secret
 from app.crypto.wrapping import link_proof

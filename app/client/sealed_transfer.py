@@ -17,8 +17,8 @@ import httpx
 
 from app.client import sealing
 from app.client.errors import ServiceRefused
+from app.client.http_calls import ask
 from app.client.link import Link
-from app.client.service import ask
 from app.crypto.chunked import sealed_size
 from app.crypto.encoding import decode, encode
 from app.crypto.password import new_password

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from app.db import service_rows
 from app.db.service_rows import ServiceState
-from app.domain.service import Doubts, require_intake, require_outflow
+from app.domain.admission import Doubts, require_intake, require_outflow
 from app.runtime.resources import Resources
 
 MARK_LOST = "the key vault has lost its high-water mark"

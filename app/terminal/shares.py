@@ -25,7 +25,7 @@ def issue(
     as_json: AsJson = False,
 ) -> None:
     """Issue a share. Reads CADUCEE_SERVER, CADUCEE_TOKEN and CADUCEE_CLIENT_KEY; prompts for a missing client key."""
-    from app.client.service import Service  # no other command needs an HTTP client
+    from app.client.http_calls import Service  # no other command needs an HTTP client
 
     service = Service.from_environment()
     client_key = os.environ.get("CADUCEE_CLIENT_KEY") or typer.prompt("Client key", hide_input=True, err=True)

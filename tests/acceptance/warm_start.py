@@ -18,7 +18,14 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 PROGRAM = Path(sys.executable).with_name("caducee")
-LOADED = ("cli", "app.terminal.service", "app.main", "app.web.server", "app.client.service", "app.actions.examine")
+LOADED = (
+    "cli",
+    "app.terminal.service_commands",
+    "app.main",
+    "app.web.server",
+    "app.client.http_calls",
+    "app.actions.examine",
+)
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(list(LOADED))

@@ -154,3 +154,50 @@ def test_pins_cover_what_the_project_declares(name: str):
 def test_versions_that_run_are_versions_that_were_tested():
     tested = {line.split()[0] for line in pinned("dev.txt")}
     assert {line.split()[0] for line in [*pinned("run.txt"), *pinned("build.txt")]} - tested == set()
+
+
+# --- sizes and names
+
+LINES, PARAMETERS = 40, 5
+LONGER = {
+    "app/terminal/exposure.py:_tables": "the report's tables, one after the other",
+    "app/terminal/serve.py:serve": "the options of uvicorn, each with its reason",
+}
+MORE_PARAMETERS = {
+    "app/actions/fetch_file.py:open_files": "who asks, for what, and how it goes out",
+    "app/actions/read_log.py:entry_filter": "the filters of the log",
+    "app/lifecycle/endings.py:end_share": "the fields of the entry of an end",
+    "app/lifecycle/key_ring.py:wrap_for_claim": "all that the wrapped key is bound to",
+}
+EMPTY_NAMES = {"base", "common", "helpers", "manager", "misc", "service", "util", "utils"}
+
+
+def own_functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path in python_files():
+        name = str(path.relative_to(ROOT))
+        if name.startswith(("app/", "scheduler/", "cli.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield f"{name}:{node.name}", node
+
+
+def test_functions_fit_on_a_screen():
+    """40 lines, signature and docstring included; a longer one says why here, and leaves this list when it shrinks."""
+    longer = {name for name, node in own_functions() if (node.end_lineno or 0) - node.lineno >= LINES}
+    assert longer == set(LONGER)
+
+
+def test_functions_take_five_parameters_at_most():
+    """Those of commands and routes are options and fields of a request, and are not counted."""
+    found = set()
+    for name, node in own_functions():
+        every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        own = [each for each in every if each.arg not in {"self", "cls"}]
+        if len(own) > PARAMETERS and not name.startswith("app/terminal/") and "_routes.py" not in name:
+            found.add(name)
+    assert found == set(MORE_PARAMETERS)
+
+
+def test_a_file_is_named_for_what_it_does():
+    named = [path for path in python_files() if path.stem in EMPTY_NAMES and "tests" not in path.parts]
+    assert named == []
