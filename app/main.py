@@ -99,9 +99,8 @@ async def _log_refused_links(resources: Resources) -> None:
 
 
 def _let_threads_run_anywhere() -> None:
-    """Argon2 and the syncs of large files, which the event loop gives to threads of its own, run on every processor
-    that `serve` may use, also where `serve` keeps the event loop on one (app/terminal/workers.py): they do not need the
-    interpreter.
+    """Let the default executor's threads run on every processor that `serve` may use, even if `serve` pins the event
+    loop to one (app/terminal/workers.py): Argon2 and the fsync of large files release the GIL.
     """
     parent = _serve_above()
     if parent is None or not hasattr(os, "sched_getaffinity"):
