@@ -51,7 +51,7 @@ def _table(figures: list[Figure]) -> str:
 
 def _row(figure: Figure) -> tuple[str, ...]:
     shown = f"{figure.measured:.2f}" if figure.measured < 10 else f"{figure.measured:.0f}"
-    goal = "" if figure.goal is None else f"{'≤' if figure.at_most else '≥'} {figure.goal:g}"
+    goal = "" if figure.goal is None else f"≤ {figure.goal:g}"
     verdict = "" if figure.goal is None else ("ok" if figure.met else "MISSED")
     return figure.name, f"{shown} {figure.unit}", goal, verdict, figure.service, figure.baseline
 

@@ -1,7 +1,7 @@
-"""`make demo`: the life of one file, from deposit to verified deletion, against a service that it starts for itself.
+"""`make demo`: the life of one file, from deposit to verified deletion, on a service that the demo starts for itself.
 
-Nothing is faked, see `own_service.py`. Each step is shown as the request a person would type, and then checked. The
-last line is `verified`, or says what went otherwise than promised (exit 1). Nothing is left behind.
+Nothing is faked, see `own_service.py`. Each step shows the request as a person would type it, then checks the result.
+The last line is `verified`, or names the first deviation (exit 1). No files remain afterwards.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from app.crypto.wrapping import link_proof
 PATIENTS = 4_000
 FILE_NAME = "dépistage région sud.csv"
 
-# Weather and plants, so that nobody real can be meant.
+# Names from weather and plants, so that they match no real person.
 FIRST_NAMES = ("Ondée", "Rosée", "Zéphyr", "Éclaircie", "Bourrasque", "Giboulée", "Accalmie", "Grêlon")
 LAST_NAMES = ("Aubépine", "Châtaigne", "Genévrier", "Séquoïa", "Nénuphar", "Églantier", "Mûrier", "Réséda")
 
 
 @dataclass
 class Demo:
-    """One run: the service and its address, a depositor's token, and every secret that was shown."""
+    """One run: the service and its client, a depositor's token, and every secret issued so far."""
 
     http: httpx.Client
     service: Installation
@@ -41,7 +41,7 @@ class Demo:
 
     @property
     def as_depositor(self) -> dict[str, str]:
-        """The header of whoever deposits."""
+        """The depositor's `Authorization` header."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
@@ -49,8 +49,8 @@ class Demo:
 
 
 def make_export() -> bytes:
-    """A laboratory's export of made-up patients: the same at each run."""
-    dice = random.Random(2020)  # noqa: S311 - made-up patients, not keys
+    """A laboratory's export of fictitious patients, identical in each run."""
+    dice = random.Random(2020)  # noqa: S311 - fictitious patients, not keys
     rows = [
         f"{dice.choice(FIRST_NAMES)};{dice.choice(LAST_NAMES)};{dice.randrange(10**12, 10**13)};"
         f"2020-09-{dice.randint(1, 30):02};{dice.choice(('positif', 'négatif', 'indéterminé'))}"
@@ -60,7 +60,7 @@ def make_export() -> bytes:
 
 
 def deposit(demo: Demo, export: bytes, *, recipient: str, expires_in: str) -> dict[str, Any]:
-    """One request stores the file encrypted and answers with a link and a password, shown this once."""
+    """One request stores the file encrypted and returns a link and a password, which are shown only once."""
     path = f"/api/v1/send/{quote(FILE_NAME)}?recipient={recipient}&expires_in={expires_in}"
     tell(f"$ curl -T '{FILE_NAME}' -H 'Authorization: Bearer cad_...' '{demo.http.base_url}{path}'")
     answer = demo.http.put(path, content=export, headers=demo.as_depositor)
@@ -78,7 +78,7 @@ def deposit(demo: Demo, export: bytes, *, recipient: str, expires_in: str) -> di
 
 
 def look_at_the_disk(demo: Demo, export: bytes) -> None:
-    """Ciphertext only: no line, no name of a patient, no file name, no secret lies in any file of the service."""
+    """Check that the service's files contain ciphertext only: no patient's name, no file name, no secret."""
     blob = next(path for path in stored(demo, "data/blobs") if path.name != "installation")
     tell(f"{blob.relative_to(demo.service.folder)}: {blob.stat().st_size:,} bytes for {len(export):,}, beginning with")
     tell(blob.read_bytes()[:32].hex(" "))
@@ -93,12 +93,12 @@ def look_at_the_disk(demo: Demo, export: bytes) -> None:
 
 
 def claim_body(given: dict[str, Any], password: str | None = None) -> dict[str, str]:
-    """What a recipient presents."""
+    """The body of a claim; `password` defaults to the correct one."""
     return {"link_secret": given["link"].partition("#")[2], "password": password or given["password"]}
 
 
 def look_and_fail(demo: Demo, given: dict[str, Any]) -> None:
-    """Looking redeems nothing; a wrong password costs one attempt; a wrong link is told nothing."""
+    """`look` redeems nothing; a wrong password uses one attempt; a wrong link gets 404 and learns nothing."""
     share = f"/api/v1/shares/{given['share_id']}"
     proof = encode(link_proof(decode(claim_body(given)["link_secret"])))
     seen = demo.http.post(f"{share}/look", json={"link_proof": proof}).json()
@@ -110,7 +110,7 @@ def look_and_fail(demo: Demo, given: dict[str, Any]) -> None:
 
 
 def claim_and_fetch(demo: Demo, given: dict[str, Any], export: bytes) -> None:
-    """The one claim; half of the file, then the rest, as after a cut line; and the bytes compared."""
+    """Claim once, fetch the file in two ranges, as after a lost connection, and compare the bytes."""
     url = f"/api/v1/shares/{given['share_id']}/claim"
     claim = demo.http.post(url, json=claim_body(given)).json()
     expect("claim_id" in claim, f"the claim was refused: {claim}")
@@ -130,7 +130,7 @@ def claim_and_fetch(demo: Demo, given: dict[str, Any], export: bytes) -> None:
 
 
 def see_it_gone(demo: Demo, given: dict[str, Any]) -> None:
-    """Deletion as the service reports it, and as the disk shows it."""
+    """Check the deletion as the service reports it, and on the disk."""
     own = f"/api/v1/transfers/{given['transfer_id']}"
 
     def shown() -> dict[str, Any]:
@@ -147,7 +147,7 @@ def see_it_gone(demo: Demo, given: dict[str, Any]) -> None:
 
 
 def let_expire(demo: Demo, export: bytes) -> None:
-    """A transfer that nobody fetches lapses at its second, with the right link and password too."""
+    """A transfer that nobody fetches expires on time, even for the correct link and password."""
     given = deposit(demo, export, recipient="agency", expires_in="3s")
     expires_at = datetime.fromisoformat(given["expires_at"])
     tell("nobody comes; waiting for the expiry ...")
@@ -157,7 +157,7 @@ def let_expire(demo: Demo, export: bytes) -> None:
 
 
 def review(demo: Demo) -> None:
-    """What an administrator or auditor sees, offline, on the machine."""
+    """Show the reports that an administrator or auditor reads on the machine."""
     step("The retention report: caducee audit retention")
     print(demo.service.command("audit", "retention"), end="")
     step("The audit log: caducee audit log (shortened); no name, no label, no secret has a place in it")
@@ -173,12 +173,12 @@ def review(demo: Demo) -> None:
 
 
 def stored(demo: Demo, part: str = "") -> list[Path]:
-    """The files of the service, what it said included, or those of a part of it."""
+    """The service's files, including its log, or those below one folder."""
     return sorted(path for path in (demo.service.folder / part).rglob("*") if path.is_file())
 
 
 def tell_story(demo: Demo) -> None:
-    """The story, in order."""
+    """Run all steps in order."""
     export = make_export()
     step("A laboratory's token: caducee token create laboratory --role staff")
     demo.token = json.loads(demo.service.command("token", "create", "laboratory", "--role", "staff", "--json"))["token"]
@@ -199,7 +199,7 @@ def tell_story(demo: Demo) -> None:
 
 
 def play(scratch: Path) -> None:
-    """Start the service in the scratch folder, and tell."""
+    """Start the service in the scratch folder and run the demo."""
     service = Installation(scratch)
     with service.serving() as http:
         tell_story(Demo(http, service))

@@ -1,9 +1,9 @@
-"""`make drill`: a backup is restored, with the right link and password in hand, and nothing that ended can be read.
+"""`make drill`: restore a backup, and show that the correct link and password open no transfer that has ended.
 
-The incident it plays: a transfer expires, another is fetched and done, and afterwards somebody brings back the database
-and the blobs of an hour ago. Once over the installation they came from, once beside it with a fresh, empty key vault.
-Then `caducee audit drill` is asked of the backup, and of one that was made carelessly. Nothing is faked, see
-`own_service.py`. The last line is `drill passed`, or says what went otherwise than promised (exit 1).
+The scenario: one transfer expires, another is fetched and completed. `caducee audit drill` checks a backup made before
+that, and a careless one that contains the vault. Then the database and blobs of the backup are restored, once over the
+original installation and once beside it with a new, empty key vault. Nothing is faked, see `own_service.py`. The last
+line is `drill passed`, or names the first deviation (exit 1).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SHORT_LIFE = "4s"
 
 
 @dataclass(frozen=True)
-class Deposited:
-    """What the depositor of one transfer holds: with the link and the password, everything a recipient needs."""
+class IssuedShare:
+    """The depositor's record of one transfer, including the link and password that a recipient needs."""
 
     transfer_id: str
     share_id: str
@@ -40,16 +40,16 @@ class Deposited:
 
     @property
     def claim_url(self) -> str:
-        """Where the share is redeemed."""
+        """The route that claims the share."""
         return f"/api/v1/shares/{self.share_id}/claim"
 
     @property
     def proof(self) -> dict[str, str]:
-        """The right link secret and the right password."""
+        """The correct link secret and password."""
         return {"link_secret": self.link.partition("#")[2], "password": self.password}
 
 
-def deposit(http: httpx.Client, token: str, *, recipient: str, expires_in: str) -> Deposited:
+def deposit(http: httpx.Client, token: str, *, recipient: str, expires_in: str) -> IssuedShare:
     """Deposit one file for one recipient."""
     url = f"/api/v1/send/export.csv?recipient={recipient}&expires_in={expires_in}"
     answer = http.put(url, content=CONTENT, headers={"Authorization": f"Bearer {token}"})
@@ -57,11 +57,11 @@ def deposit(http: httpx.Client, token: str, *, recipient: str, expires_in: str) 
     given = answer.json()
     tell(f"for {recipient}: transfer {given['transfer_id']}, until {given['expires_at']}")
     names = ("transfer_id", "share_id", "link", "password", "client_key")
-    return Deposited(**{n: given[n] for n in names}, expires_at=datetime.fromisoformat(given["expires_at"]))
+    return IssuedShare(**{n: given[n] for n in names}, expires_at=datetime.fromisoformat(given["expires_at"]))
 
 
 def back_up(service: Installation, backup: Path) -> None:
-    """Copy what a backup may hold, while the service runs: database and blobs. Not the vault."""
+    """Copy database and blobs while the service runs, but not the vault, which must not be backed up."""
     (backup / "db").mkdir(parents=True)
     with closing(sqlite3.connect(service.data / "db" / "caducee.sqlite")) as database:
         database.execute("VACUUM INTO ?", [str(backup / "db" / "caducee.sqlite")])
@@ -69,8 +69,8 @@ def back_up(service: Installation, backup: Path) -> None:
     tell(f"{len(files_below(backup))} files: database and blobs")
 
 
-def fetch_and_complete(http: httpx.Client, given: Deposited) -> None:
-    """What the rightful recipient does, after the backup was made."""
+def fetch_and_complete(http: httpx.Client, given: IssuedShare) -> None:
+    """Claim, fetch and complete as the rightful recipient, after the backup was made."""
     claim = http.post(given.claim_url, json=given.proof).json()
     expect("claim_id" in claim, f"the claim was refused: {claim}")
     bearer = {"Authorization": f"Bearer {claim['claim_token']}"}
@@ -81,7 +81,7 @@ def fetch_and_complete(http: httpx.Client, given: Deposited) -> None:
     tell(f"fetched {len(fetched.content):,} bytes and completed; a backup from before does not know")
 
 
-def see_it_gone(http: httpx.Client, token: str, given: Deposited) -> None:
+def see_it_gone(http: httpx.Client, token: str, given: IssuedShare) -> None:
     """Wait until its deletion is verified."""
 
     def state() -> Any:
@@ -93,14 +93,14 @@ def see_it_gone(http: httpx.Client, token: str, given: Deposited) -> None:
 
 
 def restore(backup: Path, service: Installation) -> None:
-    """Put database and blobs of the backup where the installation has its own. Its vault and keys stay as they are."""
+    """Replace the installation's database and blobs by those of the backup. Its vault and keys stay unchanged."""
     for part in ("db", "blobs"):
         shutil.rmtree(service.data / part, ignore_errors=True)
         shutil.copytree(backup / part, service.data / part)
 
 
 def start_is_refused(service: Installation, reason: str) -> None:
-    """`caducee serve` ends at once, with exit code 2 and this reason."""
+    """Expect `caducee serve` to exit at once, with an error that contains `reason`."""
     try:
         done = service.run("serve", "--port", str(free_port()))
     except subprocess.TimeoutExpired:
@@ -109,8 +109,8 @@ def start_is_refused(service: Installation, reason: str) -> None:
     tell(f"$ caducee serve   exit {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
 
 
-def nothing_is_readable(service: Installation, token: str, ended: list[Deposited]) -> None:
-    """With the restored service up: the right link and password, and the depositor's own client key, open nothing."""
+def nothing_is_readable(service: Installation, token: str, ended: list[IssuedShare]) -> None:
+    """On the restored service, the correct link and password, and the depositor's client key, open nothing."""
     with service.serving() as http:
         for given in ended:
             is_gone(http.post(given.claim_url, json=given.proof))
@@ -121,19 +121,19 @@ def nothing_is_readable(service: Installation, token: str, ended: list[Deposited
 
 
 def is_gone(answer: httpx.Response) -> None:
-    """Expect 410, whichever way it was found to be over."""
+    """Expect 410, with any code."""
     refused(answer, httpx.codes.GONE, answer.json().get("code"))
 
 
-def expect_no_keys(service: Installation, ended: list[Deposited]) -> None:
-    """Look into the vault itself."""
+def expect_no_keys(service: Installation, ended: list[IssuedShare]) -> None:
+    """Expect that the vault's folder has no key of these transfers."""
     left = [path for path in files_below(service.vault) if any(g.transfer_id in path.name for g in ended)]
     expect(not left, f"the vault holds keys of what ended: {left}")
     tell("in the vault: no key of any of them")
 
 
 def audit_drill(service: Installation, backup: Path, *, passes: bool) -> None:
-    """Ask the command that operators run each month."""
+    """Run the command that operators run each month, and expect it to pass or fail."""
     done = service.run("audit", "drill", "--restored", str(backup))
     tell(f"$ caducee audit drill --restored {backup.name}   exit {done.returncode}")
     for line in done.stdout.splitlines():
@@ -144,15 +144,15 @@ def audit_drill(service: Installation, backup: Path, *, passes: bool) -> None:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files, those of subfolders included."""
+    """All files below a folder, recursively."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 # --- the drill
 
 
-def live_and_end(service: Installation, backup: Path) -> tuple[str, list[Deposited]]:
-    """Two transfers, a backup of them, and their ends. Answers the depositor's token and the two."""
+def live_and_end(service: Installation, backup: Path) -> tuple[str, list[IssuedShare]]:
+    """Make two transfers, back them up, and end both. Return the depositor's token and the two transfers."""
     with service.serving() as http:
         step("Two transfers: one that nobody fetches, one that is fetched")
         token = json.loads(service.command("token", "create", "laboratory", "--role", "staff", "--json"))["token"]
@@ -173,7 +173,7 @@ def live_and_end(service: Installation, backup: Path) -> tuple[str, list[Deposit
 
 
 def ask_the_command(service: Installation, backup: Path) -> None:
-    """`caducee audit drill` passes for the backup, and fails for one that took the vault along, packed or not."""
+    """`caducee audit drill` passes for the backup, and fails for one that contains the vault, archived or not."""
     step("The monthly routine: caducee audit drill")
     audit_drill(service, backup, passes=True)
     careless = backup.with_name("careless-backup")
@@ -184,8 +184,8 @@ def ask_the_command(service: Installation, backup: Path) -> None:
     audit_drill(service, careless, passes=False)
 
 
-def restore_over(service: Installation, backup: Path, token: str, ended: list[Deposited]) -> None:
-    """The backup over the installation it came from: the vault remembers more of the log than the database has."""
+def restore_over(service: Installation, backup: Path, token: str, ended: list[IssuedShare]) -> None:
+    """Restore over the original installation: the vault remembers a longer log than the restored database has."""
     step("The backup restored over the installation it came from")
     restore(backup, service)
     start_is_refused(service, "database_rolled_back")
@@ -197,9 +197,9 @@ def restore_over(service: Installation, backup: Path, token: str, ended: list[De
     tell(f"$ caducee audit verify   {service.command('audit', 'verify').strip()}")
 
 
-def restore_beside(place: Installation, backup: Path, token: str, ended: list[Deposited]) -> None:
-    """The backup in a folder of its own, with a vault that never held a key. It is refused; called this installation's
-    own by hand, it is a vault that lost its mark, until an operator accepts it; and then there is nothing to open.
+def restore_beside(place: Installation, backup: Path, token: str, ended: list[IssuedShare]) -> None:
+    """Restore into another folder with a new, empty vault. The service refuses that vault. With the installation's id
+    copied into it, it counts as a vault that lost its mark until an operator accepts it; then there is nothing to open.
     """
     step("The backup restored beside it, with a fresh, empty vault")
     place.vault.mkdir(parents=True, mode=0o700)
@@ -216,7 +216,7 @@ def restore_beside(place: Installation, backup: Path, token: str, ended: list[De
 
 
 def play(scratch: Path) -> None:
-    """The drill, in order."""
+    """Run all steps in order."""
     service, backup = Installation(scratch / "installation"), scratch / "backup"
     token, ended = live_and_end(service, backup)
     ask_the_command(service, backup)

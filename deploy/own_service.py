@@ -1,7 +1,7 @@
-"""What the programs in this folder stand on: a service of their own, started as an operator would, and the telling.
+"""Shared by the demo and the drill: start a service as an operator would, run commands on it, print the steps.
 
-Nothing is faked: `caducee serve` runs on a free port, with a data folder and a key vault of its own and its real
-settings, except that a transfer may be as short as a second. Each run ends with what was promised, or with a Deviation.
+Nothing is faked: `caducee serve` runs on a free port with its own data folder and key vault and the default settings,
+except that a transfer may be as short as one second. A run succeeds or raises Deviation.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ PATIENCE_SECONDS = 20
 
 
 class Deviation(Exception):
-    """The service did something else than what it promises."""
+    """The service did not behave as promised."""
 
 
 def expect(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - reads like an assertion
-    """Go on only if what was promised holds."""
+    """Raise Deviation with the message `otherwise` unless the condition holds."""
     if not holds:
         raise Deviation(otherwise)
 
 
 def step(title: str) -> None:
-    """Open a step of the story."""
+    """Print the heading of a step."""
     print(f"\n== {title}")
 
 
 def tell(text: str) -> None:
-    """One line of the story."""
+    """Print one line below the current heading, unbuffered."""
     print(f"   {text}", flush=True)
 
 
 def wait_for(what: str, holds: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until it holds, for so long at the most."""
+    """Poll until the condition holds. Raises Deviation after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
         expect(time.monotonic() < deadline, f"waited {seconds:.0f} s in vain until {what}")
@@ -53,7 +53,7 @@ def wait_for(what: str, holds: Callable[[], bool], seconds: float = PATIENCE_SEC
 
 
 def refused(answer: httpx.Response, status: int, code: str) -> None:
-    """Expect this refusal, and tell it."""
+    """Expect this refusal, and print it."""
     said = answer.json()
     expect((answer.status_code, said.get("code")) == (status, code), f"{status} {code} was promised, not {said}")
     tell(f"{status} {code}: {said['title']}")
@@ -61,7 +61,7 @@ def refused(answer: httpx.Response, status: int, code: str) -> None:
 
 @dataclass(frozen=True)
 class Installation:
-    """A data folder and a key vault below `folder`; services and commands run on them, one after the other."""
+    """A data folder and a key vault below `folder`, on which services and commands run one after the other."""
 
     folder: Path
 
@@ -77,12 +77,12 @@ class Installation:
 
     @property
     def log(self) -> Path:
-        """What the services said on stderr."""
+        """The stderr of all services started here."""
         return self.folder / "service.log"
 
     @property
     def environment(self) -> dict[str, str]:
-        """Ours, without any setting of another service."""
+        """The current environment, with all `CADUCEE_` settings replaced by this installation's."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CADUCEE_")}
         return inherited | {
             "CADUCEE_DATA_DIR": str(self.data),
@@ -91,7 +91,7 @@ class Installation:
         }
 
     def run(self, *words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run `caducee <words>` to its end, as an operator on the machine who types that."""
+        """Run `caducee <words>` to completion, with `typed` as its stdin."""
         return subprocess.run(
             [CADUCEE, *words],
             input=typed,
@@ -103,14 +103,14 @@ class Installation:
         )
 
     def command(self, *words: str, typed: str | None = None) -> str:
-        """What `caducee <words>` prints; exit code 0 is expected."""
+        """The stdout of `caducee <words>`. Raises Deviation unless it exits 0."""
         done = self.run(*words, typed=typed)
         expect(done.returncode == 0, f"caducee {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
     @contextmanager
     def serving(self) -> Iterator[httpx.Client]:
-        """Start `caducee serve` on a free port; stop it, and nothing else, at the end. Yields a client of it."""
+        """Start `caducee serve` on a free port, yield an HTTP client of it, and stop that process at the end."""
         self.folder.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             port = free_port()
@@ -129,7 +129,7 @@ class Installation:
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
+    """A loopback port that was free when checked; another process may take it before it is used."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -137,7 +137,7 @@ def free_port() -> int:
 
 
 def is_ready(http: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
-    """Ask `/readyz`: deposits are taken only once a first sweep has shown that deletion works."""
+    """Whether `/readyz` succeeds. It does once the first sweep has shown that deletion works."""
     expect(process.poll() is None, "the service did not start")
     try:
         return http.get("/readyz").is_success
@@ -146,7 +146,7 @@ def is_ready(http: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
 
 
 def run(play: Callable[[Path], None], *, name: str, verdict: str) -> int:
-    """Play in a scratch folder that is removed, and end with the verdict. Exit 1 with what deviated."""
+    """Call `play` with a scratch folder, remove the folder, and print `verdict`. Return 1 after a Deviation."""
     if not CADUCEE.exists():
         print(f"{CADUCEE} is missing: `make {name}` installs it")
         return 1

@@ -9,17 +9,12 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from time import sleep
-from typing import Any
 
 import pytest
 from hypothesis import settings
-from psycopg.pq import TransactionStatus
-from sqlalchemy import URL, Engine, create_engine, make_url, text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy import create_engine, make_url, text
 
 from app.crypto.token import new_id
 from app.db import schema
@@ -32,41 +27,6 @@ for _name in [name for name in os.environ if name.startswith("CADUCEE_") and nam
 
 settings.register_profile("no-deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no-deadline")
-
-
-class KeptConnections:
-    """Connections to one PostgreSQL database, kept when an engine closes them, for the next one to open: a new one has
-    the server read its catalogue and plan all statements anew, a fifth of what the tests on PostgreSQL cost.
-    """
-
-    def __init__(self, url: URL, patch: pytest.MonkeyPatch) -> None:
-        self._of = url.database, url.username  # logins that tests make come and go
-        self._idle: dict[str, list[Any]] = {}
-        self._open = PGDialect_psycopg.connect
-        patch.setattr(PGDialect_psycopg, "connect", lambda dialect, *args, **how: self._connect(dialect, args, how))
-        patch.setattr(PGDialect_psycopg, "do_close", self._keep)  # bound to this: it is called without the dialect
-
-    def _connect(self, dialect: PGDialect_psycopg, args: tuple[Any, ...], how: dict[str, Any]) -> Any:
-        asked = repr((args, sorted((name, value) for name, value in how.items() if name != "context")))
-        with suppress(KeyError, IndexError):
-            connection = self._idle[asked].pop()
-            connection.autocommit, connection.isolation_level, connection.read_only = False, None, None
-            return connection
-        connection = self._open(dialect, *args, **how)
-        if (connection.info.dbname, connection.info.user) == self._of:
-            connection.kept_for = asked
-        return connection
-
-    def _keep(self, connection: Any) -> None:
-        asked = getattr(connection, "kept_for", None)
-        if asked is None or connection.info.transaction_status != TransactionStatus.IDLE:
-            connection.close()
-        else:
-            self._idle.setdefault(asked, []).append(connection)
-
-    def close(self) -> None:
-        for connection in chain.from_iterable(self._idle.values()):
-            connection.close()
 
 
 class PostgresServer:
@@ -122,24 +82,6 @@ class PostgresServer:
                 connection.execute(text(statement))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def statements_are_compiled_once() -> Iterator[None]:
-    """Each installation has engines of its own, for which SQLAlchemy would compile every statement anew: a sixth of
-    what the tests of actions cost. Here all engines of a kind share the first one's.
-    """
-    begin, first = Database.__init__, dict[str, Engine]()
-
-    def begin_sharing(database: Database, url: str) -> None:
-        begin(database, url)
-        for made in (database.engine, getattr(database._writer, "_engine", database.engine)):
-            shared = first.setdefault(made.dialect.name, made)  # what listens to a connection stays the engine's own
-            made.dialect, made._compiled_cache = shared.dialect, shared._compiled_cache
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Database, "__init__", begin_sharing)
-        yield
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A server of this test process's own; its data lies outside pytest's folders, which others may not enter."""
@@ -156,10 +98,7 @@ def postgres_server() -> Iterator[PostgresServer]:
                 raise
             pytest.skip(f"PostgreSQL DOES NOT START HERE, nothing was tested on it: {error!r}")
         server = PostgresServer(started.get_uri())
-        with pytest.MonkeyPatch.context() as patch:
-            kept = KeptConnections(make_url(server.built_url), patch)
-            yield server
-            kept.close()
+        yield server
         server.close()
     finally:
         if started is not None:

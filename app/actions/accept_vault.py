@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.db import service_rows, share_rows, transfer_rows
+from sqlalchemy import Connection
+
+from app.db import service_rows, share_rows, testimony_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.schema import require_current
+from app.db.share_rows import ShareRow
 from app.db.transfer_rows import TransferRow
 from app.domain.audit_events import Entry, Event
-from app.domain.share import ShareState
+from app.domain.share import OPEN_STATES, ShareState
 from app.domain.transfer import Ending
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings, rollback
@@ -80,8 +83,10 @@ def accept_vault(resources: Resources) -> int:
 
 
 def accept_older_vault(resources: Resources) -> int:
-    """End every open transfer whose key is gone, withdraw every share whose claim the vault does not know, and go on
-    with this vault. Returns how many transfers and shares ended. Raises StorageError, DatabaseUnavailable.
+    """End every open transfer whose key is gone, withdraw every open share that its row or the log calls claimed
+    and whose claim the vault does not know, and go on with this vault. Returns how many transfers and shares ended.
+
+    Raises StorageError, DatabaseUnavailable.
     """
     ended, after = 0, ""
     while True:
@@ -104,8 +109,7 @@ def _end_unkept(
     transaction: Transaction, resources: Resources, page: list[TransferRow], now: datetime
 ) -> list[list[EntryName]]:
     """Returns the keys of each transfer and share that was ended."""
-    shares = share_rows.of_transfers(transaction.connection, [row.id for row in page])
-    claimed = [share for share in shares if share.state == ShareState.CLAIMED]
+    claimed = _claimed(transaction.connection, page)
     records = {share.id: EntryName(share.transfer_id, share.expires_at, share.id).of_claim for share in claimed}
     names = {row.id: EntryName(row.id, row.expires_at) for row in page}
     living = resources.vault.living([*names.values(), *records.values()])
@@ -120,6 +124,15 @@ def _end_unkept(
         if records[share.id] not in living
     ]
     return [keys for keys in ends if keys]
+
+
+def _claimed(connection: Connection, page: list[TransferRow]) -> list[ShareRow]:
+    """The open shares that somebody has claimed: a row that was set back hides what the log still says."""
+    ids = [row.id for row in page]
+    told = testimony_rows.told_of(connection, ids, [Event.SHARE_CLAIMED])
+    logged = {share_id for testimony in told.values() for share_id in testimony.shares}
+    shares = [share for share in share_rows.of_transfers(connection, ids) if share.state in OPEN_STATES]
+    return [share for share in shares if share.state == ShareState.CLAIMED or share.id in logged]
 
 
 def _remember(resources: Resources) -> None:

@@ -4,8 +4,8 @@ The steps, each before the next is paid for:
 1. the link proof, else 404 (unknown, wrong: the same); 2. the share's state, else 410; 3. the password's form, else
 400; 4. a turn in the hashing queue, else 503; 5. an attempt, reserved before hashing; 6. Argon2 and the verifier,
 else 401, and after the last attempt the end of the share; 7. the vault's keys and the unwrapping, which no patched
-check can replace; 8. one conditional UPDATE, which decides who wins; 9. the vault's record of the claim, which holds
-against whoever writes to the database.
+check can replace; 8. one conditional UPDATE, which decides who wins, and the log, which must name no other claim;
+9. the vault's record of the claim, which holds against whoever writes to the database.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
 from sqlalchemy import Connection
 
 from app.crypto import chunked, wrapping
@@ -20,7 +21,7 @@ from app.crypto.encoding import encode
 from app.crypto.errors import MalformedSecret
 from app.crypto.password import normalise
 from app.crypto.stretching import Argon2Parameters
-from app.crypto.token import digest, new_id, new_secret, same
+from app.crypto.token import digest, new_secret, same
 from app.db import claim_windows, file_rows, share_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
@@ -42,10 +43,11 @@ from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
 from app.lifecycle import claim_record, endings, key_ring
 from app.lifecycle.gate import require_open_for_outflow
+from app.lifecycle.secret_lookup import find_by_proof
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 
-_NO_DIGEST = bytes(32)
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -113,9 +115,10 @@ async def claim_share(resources: Resources, share_id: str, presented: LinkAndPas
     async with resources.claiming.turn():
         # Others may have won while this one waited: then it costs no hashing.
         found = await resources.in_thread(_find, resources, share_id, presented)
+        parameters = _parameters(resources, found.share)
         await resources.in_thread(_reserve_attempt, resources, found, presented)
         reach("claim.attempt_reserved")
-        stretched = await _stretch(resources, found.share, password)
+        stretched = await _stretch(resources, found.share, password, parameters)
     return await resources.in_thread(_judge, resources, found, presented, stretched)
 
 
@@ -124,13 +127,9 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
     now = resources.clock.now()
     with resources.database.reading() as connection:
         require_open_for_outflow(resources, connection)
-        share = share_rows.find(connection, share_id)
-        right = same(digest(presented.link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
-        transfer = transfer_rows.find(connection, share.transfer_id) if share and right else None
-        if share is None or transfer is None:
-            raise ShareNotFound
+        share, transfer = find_by_proof(connection, share_id, presented.link_proof)
         files = file_rows.of_transfers(connection, [transfer.id])
-        claim = _claim_of(connection, share, now)
+        claim = _claim_of(resources, connection, share)
     found = _Found(share, files, claim, transfer.sealed)
     state = share_rules.state_shown(share.state, share.expires_at, now)
     if not (state == ShareState.CLAIMED and _is_repeated(found, presented, now)):
@@ -143,9 +142,18 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
     return found
 
 
-def _claim_of(connection: Connection, share: ShareRow, now: datetime) -> ClaimRow | None:
-    claim = share_rows.claim_of_share(connection, share.id)
-    return claim and claim_windows.with_refused(connection, claim, share.expires_at, now)
+def _claim_of(resources: Resources, connection: Connection, share: ShareRow) -> ClaimRow | None:
+    """The claim of a share, with its window as it really ends: that of a claim which the vault could not record has not
+    begun. Raises VaultOutOfReach.
+    """
+    claim, now = share_rows.claim_of_share(connection, share.id), resources.clock.now()
+    if claim is None:
+        return None
+    claim = claim_windows.with_refused(connection, claim, share.expires_at, now)
+    over = share.state == ShareState.CLAIMED and claim.window_until <= now < share.expires_at
+    if over and claim_record.is_unrecorded(resources.vault, share, claim):
+        return replace(claim, window_until=window_end(now, resources.settings.claim_window, share.expires_at))
+    return claim
 
 
 def _is_repeated(found: _Found, presented: LinkAndPassword, now: datetime) -> bool:
@@ -160,9 +168,19 @@ def _is_repeated(found: _Found, presented: LinkAndPassword, now: datetime) -> bo
     )
 
 
-async def _stretch(resources: Resources, share: ShareRow, password: str) -> bytes:
-    """Step 6, the costly part, with the parameters the share was issued with."""
-    parameters = Argon2Parameters(time=share.argon2_time, memory_kib=share.argon2_memory_kib, lanes=share.argon2_lanes)
+def _parameters(resources: Resources, share: ShareRow) -> Argon2Parameters:
+    """The parameters the share was issued with. Raises Busy, loudly, for those of a row that somebody changed: no share
+    may keep the others waiting, or take their memory.
+    """
+    parameters = share_rows.hashing_of(share)
+    if parameters is None or parameters.exceeds(resources.settings.argon2):
+        log.error("row_contradicts_witness", transfers=[share.transfer_id], count=1, what=["hashing"], alert=True)
+        raise Busy
+    return parameters
+
+
+async def _stretch(resources: Resources, share: ShareRow, password: str, parameters: Argon2Parameters) -> bytes:
+    """Step 6, the costly part."""
     try:
         return await resources.claiming.stretch(password, share.argon2_salt, parameters)
     except Exception as error:  # out of memory, most likely: the service's failure costs the recipient nothing
@@ -170,12 +188,15 @@ async def _stretch(resources: Resources, share: ShareRow, password: str) -> byte
         raise Busy from error
 
 
-def _won_meanwhile(connection: Connection, found: _Found, presented: LinkAndPassword, now: datetime) -> ClaimRow | None:
+def _won_meanwhile(
+    resources: Resources, connection: Connection, found: _Found, presented: LinkAndPassword
+) -> ClaimRow | None:
     """The claim, if an earlier request of the same recipient has won it, also while this one was under way."""
     current = share_rows.find(connection, found.share.id)
-    found = replace(found, claim=_claim_of(connection, found.share, now))
-    claimed = current is not None and current.state == ShareState.CLAIMED
-    return found.claim if claimed and _is_repeated(found, presented, now) else None
+    if current is None or current.state != ShareState.CLAIMED:
+        return None
+    found = replace(found, claim=_claim_of(resources, connection, current))
+    return found.claim if _is_repeated(found, presented, resources.clock.now()) else None
 
 
 def _reserve_attempt(resources: Resources, found: _Found, presented: LinkAndPassword) -> None:
@@ -192,7 +213,7 @@ def _reserve_attempt(resources: Resources, found: _Found, presented: LinkAndPass
         if current is None:
             raise ShareNotFound
         refusal = share_rules.refusal(current.state)
-        redeemable = refusal is None or _won_meanwhile(connection, found, presented, now) is not None
+        redeemable = refusal is None or _won_meanwhile(resources, connection, found, presented) is not None
         if redeemable and _being_judged(current, limit, now):
             raise Busy
         if current.state != ShareState.ISSUED:
@@ -220,7 +241,6 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
             transfer_key = key_ring.open_for_share(share, presented.link_secret, server_part)
         files = [_opened(file, transfer_key) for file in found.files]
         reach("claim.key_opened")
-        claim_record.require_unclaimed(resources.vault, share, presented.token)
         claim_id, token = _win(resources, found, presented, transfer_key, now)
         reach("claim.won")
     except WrongPassword:
@@ -243,17 +263,63 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
 def _win(
     resources: Resources, found: _Found, presented: LinkAndPassword, transfer_key: bytes | None, now: datetime
 ) -> tuple[str, bytes]:
-    """Step 8: the claim's id and token, won now or, if this is the winner asking again, won before."""
+    """Step 8: the claim's id and token, won now or, if this is the winner asking again, won before. While the vault
+    has no record of a claim, the log says whether there was one.
+    """
+    share, token = found.share, presented.token or new_secret()
+    recorded = claim_record.require_unclaimed(resources.vault, share, presented.token)
     if found.claim is not None:
-        _return_attempt(resources, found.share)
-        return found.claim.id, presented.token or b""
-    share, claim_id, token = found.share, new_id(), presented.token or new_secret()
-    wrapped = None
+        _go_on(resources, share, found.claim, token, recorded=recorded)
+        return found.claim.id, token
+    claim = _claim(resources, found, token, transfer_key, now)
+    with resources.database.writing() as transaction:
+        connection = transaction.connection
+        require_open_for_outflow(resources, connection)
+        _lock(transaction, share)
+        first = share_rows.claim(connection, claim, resources.clock.now())
+        won = claim if first else _won_meanwhile(resources, connection, found, presented)
+        if won is None:
+            current = share_rows.find(connection, share.id)
+            raise (current and share_rules.refusal(current.state)) or ShareExpired()
+        if not recorded:
+            claim_record.require_unlogged(connection, share, token)
+        share_rows.return_attempt(connection, share.id)
+        if first:
+            transfer_rows.bring_forward(connection, share.transfer_id, claim.window_until)
+            transaction.log(
+                Entry(
+                    event=Event.SHARE_CLAIMED,
+                    at=now,
+                    actor="recipient",
+                    transfer=share.transfer_id,
+                    share=share.id,
+                    claim=claim.id,
+                    address=presented.address,
+                )
+            )
+    return won.id, token
+
+
+def _go_on(resources: Resources, share: ShareRow, claim: ClaimRow, token: bytes, *, recorded: bool) -> None:
+    """Let the winner have the claim again. The window of one that the vault could not record begins now, if it is over
+    by the row.
+    """
+    with resources.database.writing() as transaction:
+        if not recorded:
+            claim_record.require_unlogged(transaction.connection, share, token)
+            share_rows.reopen_window(transaction.connection, claim.id, claim.window_until, resources.clock.now())
+        share_rows.return_attempt(transaction.connection, share.id)
+
+
+def _claim(resources: Resources, found: _Found, token: bytes, transfer_key: bytes | None, now: datetime) -> ClaimRow:
+    """The row of a claim with this token, not stored yet; without a transfer key, a claim by proof."""
+    share = found.share
+    claim_id, wrapped = claim_record.claim_id_of(share, token), None
     if transfer_key is not None:
         wrapped = key_ring.wrap_for_claim(
             resources.vault, share, claim_id=claim_id, token=token, transfer_key=transfer_key, now=now
         )
-    claim = ClaimRow(
+    return ClaimRow(
         id=claim_id,
         share_id=share.id,
         transfer_id=share.transfer_id,
@@ -266,30 +332,6 @@ def _win(
         bytes_served=0,
         delivered_at=None,
     )
-    with resources.database.writing() as transaction:
-        require_open_for_outflow(resources, transaction.connection)
-        _lock(transaction, share)
-        if not share_rows.claim(transaction.connection, claim, resources.clock.now()):
-            won = _won_meanwhile(transaction.connection, found, presented, now)
-            if won is not None:
-                share_rows.return_attempt(transaction.connection, share.id)
-                return won.id, token
-            current = share_rows.find(transaction.connection, share.id)
-            raise (current and share_rules.refusal(current.state)) or ShareExpired()
-        share_rows.return_attempt(transaction.connection, share.id)
-        transfer_rows.bring_forward(transaction.connection, share.transfer_id, claim.window_until)
-        transaction.log(
-            Entry(
-                event=Event.SHARE_CLAIMED,
-                at=now,
-                actor="recipient",
-                transfer=share.transfer_id,
-                share=share.id,
-                claim=claim_id,
-                address=presented.address,
-            )
-        )
-    return claim_id, token
 
 
 def _record(resources: Resources, share: ShareRow, *, claim_id: str, token: bytes, chosen: bool) -> None:

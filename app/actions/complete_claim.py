@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from sqlalchemy import Connection
-
-from app.crypto.token import digest, same
-from app.db import claim_windows, share_rows
-from app.db.share_rows import ClaimRow, ShareRow
+from app.db import claim_windows
 from app.domain.claim import end_at_window
-from app.domain.errors import ClaimNotFound, VaultOutOfReach
+from app.domain.errors import VaultOutOfReach
 from app.domain.share import OPEN_STATES, ShareState
 from app.lifecycle import claim_record, endings
+from app.lifecycle.secret_lookup import find_by_token
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
-
-_NO_DIGEST = bytes(32)
 
 
 def complete_claim(resources: Resources, *, claim_id: str, token: bytes, address: str) -> None:
@@ -26,12 +21,12 @@ def complete_claim(resources: Resources, *, claim_id: str, token: bytes, address
     """
     now = resources.clock.now()
     with resources.database.reading() as connection:
-        _, share = _find(connection, claim_id, token)
+        _, share = find_by_token(connection, claim_id, token)
     if share.state in OPEN_STATES and now < share.expires_at:
         with suppress(VaultOutOfReach):  # an end is never refused for want of the vault: nothing is handed out
             claim_record.require_recorded(resources.vault, share, token)
     with resources.database.writing() as transaction:
-        claim, share = _find(transaction.connection, claim_id, token)
+        claim, share = find_by_token(transaction.connection, claim_id, token)
         claim = claim_windows.with_refused(transaction.connection, claim, share.expires_at, now)
         if now >= share.expires_at:
             keys = endings.end_share(transaction, share, ShareState.EXPIRED, now=now, actor="system")
@@ -44,13 +39,3 @@ def complete_claim(resources: Resources, *, claim_id: str, token: bytes, address
     reach("complete.share_ended")
     resources.destroy_keys(keys)
     reach("complete.keys_destroyed")
-
-
-def _find(connection: Connection, claim_id: str, token: bytes) -> tuple[ClaimRow, ShareRow]:
-    """The claim, if the token is its own, and its share. Raises ClaimNotFound."""
-    claim = share_rows.find_claim(connection, claim_id)
-    right = same(digest(token), claim.token_digest if claim else _NO_DIGEST)
-    share = share_rows.find(connection, claim.share_id) if claim and right else None
-    if claim is None or share is None:
-        raise ClaimNotFound
-    return claim, share

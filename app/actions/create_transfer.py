@@ -104,6 +104,7 @@ def _row(
         verified_at=None,
         due_at=expires_at,
         failures=0,
+        owner=caller.owner,
     )
 
 
@@ -133,7 +134,7 @@ def _insert(resources: Resources, row: TransferRow, caller: Caller) -> None:
                 purpose=row.purpose,
                 records=row.records,
                 sealed=row.sealed,
-                owner=caller.owner,
+                owner=row.owner,
             )
         )
 

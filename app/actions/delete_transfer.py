@@ -9,9 +9,8 @@ from __future__ import annotations
 from app.db import testimony_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.transfer_rows import TransferRow
-from app.domain.access_token import Caller
+from app.domain.access_token import Caller, require_owner
 from app.domain.audit_events import Entry, Event
-from app.domain.errors import TransferNotFound
 from app.domain.testimony import FACTS
 from app.domain.transfer import OPEN_STATES, Ending
 from app.domain.vault_entry import EntryName
@@ -29,9 +28,7 @@ def delete_transfer(
     now = resources.clock.now()
     contradicted = caller is None and _is_contradicted(resources, transfer_id)
     with resources.database.writing() as transaction:
-        transfer = transfer_rows.find(transaction.connection, transfer_id, for_update=True)
-        if transfer is None or (caller is not None and transfer.token_id != caller.token_id):
-            raise TransferNotFound
+        transfer = require_owner(transfer_rows.find(transaction.connection, transfer_id, for_update=True), caller)
         keys = set[EntryName]()
         if transfer.state in OPEN_STATES or contradicted:
             keys = _names(transaction, transfer)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 
 from app.db import service_rows
 from app.domain.retention import deletion_is_assured
 from app.lifecycle.gate import doubts_of
 from app.lifecycle.rollback import VaultRolledBack, require_vault_not_rolled_back
 from app.runtime.resources import Resources
-from app.runtime.settings import Settings
 from app.storage.errors import StorageError
+from app.storage.place import folder_place
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_high_water
 
@@ -52,29 +50,24 @@ def examine(resources: Resources) -> list[Finding]:
     return [finding for check in checks for finding in check(resources)]
 
 
-def _folders(settings: Settings) -> dict[str, Path]:
-    return {"vault": settings.vault_dir, "keys": settings.signing_dir, "blobs": settings.blobs_dir}
-
-
 def _modes(resources: Resources) -> Iterator[Finding]:
     """Nobody but the service's user may look into the stores."""
-    for name, folder in _folders(resources.settings).items():
-        if not folder.exists():
+    keys = folder_place(resources.settings.signing_dir)
+    for name, place in (("vault", resources.vault.place()), ("keys", keys), ("blobs", resources.blobs.place())):
+        if place.mode is None:
             continue
-        mode = stat.S_IMODE(folder.stat().st_mode)
-        if mode & 0o077:
-            yield Finding(Level.WRONG, f"{name} folder", f"mode {mode:04o}: others can look in; chmod 700")
+        if place.mode & 0o077:
+            yield Finding(Level.WRONG, f"{name} folder", f"mode {place.mode:04o}: others can look in; chmod 700")
         else:
-            yield Finding(Level.GOOD, f"{name} folder", f"mode {mode:04o}")
+            yield Finding(Level.GOOD, f"{name} folder", f"mode {place.mode:04o}")
 
 
 def _vault_place(resources: Resources) -> Iterator[Finding]:
     """The vault should lie on a volume of its own, which no backup or snapshot reads (docs/operations.md)."""
-    settings = resources.settings
     database = resources.database.file
-    beside = [settings.blobs_dir, *([database.parent] if database else [])]
-    device = settings.vault_dir.stat().st_dev
-    if any(place.stat().st_dev == device for place in beside):
+    beside = [resources.blobs.place(), *([folder_place(database.parent)] if database else [])]
+    volume = resources.vault.place().volume
+    if volume is not None and volume in {place.volume for place in beside}:
         yield Finding(
             Level.WEAK,
             "vault volume",

@@ -7,13 +7,15 @@ vault is asked whether the keys are still there. Gone keys cut the download, a v
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import closing
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Self
 
 from app.crypto import chunked
 from app.crypto.errors import CannotDecrypt
-from app.crypto.token import digest, same
 from app.db import claim_windows, file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
@@ -25,7 +27,6 @@ from app.domain.errors import (
     ClaimedByProof,
     ClaimEnded,
     ClaimExhausted,
-    ClaimNotFound,
     FileNotFound,
     VaultOutOfReach,
 )
@@ -33,6 +34,7 @@ from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
 from app.lifecycle import claim_record, key_ring
 from app.lifecycle.gate import require_open_for_outflow
+from app.lifecycle.secret_lookup import find_by_token
 from app.runtime.life_watch import entries_of
 from app.runtime.resources import Resources
 from app.runtime.stream_watch import Paused
@@ -44,9 +46,9 @@ PIECE_CHUNKS = 96
 passes (docs/performance.md); a client that stalls keeps up to two of them in memory.
 """
 PIECE_BYTES = PIECE_CHUNKS * chunked.CHUNK_BYTES
+Pieces = AsyncGenerator[bytes, None] | AsyncGenerator[memoryview, None] | AsyncGenerator[bytes | memoryview, None]
 DOWNLOADS_AT_ONCE = 16
 """Of one claim, in one process: as many as download programs open. Each that stalls keeps memory until it is cut."""
-_NO_DIGEST = bytes(32)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,14 +67,9 @@ def require_standing(resources: Resources, claim_id: str, token: bytes) -> Stand
     now = resources.clock.now()
     with resources.database.reading() as connection:
         require_open_for_outflow(resources, connection)
-        claim = share_rows.find_claim(connection, claim_id)
-        share = share_rows.find(connection, claim.share_id) if claim else None
-        files = file_rows.of_transfers(connection, [claim.transfer_id]) if claim else []
-        if claim and share:
-            claim = claim_windows.with_refused(connection, claim, share.expires_at, now)
-    right = same(digest(token), claim.token_digest if claim else _NO_DIGEST)
-    if claim is None or share is None or not right:
-        raise ClaimNotFound
+        claim, share = find_by_token(connection, claim_id, token)
+        files = file_rows.of_transfers(connection, [claim.transfer_id])
+        claim = claim_windows.with_refused(connection, claim, share.expires_at, now)
     if share.state != ShareState.CLAIMED or now >= min(claim.window_until, share.expires_at):
         raise ClaimEnded
     resources.life.require_now(entries_of(share))
@@ -80,9 +77,9 @@ def require_standing(resources: Resources, claim_id: str, token: bytes) -> Stand
     return Standing(claim, share, files)
 
 
-async def open_download(
+async def open_files(
     resources: Resources, *, claim_id: str, token: bytes, numbers: list[int] | None, decrypted: bool, address: str
-) -> Download:
+) -> ClaimFiles:
     """Open files of a claim (None: all of them). Raises ClaimNotFound, ClaimEnded, FileNotFound, ClaimedByProof,
     VaultOutOfReach.
     """
@@ -98,31 +95,47 @@ async def open_download(
         transfer_key = await resources.in_thread(
             key_ring.open_for_claim, resources.vault, standing.share, standing.claim, token, now
         )
-    return Download(resources, standing, wanted, transfer_key, address)
+    return ClaimFiles(resources, standing, wanted, transfer_key, address)
 
 
-@dataclass(slots=True, repr=False)
-class Download:
-    """Files of a claim on their way out: `sent` is called after each piece, `check` each second, `close` at the end."""
+class _DownloadState(Enum):
+    NEW = auto()
+    RUNNING = auto()
+    SETTLED = auto()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClaimFiles:
+    """Files of an open claim, and the ways to download them."""
 
     resources: Resources
     standing: Standing
     files: list[FileRow]
     transfer_key: bytes | None
     address: str
-    _counted: bool = False
-    _reserved: int = 0
-    _moved: bool = False
-    _sent: int = 0
-    _closed: bool = False
 
     def meta(self, file: FileRow) -> FileMeta:
         """A file's name and type. Only for decrypted downloads."""
         context = chunked.meta_context(file.transfer_id, file.number)
         return FileMeta.from_json(chunked.open_sealed(self._key(), context, file.sealed_meta or b""))
 
-    async def plaintext(self, file: FileRow, start: int, stop: int) -> AsyncIterator[memoryview]:
-        """Bytes `start` to `stop` (exclusive) of a file, in pieces of 1.5 MiB, decrypted one at a time."""
+    def plaintext(self, file: FileRow, start: int, stop: int, *, delivers: bool = False) -> Download:
+        """Download bytes `start` to `stop` (exclusive) of a file, decrypted. Only for decrypted downloads."""
+        return self.download(self.read_plaintext(file, start, stop), stop - start, delivers=delivers)
+
+    def ciphertext(self, file: FileRow, start: int, stop: int) -> Download:
+        """Download bytes `start` to `stop` (exclusive) of a blob as it is stored."""
+        return self.download(self.read_ciphertext(file, start, stop), stop - start)
+
+    def download(self, pieces: Pieces, count: int, *, delivers: bool = False) -> Download:
+        """Download these `count` bytes, which are made of the files. `delivers`: see `Download.arrived`."""
+        return Download(self.resources, self, pieces, count, delivers)
+
+    async def read_plaintext(self, file: FileRow, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
+        """Read bytes `start` to `stop` (exclusive) of a file, in pieces of 1.5 MiB, decrypted one at a time.
+
+        They are counted by the download that they become a part of: this one, or the archive's.
+        """
         with closing(await self._reader(file)) as reader:
             chunks = await self._whole(reader, file)
             position = start
@@ -150,8 +163,8 @@ class Download:
             raise CannotDecrypt
         return chunks
 
-    async def ciphertext(self, file: FileRow, start: int, stop: int) -> AsyncIterator[bytes | memoryview]:
-        """Bytes `start` to `stop` (exclusive) of a blob as it is stored."""
+    async def read_ciphertext(self, file: FileRow, start: int, stop: int) -> AsyncGenerator[bytes | memoryview, None]:
+        """Read bytes `start` to `stop` (exclusive) of a blob as it is stored."""
         with closing(await self._reader(file)) as reader:
             position = start
             while position < stop:
@@ -160,76 +173,10 @@ class Download:
                 yield piece
                 position += len(piece)
 
-    async def reserve(self, count: int) -> None:
-        """Take the bytes of this download out of the claim's allowance before the first is sent, so that many at once
-        get no more than one after the other; `close` gives back what was not sent.
-
-        Raises Busy while others of the claim hold what this one would need, or are too many; ClaimExhausted once that
-        was sent. ClaimEnded: the end of the share tells what was taken until then, so nothing may be taken after it.
-        """
-        self._start_counting()
-        try:
-            await self.resources.in_thread(self._reserve, count)
-        except BaseException:
-            self._stop_counting()
-            raise
-
-    def _reserve(self, count: int) -> None:
-        with self.resources.database.writing() as transaction:
-            reserved = share_rows.reserve_bytes(transaction.connection, self.standing.claim.id, count)
-            share = share_rows.find(transaction.connection, self.standing.share.id)  # the claim's row is held by now
-            if share is None or share.state != ShareState.CLAIMED:
-                raise ClaimEnded
-            claim = share_rows.find_claim(transaction.connection, self.standing.claim.id)
-            if claim is not None and not reserved and claim.bytes_served + count <= claim.allowance:
-                raise Busy("Other downloads of these files are under way; try again in a moment.")
-            if not reserved:
-                raise ClaimExhausted
-        self._reserved = count
-
     def _require_time(self) -> None:
         """Before every piece: refuse past the expiry."""
         if self.resources.clock.now() >= self.standing.share.expires_at:
             raise ClaimEnded
-
-    def sent(self, count: int) -> None:
-        """Count bytes that went out."""
-        self._moved = True
-        self._sent += count
-
-    async def check(self) -> None:
-        """Each second: refuse once the claim has ended, whoever ended it; move its window on. Raises Paused while the
-        vault cannot say whether the keys are still there.
-        """
-        await self.resources.in_thread(self._report)
-
-    async def close(self, *, whole: bool, delivers: bool) -> None:
-        """Give back what was not sent and write the log entry, the first time. `whole`: everything asked for went out;
-        `delivers`: by the one-line route, which shortens the window then.
-        """
-        if self._closed:
-            return
-        self._closed = True
-        self._stop_counting()
-        await self.resources.in_thread(self._conclude, whole=whole, delivered=whole and delivers)
-
-    def _start_counting(self) -> None:
-        under_way, claim_id = self.resources.downloads, self.standing.claim.id
-        if not self._counted:
-            if under_way[claim_id] >= DOWNLOADS_AT_ONCE:
-                raise Busy("Too many downloads of these files are under way; try again in a moment.")
-            under_way[claim_id] += 1
-            self.resources.life.add(entries_of(self.standing.share))
-            self._counted = True
-
-    def _stop_counting(self) -> None:
-        if self._counted:
-            self._counted = False
-            self.resources.life.remove(entries_of(self.standing.share))
-            under_way, claim_id = self.resources.downloads, self.standing.claim.id
-            under_way[claim_id] -= 1
-            if under_way[claim_id] == 0:
-                del under_way[claim_id]
 
     def _key(self) -> bytes:
         if self.transfer_key is None:
@@ -241,6 +188,124 @@ class Download:
             return await self.resources.blobs.open(file.blob_id)
         except StorageError as error:
             raise BlobsOutOfReach from error
+
+
+@dataclass(slots=True, repr=False)
+class Download:
+    """One download of `count` bytes at the most: `async with` it, then iterate over its pieces.
+
+    Entering takes its bytes out of the claim's allowance before the first is sent, so that many at once get no more
+    than one after the other. Each piece counts as sent when the next one is asked for. Leaving gives back what was not
+    sent and logs the download, as cut unless `arrived` was called.
+    """
+
+    resources: Resources
+    source: ClaimFiles
+    pieces: Pieces
+    count: int
+    delivers: bool
+    _state: _DownloadState = _DownloadState.NEW
+    _moved: bool = False
+    _sent: int = 0
+    _handed_over: int = 0
+
+    @property
+    def standing(self) -> Standing:
+        """The claim that the files belong to, as it was when they were opened."""
+        return self.source.standing
+
+    @property
+    def files(self) -> list[FileRow]:
+        """The files that the pieces are made of."""
+        return self.source.files
+
+    async def __aenter__(self) -> Self:
+        """Reserve the bytes. Raises Busy while others of the claim hold what this one would need, or are too many;
+        ClaimExhausted once that was sent. ClaimEnded: the end of the share tells what was taken until then, so nothing
+        may be taken after it.
+        """
+        if self._state is not _DownloadState.NEW:
+            raise RuntimeError("a download runs once")
+        self._start_counting()
+        try:
+            await self.resources.in_thread(self._reserve)
+        except BaseException:
+            self._stop_counting()
+            raise
+        self._state = _DownloadState.RUNNING
+        return self
+
+    async def __aexit__(self, *_raised: object) -> None:
+        """Settle, whatever was raised."""
+        try:
+            await self.pieces.aclose()
+        finally:
+            await asyncio.shield(self._settle(whole=False))
+
+    def __aiter__(self) -> Self:
+        """Itself: there is one pass over the pieces."""
+        return self
+
+    async def __anext__(self) -> bytes | memoryview:
+        """The next piece, which this does not keep: its memory serves for the one after it."""
+        if self._state is not _DownloadState.RUNNING:
+            raise RuntimeError("a download is iterated over inside `async with`")
+        self._count_last()
+        piece = await anext(self.pieces)
+        self._handed_over = len(piece)
+        return piece
+
+    async def check(self) -> None:
+        """Each second: refuse once the claim has ended, whoever ended it; move its window on. Raises Paused while the
+        vault cannot say whether the keys are still there.
+        """
+        if self._state is not _DownloadState.NEW:  # until then the claim was just looked at
+            await self.resources.in_thread(self._report)
+
+    async def arrived(self) -> None:
+        """Everything has gone out: settle now, before the client says the same. By the one-line route (`delivers`) this
+        shortens the window.
+        """
+        self._count_last()
+        await self._settle(whole=True)
+
+    async def _settle(self, *, whole: bool) -> None:
+        if self._state is _DownloadState.RUNNING:
+            self._state = _DownloadState.SETTLED
+            self._stop_counting()
+            await self.resources.in_thread(self._conclude, whole=whole)
+
+    def _count_last(self) -> None:
+        """Count the piece that was handed over last: whoever asks for more has sent it."""
+        self._moved = self._moved or self._handed_over > 0
+        self._sent += self._handed_over
+        self._handed_over = 0
+
+    def _reserve(self) -> None:
+        with self.resources.database.writing() as transaction:
+            reserved = share_rows.reserve_bytes(transaction.connection, self.standing.claim.id, self.count)
+            share = share_rows.find(transaction.connection, self.standing.share.id)  # the claim's row is held by now
+            if share is None or share.state != ShareState.CLAIMED:
+                raise ClaimEnded
+            claim = share_rows.find_claim(transaction.connection, self.standing.claim.id)
+            if claim is not None and not reserved and claim.bytes_served + self.count <= claim.allowance:
+                raise Busy("Other downloads of these files are under way; try again in a moment.")
+            if not reserved:
+                raise ClaimExhausted
+
+    def _start_counting(self) -> None:
+        under_way, claim_id = self.resources.downloads, self.standing.claim.id
+        if under_way[claim_id] >= DOWNLOADS_AT_ONCE:
+            raise Busy("Too many downloads of these files are under way; try again in a moment.")
+        under_way[claim_id] += 1
+        self.resources.life.add(entries_of(self.standing.share))
+
+    def _stop_counting(self) -> None:
+        self.resources.life.remove(entries_of(self.standing.share))
+        under_way, claim_id = self.resources.downloads, self.standing.claim.id
+        under_way[claim_id] -= 1
+        if under_way[claim_id] == 0:
+            del under_way[claim_id]
 
     def _report(self) -> None:
         now, claim = self.resources.clock.now(), self.standing.claim
@@ -264,13 +329,14 @@ class Download:
         except VaultOutOfReach as error:
             raise Paused from error
 
-    def _conclude(self, *, whole: bool, delivered: bool) -> None:
+    def _conclude(self, *, whole: bool) -> None:
+        delivered = whole and self.delivers
         now, claim = self.resources.clock.now(), self.standing.claim
         window = window_end(now, self.resources.settings.claim_window, self.standing.share.expires_at)
         with self.resources.database.writing() as transaction:
             if delivered:  # the transfer's row before the claim's, as everybody who ends one
                 transfer_rows.bring_forward(transaction.connection, claim.transfer_id, now + DELIVERED_WINDOW)
-            share_rows.settle_bytes(transaction.connection, claim.id, reserved=self._reserved, sent=self._sent)
+            share_rows.settle_bytes(transaction.connection, claim.id, reserved=self.count, sent=self._sent)
             if self._moved:
                 share_rows.move_window(transaction.connection, claim.id, window)
             if delivered:
@@ -286,11 +352,11 @@ class Download:
                     file=self.files[0].number if len(self.files) == 1 else None,
                     files=len(self.files),
                     size=self._sent,
-                    address=self.address,
+                    address=self.source.address,
                     outcome="sent" if whole else "cut",
                 )
             )
-        self._reserved, self._sent, self._moved = 0, 0, False
+        self._moved = False
 
 
 async def _read(reader: BlobReader, offset: int, length: int) -> bytes | memoryview:

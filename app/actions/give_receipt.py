@@ -15,7 +15,7 @@ from app.crypto.signed_note import Checkpoint
 from app.crypto.tlog_proof import TlogProof
 from app.db import audit_rows, service_rows, transfer_rows
 from app.db.audit_rows import StoredCheckpoint, StoredEntry
-from app.domain.access_token import Caller
+from app.domain.access_token import Caller, require_owner
 from app.domain.errors import (
     BlobsOutOfReach,
     DeletionContradicted,
@@ -23,7 +23,6 @@ from app.domain.errors import (
     ReceiptNotSigned,
     ReceiptPruned,
     RestoreNotAccepted,
-    TransferNotFound,
     VaultOutOfReach,
 )
 from app.lifecycle.gone import traces_of
@@ -53,9 +52,7 @@ def give_receipt(resources: Resources, transfer_id: str, *, caller: Caller | Non
 def _attested_deletion(resources: Resources, transfer_id: str, caller: Caller | None) -> StoredEntry:
     """The entry that says so: the log's last word on this transfer, whatever the row says of its time."""
     with resources.database.reading() as connection:
-        transfer = transfer_rows.find(connection, transfer_id)
-        if transfer is None or (caller is not None and transfer.token_id != caller.token_id):
-            raise TransferNotFound
+        transfer = require_owner(transfer_rows.find(connection, transfer_id), caller)
         if transfer.verified_at is None:
             raise NotDeletedYet
         entry = audit_rows.find_deletion(connection, transfer_id)

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 from app.crypto.token import access_token_digest, new_access_token, new_id
 from app.db import access_token_rows
-from app.domain.access_token import Role
+from app.domain.access_token import Role, checked_owner, owner_named
 from app.domain.audit_events import Entry, Event
-from app.domain.errors import InvalidRequest
+from app.domain.errors import InvalidRequest, OwnerTaken
 from app.domain.transfer import checked_free_text
 from app.runtime.resources import Resources
 
@@ -26,8 +26,15 @@ class IssuedToken:
         return f"IssuedToken({self.row.id})"
 
 
-def issue_access_token(resources: Resources, *, name: str, role: Role, lifetime: timedelta | None) -> IssuedToken:
-    """Make a token. `lifetime` None: it does not expire. Raises InvalidRequest for an unusable name."""
+def issue_access_token(
+    resources: Resources, *, name: str, role: Role, lifetime: timedelta | None, owner: str | None = None
+) -> IssuedToken:
+    """Make a token. `lifetime` None: it does not expire. It deposits and sees the transfers of `owner`; None: an owner
+    of its own, named after it.
+
+    Raises InvalidRequest for an unusable name or owner, OwnerTaken when `owner` is None and a token of that owner
+    exists, revoked or not: namesakes never share transfers unasked.
+    """
     checked = checked_free_text(name, field="name")
     if checked is None:
         raise InvalidRequest("A token needs a name.")
@@ -40,8 +47,11 @@ def issue_access_token(resources: Resources, *, name: str, role: Role, lifetime:
         created_at=now,
         expires_at=now + lifetime if lifetime else None,
         revoked_at=None,
+        owner=owner_named(checked) if owner is None else checked_owner(owner),
     )
     with resources.database.writing() as transaction:
+        if owner is None and access_token_rows.is_owner(transaction.connection, row.owner):
+            raise OwnerTaken(f"{row.owner} has a token already: choose another name, or pass --owner '{row.owner}'.")
         access_token_rows.create(transaction.connection, row, access_token_digest(token))
         transaction.log(
             Entry(
@@ -51,6 +61,7 @@ def issue_access_token(resources: Resources, *, name: str, role: Role, lifetime:
                 token=row.id,
                 role=role.value,
                 expires_at=row.expires_at,
+                owner=row.owner,
             )
         )
     return IssuedToken(row, token)

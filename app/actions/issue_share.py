@@ -18,7 +18,7 @@ from app.db import file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.share_rows import ShareRow
 from app.db.transfer_rows import TransferRow
-from app.domain.access_token import Caller
+from app.domain.access_token import Caller, require_owner
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import (
     ClientKeyRequired,
@@ -28,7 +28,6 @@ from app.domain.errors import (
     TransferEmpty,
     TransferEnded,
     TransferIsSealed,
-    TransferNotFound,
     TransferNotSealed,
     UploadUnfinished,
     VaultOutOfReach,
@@ -151,9 +150,8 @@ def _find_shareable(
     return transfer
 
 
-def _require_own(transfer: TransferRow | None, caller: Caller, now: datetime) -> TransferRow:
-    if transfer is None or transfer.token_id != caller.token_id:
-        raise TransferNotFound
+def _require_own(found: TransferRow | None, caller: Caller, now: datetime) -> TransferRow:
+    transfer = require_owner(found, caller)
     require_open(transfer.state, transfer.expires_at, now)
     return transfer
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from app.crypto import wrapping
 from app.db import transfer_rows
 from app.db.transfer_rows import TransferRow
-from app.domain.access_token import Caller
-from app.domain.errors import KeyAlreadySet, TransferNotFound, TransferNotSealed
+from app.domain.access_token import Caller, require_owner
+from app.domain.errors import KeyAlreadySet, TransferNotSealed
 from app.domain.transfer import require_open
 from app.lifecycle import key_ring
 from app.lifecycle.gate import require_open_for_intake, require_open_for_outflow
@@ -46,9 +46,8 @@ def show_owner_key(resources: Resources, caller: Caller, transfer_id: str) -> Ow
     return OwnerKey(wrapping.owner_part(shred_key, transfer.id), transfer.owner_wrap)
 
 
-def _require_sealed(transfer: TransferRow | None, caller: Caller, now: datetime) -> TransferRow:
-    if transfer is None or transfer.token_id != caller.token_id:
-        raise TransferNotFound
+def _require_sealed(found: TransferRow | None, caller: Caller, now: datetime) -> TransferRow:
+    transfer = require_owner(found, caller)
     require_open(transfer.state, transfer.expires_at, now)
     if not transfer.sealed:
         raise TransferNotSealed

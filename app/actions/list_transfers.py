@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from app.db import transfer_rows, whole_transfers
 from app.db.whole_transfers import WholeTransfer
-from app.domain.access_token import Caller
-from app.domain.errors import TransferNotFound
+from app.domain.access_token import Caller, require_owner
 from app.runtime.resources import Resources
 
 MOST = 500
@@ -18,14 +17,12 @@ def list_transfers(resources: Resources, caller: Caller | None) -> list[WholeTra
         if caller is None:
             rows = transfer_rows.newest(connection, MOST)
         else:
-            rows = transfer_rows.owned_by(connection, caller.token_id, MOST)
+            rows = transfer_rows.owned_by(connection, caller.owner, MOST)
         return whole_transfers.load(connection, rows)
 
 
 def show_transfer(resources: Resources, caller: Caller | None, transfer_id: str) -> WholeTransfer:
     """One transfer. Raises TransferNotFound, also for others' transfers."""
     with resources.database.reading() as connection:
-        row = transfer_rows.find(connection, transfer_id)
-        if row is None or (caller is not None and row.token_id != caller.token_id):
-            raise TransferNotFound
+        row = require_owner(transfer_rows.find(connection, transfer_id), caller)
         return whole_transfers.load(connection, [row])[0]

@@ -1,41 +1,60 @@
 """Lockdown: refuse every deposit, claim and fetch at once, in every process.
 
-It needs the database and nothing else: no vault, no blobs, no clock that is trusted.
+It needs the database and nothing else: no vault, no blobs, no clock that is trusted. It reads and writes one column.
+What is reported was read back in a transaction of its own. A log that takes no entry holds it up as little.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
+import structlog
+
 from app.db import service_rows
 from app.db.engine import Database
+from app.db.errors import ChangeUndone
 from app.domain.audit_events import Entry, Event
 from app.runtime.clock import Clock
 
+_UNDONE = "the database does not keep what was written: `caducee db check` names triggers that do not belong there"
+
+log = structlog.get_logger()
+
 
 def lock_down(database: Database, clock: Clock) -> datetime:
-    """Begin the lockdown. Running streams are cut within a second. Returns since when it is on."""
+    """Begin the lockdown. Running streams are cut within a second. Returns since when it is on. Raises ChangeUndone."""
     now = clock.now()
-    with database.writing() as transaction:
-        since = service_rows.get(transaction.connection).locked_down_at
-        if since is not None:
-            return since
-        service_rows.set_lockdown(transaction.connection, now)
-        transaction.log(Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor="operator"))
-    return now
+    _set(database, now, Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor="operator"))
+    since = lockdown_since(database)
+    if since is None:
+        raise ChangeUndone(f"not locked down: {_UNDONE}")
+    return since
 
 
 def lockdown_since(database: Database) -> datetime | None:
     """Since when the lockdown is on; None when it is not."""
     with database.reading() as connection:
-        return service_rows.get(connection).locked_down_at
+        return service_rows.lockdown_since(connection)
 
 
 def lift_lockdown(database: Database, clock: Clock) -> None:
-    """End the lockdown."""
-    now = clock.now()
+    """End the lockdown. Raises ChangeUndone."""
+    _set(database, None, Entry(event=Event.LOCKDOWN_LIFTED, at=clock.now(), actor="operator"))
+    if lockdown_since(database) is not None:
+        raise ChangeUndone(f"still locked down: {_UNDONE}")
+
+
+def _set(database: Database, since: datetime | None, entry: Entry) -> None:
+    """Set it and log it in one transaction; without the entry if the log takes none."""
+    try:
+        _set_unless_so(database, since, entry)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the log, this must work
+        _set_unless_so(database, since)
+        log.error("lockdown_not_logged", error=type(error).__name__)
+
+
+def _set_unless_so(database: Database, since: datetime | None, *entries: Entry) -> None:
     with database.writing() as transaction:
-        if service_rows.get(transaction.connection).locked_down_at is None:
-            return
-        service_rows.set_lockdown(transaction.connection, None)
-        transaction.log(Entry(event=Event.LOCKDOWN_LIFTED, at=now, actor="operator"))
+        if (service_rows.lockdown_since(transaction.connection) is None) != (since is None):
+            service_rows.set_lockdown(transaction.connection, since)
+            transaction.log(*entries)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.crypto.token import digest, same
-from app.db import share_rows, transfer_rows
-from app.domain.errors import ShareNotFound
 from app.domain.share import ShareState, state_shown
+from app.lifecycle.secret_lookup import find_by_proof
 from app.runtime.resources import Resources
-
-_NO_DIGEST = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +25,7 @@ class ShareSeen:
 def look_at_share(resources: Resources, share_id: str, link_proof: bytes) -> ShareSeen:
     """Look. Raises ShareNotFound, one and the same at the same cost, for an unknown share and for a wrong proof."""
     with resources.database.reading() as connection:
-        share = share_rows.find(connection, share_id)
-        right = same(digest(link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
-        transfer = transfer_rows.find(connection, share.transfer_id) if share and right else None
-    if share is None or transfer is None or share.state == ShareState.PREPARED:
-        raise ShareNotFound
+        share, transfer = find_by_proof(connection, share_id, link_proof)
     return ShareSeen(
         state=state_shown(share.state, share.expires_at, resources.clock.now()),
         label=transfer.label,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from app.crypto.token import digest
 from app.db import file_rows, share_rows, transfer_rows
 from app.domain import share as share_rules
-from app.domain.access_token import Caller
+from app.domain.access_token import Caller, require_owner
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import KeyAlreadySet, ShareNotFound, TransferNotSealed
 from app.domain.share import ShareState
@@ -25,9 +25,10 @@ def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_k
         connection = transaction.connection
         require_open_for_outflow(resources, connection)
         found = share_rows.find(connection, share_id)
-        transfer = transfer_rows.find(connection, found.transfer_id, for_update=True) if found else None
+        row = transfer_rows.find(connection, found.transfer_id, for_update=True) if found else None
+        transfer = require_owner(row, caller, refusal=ShareNotFound)
         share = share_rows.find(connection, share_id)  # as it is now that nobody else can end it
-        if share is None or transfer is None or transfer.token_id != caller.token_id:
+        if share is None:
             raise ShareNotFound
         if not transfer.sealed:
             raise TransferNotSealed

@@ -64,8 +64,8 @@ def _move_boundary(resources: Resources, cutoff: datetime, *, now: datetime, act
 def _boundary(connection: Connection) -> int:
     """Where the last pruning ended, as the log itself says: a boundary that only the table knows prunes nothing."""
     told = testimony_rows.last_of(connection, Event.LOG_PRUNED)
-    below = told.fields["below"] if told is not None and told.sound else 0
-    return min(below, audit_rows.pruned_below(connection))
+    below = told.fields.get("below") if told is not None and told.sound else 0
+    return min(below, audit_rows.pruned_below(connection)) if isinstance(below, int) else 0
 
 
 def _thin_checkpoints(resources: Resources, before: datetime) -> None:

@@ -6,8 +6,9 @@ orphan, once its grace has passed. Each look counts first: more than max(20, 1 %
 mistake (a wrong database, a restored one) than an accident, and waits for an operator's word. Expiry never waits, and
 neither do the leftovers of what has ended: their rows say so themselves.
 
-Before the looks, all rows are held against their witnesses (`app/witnesses/`), each entry of the log with its path to
-the root that the vault remembers. What was found stays in the vault, for reports that cannot compare everything.
+Before the looks, all rows are held against their witnesses (`app/lifecycle/witnesses.py`), each entry of the log with
+its path to the root that the vault remembers. What was found stays in the vault, for reports that cannot compare
+everything.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
 
@@ -29,6 +31,7 @@ from app.domain.reconciled import SHOWN, ReconciliationResult
 from app.domain.transfer import Ending, FileState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings
+from app.lifecycle.lost_rows import LostTransfers, find_lost
 from app.lifecycle.rollback import require_not_rolled_back
 from app.lifecycle.witnesses import Comparison, compare_everything
 from app.runtime.installation import require_same_installation
@@ -89,9 +92,11 @@ def reconcile(resources: Resources, *, confirmed: bool = False) -> list[Look]:
     comparison = compare_everything(resources, verified_too=True, prove=True)
     _alert(comparison, sorted(islice(resources.vault.strangers(), SHOWN)))
     _end_hidden(resources, comparison.hidden_ends)
+    _call_sweeper_for_dead_uploads(resources)
+    lost = find_lost(resources, resources.clock.now())
     looks = [
-        _look(resources, "blobs", _orphan_blobs, _destroy_blobs, confirmed=confirmed),
-        _look(resources, "keys", _orphan_keys, _destroy_keys, confirmed=confirmed),
+        _look(resources, "blobs", partial(_orphan_blobs, lost=lost), _destroy_blobs, confirmed=confirmed),
+        _look(resources, "keys", partial(_orphan_keys, lost=lost), _destroy_keys, confirmed=confirmed),
         _look(resources, "rows", _hollow_rows, _deny_rows, confirmed=confirmed),
     ]
     for look in looks:
@@ -125,12 +130,25 @@ def _end_hidden(resources: Resources, ids: list[str]) -> None:
         resources.destroy_keys(keys)
 
 
+def _call_sweeper_for_dead_uploads(resources: Resources) -> None:
+    """A row that says "being received" without a lease, or long after it, is no upload: the sweeper drops it now."""
+    now = resources.clock.now()
+    with resources.database.reading() as connection:
+        ids = file_rows.transfers_of_dead_uploads(connection, now - SOON, BATCH)
+    if not ids:
+        return
+    with resources.database.writing() as transaction:
+        for transfer_id in ids:
+            transfer_rows.bring_forward(transaction.connection, transfer_id, now)
+
+
 def count_orphans(resources: Resources) -> list[Look]:
     """The three looks, destroying nothing. Raises as `reconcile` does, but for DatabaseRolledBack."""
     require_same_installation(resources)
+    lost = find_lost(resources, resources.clock.now())
     looks = (
-        _count(resources, "blobs", _orphan_blobs),
-        _count(resources, "keys", _orphan_keys),
+        _count(resources, "blobs", partial(_orphan_blobs, lost=lost)),
+        _count(resources, "keys", partial(_orphan_keys, lost=lost)),
         _count(resources, "rows", _hollow_rows),
     )
     return list(looks)
@@ -174,15 +192,17 @@ def _batches(items: Iterable[T]) -> Iterator[list[T]]:
         yield batch
 
 
-def _orphan_blobs(resources: Resources) -> Iterator[_Batch[StoredBlob]]:
-    """Blobs that no file of an unfinished transfer names, last written before the grace time; those of transfers that
-    are verified at once, if they are still there.
+def _orphan_blobs(resources: Resources, lost: LostTransfers) -> Iterator[_Batch[StoredBlob]]:
+    """Blobs that no file of an unfinished transfer names, last written before the grace time. At once, if they are
+    still there: those of transfers that are verified, and those that the log gives to a transfer that ended and has no
+    row, whatever row names them now.
     """
-    before = resources.clock.now() - resources.settings.orphan_grace
+    before, hidden = resources.clock.now() - resources.settings.orphan_grace, lost.blobs_of_ended
     for batch in _batches(resources.blobs.listing()):
         with resources.database.reading() as connection:
             known = file_rows.blobs_in_use(connection, [blob.blob_id for blob in batch])
             gone = file_rows.blobs_of_verified(connection, [blob.blob_id for blob in batch])
+        gone |= hidden & {blob.blob_id for blob in batch}
         back = asyncio.run(resources.blobs.present(sorted(gone))) if gone else set[str]()
         strange = [blob for blob in batch if blob.blob_id not in known | gone and blob.last_write_at < before]
         yield _Batch(len(batch), strange, [blob for blob in batch if blob.blob_id in back])
@@ -193,16 +213,17 @@ def _destroy_blobs(resources: Resources, blobs: list[StoredBlob]) -> int:
     return len(blobs) - len(failures)
 
 
-def _orphan_keys(resources: Resources) -> Iterator[_Batch[EntryName]]:
+def _orphan_keys(resources: Resources, lost: LostTransfers) -> Iterator[_Batch[EntryName]]:
     """Keys that no unfinished transfer or share names. Rows come before keys, so no grace is needed. The record of a
-    claim outlives the share's keys: it goes with the transfer. Those whose row is there and has ended are certain.
+    claim outlives the share's keys: it goes with the transfer. Those whose row is there and has ended are certain,
+    and those of transfers that have ended by the log and have no row.
     """
     for batch in _batches(resources.vault.names()):
         share_ids = {name.share_id for name in batch if name.share_id}
         with resources.database.reading() as connection:
             transfers = transfer_rows.unfinished(connection, {name.transfer_id for name in batch})
             shares = share_rows.with_keys(connection, share_ids)
-            ended = transfer_rows.verified(connection, {name.transfer_id for name in batch})
+            ended = transfer_rows.verified(connection, {name.transfer_id for name in batch}) | lost.ended.keys()
             ended_shares = share_rows.known(connection, share_ids) - shares
         named = [name for name in batch if not _is_living(name, transfers, shares)]
         orphans = resources.vault.held(named) if named else set[EntryName]()  # a sweep may have passed meanwhile

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
-from app.db import counter_rows, retention_figures, service_rows, transfer_rows
+from app.db import audit_rows, counter_rows, retention_figures, service_rows, transfer_rows
 from app.domain.reconciled import Contradiction
 from app.domain.retention import deletion_is_assured
 from app.lifecycle.gate import doubts_of
@@ -35,6 +35,9 @@ FAILING_SHOWN = 100
 STRANGERS_SHOWN = 100
 COMPARED = 10_000
 """So many live transfers are compared within seconds; reconciliation, which has an hour, compares any number."""
+
+LOG_COMPARED = 500_000
+"""A log of at most this many entries is read for transfers without a row; of a longer one, reconciliation reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +148,14 @@ def _ask_witnesses(resources: Resources, now: datetime) -> Witnesses:
         with resources.database.reading() as connection:
             held = transfer_rows.count_held(connection, COMPARED + 1)
             ended = transfer_rows.count_listed(connection, COMPARED + 1)
-        if held <= COMPARED:
-            compared = compare_everything(resources, verified_too=ended <= COMPARED, due=now - SLACK)
-            return Witnesses(now, compared.found, compared.shown, len(compared.hidden_ends), strangers)
+            short = audit_rows.size(connection) <= LOG_COMPARED
         last = read_reconciled(resources.vault)
+        if held <= COMPARED:
+            compared = compare_everything(resources, verified_too=ended <= COMPARED, lost_too=short, due=now - SLACK)
+            if not short and last is not None and last.is_good(now):
+                for each in last.contradictions:
+                    compared.add({each.word} & {"row_missing"}, each.transfer)
+            return Witnesses(now, compared.found, compared.shown, len(compared.hidden_ends), strangers)
     except StorageError:
         return Witnesses()
     if last is None or not last.is_good(now):

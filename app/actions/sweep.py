@@ -7,6 +7,7 @@ row goes what is due by the vault: whatever a row says, a transfer ends with its
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -55,7 +56,9 @@ async def sweep(resources: Resources, *, assured: bool = True, watch: VaultWatch
     watch = watch or VaultWatch()
     await resources.in_thread(add_refused_time, resources)
     await resources.in_thread(_read_vault, resources, watch, begun_at)
-    while batch := await resources.in_thread(_take_due, resources, begun_at):
+    seen = set[str]()
+    while batch := await resources.in_thread(_take_due, resources, begun_at, seen):
+        seen.update(batch)
         report.add(await delete_batch(resources, batch, watch))
     for batch in await resources.in_thread(_take_due_by_vault, resources, watch, begun_at):
         report.add(await delete_batch(resources, batch, watch))
@@ -63,12 +66,16 @@ async def sweep(resources: Resources, *, assured: bool = True, watch: VaultWatch
     return report
 
 
-def _take_due(resources: Resources, by: datetime) -> list[str]:
+def _take_due(resources: Resources, by: datetime, seen: AbstractSet[str]) -> list[str]:
+    """The next batch; empty at the end. Each transfer is taken once per sweep: one that is due again at once, whatever
+    the sweeper writes (a trigger, somebody else), must not keep the sweep from ending.
+    """
     with resources.database.reading() as connection:
         if not transfer_rows.anything_due(connection, by):
             return []
     with resources.database.writing() as transaction:
-        batch = transfer_rows.due(transaction.connection, by, BATCH)
+        due = transfer_rows.due(transaction.connection, by, BATCH + len(seen))
+        batch = [one for one in due if one not in seen][:BATCH]
         transfer_rows.postpone(transaction.connection, batch, resources.clock.now() + TAKEN_FOR)
     return batch
 

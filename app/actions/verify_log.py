@@ -1,28 +1,21 @@
 """Check the whole log: every entry, every stored node of its tree, every checkpoint; name the first that fails.
 
-The stretches of a long log are shared out to as many processes as there are processors. Entries that
-arrive meanwhile are not looked at: the check goes up to the size the log had at the start.
+The log is read stretch by stretch, in order, so memory does not grow with it. Entries that arrive meanwhile are not
+checked: the check goes up to the size the log had at the start.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 
 from app.crypto.log_check import STRETCH, StretchReport, check_stretch
 from app.crypto.log_verifier import HeldNote, LogHead, LogVerifier
 from app.crypto.signed_note import Verifier
 from app.db import audit_rows, service_rows
-from app.db.audit_pages import AuditPages, check_elsewhere, open_elsewhere
+from app.db.audit_pages import AuditPages
 from app.domain.log_verdict import Kind, LogVerdict
 from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
-
-MOST_PROCESSES = 7
-SHARED_FROM = 8
-"""Stretches from which on other processes are worth their start."""
 
 Progress = Callable[[int, int], None]
 
@@ -74,7 +67,7 @@ def _head(resources: Resources, signing: SigningFolder, since: str | None) -> Lo
             ],
             pruned_below=audit_rows.pruned_below(connection),
             stored_size=audit_rows.stored_size(connection),
-            entry_before_first=audit_rows.entry_before_first(connection),
+            stray=audit_rows.stray_entry(connection),
         )
 
 
@@ -86,59 +79,14 @@ def _pruned_below(resources: Resources) -> int:
 def _stretches(
     resources: Resources, head: LogHead, signed: Sequence[int], progress: Progress
 ) -> Iterator[StretchReport]:
-    """Check all stretches, in order: as many as the stored entries fill, and one more where an entry is missing. A
-    number that somebody wrote far beyond the others must not make this look through all those between.
+    """Check all stretches, in order: those that the stored entries fill, and one more where an entry is missing. So
+    an entry with a forged, huge sequence number does not make this walk through every number below it.
     """
     pages = AuditPages(resources.database)
     with resources.database.reading() as connection:
         entries = audit_rows.count(connection)
-    starts = range(0, min(head.size, entries + 1), STRETCH)
-
-    def check(start: int) -> StretchReport:
+    for start in range(0, min(head.size, entries + 1), STRETCH):
         stop = min(start + STRETCH, head.size)
-        return check_stretch(pages, start, stop, signed=_within(signed, start, stop), pruned_below=head.pruned_below)
-
-    if len(starts) < SHARED_FROM or not _other_processes():
-        reports: Iterator[StretchReport] = map(check, starts)
-    else:
-        reports = _shared_out(resources.settings.database_location, head, signed, check, starts)
-    for report in reports:
-        yield report
-        progress(report.stop, head.size)
-
-
-def _other_processes() -> int:
-    return min((os.cpu_count() or 1) - 1, MOST_PROCESSES)
-
-
-def _within(signed: Sequence[int], start: int, stop: int) -> list[int]:
-    return [size for size in signed if start < size <= stop]
-
-
-def _shared_out(
-    location: str, head: LogHead, signed: Sequence[int], check: Callable[[int], StretchReport], starts: range
-) -> Iterator[StretchReport]:
-    """Check stretches in other processes and in this one, which takes over whatever no other has begun while it would
-    have to wait for the next in order.
-    """
-    # A process that is forked would share this one's connections.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(_other_processes(), context, initializer=open_elsewhere, initargs=(location,)) as pool:
-        stretches = [(start, min(start + STRETCH, head.size)) for start in starts]
-        futures = {
-            start: pool.submit(check_elsewhere, start, stop, _within(signed, start, stop), head.pruned_below)
-            for start, stop in stretches
-        }
-        own: dict[int, StretchReport] = {}
-        try:
-            for start, future in futures.items():
-                while not future.done():
-                    spare = next(
-                        (each for each, other in futures.items() if not other.cancelled() and other.cancel()), None
-                    )
-                    if spare is None:
-                        break
-                    own[spare] = check(spare)
-                yield own.pop(start) if start in own else future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        within = [size for size in signed if start < size <= stop]
+        yield check_stretch(pages, start, stop, signed=within, pruned_below=head.pruned_below)
+        progress(stop, head.size)

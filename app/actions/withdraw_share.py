@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.db import share_rows, transfer_rows
-from app.domain.access_token import Caller
+from app.domain.access_token import Caller, require_owner
 from app.domain.errors import ShareNotFound
 from app.domain.share import ShareState
 from app.lifecycle import endings
@@ -15,9 +15,9 @@ def withdraw_share(resources: Resources, share_id: str, *, caller: Caller | None
     now = resources.clock.now()
     with resources.database.writing() as transaction:
         share = share_rows.find(transaction.connection, share_id)
-        transfer = transfer_rows.find(transaction.connection, share.transfer_id) if share else None
-        if share is None or transfer is None or (caller is not None and transfer.token_id != caller.token_id):
+        if share is None:
             raise ShareNotFound
+        require_owner(transfer_rows.find(transaction.connection, share.transfer_id), caller, refusal=ShareNotFound)
         actor = caller.actor if caller else "operator"
         keys = endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor=actor)
     resources.destroy_keys(keys)

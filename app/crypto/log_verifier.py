@@ -39,7 +39,7 @@ class HeldNote:
 @dataclass(frozen=True, slots=True)
 class LogHead:
     """What is known of a log before it is read: entries, origin, notes; the boundary below which it says it was pruned;
-    for how many entries tree nodes are stored; whether an entry stands before the first.
+    for how many entries tree nodes are stored; the number of a row before the first entry or beyond the last.
     """
 
     size: int
@@ -47,7 +47,7 @@ class LogHead:
     notes: Sequence[HeldNote]
     pruned_below: int = 0
     stored_size: int = 0
-    entry_before_first: bool = False
+    stray: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class LogVerifier:
     # 1. the notes
 
     def _read_notes(self) -> None:
-        if self.head.entry_before_first:
+        if self.head.stray is not None and self.head.stray < 0:
             raise Tampered(Kind.CHANGED, "an entry stands before the first")
         for held in self.head.notes:
             self._read(held)
@@ -185,6 +185,8 @@ class LogVerifier:
         self._require_explained()
 
     def _require_length(self) -> None:
+        if self.head.stray is not None:
+            raise Tampered(Kind.CHANGED, "an entry stands beyond the last, after a gap", self.head.stray)
         size = self.head.size
         beside = [held.checkpoint.size for signed in self._signed.values() for held in signed if held.held.size]
         existed = max([size, self.head.stored_size, *beside])

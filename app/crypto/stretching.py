@@ -1,5 +1,7 @@
 """Stretches the password of a share with Argon2id (RFC 9106). Server only: the client does not install `argon2`."""
 
+from __future__ import annotations
+
 import secrets
 from dataclasses import dataclass
 
@@ -17,6 +19,13 @@ _ARGON2_VERSION = 0x13
 _MAX_TIME = _MAX_MEMORY_KIB = 2**32 - 1
 _MAX_LANES = 2**24 - 1
 _MIN_MEMORY_KIB_PER_LANE = 8
+
+CEILING_TIME = 10
+CEILING_MEMORY_KIB = 256 * 1024
+CEILING_LANES = 16
+"""Stored parameters above these are a row that somebody changed: hashing with them would keep all others waiting, or
+exhaust the memory. The defaults of RFC 9106 section 4 with a small memory are 3 passes, 64 MiB, 4 lanes.
+"""
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,14 @@ class Argon2Parameters:
             raise ValueError("Argon2 lanes must be between 1 and 16777215")
         if not _MIN_MEMORY_KIB_PER_LANE * self.lanes <= self.memory_kib <= _MAX_MEMORY_KIB:
             raise ValueError("Argon2 memory must be at least 8 KiB for each lane")
+
+    def exceeds(self, configured: Argon2Parameters) -> bool:
+        """Whether this costs more than any service would ask for: more than the ceilings, and than is configured."""
+        return (
+            self.time > max(CEILING_TIME, configured.time)
+            or self.memory_kib > max(CEILING_MEMORY_KIB, configured.memory_kib)
+            or self.lanes > max(CEILING_LANES, configured.lanes)
+        )
 
 
 def new_salt() -> bytes:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from app.db import service_rows
 from app.db.tables import access_tokens
 from app.domain.access_token import Role
 
@@ -21,6 +22,7 @@ class TokenRow:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    owner: str
 
 
 _COLUMNS = [access_tokens.c[name] for name in TokenRow.__dataclass_fields__]
@@ -46,6 +48,15 @@ def find(connection: Connection, token_id: str) -> TokenRow | None:
     return _row(row) if row else None
 
 
+def is_owner(connection: Connection, owner: str) -> bool:
+    """Whether any token, revoked or not, has this owner. Locks out other writers that ask, until the transaction ends:
+    two new tokens never take the same owner unseen.
+    """
+    service_rows.lock(connection)
+    query = select(access_tokens.c.id).where(access_tokens.c.owner == owner).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def every(connection: Connection) -> list[TokenRow]:
     """All tokens, oldest first."""
     query = select(*_COLUMNS).order_by(access_tokens.c.created_at, access_tokens.c.id)
@@ -69,6 +80,14 @@ def revoke(connection: Connection, token_id: str, now: datetime) -> bool:
     return changed.rowcount == 1
 
 
+def is_revoked(connection: Connection, token_id: str) -> bool:
+    """Whether the token of this id is revoked, or is no more."""
+    valid = select(access_tokens.c.id).where(access_tokens.c.id == token_id, access_tokens.c.revoked_at.is_(None))
+    return connection.execute(valid).first() is None
+
+
 def _row(row: tuple) -> TokenRow:  # type: ignore[type-arg]
     found = TokenRow(*row)
-    return TokenRow(found.id, found.name, Role(found.role), found.created_at, found.expires_at, found.revoked_at)
+    return TokenRow(
+        found.id, found.name, Role(found.role), found.created_at, found.expires_at, found.revoked_at, found.owner
+    )

@@ -1,16 +1,12 @@
-"""The verifier's access to the stored log: page by page, each in its own short transaction.
-
-Verification may be split over several processes, which run `check_elsewhere`; this module imports little, so that they
-start quickly.
-"""
+"""The verifier's access to the stored log: page by page, each in its own short transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from app.crypto.log_check import STRETCH_LEVEL, Row, StoredNodes, StretchReport, check_stretch
+from app.crypto.log_check import STRETCH_LEVEL, Row, StoredNodes
 from app.db import audit_rows
 from app.db.engine import Database
 
@@ -31,7 +27,7 @@ class _Seconds(dict[str, str]):
             moment = self._EPOCH + timedelta(seconds=int(digits))
         except (ValueError, OverflowError):  # not a time that this program writes
             return "\x00"
-        text = self[digits] = moment.strftime('"time":"%Y-%m-%dT%H:%M:%S.')
+        text = self[digits] = f'"time":"{moment.isoformat()[:19]}.'
         return text
 
 
@@ -72,16 +68,3 @@ class AuditPages:
         """Return the stored nodes of a level, from position `start` up to `stop`; missing nodes are left out."""
         with self._database.reading() as connection:
             return audit_rows.raw_nodes(connection, level, start, stop)
-
-
-_pages: list[AuditPages] = []
-
-
-def open_elsewhere(location: str) -> None:
-    """Open the database in a worker process of a verification."""
-    _pages.append(AuditPages(Database(location)))
-
-
-def check_elsewhere(start: int, stop: int, signed: Sequence[int], pruned_below: int) -> StretchReport:
-    """Check a stretch in a worker process; call `open_elsewhere` first."""
-    return check_stretch(_pages[0], start, stop, signed=signed, pruned_below=pruned_below)

@@ -6,7 +6,6 @@ their last leaf arrives, so that an append and a root cost O(log n).
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,12 +14,13 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select, text, type_coerce, update
+from sqlalchemy.types import NullType
 
 from app.crypto import merkle
 from app.crypto.canonical_json import canonical_json
 from app.crypto.encoding import encode
-from app.crypto.log_check import Row
+from app.crypto.log_check import Row, fields_of
 from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, microseconds
 from app.domain.audit_events import EXPLAINING, Entry, Event
 
@@ -30,12 +30,19 @@ SALT_BYTES = 16
 _NEIGHBOURS = 1_000
 """So many altered entries in a row are looked past for one that can be believed."""
 
+_LARGEST = 2**53 - 2
+"""No number above this is believed: an entry with the next one could not be written (RFC 8785, section 3.2.2.3)."""
+_PAGE = 1_000
 _APPEND_LOCK = 0x43414455  # any number that nothing else locks; "CADU"
 
 # What every act says is built once: building a statement costs several times what running it does.
-_LAST = select(func.max(audit_entries.c.sequence))
-_LEAF = select(audit_entries.c.leaf_hash).where(audit_entries.c.sequence == bindparam("position"))
-_NODE = select(audit_nodes.c.hash).where(
+_TOP = select(func.max(audit_entries.c.sequence).label("last")).subquery()
+_PAIR = exists().where(audit_nodes.c.level == 1, audit_nodes.c.position == (_TOP.c.last - 1) // 2)
+_LAST = select(_TOP.c.last, _PAIR)
+_LEAF = select(type_coerce(audit_entries.c.leaf_hash, NullType())).where(
+    audit_entries.c.sequence == bindparam("position")
+)
+_NODE = select(type_coerce(audit_nodes.c.hash, NullType())).where(
     audit_nodes.c.level == bindparam("level"), audit_nodes.c.position == bindparam("position")
 )
 _ENTRY = select(audit_entries.c.sequence, audit_entries.c.content, audit_entries.c.leaf_hash, audit_entries.c.at)
@@ -60,7 +67,8 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
     if connection.dialect.name == "postgresql":
         # One sequence without gaps needs one writer at a time; released at the commit.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPEND_LOCK})
-    first = size(connection)
+    sequence, is_last = _end(connection)
+    occupied = {} if is_last else _leaves_from(connection, sequence, len(entries))
     stored = node_reader(connection)
     fresh: dict[tuple[int, int], bytes] = {}
 
@@ -71,19 +79,22 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
     rows: list[tuple[object, ...]] = []
     salts = memoryview(secrets.token_bytes(SALT_BYTES * len(entries)))
     for place, entry in enumerate(entries):
-        sequence = first + place
+        while sequence in occupied:  # somebody wrote a row there; it becomes a leaf like any other, and is red
+            fresh |= {(0, sequence): occupied[sequence]} | _completed_by(sequence, occupied[sequence], node)
+            sequence += 1
         salt = encode(bytes(salts[place * SALT_BYTES : (place + 1) * SALT_BYTES]))
         content = canonical_json(entry.content(sequence, salt))
         leaf = merkle.leaf_hash(content)
         rows.append((sequence, microseconds(entry.at), content.decode(), leaf))
         fresh[0, sequence] = leaf
         fresh.update(_completed_by(sequence, leaf, node))
+        sequence += 1
     _insert(connection, "audit_entries (sequence, at, content, leaf_hash)", rows)
     nodes: list[tuple[object, ...]] = [
         (level, position, value) for (level, position), value in fresh.items() if level > 0
     ]
     if nodes:
-        _insert(connection, "audit_nodes (level, position, hash)", nodes)
+        _insert(connection, "audit_nodes (level, position, hash)", nodes, unless_there=True)
 
 
 def _completed_by(sequence: int, leaf: bytes, node: merkle.Node) -> dict[tuple[int, int], bytes]:
@@ -97,17 +108,90 @@ def _completed_by(sequence: int, leaf: bytes, node: merkle.Node) -> dict[tuple[i
         return {}
 
 
-def _insert(connection: Connection, into: str, rows: list[tuple[object, ...]]) -> None:
-    """Thousands at a time: SQLAlchemy's care for each row would cost several times what the insert does."""
+def _insert(connection: Connection, into: str, rows: list[tuple[object, ...]], *, unless_there: bool = False) -> None:
+    """Thousands at a time: SQLAlchemy's care for each row would cost several times what the insert does.
+    `unless_there`: leave a row of the same key as it is, rather than fail; verification names it.
+    """
+    rest = " ON CONFLICT DO NOTHING" if unless_there else ""
     mark = "%s" if connection.dialect.name == "postgresql" else "?"
     marks = ", ".join([mark] * len(rows[0]))
-    connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks})", rows)  # noqa: S608 - names of ours alone
+    connection.exec_driver_sql(f"INSERT INTO {into} VALUES ({marks}){rest}", rows)  # noqa: S608 - names of ours alone
 
 
 def size(connection: Connection) -> int:
-    """How many entries the log has."""
-    last = connection.execute(_LAST).scalar()
-    return 0 if last is None else last + 1
+    """How many entries the log has. A row beyond a gap that the tree knows nothing of is none (`stray_entry`)."""
+    return _end(connection)[0]
+
+
+def stray_entry(connection: Connection) -> int | None:
+    """The number of a row that is no entry of the log: before the first one, or beyond its end; None without one."""
+    sequence, (end, is_last) = audit_entries.c.sequence, _end(connection)
+    if not is_last:
+        return connection.execute(select(func.min(sequence)).where(sequence >= end)).scalar()
+    return connection.execute(select(func.max(sequence)).where(sequence < 0)).scalar()
+
+
+def _end(connection: Connection) -> tuple[int, bool]:
+    """The number after the last entry, and whether it is the highest number stored.
+
+    The last entry is the highest one of which the node over it, or over the pair before it, is stored: each append
+    stores that. An entry may be missing below it; a row that somebody wrote further up has no such node.
+    """
+    last, has_pair = connection.execute(_LAST).one()
+    if last is None or last < 0:
+        return 0, True
+    if last == 0 or (has_pair and last <= _LARGEST):
+        return last + 1, True
+    end = _end_of_run(connection)
+    return end, end == last + 1
+
+
+def _end_of_run(connection: Connection) -> int:
+    """The end of the log where rows were written beyond it, or nodes removed: that of the run of entries around the
+    highest one that the tree knows. At most every second entry is missing.
+    """
+    sequence, bound = audit_entries.c.sequence, min(2 * count(connection) + _PAGE, _LARGEST)
+    below = select(sequence).where(sequence >= 0, sequence < bound).order_by(sequence.desc()).limit(_PAGE)
+    highest = list(connection.execute(below).scalars())
+    node = select(audit_nodes.c.position).where(audit_nodes.c.level == 1)
+    pairs = node.where(audit_nodes.c.position.in_({(each - 1) // 2 for each in highest}))
+    known = set(connection.execute(pairs).scalars())
+    end: int | None = next((each + 1 for each in highest if (each - 1) // 2 in known), None)
+    end = _end_of_longest_run(highest[::-1]) if end is None else end
+    while True:
+        after = select(sequence).where(sequence >= end, sequence < end + _PAGE).order_by(sequence)
+        run = connection.execute(after).scalars().all()
+        steps = next((place for place, each in enumerate(run) if each != end + place), len(run))
+        end += steps
+        if steps < _PAGE:
+            return end
+
+
+def _end_of_longest_run(numbers: Sequence[int]) -> int:
+    """Where the longest run among these ascending numbers ends, the first of several: all there is to go by where no
+    node is left.
+    """
+    longest, end, length = 0, 0, 0
+    for place, number in enumerate(numbers):
+        length = length + 1 if place and numbers[place - 1] == number - 1 else 1
+        if length > longest:
+            longest, end = length, number + 1
+    return end if longest > 1 or (numbers and numbers[0] == 0) else 0
+
+
+def _leaves_from(connection: Connection, start: int, entries: int) -> dict[int, bytes]:
+    """The leaves of rows that stand where so many entries are to be appended; of one without a hash, zeros."""
+    stop = start + 2 * entries + _PAGE
+    rows = select(audit_entries.c.sequence, type_coerce(audit_entries.c.leaf_hash, NullType())).where(
+        audit_entries.c.sequence >= start, audit_entries.c.sequence < stop
+    )
+    return {number: _hash(value) or bytes(merkle.HASH_BYTES) for number, value in connection.execute(rows)}
+
+
+def _hash(value: object) -> bytes | None:
+    """A stored hash; None for anything else: SQLite takes any value anywhere."""
+    found = bytes(value) if isinstance(value, (bytes, memoryview)) else b""
+    return found if len(found) == merkle.HASH_BYTES else None
 
 
 def count(connection: Connection) -> int:
@@ -122,7 +206,7 @@ def node_reader(connection: Connection) -> Callable[[int, int], bytes]:
 
     def stored_or_built(level: int, position: int) -> tuple[bytes, bool]:
         place = {"position": position} if level == 0 else {"level": level, "position": position}
-        value: bytes | None = connection.execute(_LEAF if level == 0 else _NODE, place).scalar()
+        value = _hash(connection.execute(_LEAF if level == 0 else _NODE, place).scalar())
         if value is not None:
             return value, True
         if level == 0:
@@ -175,9 +259,18 @@ class StoredEntry:
     at: datetime
 
     def fields(self) -> dict[str, object]:
-        """The content as an object, empty once pruned."""
-        fields: dict[str, object] = json.loads(self.content) if self.content else {}
-        return fields
+        """The content as an object; empty once pruned, and for what is no entry at all."""
+        return fields_of(self.content) if self.content else {}
+
+    def logged_at(self) -> datetime | None:
+        """The time in a content that hashes to its leaf; None where none can be believed."""
+        if self.content is None or merkle.leaf_hash(self.content.encode()) != self.leaf_hash:
+            return None
+        try:
+            moment = datetime.fromisoformat(str(self.fields().get("time")))
+        except ValueError:
+            return None
+        return moment if moment.tzinfo is not None else None
 
 
 def page(connection: Connection, start: int, limit: int) -> list[StoredEntry]:
@@ -214,14 +307,6 @@ def stored_size(connection: Connection) -> int:
     return max((((position + 1) << level) for level, position in connection.execute(query) if level < 63), default=0)
 
 
-def entry_before_first(connection: Connection) -> bool:
-    """Whether a row stands before sequence 0."""
-    return (
-        connection.execute(select(audit_entries.c.sequence).where(audit_entries.c.sequence < 0).limit(1)).first()
-        is not None
-    )
-
-
 def first_since(connection: Connection, moment: datetime, start: int = 0) -> int:
     """The sequence of the first entry from `start` on of that moment or later, by bisection: a dozen or two reads.
     Entries are in the order of their commits; their times may be out of order by as long as a transaction lasts.
@@ -233,21 +318,22 @@ def first_since(connection: Connection, moment: datetime, start: int = 0) -> int
     low, high = start, size(connection)
     while low < high:
         middle = (low + high) // 2
-        entry = _first_sound(connection, middle, high)
-        if entry is not None and datetime.fromisoformat(str(entry.fields()["time"])) < moment:
-            low = entry.sequence + 1
+        found = _first_sound(connection, middle, high)
+        if found is not None and found[1] < moment:
+            low = found[0] + 1
         else:
             high = middle
     return low
 
 
-def _first_sound(connection: Connection, start: int, stop: int) -> StoredEntry | None:
-    """The first entry from `start` on and before `stop` whose content hashes to its leaf."""
+def _first_sound(connection: Connection, start: int, stop: int) -> tuple[int, datetime] | None:
+    """Number and time of the first entry from `start` on and before `stop` that can be believed."""
     query = _ENTRY.where(audit_entries.c.sequence >= start, audit_entries.c.sequence < stop)
     for row in connection.execute(query.order_by(audit_entries.c.sequence).limit(_NEIGHBOURS)):
         entry = StoredEntry(*row)
-        if entry.content is not None and merkle.leaf_hash(entry.content.encode()) == entry.leaf_hash:
-            return entry
+        logged_at = entry.logged_at()
+        if logged_at is not None:
+            return entry.sequence, logged_at
     return None
 
 

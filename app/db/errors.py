@@ -9,3 +9,7 @@ class DatabaseUnavailable(Exception):
 
 class SchemaOutdated(Exception):
     """The schema is older or newer than this program's; `caducee db upgrade` upgrades an older one."""
+
+
+class ChangeUndone(Exception):
+    """The database does not hold what was committed: a trigger, or another client, changed it back."""

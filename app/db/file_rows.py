@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
 from app.db.any_of import Texts, any_of
 from app.db.tables import files, transfers
@@ -100,10 +100,18 @@ def strip(connection: Connection, transfer_ids: Sequence[str]) -> None:
 
 
 def blobs_in_use(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
-    """Return those of the blobs that belong to a transfer that is not verified."""
+    """Return those of the blobs that belong to a transfer that is not verified. An upload without a lease is dead."""
     query = select(files.c.blob_id).join(transfers, transfers.c.id == files.c.transfer_id)
-    held = query.where(any_of(files.c.blob_id, blob_ids), transfers.c.state != TransferState.VERIFIED)
+    alive = or_(files.c.state == FileState.LIVE, files.c.lease_until.is_not(None))
+    held = query.where(any_of(files.c.blob_id, blob_ids), transfers.c.state != TransferState.VERIFIED, alive)
     return set(connection.execute(held).scalars())
+
+
+def transfers_of_dead_uploads(connection: Connection, before: datetime, limit: int) -> list[str]:
+    """Transfers with an upload whose lease ended before then, or that has none."""
+    dead = or_(files.c.lease_until.is_(None), files.c.lease_until < before)
+    query = select(files.c.transfer_id).where(files.c.state == FileState.RECEIVING, dead).distinct().limit(limit)
+    return list(connection.execute(query).scalars())
 
 
 def blobs_of_verified(connection: Connection, blob_ids: Sequence[str]) -> set[str]:

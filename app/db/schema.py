@@ -5,6 +5,7 @@ Alembic is imported only to change a schema, because every command and process c
 
 from __future__ import annotations
 
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from app.db.engine import Database
 from app.db.errors import SchemaOutdated
 
 MIGRATIONS = Path(migrations.__file__).parent
+
+
+_POSTGRESQL_TRIGGERS = {
+    f"{table}_{what}"
+    for table in ("audit_entries", "audit_nodes", "audit_boundaries")
+    for what in ("kept", "not_emptied")
+}
 
 
 @cache
@@ -44,6 +52,33 @@ def upgrade(database: Database) -> None:
             transaction.connection.execute(text("SET LOCAL statement_timeout = 0"))  # no limit: large tables take long
         config.attributes["connection"] = transaction.connection
         command.upgrade(config, "head")
+
+
+def strange_triggers(database: Database) -> list[str]:
+    """Triggers that are not exactly those of the migrations: others, changed ones, and those that are gone. Of
+    PostgreSQL names are compared.
+    """
+    if not database.is_sqlite:
+        with database.reading() as connection:
+            query = "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid WHERE NOT tgisinternal AND "
+            here = "relnamespace = CAST(current_schema() AS regnamespace)"
+            found = set(connection.execute(text(query + here)).scalars())
+        return sorted(found ^ _POSTGRESQL_TRIGGERS)
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Database(f"sqlite:///{folder}/schema.sqlite")
+        try:
+            upgrade(fresh)
+            expected = _sqlite_triggers(fresh)
+        finally:
+            fresh.close()
+    return sorted({name for name, _, _ in expected ^ _sqlite_triggers(database)})
+
+
+def _sqlite_triggers(database: Database) -> set[tuple[str, str, str]]:
+    """Name, table and text of each."""
+    with database.reading() as connection:
+        rows = connection.execute(text("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"))
+        return {(str(name), str(table), str(sql)) for name, table, sql in rows}
 
 
 def require_current(database: Database) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, insert, literal_column, select, type_coerce, update
 
-from app.db.tables import service_state, sweep_gaps
+from app.db.tables import LenientTime, UtcTime, service_state, sweep_gaps
 from app.domain.clock import Anchor, DatabaseTime, Uptime
+
+_LONGEST_BOOT = 1e10
+"""No machine runs for so many seconds (three centuries)."""
+_NEVER = datetime(9000, 1, 1, tzinfo=UTC)
+"""What an anchor that cannot be read counts from: no clock agrees with it."""
 
 LONG_GAP = timedelta(seconds=60)
 """A sweep runs each second; a longer gap than this is recorded for the retention report."""
@@ -47,12 +53,23 @@ class ServiceState:
         """The clock's anchor, or None if none was stored."""
         if self.anchor_at is None or self.anchor_boot_id is None or self.anchor_boot_seconds is None:
             return None
-        return Anchor(self.anchor_at, Uptime(self.anchor_boot_id, self.anchor_boot_seconds))
+        seconds: object = self.anchor_boot_seconds  # SQLite takes any value anywhere
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds <= _LONGEST_BOOT:
+            return Anchor(_NEVER, Uptime(self.anchor_boot_id, 0.0))
+        return Anchor(min(self.anchor_at, _NEVER), Uptime(self.anchor_boot_id, seconds))
 
 
 _NAMES = [name for name in ServiceState.__dataclass_fields__ if name != "database_clock"]
 
-_SELECT = select(*(service_state.c[name] for name in _NAMES))  # built once: every deposit runs it
+
+def _lenient(name: str) -> ColumnElement[Any]:
+    """A column of the row. A time that cannot be read must not stop emergency controls, nor the sweep."""
+    column = service_state.c[name]
+    return type_coerce(column, LenientTime()).label(name) if isinstance(column.type, UtcTime) else column
+
+
+_SELECT = select(*(_lenient(name) for name in _NAMES)).order_by(service_state.c.id).limit(1)
+# built once: every deposit runs it
 
 WITH_CLOCK = {"postgresql": _SELECT.add_columns(literal_column("clock_timestamp()"))}
 """The same query for databases with their own clock; SQLite uses the host's."""
@@ -75,6 +92,11 @@ def get(connection: Connection) -> ServiceState:
     return ServiceState(*connection.execute(WITH_CLOCK.get(connection.dialect.name, _SELECT)).one())
 
 
+def lock(connection: Connection) -> None:
+    """Lock the row until the transaction ends. On SQLite a transaction that writes holds the only lock already."""
+    connection.execute(select(service_state.c.id).with_for_update())
+
+
 def create(connection: Connection, state: ServiceState) -> None:
     """Initialise a new database."""
     values = {name: getattr(state, name) for name in _NAMES}
@@ -83,7 +105,7 @@ def create(connection: Connection, state: ServiceState) -> None:
 
 def record_sweep(connection: Connection, now: datetime) -> None:
     """Record a successful sweep, and the gap before it if it exceeds LONG_GAP."""
-    last = connection.execute(select(service_state.c.last_sweep_at)).scalar()
+    last = connection.execute(select(_lenient("last_sweep_at"))).scalar()
     if last is not None and now - last > LONG_GAP:
         connection.execute(insert(sweep_gaps).values(ended_at=now, began_at=last))
     connection.execute(update(service_state).values(last_sweep_at=now))
@@ -142,7 +164,7 @@ def set_mark(connection: Connection, now: datetime) -> None:
 
 def refused_since(connection: Connection) -> datetime | None:
     """Return the start of the refused time not yet added to claim windows; None if recipients are not refused."""
-    since: datetime | None = connection.execute(select(service_state.c.outflow_refused_at)).scalar_one()
+    since: datetime | None = connection.execute(select(_lenient("outflow_refused_at")).limit(1)).scalar_one()
     return since
 
 
@@ -151,6 +173,14 @@ def replace_refused_since(connection: Connection, before: datetime | None, after
     column = service_state.c.outflow_refused_at
     is_before = column.is_(None) if before is None else column == before
     return connection.execute(update(service_state).where(is_before).values(outflow_refused_at=after)).rowcount == 1
+
+
+def lockdown_since(connection: Connection) -> datetime | None:
+    """Since when the lockdown is on; None when it is not. Reads this column alone."""
+    since: datetime | None = connection.execute(
+        select(_lenient("locked_down_at")).order_by(service_state.c.id).limit(1)
+    ).scalar_one()
+    return since
 
 
 def set_lockdown(connection: Connection, since: datetime | None) -> None:

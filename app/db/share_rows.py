@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from app.crypto.stretching import Argon2Parameters
 from app.crypto.token import is_id
 from app.db.any_of import any_of
 from app.db.tables import claims, shares
@@ -75,6 +76,14 @@ def find(connection: Connection, share_id: str) -> ShareRow | None:
         return None
     row = connection.execute(select(*_SHARE).where(shares.c.id == share_id)).first()
     return _share(row) if row else None
+
+
+def hashing_of(share: ShareRow) -> Argon2Parameters | None:
+    """The parameters that the share's password is stretched with; None for a row with others than Argon2 has."""
+    try:
+        return Argon2Parameters(time=share.argon2_time, memory_kib=share.argon2_memory_kib, lanes=share.argon2_lanes)
+    except (ValueError, TypeError):  # SQLite takes any value anywhere
+        return None
 
 
 def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[ShareRow]:
@@ -231,6 +240,13 @@ def move_window(connection: Connection, claim_id: str, window_until: datetime) -
     """Move the end of a claim's window. One that the one-line route has shortened stays short."""
     connection.execute(
         update(claims).where(claims.c.id == claim_id, claims.c.delivered_at.is_(None)).values(window_until=window_until)
+    )
+
+
+def reopen_window(connection: Connection, claim_id: str, window_until: datetime, now: datetime) -> None:
+    """Move the end of a claim's window, if it is over."""
+    connection.execute(
+        update(claims).where(claims.c.id == claim_id, claims.c.window_until <= now).values(window_until=window_until)
     )
 
 

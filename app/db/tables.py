@@ -35,6 +35,8 @@ from sqlalchemy.types import TypeDecorator
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_EARLIEST, _LATEST = ((datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND for year in (100, 9999))
+"""Times that were stored lie between these, with room to count from either."""
 
 
 def microseconds(value: datetime) -> int:
@@ -53,8 +55,27 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else microseconds(value)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Back to an aware datetime."""
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        """Back to an aware datetime; a number that names none within reach is the nearest one that can be counted with.
+
+        Raises TypeError for what is no number: SQLite takes any value anywhere.
+        """
+        if value is None:
+            return None
+        return _EPOCH + timedelta(microseconds=min(max(value, _EARLIEST), _LATEST))
+
+
+class LenientTime(UtcTime):
+    """The same for a row that emergency controls and every sweep must be able to read: what is no number is a time far
+    in the future, which no clock agrees with.
+    """
+
+    cache_ok = True
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """Back to an aware datetime, whatever is stored."""
+        return super().process_result_value(
+            value if value is None or isinstance(value, (int, float)) else _LATEST, dialect
+        )
 
 
 LAST_MEMBER = "transfer"
@@ -155,6 +176,10 @@ access_tokens = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("expires_at", UtcTime),
     Column("revoked_at", UtcTime),
+    Column(
+        "owner", String(500), nullable=False, server_default=text("''"), comment="whose transfers it deposits and sees"
+    ),
+    Index("ix_access_tokens_owner", "owner"),
 )
 
 transfers = Table(
@@ -177,9 +202,12 @@ transfers = Table(
     Column("verified_at", UtcTime),
     Column("due_at", UtcTime, comment="when the sweeper must look at this transfer next"),
     Column("failures", Integer, nullable=False, default=0, comment="deletion attempts that failed in a row"),
+    Column(
+        "owner", String(500), nullable=False, server_default=text("''"), comment="whom it belongs to; no token has ''"
+    ),
     Index("ix_transfers_due_at", "due_at"),
     Index("ix_transfers_failing", "state", sqlite_where=text("failures > 0"), postgresql_where=text("failures > 0")),
-    Index("ix_transfers_token_id_created_at", "token_id", "created_at"),
+    Index("ix_transfers_owner_created_at", "owner", "created_at"),
 )
 
 files = Table(

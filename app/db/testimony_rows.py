@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, exists, select
 
 from app.crypto import merkle
 from app.db.any_of import Texts, any_of
-from app.db.tables import audit_entries
+from app.db.tables import audit_entries, transfers
 from app.domain.audit_events import Event
 from app.domain.testimony import LIFE, Attested, Testimony
 
@@ -51,12 +51,26 @@ def last_of(connection: Connection, *events: Event) -> Attested | None:
     return _attested(*found[0][1:]) if found else None
 
 
+def without_row(connection: Connection, after: str, entries: int) -> tuple[list[str], str | None]:
+    """Transfers that the log names and that have no row, by id from the one after `after` on, over about so many
+    entries; and the id after which to go on, None at the end.
+    """
+    told = _OF.transfer
+    upto: str | None = connection.execute(
+        select(told).where(told > after).order_by(told).offset(entries).limit(1)
+    ).scalar()
+    rowless = select(told).where(told > after, ~exists().where(transfers.c.id == told)).distinct()
+    if upto is not None:
+        rowless = rowless.where(told <= upto)
+    return list(connection.execute(rowless).scalars()), upto
+
+
 def _attested(sequence: int, content: str | bytes, stored_leaf: object, at: int) -> Attested:
     leaf = bytes(stored_leaf) if isinstance(stored_leaf, (bytes, memoryview)) else b""
     try:
         fields = json.loads(content)
         moment = _EPOCH + timedelta(microseconds=at)
-    except (ValueError, TypeError, OverflowError):  # SQLite takes any value anywhere
+    except (ValueError, TypeError, OverflowError, RecursionError):  # SQLite takes any value anywhere
         return Attested(sequence, leaf, {}, _EPOCH, sound=False)
     sound = isinstance(fields, dict) and isinstance(content, str) and merkle.leaf_hash(content.encode()) == leaf
     return Attested(sequence, leaf, fields if sound else {}, moment, sound)

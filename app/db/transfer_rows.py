@@ -51,6 +51,7 @@ class TransferRow:
     verified_at: datetime | None
     due_at: datetime | None
     failures: int
+    owner: str
 
 
 class Expiry(NamedTuple):
@@ -97,9 +98,9 @@ def find(connection: Connection, transfer_id: str, *, for_update: bool = False) 
     return _transfer(row) if row else None
 
 
-def owned_by(connection: Connection, token_id: str, limit: int) -> list[TransferRow]:
-    """The newest transfers of a depositor."""
-    query = select(*_TRANSFER).where(transfers.c.token_id == token_id)
+def owned_by(connection: Connection, owner: str, limit: int) -> list[TransferRow]:
+    """The newest transfers of an owner."""
+    query = select(*_TRANSFER).where(transfers.c.owner == owner)
     newest = query.order_by(transfers.c.created_at.desc(), transfers.c.id).limit(limit)
     return [_transfer(row) for row in connection.execute(newest)]
 

@@ -1,12 +1,17 @@
-"""Access token rules: roles, validity and permissions."""
+"""Access token rules: roles, permissions, and the owner whose transfers a caller may use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol, TypeVar
 
-from app.domain.errors import NotAllowed, NotAuthenticated
+from app.domain.errors import InvalidRequest, NotAllowed, NotAuthenticated, Refusal, TransferNotFound
+from app.domain.transfer import is_plain
+
+MAX_OWNER = 500
+"""Characters of an owner: an issuer's URL and a subject of at most 255 characters (OpenID Connect Core, 2)."""
 
 
 class Role(StrEnum):
@@ -19,27 +24,61 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated caller of a request: a token that passed its checks."""
+    """The authenticated caller of a request: a token that passed its checks. `owner` owns the transfers it may use."""
 
     token_id: str
     name: str
     role: Role
     expires_at: datetime | None
+    owner: str
 
     @property
     def actor(self) -> str:
         """The caller's name in the log: the token id, which identifies no person."""
-        return f"token:{self.token_id}"
+        return actor_of(self.token_id)
+
+
+def actor_of(token_id: str) -> str:
+    """Return a token's name in the log. Before version 0.2 it was also the owner of the token's transfers."""
+    return f"token:{token_id}"
+
+
+class Owned(Protocol):
+    """Anything that belongs to an owner: a row of a transfer."""
 
     @property
     def owner(self) -> str:
-        """The owner of the transfers that this caller creates."""
-        return owner_of(self.token_id)
+        """The owner: `token:<name>`, `person:<issuer>#<subject>` or `team:<issuer>#<value>`."""
 
 
-def owner_of(token_id: str) -> str:
-    """Return the owner of transfers created with a token: the token itself."""
-    return f"token:{token_id}"
+_Owned = TypeVar("_Owned", bound=Owned)
+
+
+def require_owner(
+    transfer: _Owned | None, caller: Caller | None, *, refusal: type[Refusal] = TransferNotFound
+) -> _Owned:
+    """Return the transfer if it exists and the caller's owner owns it; an operator (None) may use any.
+
+    Raises `refusal` otherwise: other owners' transfers do not exist.
+    """
+    if transfer is None or (caller is not None and transfer.owner != caller.owner):
+        raise refusal
+    return transfer
+
+
+def owner_named(name: str) -> str:
+    """Return the default owner of a token of this name."""
+    return f"token:{name}"
+
+
+def checked_owner(owner: str) -> str:
+    """Return an owner as an operator typed it. Raises InvalidRequest for anything but the three kinds."""
+    kind, _, rest = owner.partition(":")
+    issuer, _, value = rest.partition("#")
+    known = (kind == "token" and rest) or (kind in {"person", "team"} and issuer and value)
+    if not known or len(owner) > MAX_OWNER or owner != owner.strip() or not is_plain(owner):
+        raise InvalidRequest("owner: token:NAME, person:ISSUER#SUBJECT or team:ISSUER#VALUE, as `token list` shows it.")
+    return owner
 
 
 def require_valid(*, revoked_at: datetime | None, expires_at: datetime | None, now: datetime) -> None:

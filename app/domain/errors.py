@@ -103,6 +103,11 @@ class NotAllowed(Refusal):
     title = "The role of this access token does not permit this request."
 
 
+class OwnerTaken(Refusal):
+    code = "owner_taken"
+    title = "This owner has a token already. Choose another name, or name the owner to make a further token for it."
+
+
 class WrongClientKey(Refusal):
     code = "wrong_client_key"
     title = "The client key does not open this transfer."

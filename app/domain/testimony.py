@@ -1,14 +1,18 @@
 """What the log's entries say of one transfer: a witness that its rows are held against.
 
 Entries are read elsewhere (`app/db/testimony_rows.py`), which also checks that each one's content hashes to its leaf.
-Only sound entries are believed; an altered one is remembered as such and says nothing.
+Only sound entries are believed; an altered one is remembered as such and says nothing. Whoever writes to the database
+can append an entry with a valid hash. So every field is validated here, and the first entry of its kind counts: a later
+one cannot replace what was logged when the thing happened.
 """
 
 from __future__ import annotations
 
+import re
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from app.domain.audit_events import Event
@@ -39,6 +43,11 @@ LIFE = (*FACTS, *_STATE_AFTER, *(event for event in _SHARE_STATE_AFTER if event 
 
 
 _EVENTS = {event.value: event for event in LIFE}
+_STARTS = frozenset({Event.SHARE_PREPARED, Event.SHARE_ISSUED})
+_ONCE_PER_SHARE = _STARTS | {Event.SHARE_CLAIMED}
+_ID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")  # 16 bytes in base64url: the last character carries two bits
+_MOST = 2**53 - 1
+"""The largest number that an entry can hold (RFC 8785, section 3.2.2.3)."""
 
 
 class Attested(NamedTuple):
@@ -73,9 +82,10 @@ class AttestedShare:
 
 @dataclass(slots=True)
 class Testimony:
-    """What sound entries say of one transfer. `altered`: an entry's content is not what was hashed; `mistimed`: an
-    entry's column says another time than its content. `leaves`: the leaf hash of each entry by its number, where
-    entries are to be proved.
+    """What sound entries say of one transfer. `altered`: an entry's content is not what was hashed, or a field has the
+    wrong type or form; `mistimed`: an entry's column says another time than its content; `repeated`: something that
+    happens once was logged again. `blobs`: every blob that any entry names, a repeated one too. `leaves`: the leaf hash
+    of each entry by its number, where entries are to be proved.
     """
 
     created: Mapping[str, Any] | None = None
@@ -89,8 +99,11 @@ class Testimony:
     ending: str | None = None
     altered: bool = False
     mistimed: bool = False
+    repeated: bool = False
+    blobs: set[str] = field(default_factory=set)
     entries: int = 0
     leaves: dict[int, bytes] | None = None
+    _seen: set[tuple[Event, str]] = field(default_factory=set)
 
     @property
     def ends_at(self) -> datetime | None:
@@ -99,55 +112,112 @@ class Testimony:
         return min((end for end in ends if end is not None), default=None)
 
     @property
-    def blobs(self) -> set[str]:
-        """The blobs that were deposited, as far as entries name them."""
-        return {file.blob for file in self.files.values() if file.blob is not None}
-
-    @property
     def closed_at(self) -> datetime | None:
         """When the first share was made; None without one."""
         return min((share.issued_at for share in self.shares.values()), default=None)
 
     def add(self, entry: Attested) -> None:
-        """Hear the next entry, in the log's order. One that cannot be understood counts as altered."""
+        """Read the next entry, in the log's order. One that cannot be understood counts as altered."""
         self.entries += 1
         if self.leaves is not None:
             self.leaves[entry.sequence] = entry.leaf
         try:
-            moment = datetime.fromisoformat(entry.fields["time"])
+            moment = _time(entry.fields["time"])
             if moment != entry.at:
                 self.mistimed = True
             if entry.sound and entry.fields["sequence"] == entry.sequence:
-                self._hear(_EVENTS[entry.fields["event"]], entry.fields, moment)
+                self._read(_EVENTS[entry.fields["event"]], entry.fields, moment)
             else:
                 self.altered = True
         except (KeyError, TypeError, ValueError):
             self.altered = True
 
-    def _hear(self, event: Event, said: Mapping[str, Any], moment: datetime) -> None:
+    def _read(self, event: Event, said: Mapping[str, Any], moment: datetime) -> None:
         if event == Event.TRANSFER_CREATED:
-            self.created, self.created_at, self.state = said, moment, TransferState.RECEIVING
-            self.expires_at = datetime.fromisoformat(said["expires_at"])
+            self._read_creation(said, moment)
         elif event == Event.FILE_DEPOSITED:
-            self.files[said["file"]] = AttestedFile(said["size"], said.get("blob"))
-            if self.state == TransferState.RECEIVING:
-                self.state = TransferState.LIVE
+            self._read_deposit(said)
         elif event in _STATE_AFTER:
             self.state, self.state_at = _STATE_AFTER[event], moment
             if event == Event.TRANSFER_DENIED:
                 self.denied_at, self.ending = moment, said.get("outcome")
         elif event == Event.PASSWORD_WRONG:
-            share = self.shares[said["share"]]
-            share.wrong_passwords = max(share.wrong_passwords, said["count"])
+            share = self.shares[_id(said["share"])]
+            share.wrong_passwords = max(share.wrong_passwords, _number(said["count"]))
         else:
-            self._hear_of_share(_SHARE_STATE_AFTER[event], said, moment)
+            self._read_of_share(event, said, moment)
 
-    def _hear_of_share(self, state: ShareState, said: Mapping[str, Any], moment: datetime) -> None:
-        share = self.shares.setdefault(said["share"], AttestedShare(state, moment))
+    def _read_creation(self, said: Mapping[str, Any], moment: datetime) -> None:
+        expires_at = _time(said["expires_at"])
+        if "owner" in said:
+            _require_owner(said)
+        if self.created is not None:
+            self.repeated = True
+            return
+        self.created, self.created_at, self.expires_at = said, moment, expires_at
+        self.state = self.state or TransferState.RECEIVING
+
+    def _read_deposit(self, said: Mapping[str, Any]) -> None:
+        """A file's number is deposited once: an upload that was abandoned has no such entry."""
+        number, blob = _number(said["file"]), said.get("blob")
+        file = AttestedFile(_number(said["size"]), None if blob is None else _id(blob))
+        if file.blob is not None:
+            self.blobs.add(file.blob)
+        if number in self.files:
+            self.repeated = True
+            return
+        self.files[number] = file
+        if self.state == TransferState.RECEIVING:
+            self.state = TransferState.LIVE
+
+    def _read_of_share(self, event: Event, said: Mapping[str, Any], moment: datetime) -> None:
+        share_id, state = _id(said["share"]), _SHARE_STATE_AFTER[event]
+        expires_at = _time(said["expires_at"]) if event in _STARTS else None
+        claim = _optional_id(said.get("claim")) if event == Event.SHARE_CLAIMED else None
+        if (event, share_id) in self._seen:
+            self.repeated = True
+            return
+        if event in _ONCE_PER_SHARE:
+            self._seen.add((event, share_id))
+        share = self.shares.setdefault(share_id, AttestedShare(state, moment))
         share.state = state
-        if "expires_at" in said:
-            share.expires_at = datetime.fromisoformat(said["expires_at"])
+        if expires_at is not None:
+            self.repeated |= share.expires_at not in {None, expires_at}
+            share.expires_at = min(share.expires_at or expires_at, expires_at)
         elif state == ShareState.CLAIMED:
-            share.claim, share.claimed_at = said.get("claim"), moment
+            share.claim, share.claimed_at = claim, moment
         else:
             share.ended_at = moment
+
+
+def _time(value: Any) -> datetime:
+    """Raises TypeError or ValueError for anything but a time in UTC."""
+    moment = datetime.fromisoformat(value)
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError("not a time in UTC")
+    return moment
+
+
+def _number(value: Any) -> int:
+    """Raises ValueError for anything but a whole number that is not negative."""
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise ValueError("not a number of something")
+    return value
+
+
+def _id(value: Any) -> str:
+    """Raises TypeError or ValueError for anything but an id."""
+    if _ID.fullmatch(value) is None:
+        raise ValueError("not an id")
+    return str(value)
+
+
+def _optional_id(value: Any) -> str | None:
+    return None if value is None else _id(value)
+
+
+def _require_owner(said: Mapping[str, Any]) -> None:
+    """The owner is a digest under the entry's salt: both are texts, and the salt decodes."""
+    if not isinstance(said["owner"], str):
+        raise TypeError("an owner is a text")
+    urlsafe_b64decode(f"{said['salt']}==")

@@ -113,7 +113,7 @@ _DIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Whether the text is one line without control characters or directional marks."""
     return not any(c in _DIRECTIONAL or unicodedata.category(c) in _CONTROL for c in text)
 
@@ -122,7 +122,7 @@ def checked_file_name(name: str) -> str:
     """Return the name unchanged. Raises InvalidFileName for control characters, separators, directional marks, `.`,
     `..`, and names longer than 255 bytes of UTF-8. This service never uses the name as a path, but recipients may.
     """
-    if not _is_plain(name) or _ALTERED in name or not _SEPARATORS.isdisjoint(name) or name.strip(" .") == "":
+    if not is_plain(name) or _ALTERED in name or not _SEPARATORS.isdisjoint(name) or name.strip(" .") == "":
         raise InvalidFileName
     if len(name.encode()) > MAX_NAME_BYTES:
         raise InvalidFileName
@@ -146,6 +146,6 @@ def checked_free_text(value: str | None, *, field: str) -> str | None:
     if value is None:
         return None
     text = value.strip()
-    if len(text) > MAX_FREE_TEXT or not _is_plain(text):
+    if len(text) > MAX_FREE_TEXT or not is_plain(text):
         raise InvalidRequest(f"{field}: one line of at most {MAX_FREE_TEXT} characters.")
     return text or None

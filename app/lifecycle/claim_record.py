@@ -2,17 +2,24 @@
 
 The database's conditional UPDATE picks the winner of a claim; the vault's record, made once by exclusive creation,
 confirms it before anything is handed out (`record_claim`), and is read again on every way that leads to bytes
-(`require_recorded`). It holds the digest of the claim token and goes with the transfer.
+(`require_recorded`). It holds the digest of the claim token and goes with the transfer. A record that was lost is made
+again for the claim that the log knows, and for no other (`require_unlogged`).
 """
 
 from __future__ import annotations
 
-from app.crypto.token import digest, same
-from app.db.share_rows import ShareRow
+from sqlalchemy import Connection
+
+from app.crypto.token import digest, id_of, same
+from app.db import testimony_rows
+from app.db.share_rows import ClaimRow, ShareRow
+from app.domain.audit_events import Event
 from app.domain.errors import ClaimEnded, ClaimNotFound, Refusal, ShareExpired, ShareUsed, VaultOutOfReach
 from app.domain.vault_entry import EntryName
 from app.storage.errors import KeyGone, StorageError
 from app.storage.key_vault import KeyVault
+
+_CLAIM_ID = b"caducee/v1 claim id"
 
 
 def record_claim(vault: KeyVault, share: ShareRow, token: bytes) -> None:
@@ -31,14 +38,42 @@ def record_claim(vault: KeyVault, share: ShareRow, token: bytes) -> None:
         raise ShareUsed
 
 
-def require_unclaimed(vault: KeyVault, share: ShareRow, token: bytes | None) -> None:
-    """Refuse a share that is recorded as claimed with another token. Raises ShareUsed, ShareExpired, VaultOutOfReach.
+def require_unclaimed(vault: KeyVault, share: ShareRow, token: bytes | None) -> bool:
+    """Refuse a share that is recorded as claimed with another token. Return whether it is recorded with this one.
+    Raises ShareUsed, ShareExpired, VaultOutOfReach.
 
     `record_claim` alone decides; this keeps the database from noting a claim that is lost already.
     """
     recorded = _recorded(vault, share, gone=ShareExpired)
     if recorded is not None and (token is None or not same(recorded, digest(token))):
         raise ShareUsed
+    return recorded is not None
+
+
+def claim_id_of(share: ShareRow, token: bytes) -> str:
+    """Return the id (22 characters) of the claim of `share` with `token` (32 bytes): a digest, so that the log's entry
+    of a claim says which token won it, without a word of the token.
+    """
+    return id_of(_CLAIM_ID + share.id.encode() + token)
+
+
+def require_unlogged(connection: Connection, share: ShareRow, token: bytes) -> None:
+    """Refuse a share that was claimed with another token by the log, whatever row and vault say: either may have been
+    set back. Raises ShareUsed.
+    """
+    told = testimony_rows.told_of(connection, [share.transfer_id], [Event.SHARE_CLAIMED])[share.transfer_id]
+    attested = told.shares.get(share.id)
+    if attested is not None and attested.claim != claim_id_of(share, token):
+        raise ShareUsed
+
+
+def is_unrecorded(vault: KeyVault, share: ShareRow, claim: ClaimRow) -> bool:
+    """Whether a claim was won in the database and never served, since the vault has no record of it: its window has
+    not begun. Raises VaultOutOfReach, ClaimEnded for a row that names no entry of a vault.
+    """
+    if claim.delivered_at is not None or claim.bytes_served > 0:
+        return False
+    return _recorded(vault, share, gone=ClaimEnded) is None
 
 
 def require_recorded(vault: KeyVault, share: ShareRow, token: bytes) -> None:

@@ -3,7 +3,7 @@
 Whoever writes to the database can make a row say anything; neither the entries' hashes nor the vault's names follow.
 Each contradiction is one of the words below (docs/deletion.md lists them). Rows and entries are written in the same
 transaction, so that they agree exactly. The vault is written after them: a row that says more than the vault does is
-a crash or a moment, and no contradiction.
+a crash or a moment, and no contradiction, but for an open claim that is not recorded within a minute.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.crypto.chunked import sealed_size
-from app.db.share_rows import ClaimRow, ShareRow
+from app.crypto.stretching import Argon2Parameters
+from app.db.share_rows import ClaimRow, ShareRow, hashing_of
 from app.db.whole_transfers import WholeTransfer
-from app.domain.access_token import owner_of
+from app.domain.access_token import actor_of
 from app.domain.audit_events import owner_digest
 from app.domain.claim import allowance_bytes
 from app.domain.share import OPEN_STATES as OPEN_SHARES
@@ -26,7 +28,7 @@ from app.domain.transfer import OPEN_STATES, FileState, TransferState
 from app.domain.vault_entry import EntryName
 
 SLACK = timedelta(minutes=1)
-"""Two readings of the clock within one request, and a window that is moved on while it is looked at."""
+"""Two readings of the clock within one request, and a lease that is renewed meanwhile."""
 
 LOOKED_AT_WITHIN = timedelta(minutes=10)
 """The sweeper looks again at what has ended within 5 minutes, however often it failed."""
@@ -42,10 +44,10 @@ class VaultSight:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """As of when, and how long a claim's window is at most."""
+    """As of when, what passwords are stretched with, and whether no entry of the log was pruned."""
 
     now: datetime
-    window: timedelta
+    hashing: Argon2Parameters
     log_is_whole: bool = True
 
 
@@ -63,9 +65,10 @@ def names_to_look_for(whole: WholeTransfer, told: Testimony) -> set[EntryName]:
     ends += [share.expires_at for share in told.shares.values()]
     names = set[EntryName]()
     for end in {end for end in ends if end is not None}:
-        with suppress(ValueError):  # a row that was changed names what is no entry of a vault
-            keys = [EntryName(transfer_id, end, share_id) for share_id in shares]
-            names |= {EntryName(transfer_id, end), *keys, *(key.of_claim for key in keys)}
+        for share_id in (None, *shares):
+            with suppress(ValueError, TypeError):  # a row that was changed names what is no entry of a vault
+                name = EntryName(transfer_id, end, share_id)
+                names |= {name} if share_id is None else {name, name.of_claim}
     return names
 
 
@@ -78,8 +81,8 @@ def judge(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Mome
         return words
     try:
         words |= {*_states(whole, told), *_schedule(whole, moment), *_shares(whole, told, sight)}
-        words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight)}
-    except (TypeError, ValueError):
+        words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight), *_hashing(whole, moment)}
+    except (TypeError, ValueError, OverflowError):
         words.add("unreadable")
     return words
 
@@ -91,12 +94,14 @@ def judge_facts(whole: WholeTransfer, told: Testimony) -> set[str]:
         words.add("entry_altered")
     if told.mistimed:
         words.add("entry_time")
+    if told.repeated:
+        words.add("entry_repeated")
     if told.created is None:
         words.add("entry_missing")
         return words
     try:
         return words | {*_transfer(whole, told), *_files(whole, told), *_expiries(whole, told)}
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return words | {"unreadable"}
 
 
@@ -118,10 +123,17 @@ def _transfer(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
     for word, stored in (("sealed", row.sealed), ("purpose", row.purpose), ("records", row.records)):
         if stored != said.get(word):
             yield word
-    if "owner" in said and said["owner"] != owner_digest(owner_of(row.token_id), said["salt"]):
+    if said.get("actor") != actor_of(row.token_id) or not _is_owner(row.owner, said):
         yield "owner"
     if row.created_at != told.created_at:
         yield "times"
+
+
+def _is_owner(owner: object, said: Mapping[str, Any]) -> bool:
+    """Whether `transfer.created` names this owner. Before entries named one, it was the token that deposited."""
+    if "owner" not in said:
+        return owner == said.get("actor")
+    return isinstance(owner, str) and owner_digest(owner, said["salt"]) == said["owner"]
 
 
 def _expiries(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
@@ -151,13 +163,16 @@ def _states(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
 
 
 def _schedule(whole: WholeTransfer, moment: Moment) -> Iterator[str]:
-    """When the sweeper looks next; a lease that is kept up is renewed long before it ends."""
+    """When the sweeper looks next. Every upload has a lease; one that is kept up is renewed long before it ends."""
     row = whole.transfer
     claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
     ends = [row.expires_at, *(claim.window_until for claim in whole.claims if claim.share_id in claimed)]
+    ends += [file.lease_until for file in whole.files if file.lease_until is not None]
     latest = max(min(ends), moment.now) if row.state in OPEN_STATES else moment.now
     if row.due_at is None or row.due_at > latest + LOOKED_AT_WITHIN:
         yield "due"
+    if any(file.state == FileState.RECEIVING and file.lease_until is None for file in whole.files):
+        yield "files"
     leases = {file.state: file.lease_until for file in whole.files if file.lease_until is not None}
     if FileState.LIVE in leases or any(lease > moment.now + SLACK for lease in leases.values()):
         yield "files"
@@ -183,6 +198,12 @@ def _share(row: ShareRow, said: AttestedShare, sight: VaultSight) -> Iterator[st
         yield "key_left"
 
 
+def _hashing(whole: WholeTransfer, moment: Moment) -> Iterator[str]:
+    for parameters in (hashing_of(share) for share in whole.shares):
+        if parameters is None or parameters.exceeds(moment.hashing):
+            yield "hashing"
+
+
 def _agrees(stored: datetime | None, said: datetime | None) -> bool:
     if stored is None or said is None:
         return stored is said
@@ -200,9 +221,18 @@ def _claims(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Mo
         yield from _claim(rows[share_id], told.shares[share_id], sight)
         if rows[share_id].allowance != expected:
             yield "allowance"
-        latest = moment.now + moment.window + SLACK
-        if states.get(share_id) == ShareState.CLAIMED and rows[share_id].window_until > latest:
+        if _is_unrecorded(rows[share_id], states.get(share_id), sight, moment):
+            yield "claim_unrecorded"
+        # Up to the expiry any length is right: the claim may have begun under another CADUCEE_CLAIM_WINDOW.
+        if states.get(share_id) == ShareState.CLAIMED and rows[share_id].window_until > whole.transfer.expires_at:
             yield "window"
+
+
+def _is_unrecorded(row: ClaimRow, state: ShareState | None, sight: VaultSight, moment: Moment) -> bool:
+    """Whether an open claim has no record: the vault could not keep it, or lost it. The purge takes it with the key."""
+    keyed = any(name.share_id == row.share_id and not name.claimed for name in sight.names)
+    unrecorded = state == ShareState.CLAIMED and keyed and row.share_id not in sight.claims
+    return unrecorded and moment.now > row.claimed_at + SLACK
 
 
 def _claim(row: ClaimRow, said: AttestedShare, sight: VaultSight) -> Iterator[str]:

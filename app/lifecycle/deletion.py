@@ -25,11 +25,12 @@ from app.domain.audit_events import Entry, Event
 from app.domain.claim import end_at_window
 from app.domain.retention import lateness_counts
 from app.domain.share import ShareState
-from app.domain.transfer import OPEN_STATES, Ending, TransferState
+from app.domain.transfer import OPEN_STATES, Ending, FileState, TransferState
 from app.lifecycle import endings
 from app.lifecycle.contradictions import judge_facts
 from app.lifecycle.deletion_case import Case, load
 from app.lifecycle.deletion_retry import give_up, settle
+from app.lifecycle.refused_time import without_unrecorded
 from app.lifecycle.vault_watch import VaultWatch
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
@@ -37,6 +38,9 @@ from app.storage.errors import BlobBusy
 
 TAKEN_FOR = timedelta(seconds=20)
 """A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
+
+LARGEST = 2**53 - 1
+"""The largest number that an entry can hold; sizes that somebody wrote to the database must not fail a deletion."""
 
 log = structlog.get_logger()
 
@@ -84,9 +88,11 @@ async def _advance(resources: Resources, batch: list[str], watch: VaultWatch, do
     await resources.in_thread(_compare, resources, cases, watch)
     await _drop_abandoned_uploads(resources, cases)
     advancing = _set_aside(cases, watch)
+    reach("deletion.loaded")
     await resources.in_thread(_destroy_keys, resources, advancing)
     done.deleted += await _delete_bytes(resources, advancing, watch)
     done.failed += await resources.in_thread(settle, resources, cases)
+    reach("deletion.settled")
 
 
 def _set_aside(cases: list[Case], watch: VaultWatch) -> list[Case]:
@@ -112,7 +118,7 @@ def _end_what_is_due(resources: Resources, batch: list[str], watch: VaultWatch) 
         living = [one.id for one in still_open if one.id not in over]
         lapsing = living if living and service_rows.refused_since(connection) is None else []
         others = whole_transfers.load(connection, transfer_rows.find_all(connection, lapsing))
-    lapsed = [pair for whole in others for pair in _lapsed(whole, now)]
+    lapsed = without_unrecorded(resources, [pair for whole in others for pair in _lapsed(whole, now)])
     if not expired and not lapsed:
         return 0
     with resources.database.writing() as transaction:
@@ -154,10 +160,13 @@ def _compare(resources: Resources, cases: list[Case], watch: VaultWatch) -> None
 
 
 async def _drop_abandoned_uploads(resources: Resources, cases: list[Case]) -> None:
-    """Uploads whose process died: the bytes, then the row. One that still lives holds its blob and is left alone."""
+    """Uploads whose process died: the bytes, then the row. One that still lives holds its blob and is left alone. Every
+    upload has a lease; a row without one was altered.
+    """
     now = resources.clock.now()
     for case in cases:
-        dead = [file for file in case.files if file.lease_until and file.lease_until <= now]
+        unfinished = [file for file in case.files if file.state == FileState.RECEIVING or file.lease_until]
+        dead = [file for file in unfinished if file.lease_until is None or file.lease_until <= now]
         if case.state not in OPEN_STATES or not dead:
             continue
         failures = await resources.blobs.delete([file.blob_id for file in dead])
@@ -311,7 +320,7 @@ def _step_entry(case: Case, event: Event, now: datetime) -> Entry:
         transfer=transfer.id,
         outcome=transfer.ending,
         files=len(case.sizes),
-        size=sum(case.sizes),
+        size=min(sum(case.sizes), LARGEST),
         lateness_ms=int(_lateness(case, now) / timedelta(milliseconds=1)),
     )
 

@@ -23,7 +23,7 @@ from app.db import access_token_rows, file_rows, transfer_rows
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
 from app.db.transfer_rows import TransferRow
-from app.domain.access_token import Caller, require_valid
+from app.domain.access_token import Caller, require_owner, require_valid
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import (
     BlobsOutOfReach,
@@ -32,7 +32,6 @@ from app.domain.errors import (
     TooLarge,
     TransferEnded,
     TransferIsSealed,
-    TransferNotFound,
     TransferNotSealed,
 )
 from app.domain.transfer import FileState, next_file_number, require_open, require_taking_files
@@ -45,11 +44,6 @@ from app.storage.blob_store import BlobWriter
 
 LEASE = timedelta(seconds=20)
 """How long an upload counts as alive without a sign of life; renewed while it runs."""
-
-SMALL_BYTES = 1024 * 1024
-"""A file up to here is synced in the threads that write to the database: it takes what a commit takes, and more threads
-would only fight for the interpreter (docs/performance.md). A larger one would keep the database's work waiting.
-"""
 
 log = structlog.get_logger()
 
@@ -121,9 +115,8 @@ def admit(resources: Resources, asked: Asked) -> Admitted:
     return Admitted(asked, transfer, row, room)
 
 
-def _require_admissible(transfer: TransferRow | None, asked: Asked, now: datetime) -> TransferRow:
-    if transfer is None or transfer.token_id != asked.caller.token_id:
-        raise TransferNotFound
+def _require_admissible(found: TransferRow | None, asked: Asked, now: datetime) -> TransferRow:
+    transfer = require_owner(found, asked.caller)
     require_open(transfer.state, transfer.expires_at, now)
     if transfer.sealed != asked.sealed:
         raise TransferIsSealed if transfer.sealed else TransferNotSealed
@@ -201,8 +194,7 @@ async def take_in(
                 sealed_size=sealed_size(passage.size),
                 sealed_meta=sealed_meta,
             )
-            threads = resources.threads if passage.size <= SMALL_BYTES else None
-            await writer.commit(then=lambda: _finish(resources, admitted, arrived), threads=threads)
+            await writer.commit()
         except BaseException:
             await asyncio.shield(writer.abort())
             raise
@@ -210,7 +202,18 @@ async def take_in(
         raise DiskNearlyFull from error
     except storage_errors.StorageError as error:
         raise BlobsOutOfReach from error
+    await _finish_or_wait(resources, admitted, arrived)
     return arrived
+
+
+async def _finish_or_wait(resources: Resources, admitted: Admitted, arrived: FileRow) -> None:
+    """Let the file count. A thread cannot be stopped: once cancelled, wait for what it commits, which then stands."""
+    finishing = asyncio.ensure_future(resources.in_thread(_finish, resources, admitted, arrived))
+    try:
+        await asyncio.shield(finishing)
+    except asyncio.CancelledError:
+        await asyncio.gather(finishing, return_exceptions=True)
+        raise
 
 
 async def _pass(
@@ -245,7 +248,7 @@ def _check_running(resources: Resources, admitted: Admitted) -> None:
         require_open_for_intake(resources, connection)
         current = transfer_rows.find(connection, admitted.transfer.id)
         lease_until = file_rows.lease_of(connection, blob_id)
-        _require_token(connection, admitted.transfer, now)
+        _require_token(connection, admitted.asked.caller, now)
     if current is None or lease_until is None:
         raise TransferEnded
     require_open(current.state, current.expires_at, now)
@@ -255,9 +258,12 @@ def _check_running(resources: Resources, admitted: Admitted) -> None:
                 raise TransferEnded
 
 
-def _require_token(connection: Connection, transfer: TransferRow, now: datetime) -> None:
-    """Whoever loses the right to deposit loses it for what is under way, too. Raises NotAuthenticated."""
-    token = access_token_rows.find(connection, transfer.token_id)
+def _require_token(connection: Connection, caller: Caller, now: datetime) -> None:
+    """Refuse what a caller is still uploading once its own token, not the transfer's, is revoked or has expired.
+
+    Raises NotAuthenticated.
+    """
+    token = access_token_rows.find(connection, caller.token_id)
     if token is None:
         raise NotAuthenticated
     require_valid(revoked_at=token.revoked_at, expires_at=token.expires_at, now=now)
@@ -271,7 +277,7 @@ def _finish(resources: Resources, admitted: Admitted, row: FileRow) -> None:
         connection = transaction.connection
         require_open_for_intake(resources, connection)
         current = _require_admissible(transfer_rows.find(connection, asked.transfer_id, for_update=True), asked, now)
-        _require_token(connection, current, now)
+        _require_token(connection, asked.caller, now)
         held = file_rows.of_transfers(connection, [current.id])
         if sum(file.size for file in held) + row.size > resources.settings.max_transfer_bytes:
             raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)

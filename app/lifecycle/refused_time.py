@@ -1,4 +1,5 @@
-"""Before a sweep lets claims lapse: are recipients refused now, by the service itself? Then none lapses.
+"""Before a sweep lets claims lapse: are recipients refused now, by the service itself? Then none lapses. Nor does a
+claim that the vault could not record: it opens nothing yet, so its window has not begun.
 
 The vault out of reach, a clock that is not trusted, a lockdown, a restored database: no recipient can do anything
 about these, so the time counts for their windows (never past the expiry). It is kept in the database from the first
@@ -9,8 +10,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from app.db import claim_windows, service_rows
-from app.domain.errors import Refusal
+from app.db import claim_windows, service_rows, share_rows
+from app.db.share_rows import ClaimRow, ShareRow
+from app.domain.claim import window_end
+from app.domain.errors import ClaimEnded, Refusal, VaultOutOfReach
+from app.lifecycle import claim_record
 from app.lifecycle.gate import require_open_for_outflow
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
@@ -31,6 +35,33 @@ def add_refused_time(resources: Resources) -> None:
         _note(resources, None, now - SEEN_WITHIN)
     elif since is not None and (not refused or now - since >= ADD_EVERY):
         _note(resources, since, now if refused else None, lost=now - since)
+
+
+def without_unrecorded(
+    resources: Resources, ending: list[tuple[ShareRow, ClaimRow]]
+) -> list[tuple[ShareRow, ClaimRow]]:
+    """Return those of these claims, whose windows are over, that the vault has recorded. The others get another window:
+    their tokens may claim again as long as the transfer lives. With the vault out of reach, none ends.
+    """
+    try:
+        waiting = [(share, claim) for share, claim in ending if _is_waiting(resources, share, claim)]
+    except VaultOutOfReach:
+        return []
+    if not waiting:
+        return ending
+    now = resources.clock.now()
+    with resources.database.writing() as transaction:
+        for share, claim in waiting:
+            window = window_end(now, resources.settings.claim_window, share.expires_at)
+            share_rows.reopen_window(transaction.connection, claim.id, window, now)
+    return [pair for pair in ending if pair not in waiting]
+
+
+def _is_waiting(resources: Resources, share: ShareRow, claim: ClaimRow) -> bool:
+    try:
+        return claim_record.is_unrecorded(resources.vault, share, claim)
+    except ClaimEnded:  # a row that was changed so that it names no entry of a vault
+        return False
 
 
 def _refuses(resources: Resources) -> bool:

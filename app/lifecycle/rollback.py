@@ -52,12 +52,18 @@ def require_vault_not_rolled_back(vault: KeyVault, signing: SigningFolder) -> No
 
 
 def remember_vault(vault: KeyVault, signing: SigningFolder, *, at_once: bool = False) -> None:
-    """Have the signer's folder remember the vault's mark, each minute or `at_once`. Raises VaultUnavailable."""
+    """Have the signer's folder remember the vault's mark when the log has grown, each minute, or `at_once`: so an
+    older vault shows once it lacks anything from before the last sweep. Raises VaultUnavailable.
+    """
     mark, remembered = read_high_water(vault), _remembered_mark(signing)
     if mark is None:
         return
-    if at_once or remembered is None or not timedelta(0) <= mark.at - remembered.at < REMEMBERED_EACH:
+    if at_once or remembered is None or mark.log_size != remembered.log_size or _is_old(remembered, mark):
         signing.keep_vault_mark(mark.to_text())
+
+
+def _is_old(remembered: HighWater, mark: HighWater) -> bool:
+    return not timedelta(0) <= mark.at - remembered.at < REMEMBERED_EACH
 
 
 def time_by_signer(signing: SigningFolder, boot_id: str) -> RememberedTime:

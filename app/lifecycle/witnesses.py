@@ -1,8 +1,8 @@
 """Hold all rows against the log and the vault, page by page in constant memory, in both directions.
 
 From rows to witnesses: each transfer with its files, shares and claims against its entries and the vault's names. From
-the vault to rows: each name against the row it belongs to. A contradiction counts only when a second look finds it
-again: requests and sweeps go on meanwhile.
+the vault to rows: each name against the row it belongs to. From the log to rows: each transfer that it names has one.
+A contradiction counts only when a second look finds it again: requests and sweeps go on meanwhile.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from app.domain.testimony import Testimony
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
 from app.lifecycle.contradictions import Moment, VaultSight, is_hidden_end, judge, judge_name, names_to_look_for
+from app.lifecycle.lost_rows import find_lost, left_of
 from app.lifecycle.rollback import DatabaseRolledBack
 from app.runtime.resources import Resources
 from app.storage.vault_marks import read_high_water
@@ -54,11 +55,11 @@ class Comparison:
 
 
 def compare_everything(
-    resources: Resources, *, verified_too: bool, prove: bool = False, due: datetime | None = None
+    resources: Resources, *, verified_too: bool, prove: bool = False, lost_too: bool = True, due: datetime | None = None
 ) -> Comparison:
     """Compare all rows with their witnesses. `verified_too`: those that are gone as well, until their people are
-    forgotten; `prove`: climb from each entry to the root that the vault remembers; `due`: what should have ended by
-    then is a hidden end if its row does not say so (now).
+    forgotten; `prove`: climb from each entry to the root that the vault remembers; `lost_too`: go through the log for
+    transfers without a row; `due`: what should have ended by then is a hidden end if its row does not say so (now).
 
     Raises VaultUnavailable, DatabaseUnavailable, and with `prove` DatabaseRolledBack.
     """
@@ -77,6 +78,8 @@ def compare_everything(
                     comparison.hidden_ends.append(transfer_id)
         if tree is not None:
             tree.forget_page()
+    for transfer_id in _without_row(resources, due) if lost_too else ():
+        comparison.add({"row_missing"}, transfer_id)
     every = resources.vault.names()
     while names := tuple(islice(every, PAGE)):
         comparison.names += len(names)
@@ -95,6 +98,12 @@ def compare_one(resources: Resources, transfer_id: str) -> set[str]:
     }
     words |= {word for each in _judge_names(resources, tuple(found.names)).values() for word in each}
     return words | ({"key_left"} if found.misplaced else set())
+
+
+def _without_row(resources: Resources, due: datetime) -> set[str]:
+    """Transfers that the log knows and no row does; of those that have ended, only those that left something."""
+    lost = find_lost(resources, due)
+    return lost.living.keys() | left_of(resources, lost)
 
 
 class _Judged(NamedTuple):
@@ -125,7 +134,7 @@ def _judge_rows(
         told = testimony_rows.told_of(connection, ids, leaves=tree is not None)
         unproven = {one for one in ids if tree is not None and not _is_proven(connection, told[one], tree)}
         log_is_whole = audit_rows.pruned_below(connection) == 0
-    moment = Moment(resources.clock.now(), resources.settings.claim_window, log_is_whole)
+    moment = Moment(resources.clock.now(), resources.settings.argon2, log_is_whole)
     sights = _sights(resources, wholes, told)
     for whole in wholes:
         own = whole.transfer.id
@@ -213,13 +222,16 @@ def _of_service(resources: Resources) -> Iterator[str]:
         lockdown = testimony_rows.last_of(connection, Event.LOCKDOWN_BEGUN, Event.LOCKDOWN_LIFTED)
         drill = testimony_rows.last_of(connection, Event.DRILL_PASSED)
         started = testimony_rows.last_of(connection, Event.LOG_STARTED)
+        stray = audit_rows.stray_entry(connection)
+    if stray is not None:
+        yield "entry_stray"
     entries = [entry for entry in (lockdown, drill, started) if entry is not None]
-    if not all(entry.sound for entry in entries):
+    if not all(entry.sound and isinstance(entry.fields.get("time"), str) for entry in entries):
         yield "entry_altered"
         return
     if any(entry.fields["time"] != log_time(entry.at) for entry in entries):
         yield "entry_time"
-    begun = lockdown is not None and lockdown.fields["event"] == Event.LOCKDOWN_BEGUN
+    begun = lockdown is not None and lockdown.fields.get("event") == Event.LOCKDOWN_BEGUN
     if (lockdown is not None or not pruned) and (state.locked_down_at is not None) != begun:
         yield "lockdown"
     passed_at = drill.fields["time"] if drill is not None else None

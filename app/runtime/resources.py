@@ -18,12 +18,11 @@ from app.runtime.clock import Clock
 from app.runtime.hashing_queue import BoundedQueue, HashingQueue
 from app.runtime.life_watch import LifeWatch
 from app.runtime.settings import Settings
+from app.runtime.stores import blob_store_of, key_vault_of
 from app.runtime.vault_time import VaultTime
 from app.storage.blob_store import BlobStore
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
-from app.storage.local_disk import LocalDisk
-from app.storage.vault_folder import VaultFolder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,6 +65,7 @@ class Resources:
     blobs: BlobStore
     vault: KeyVault
     clock: Clock
+    threads: ThreadPoolExecutor
     claiming: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=CLAIMS_WAITING))
     issuing: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=ISSUES_WAITING))
     reporting: BoundedQueue = field(default_factory=lambda: BoundedQueue(waiting=REPORTS_WAITING))
@@ -73,13 +73,10 @@ class Resources:
     downloads: Counter[str] = field(default_factory=Counter)
     life: LifeWatch = field(init=False)
     vault_time: VaultTime = field(init=False)
-    threads: ThreadPoolExecutor = field(init=False)
 
     def __post_init__(self) -> None:
-        """Create the members that depend on others; no thread starts yet."""
-        count = THREADS_SQLITE if self.database.is_sqlite else THREADS_POSTGRESQL
+        """Create the members that depend on others."""
         object.__setattr__(self, "life", LifeWatch(self.vault))
-        object.__setattr__(self, "threads", ThreadPoolExecutor(count, "caducee"))
         object.__setattr__(self, "vault_time", VaultTime(self.vault, self.clock))
 
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -114,10 +111,14 @@ class Resources:
 def connect(settings: Settings, *, database: Database | None = None, installation_id: str | None = None) -> Resources:
     """Build the resources without accessing any store; with `installation_id`, the stores accept only that id."""
     os.umask(0o077)
+    database = database or Database(settings.database_location)
+    threads = ThreadPoolExecutor(THREADS_SQLITE if database.is_sqlite else THREADS_POSTGRESQL, "caducee")
     return Resources(
         settings=settings,
-        database=database or Database(settings.database_location),
-        blobs=LocalDisk(settings.blobs_dir, min_free_bytes=settings.min_free_bytes, installation_id=installation_id),
-        vault=VaultFolder(settings.vault_dir, installation_id=installation_id),
+        database=database,
+        # An fsync of a small blob takes about as long as a commit; more threads only contend for the GIL.
+        blobs=blob_store_of(settings, installation_id=installation_id, threads=threads),
+        vault=key_vault_of(settings, installation_id=installation_id),
         clock=Clock(),
+        threads=threads,
     )

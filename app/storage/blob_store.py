@@ -4,13 +4,13 @@ A blob's place is a function of its random id alone; no string of a user's becom
 `commit`, and then whole and durable. Implementation: `local_disk.py`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from app.storage.errors import StorageError
+from app.storage.place import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,13 @@ class BlobWriter(Protocol):
         """Append these bytes. On DiskNearlyFull and BlobUnavailable the writer has already aborted."""
         ...
 
-    async def commit(self, then: Callable[[], None] | None = None, *, threads: Executor | None = None) -> None:
-        """Make the blob readable and durable, then call `then` in the same thread, one of `threads` or of the loop's
-        own: whatever that raises is raised here, and `abort` still removes the blob. Raises BlobGone when it was
-        deleted meanwhile, BlobUnavailable.
-        """
+    async def commit(self) -> None:
+        """Make the blob readable and durable. Raises BlobGone when it was deleted meanwhile, BlobUnavailable."""
         ...
 
     async def abort(self) -> None:
-        """Leave nothing behind. Does nothing after a `commit` that returned, or was cancelled and went through with its
-        `then` all the same, so it fits in a `finally`.
+        """Leave nothing behind, also of a `commit` that was cancelled. Does nothing after one that returned, so it fits
+        in a `finally`.
         """
         ...
 
@@ -90,6 +87,10 @@ class BlobStore(Protocol):
 
     def listing(self) -> Iterator[StoredBlob]:
         """Stream all blobs in no order; one that is committed meanwhile may come twice. Raises BlobUnavailable."""
+        ...
+
+    def place(self) -> Place:
+        """Describe where the store lies. Raises BlobUnavailable."""
         ...
 
     def free_bytes(self) -> int:

@@ -82,17 +82,33 @@ def name_at(hour: str, file_name: str) -> EntryName | None:
 
 
 def is_understood(hour: str, file_name: str) -> bool:
-    """Tell whether a file belongs in this hour: an entry, the hour key, or what a writer of one of them left behind."""
+    """Tell whether a file belongs in this hour: an entry, the hour key, or what a crashed writer left behind."""
+    return file_name == HOUR_KEY_FILE or name_at(hour, file_name) is not None or _is_leftover(hour, file_name)
+
+
+def _is_leftover(hour: str, file_name: str) -> bool:
+    """Tell whether a crashed writer left this: the hour key and the records of claims are written under another name
+    first. Entries never are: a key under such a name was copied there.
+    """
     bare = without_temporary_suffix(file_name)
-    return bare == HOUR_KEY_FILE or name_at(hour, bare) is not None
+    if bare == file_name:
+        return False
+    name = name_at(hour, bare)
+    return bare == HOUR_KEY_FILE or (name is not None and name.claimed)
 
 
 def of_transfers(transfer_ids: AbstractSet[str], *, within: int) -> list[str]:
-    """List the files of an open hour that name one of these transfers, in the right hour or not. The leftover of a
-    crashed writer holds no key: entries are never written under another name.
+    """List the files of an open hour that name one of these transfers, in the right hour or not; not the leftover of a
+    crashed writer, which holds no key.
     """
     named = [name for name in os.listdir(within) if transfer_of(name) in transfer_ids]
-    return [name for name in named if without_temporary_suffix(name) == name]
+    return [name for name in named if not _holds_no_key(name)]
+
+
+def _holds_no_key(file_name: str) -> bool:
+    """Tell whether this is what a crashed writer left of the record of a claim, in whatever hour."""
+    bare = without_temporary_suffix(file_name)
+    return bare != file_name and bare.endswith(f".{CLAIMED}")
 
 
 def transfer_of(file_name: str) -> str:

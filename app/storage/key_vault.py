@@ -15,6 +15,7 @@ from typing import Protocol
 
 from app.crypto.wrapping import share_shred_label, shred_label
 from app.domain.vault_entry import EntryName
+from app.storage.place import Place
 
 
 def label_of(name: EntryName) -> str:
@@ -145,6 +146,10 @@ class KeyVault(Protocol):
 
     def destroy_everything(self) -> int:
         """Destroy all keys (lockdown); returns how many entries went. Tries all, then raises if any stayed."""
+        ...
+
+    def place(self) -> Place:
+        """Describe where the vault lies, or would be set up."""
         ...
 
     def is_empty(self) -> bool:

@@ -8,7 +8,6 @@ and a reader LOCK_SH (man 2 flock) as long as it is open, so that a deletion on 
 import asyncio
 import fcntl
 import os
-from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 
@@ -19,9 +18,17 @@ from app.storage.errors import BlobGone, BlobUnavailable, DiskNearlyFull, Storag
 
 SPACE_CHECK_BYTES = 64 * 1024 * 1024
 
+SMALL_BYTES = 1024 * 1024
+"""Blobs up to this size are synced in the threads that the store was given (docs/performance.md)."""
 
-def begin(folders: BlobFolders, blob_id: str, *, min_free_bytes: int) -> "LocalBlobWriter":
-    """Make and lock `incoming/<id>`. Raises DiskNearlyFull, BlobUnavailable (also when the id is taken), ValueError."""
+
+def begin(
+    folders: BlobFolders, blob_id: str, *, min_free_bytes: int, threads: Executor | None = None
+) -> "LocalBlobWriter":
+    """Make and lock `incoming/<id>`. `threads` commit a small blob; None: the event loop's own.
+
+    Raises DiskNearlyFull, BlobUnavailable (also when the id is taken), ValueError.
+    """
     prefix = folder_of(blob_id)
     with as_unavailable("create"), folders.proved() as root:
         _refuse_nearly_full(root, min_free_bytes)
@@ -35,7 +42,7 @@ def begin(folders: BlobFolders, blob_id: str, *, min_free_bytes: int) -> "LocalB
                 os.close(descriptor)
                 durable_files.remove(blob_id, within=incoming)
                 raise
-    return LocalBlobWriter(folders, blob_id, descriptor, min_free_bytes=min_free_bytes)
+    return LocalBlobWriter(folders, blob_id, descriptor, min_free_bytes=min_free_bytes, threads=threads)
 
 
 def open_blob(folders: BlobFolders, blob_id: str) -> "LocalBlobReader":
@@ -58,8 +65,18 @@ def open_blob(folders: BlobFolders, blob_id: str) -> "LocalBlobReader":
 class LocalBlobWriter:
     """A blob being written; made by `begin`, ends with `commit` or `abort`."""
 
-    def __init__(self, folders: BlobFolders, blob_id: str, descriptor: int, *, min_free_bytes: int) -> None:
+    def __init__(
+        self,
+        folders: BlobFolders,
+        blob_id: str,
+        descriptor: int,
+        *,
+        min_free_bytes: int,
+        threads: Executor | None,
+    ) -> None:
         """Take over an open and locked file."""
+        self._threads = threads
+        self._size = 0
         self._folders = folders
         self._blob_id = blob_id
         self._descriptor: int | None = descriptor
@@ -78,6 +95,7 @@ class LocalBlobWriter:
         try:
             with as_unavailable("write"):
                 durable_files.write_all(descriptor, data)
+            self._size += len(data)
             self._until_space_check -= len(data)
             if self._until_space_check <= 0:
                 self._until_space_check = SPACE_CHECK_BYTES
@@ -87,16 +105,16 @@ class LocalBlobWriter:
             await self._abort_quietly()
             raise
 
-    async def commit(self, then: Callable[[], None] | None = None, *, threads: Executor | None = None) -> None:
-        """Sync the bytes, move the blob into place, sync both folders; after a refusal it has aborted. Then `then`.
+    async def commit(self) -> None:
+        """Sync the bytes, move the blob into place, sync both folders; after a refusal it has aborted.
 
-        Raises BlobGone when the blob was deleted meanwhile, BlobUnavailable, DiskNearlyFull; what `then` raises.
-        A cancelled commit may still go through in its thread, `then` included: then it stands, and `abort`, which waits
-        for it, removes nothing.
+        Raises BlobGone when the blob was deleted meanwhile, BlobUnavailable, DiskNearlyFull. A cancelled commit goes on
+        in its thread; `abort` waits for that and removes the blob.
         """
         self._still_open()
+        threads = self._threads if self._size <= SMALL_BYTES else None
         # No task: the end of the event loop cancels those, and `abort` must be able to wait for the thread.
-        self._committing = asyncio.get_running_loop().run_in_executor(threads, self._commit_in_thread, then)
+        self._committing = asyncio.get_running_loop().run_in_executor(threads, self._commit_in_thread)
         try:
             await asyncio.shield(self._committing)
         except StorageError:
@@ -118,11 +136,7 @@ class LocalBlobWriter:
 
     async def _abort(self) -> None:
         if self._committing is not None:
-            (failure,) = await asyncio.gather(self._committing, return_exceptions=True)
-            if failure is None:
-                self._committed = True
-                self._close()
-                return
+            await asyncio.gather(self._committing, return_exceptions=True)
         try:
             await asyncio.to_thread(self._remove_in_thread)
         finally:
@@ -132,12 +146,10 @@ class LocalBlobWriter:
         with suppress(StorageError):  # a refusal is on its way already; reconciliation finds what is left
             await self.abort()
 
-    def _commit_in_thread(self, then: Callable[[], None] | None) -> None:
+    def _commit_in_thread(self) -> None:
         with as_unavailable("commit"):
             os.fsync(self._still_open(committing=True))
             self._folders.move_into_place(self._blob_id)
-        if then is not None:
-            then()
 
     def _remove_in_thread(self) -> None:
         # In the order of its life: a name that moves from the first folder to the second is met in one of them.

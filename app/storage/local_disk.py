@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from app.storage.blob_store import StoredBlob
 from app.storage.durable_files import opened_folder
 from app.storage.errors import BlobBusy, BlobUnavailable, StorageError
 from app.storage.local_blob import LocalBlobReader, LocalBlobWriter
+from app.storage.place import Place, folder_place
 
 SYNC_VOLUME_FROM = 64
 """From this number of folders, one syncfs replaces the fsync of each. Random ids rarely share a folder."""
@@ -30,16 +32,24 @@ LIST_FROM = 64
 
 
 class LocalDisk:
-    """A blob store below `root` that leaves `min_free_bytes` of its volume free."""
+    """A blob store below `root` that leaves `min_free_bytes` of its volume free. `threads` sync small blobs."""
 
-    def __init__(self, root: Path, *, min_free_bytes: int, installation_id: str | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        min_free_bytes: int,
+        installation_id: str | None = None,
+        threads: Executor | None = None,
+    ) -> None:
         """Store the arguments; nothing is created or opened before `adopt`."""
+        self._threads = threads
         self._folders = BlobFolders(root, installation_id)
         self._min_free_bytes = min_free_bytes
 
     async def create(self, blob_id: str) -> LocalBlobWriter:
         """Begin a new blob. Raises DiskNearlyFull, BlobUnavailable (also if the id exists), ValueError."""
-        return local_blob.begin(self._folders, blob_id, min_free_bytes=self._min_free_bytes)
+        return local_blob.begin(self._folders, blob_id, min_free_bytes=self._min_free_bytes, threads=self._threads)
 
     async def open(self, blob_id: str) -> LocalBlobReader:
         """Open a committed blob. Raises BlobGone, BlobUnavailable, ValueError."""
@@ -83,6 +93,11 @@ class LocalDisk:
                 prefixes = [each.name for each in found if len(each.name) == PREFIX_LENGTH]
             for prefix in prefixes:
                 yield from _blobs_in(prefix, root)
+
+    def place(self) -> Place:
+        """Describe the store's folder. Raises BlobUnavailable."""
+        with as_unavailable("place"):
+            return folder_place(self._folders.path)
 
     def free_bytes(self) -> int:
         """Return how many bytes an unprivileged process can still write to the volume. Raises BlobUnavailable."""

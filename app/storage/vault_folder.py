@@ -23,6 +23,7 @@ from app.storage.durable_files import opened_folder
 from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
 from app.storage.hour_folder import Removal
 from app.storage.key_vault import FoundEntries, Mark, PurgeReport, is_mark, label_of
+from app.storage.place import Place, folder_place
 
 MARK_MAX_BYTES = 64 * 1024
 LOST_AND_FOUND = "lost+found"
@@ -238,6 +239,11 @@ class VaultFolder:
             _refuse_leftovers(failed)
             self._prove(root)
         return removed
+
+    def place(self) -> Place:
+        """Describe the vault's folder. Raises VaultUnavailable."""
+        with _as_unavailable("place"):
+            return folder_place(self._path)
 
     def is_empty(self) -> bool:
         """Return whether the folder is missing or empty, ignoring the `lost+found` of a fresh volume. Raises

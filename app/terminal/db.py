@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app.actions.accept_restore import accept_restore
 from app.actions.record_open_claims import record_open_claims
 from app.db.engine import Database
-from app.db.schema import current_revision, newest_revision, upgrade
+from app.db.schema import current_revision, newest_revision, strange_triggers, upgrade
 from app.runtime.installation import NoInstallation, require_vault_of
 from app.runtime.resources import Resources, connect
 from app.runtime.settings import Settings
@@ -63,7 +63,7 @@ def accept_restore_() -> None:
 
 @tree.command("check")
 def check() -> None:
-    """Check the schema version and the database's integrity. Exit 1 if either is wrong."""
+    """Check schema version, triggers and integrity of the database. Exit 1 if one of them is wrong."""
     database = Database(Settings().database_location)
     current, newest = current_revision(database), newest_revision()
     put(f"schema {current or 'empty'}, this program needs {newest}")
@@ -73,5 +73,8 @@ def check() -> None:
             answer = connection.execute(text("PRAGMA integrity_check")).scalar()
         put(f"integrity {answer}")
         sound = answer == "ok"
-    if current != newest or not sound:
+    strange = strange_triggers(database) if current == newest else []
+    for name in strange:
+        put(f"trigger {name}: not as the migrations made it")
+    if current != newest or not sound or strange:
         raise typer.Exit(REFUSED)

@@ -15,8 +15,8 @@ from app.runtime.clock import Clock
 from app.runtime.logs import set_up_logs
 from app.runtime.resources import connect
 from app.runtime.settings import Settings
+from app.runtime.stores import key_vault_of
 from app.storage.signing_folder import SigningFolder
-from app.storage.vault_folder import VaultFolder
 from app.terminal.console import REFUSED, AsJson, put, put_json, say
 from app.terminal.opened import opened
 
@@ -34,7 +34,7 @@ def expire(*, as_json: AsJson = False) -> None:
     """Destroy every key past its expiry. Needs only the vault. Exit 1 if a key could not be destroyed."""
     settings = Settings()
     set_up_logs(settings.log_format)
-    report = expire_keys(VaultFolder(settings.vault_dir), Clock())
+    report = expire_keys(key_vault_of(settings), Clock())
     if as_json:
         put_json(asdict(report))
     else:
@@ -54,7 +54,7 @@ def accept_vault_() -> None:
             _accept_older(settings)
             return
         require_new_vault(resources)
-        say(f"the vault would be {settings.vault_dir}, which is empty. Every transfer that is open ends.")
+        say(f"the vault would be {resources.vault.place().name}, which is empty. Every transfer that is open ends.")
         say(f"If the old vault is merely unmounted, mount it instead. Type the word '{WORD}' if it is lost for good:")
         if input().strip() != WORD:
             say("nothing was changed")

@@ -12,13 +12,13 @@ import typer
 from app.actions.end_all_transfers import end_all_transfers, log_destroyed_keys
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
 from app.db.engine import Database
-from app.db.errors import DatabaseUnavailable, SchemaOutdated
+from app.db.errors import ChangeUndone, DatabaseUnavailable, SchemaOutdated
 from app.runtime.clock import Clock
 from app.runtime.installation import InstallationMismatch, NoInstallation, require_vault_not_foreign
 from app.runtime.settings import Settings
+from app.runtime.stores import key_vault_of
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
-from app.storage.vault_folder import VaultFolder
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
 from app.terminal.opened import database_only
 
@@ -27,6 +27,7 @@ WORD = "destroy"
 UNDER_WAY_SECONDS = 1.0
 """How long requests admitted before the lockdown may still store a key: each does so within milliseconds of its row."""
 _NO_DATABASE = (
+    ChangeUndone,
     DatabaseUnavailable,
     SchemaOutdated,
     NoInstallation,
@@ -71,7 +72,7 @@ def destroy_everything() -> None:
     if input().strip() != WORD:
         say("nothing was destroyed")
         raise typer.Exit(REFUSED)
-    vault = VaultFolder(Settings().vault_dir)
+    vault = key_vault_of(Settings())
     destroyed = _destroy_at_once(vault)
     try:
         with database_only() as database:

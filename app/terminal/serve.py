@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +16,7 @@ import typer
 
 from app.actions.keep_time import keep_time_or_alert
 from app.actions.sweep import sweep
+from app.domain.audience import Audience
 from app.lifecycle.rollback import require_not_rolled_back
 from app.runtime.settings import Settings
 from app.terminal.opened import opened
@@ -30,14 +30,6 @@ WORKER_SILENCE_SECONDS = 30
 
 
 log = structlog.get_logger()
-
-
-class Audience(StrEnum):
-    """The users whom a process serves."""
-
-    ALL = "all"
-    RECIPIENT = "recipient"
-    STAFF = "staff"
 
 
 class CannotServe(Exception):
@@ -114,10 +106,13 @@ def serve(
 
 def _serve_the_web(app: str, **options: Any) -> None:
     """Run uvicorn. Raises CannotServe instead of exiting with uvicorn's own exit codes."""
-    from app.terminal.workers import run_workers  # no other command needs a web server
+    import uvicorn  # no other command needs a web server
 
+    from app.web import large_bodies
+
+    large_bodies.report_if_aside()
     try:
-        run_workers(app, **options)
+        uvicorn.run(app, **options)
     except SystemExit as end:
         if end.code not in (None, 0):
             raise CannotServe("the web workers did not start; the log says why") from None

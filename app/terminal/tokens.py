@@ -27,12 +27,16 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="Lifetime, as 90d or 12h. Default: the token does not expire.")
     ] = None,
+    owner: Annotated[
+        str | None,
+        typer.Option(help="The owner of its transfers, from `token list`. Default: an owner of its own."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a token. It is shown only once, because only its digest is stored."""
     lifetime = parse_duration(expires) if expires is not None else None
     with opened() as resources:
-        issued = issue_access_token(resources, name=name, role=role, lifetime=lifetime)
+        issued = issue_access_token(resources, name=name, role=role, lifetime=lifetime, owner=owner)
     if as_json:
         put_json(
             {
@@ -41,6 +45,7 @@ def create(
                 "name": issued.row.name,
                 "role": issued.row.role.value,
                 "expires_at": issued.row.expires_at,
+                "owner": issued.row.owner,
             }
         )
         return
@@ -56,8 +61,8 @@ def list_(*, as_json: AsJson = False) -> None:
     if as_json:
         put_json([asdict(row) for row in rows])
         return
-    columns = ("ID", "NAME", "ROLE", "CREATED", "EXPIRES", "REVOKED")
-    put_table(columns, ((r.id, r.name, r.role, r.created_at, r.expires_at, r.revoked_at) for r in rows))
+    columns = ("ID", "NAME", "ROLE", "OWNER", "CREATED", "EXPIRES", "REVOKED")
+    put_table(columns, ((r.id, r.name, r.role, r.owner, r.created_at, r.expires_at, r.revoked_at) for r in rows))
 
 
 @tree.command("revoke")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.actions.complete_claim import complete_claim
-from app.actions.fetch_file import Download, open_download
+from app.actions.fetch_file import open_files
 from app.web.guard import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
-from app.web.streaming import ByteRange, StreamedDownload, asked_range, attachment
+from app.web.streaming import StreamedDownload, asked_range, attachment
 
 router = APIRouter(prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute, tags=["receive"])
 
@@ -18,20 +18,15 @@ async def fetch_file(
     request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
 ) -> Response:
     """A file, decrypted; whole or a range of it."""
-    download = await open_download(
+    opened = await open_files(
         resources, claim_id=claim_id, token=token, numbers=[number], decrypted=True, address=address
     )
-    file = download.files[0]
+    file = opened.files[0]
     etag = f'"{file.blob_id}"'
     part = asked_range(_range_header(request, etag), file.size)
-    headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(download.meta(file).name)}
-    await _reserve(request, download, part)
-    return StreamedDownload(
-        download,
-        lambda: download.plaintext(file, part.start, part.stop),
-        headers=headers,
-        status=206 if part.partial else 200,
-    )
+    headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(opened.meta(file).name)}
+    download = opened.plaintext(file, part.start, part.stop)
+    return StreamedDownload(download, headers=headers, status=206 if part.partial else 200)
 
 
 @router.head("/blobs/{number}", include_in_schema=False)
@@ -40,32 +35,21 @@ async def fetch_blob(
     request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
 ) -> Response:
     """A file as it is stored, encrypted; whole or a range of it."""
-    download = await open_download(
+    opened = await open_files(
         resources, claim_id=claim_id, token=token, numbers=[number], decrypted=False, address=address
     )
-    file = download.files[0]
+    file = opened.files[0]
     etag = f'"{file.blob_id}.sealed"'
     part = asked_range(_range_header(request, etag), file.sealed_size)
     headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(f"{file.number}.sealed")}
-    await _reserve(request, download, part)
-    return StreamedDownload(
-        download,
-        lambda: download.ciphertext(file, part.start, part.stop),
-        headers=headers,
-        status=206 if part.partial else 200,
-    )
+    download = opened.ciphertext(file, part.start, part.stop)
+    return StreamedDownload(download, headers=headers, status=206 if part.partial else 200)
 
 
 @router.post("/complete", status_code=204, response_class=Response)
 async def complete(claim_id: str, token: ClaimToken, resources: CurrentResources, address: ClientAddress) -> None:
     """Everything has arrived: destroy. Idempotent."""
     await resources.in_thread(complete_claim, resources, claim_id=claim_id, token=token, address=address)
-
-
-async def _reserve(request: Request, download: Download, part: ByteRange) -> None:
-    """HEAD sends nothing, so it takes nothing."""
-    if request.method != "HEAD":
-        await download.reserve(part.stop - part.start)
 
 
 def _range_header(request: Request, etag: str) -> str | None:

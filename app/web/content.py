@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from zipstream import ZipStream
 
 from app.actions.claim_share import Claimed
-from app.actions.fetch_file import Download
+from app.actions.fetch_file import ClaimFiles, Pieces
 from app.crypto.encoding import encode
 from app.db.file_rows import FileRow
 from app.domain.transfer import MAX_NAME_BYTES
-from app.web.streaming import Pieces, StreamedDownload, attachment
+from app.web.streaming import StreamedDownload, attachment
 
 
-async def content_response(download: Download, claimed: Claimed) -> StreamedDownload:
-    """Everything of a claim in one body. `Caducee-Claim` lets a download that was cut resume by `files/{n}`."""
-    headers = claim_header(claimed)
-    if len(download.files) == 1:
-        file = download.files[0]
-        await download.reserve(file.size)
-        headers |= {
-            "Content-Length": str(file.size),
-            "Content-Disposition": attachment(download.meta(file).name),
-        }
-        return StreamedDownload(
-            download, lambda: download.plaintext(file, 0, file.size), headers=headers, delivers=True
-        )
-    archive = _archive(download)
-    await download.reserve(len(archive.zip))
-    headers |= {
-        "Content-Length": str(len(archive.zip)),
-        "Content-Disposition": attachment(f"{claimed.transfer_id}.zip"),
-    }
-    return StreamedDownload(download, archive.pieces, headers=headers, delivers=True)
+def content_response(files: ClaimFiles, claimed: Claimed) -> StreamedDownload:
+    """Everything of a claim in one body. `Caducee-Claim`, also on a refusal, lets a program go on by `files/{n}`: the
+    share is used, and what that takes must not be lost.
+    """
+    claim = claim_header(claimed)
+    if len(files.files) == 1:
+        (file,) = files.files
+        download, name = files.plaintext(file, 0, file.size, delivers=True), files.meta(file).name
+    else:
+        archive = _archive(files)
+        download = files.download(archive.pieces(), len(archive.zip), delivers=True)
+        name = f"{claimed.transfer_id}.zip"
+    headers = claim | {"Content-Length": str(download.count), "Content-Disposition": attachment(name)}
+    return StreamedDownload(download, headers=headers, refusal_headers=claim)
 
 
 def claim_header(claimed: Claimed) -> dict[str, str]:
@@ -49,21 +43,21 @@ class _Archive:
     the loop for each piece.
     """
 
-    def __init__(self, download: Download) -> None:
-        self._download = download
+    def __init__(self, files: ClaimFiles) -> None:
+        self._files = files
         self.zip = ZipStream(sized=True)
 
     def add(self, file: FileRow, name: str) -> None:
         self.zip.add(self._pulled(file), name, size=file.size)
 
-    async def pieces(self) -> AsyncIterator[bytes | memoryview]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         self._loop = asyncio.get_running_loop()
         archive = iter(self.zip)
         while (piece := await asyncio.to_thread(next, archive, None)) is not None:
             yield piece
 
     def _pulled(self, file: FileRow) -> Iterator[bytes]:
-        source = self._download.plaintext(file, 0, file.size)
+        source = self._files.read_plaintext(file, 0, file.size)
         while True:
             coming = asyncio.run_coroutine_threadsafe(_next(source), self._loop)
             piece = coming.result()
@@ -76,11 +70,11 @@ async def _next(source: Pieces) -> bytes | memoryview | None:
     return await anext(source, None)
 
 
-def _archive(download: Download) -> _Archive:
-    archive = _Archive(download)
+def _archive(files: ClaimFiles) -> _Archive:
+    archive = _Archive(files)
     taken: set[str] = set()
-    for file in download.files:
-        archive.add(file, _distinct(download.meta(file).name, taken))
+    for file in files.files:
+        archive.add(file, _distinct(files.meta(file).name, taken))
     return archive
 
 

@@ -7,8 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.domain.errors import NotFound
 from app.web.guard import CurrentResources, GuardedRoute
 from app.web.pages.assets import Asset, assets, page
-from app.web.pages.catalogues import LANGUAGES
-from app.web.share_answer import language_of
+from app.web.pages.catalogues import language_of, languages
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
@@ -41,7 +40,7 @@ async def recipient_asset(request: Request, name: str, resources: CurrentResourc
 @router.get("/s/{share_id}")
 async def recipient_page(request: Request, share_id: str, resources: CurrentResources, lang: str = "") -> Response:  # noqa: ARG001 - the same page for every id
     """Return the page. Opening it does not claim the share: only its script does, with link and password."""
-    language = lang if lang in LANGUAGES else language_of(request.headers.get("accept-language"))
+    language = lang if lang in languages() else language_of(request.headers.get("accept-language"))
     headers = {"Content-Security-Policy": CSP, "Content-Language": language}
     return _sent(request, page(resources.settings, language), headers)
 

@@ -33,6 +33,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.TooLarge: 413,
     errors.NotAuthenticated: 401,
     errors.NotAllowed: 403,
+    errors.OwnerTaken: 409,
     errors.WrongClientKey: 403,
     errors.WrongPassword: 401,
     errors.HostNotAllowed: 400,

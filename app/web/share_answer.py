@@ -10,42 +10,15 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from app.actions.issue_share import IssuedShare
 from app.crypto.encoding import encode
 from app.runtime.settings import Settings
+from app.web.pages.catalogues import language_of, sentence
 from app.web.schemas import ShareCreated
 
-_TEXTS = {
-    "fr": (
-        "--- À envoyer par courriel ---\n"
-        "Des fichiers vous attendent. Le lien ne fonctionne qu'une fois, jusqu'au {expiry} (UTC) :\n{link}\n"
-        "Ouvrez-le sur l'appareil où vous en avez besoin. Le mot de passe vous sera communiqué par téléphone.\n\n"
-        "--- À dire par téléphone ---\n{password}\n"
-    ),
-    "en": (
-        "--- Send this by mail ---\n"
-        "Files are waiting for you. The link works once, until {expiry} (UTC):\n{link}\n"
-        "Open it on the device where you need them. You will be told the password by telephone.\n\n"
-        "--- Tell this by telephone ---\n{password}\n"
-    ),
-}
+_LINES = ("share_mail", "share_link", "share_advice", "share_telephone", "share_password")
 
 
 def wants_text(accept: str | None) -> bool:
     """Whether the client asks for plain text rather than JSON."""
     return (accept or "").split(",")[0].split(";")[0].strip().lower() == "text/plain"
-
-
-def language_of(accept_language: str | None) -> str:
-    """`fr` or `en`, whichever the reader prefers (RFC 9110, 12.5.4); English when neither is asked for."""
-    best, best_weight = "en", 0.0
-    for part in (accept_language or "").split(",")[:20]:
-        tag, _, parameter = part.strip().partition(";")
-        try:
-            weight = float(parameter.strip().removeprefix("q=")) if parameter else 1.0
-        except ValueError:
-            continue
-        primary = tag.strip().lower().split("-")[0]
-        if primary in _TEXTS and weight > best_weight:
-            best, best_weight = primary, weight
-    return best
 
 
 def link_of(settings: Settings, share: IssuedShare) -> str:
@@ -68,5 +41,9 @@ def share_answer(request: Request, answer: ShareCreated) -> Response:
 
 def _share_text(answer: ShareCreated, language: str) -> str:
     expiry: datetime = answer.expires_at
-    written = expiry.strftime("%d/%m/%Y %H:%M" if language == "fr" else "%Y-%m-%d %H:%M")
-    return _TEXTS[language].format(link=answer.link, password=answer.password, expiry=written)
+    values = {
+        "expiry": expiry.strftime(sentence(language, "share_expiry")),
+        "link": answer.link,
+        "password": answer.password,
+    }
+    return "".join(f"{sentence(language, key)}\n".format(**values) for key in _LINES)

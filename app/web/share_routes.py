@@ -7,7 +7,7 @@ import base64
 from fastapi import APIRouter, Request, Response
 
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
-from app.actions.fetch_file import open_download
+from app.actions.fetch_file import open_files
 from app.actions.look_at_share import look_at_share
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import CryptoError, MalformedSecret
@@ -62,10 +62,10 @@ async def content(share_id: str, request: Request, resources: CurrentResources, 
     presented = LinkAndPassword.by_secret(_secret(secret), password, None, address)
     claimed = await claim_share(resources, share_id, presented)
     try:
-        download = await open_download(
+        files = await open_files(
             resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=address
         )
-        return await content_response(download, claimed)
+        return content_response(files, claimed)
     except (Refusal, DatabaseUnavailable, StorageError, CryptoError) as error:
         # The share is used: what is needed to go on by files/{n} must not be lost.
         return problem(refusal_for(error), headers=claim_header(claimed))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -18,13 +19,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.actions.fetch_file import Download
+from app.crypto.errors import CryptoError
+from app.db.errors import DatabaseUnavailable
 from app.domain.errors import RangeNotSatisfiable, Refusal
 from app.runtime.stream_watch import Progress, watched
+from app.storage.errors import StorageError
+from app.web.problems import problem, refusal_for
 from app.web.server import ABORT, UNSENT
 
 log = structlog.get_logger()
 
-Pieces = AsyncIterator[bytes | memoryview]
 TURN_BYTES = 4 * 1024 * 1024
 """Sending waits only where the network does not take all. After so many bytes the event loop gets a turn in any case:
 it lets others run, the check among them, and tells that the client is gone. The kernel's buffers hold as much.
@@ -98,44 +102,55 @@ class StreamedDownload(Response):
     def __init__(
         self,
         download: Download,
-        pieces: Callable[[], Pieces],
         *,
         headers: dict[str, str],
         status: int = 200,
-        delivers: bool = False,
+        refusal_headers: dict[str, str] | None = None,
     ) -> None:
-        """`delivers`: the last byte means that the one-line route has sent everything."""
+        """`refusal_headers`: of the problem document, if the download is refused before its first byte."""
         super().__init__(status_code=status, headers=headers, media_type="application/octet-stream")
         self._download = download
-        self._pieces = pieces
-        self._delivers = delivers
+        self._refusal_headers = refusal_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send. However it ends, what went out is reported."""
-        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        """Send. HEAD sends nothing, so it takes nothing out of the allowance."""
         if scope["method"] == "HEAD":
-            await send(start)
+            await self._begin(send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._download)
+            except (Refusal, DatabaseUnavailable, StorageError, CryptoError) as error:
+                await problem(refusal_for(error), headers=self._refusal_headers)(scope, receive, send)
+                return
+            await self._send(scope, receive, send)
+
+    async def _begin(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send a download that was entered. However it is cut, its connection is dropped with what it still holds: in
+        the buffer that would wait for a client that stalls.
+        """
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
-            await send(start)
+            await self._begin(send)
             await self._stream(send, gone, scope.get(UNSENT, int))
         except Refusal as refusal:
             log.info("download_cut", code=refusal.code, share=self._download.standing.share.id)
             await _abort(scope)
-        except BaseException:  # whatever it is: what is left in the buffer would wait there for a client that stalls
+        except BaseException:
             await _abort(scope)
             raise
         finally:
             gone.cancel()
-            await asyncio.shield(self._download.close(whole=False, delivers=False))
 
     async def _stream(self, send: Send, gone: asyncio.Future[None], unsent: Callable[[], int]) -> None:
         idle = self._download.resources.settings.idle_timeout.total_seconds()
         before_turn = TURN_BYTES
         async with watched(self._download.check, idle_seconds=idle) as progress:
-            async for piece in self._pieces():
+            async for piece in self._download:
                 if not progress.may_go_on.is_set():
                     await _resumed(progress, gone)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -145,8 +160,6 @@ class StreamedDownload(Response):
                     await asyncio.sleep(0)
                 if gone.done():
                     return
-                self._download.sent(len(piece))
-                del piece  # its memory serves for the next one
                 progress.moved()
             # Only sending again waits for what the last piece left in the buffer; a client may go away until then.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
@@ -155,7 +168,7 @@ class StreamedDownload(Response):
             await _taken(unsent, gone, progress, leaving=LITTLE_BYTES)
             if gone.done():
                 return
-            await self._download.close(whole=True, delivers=self._delivers)  # before the client says the same
+            await self._download.arrived()  # before the client says the same
             await _taken(unsent, gone, progress)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -89,9 +90,11 @@ class Installation:
         assert code is None or done.code == code, f"{arguments}: {done.code}\n{done.out}{done.err}"
         return done
 
-    def token(self, role: str = "staff", *, name: str = "test") -> str:
-        """A new access token."""
-        token: str = self.run("token", "create", name, "--role", role, "--json").json["token"]
+    def token(self, role: str = "staff", *, name: str = "") -> str:
+        """A new access token; without a name, under one that nobody else has."""
+        token: str = self.run("token", "create", name or f"test {secrets.token_hex(8)}", "--role", role, "--json").json[
+            "token"
+        ]
         return token
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:

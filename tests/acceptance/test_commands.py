@@ -83,11 +83,17 @@ def test_the_contract_of_token_create(shop):
     assert {"id", "token"} <= set(made)
     assert made["token"].startswith("cad_")
     assert made["expires_at"].endswith("Z")
-    plain = installation.run("token", "create", "labo")
+    assert made["owner"] == "token:labo"
+    again = installation.run("token", "create", "labo", code=1)
+    assert "owner_taken" in again.err
+    plain = installation.run("token", "create", "labo", "--owner", "token:labo")
     assert plain.out.count("\n") == 1
     for token in (made["token"], plain.out.strip()):
         with server.http(token) as http:
             assert ok(http.get("/api/v1/me"), 200)["name"] == "labo"
+    owners = {token["id"]: token["owner"] for token in installation.run("token", "list", "--json").json}
+    assert list(owners.values()).count("token:labo") == 2
+    assert "token:labo" in installation.run("token", "list").out
 
 
 def test_an_operator_sees_deletes_and_withdraws_without_an_account(shop):
@@ -153,6 +159,7 @@ def test_share_issue_tells_what_is_wrong_in_one_line(shop, instead, said, code):
         ("share revoke nosuch", 1),
         ("token revoke nosuch", 1),
         ("token create x --role king", 2),
+        ("token create x --owner labo", 1),
         ("nonsense", 2),
         ("transfer show", 2),
     ],

@@ -262,6 +262,18 @@ def test_a_damaged_row_does_not_save_the_keys(copy: Installation, column: str) -
     assert copy.run("lockdown", "status", "--json").json["locked_down"] is True
 
 
+def test_a_control_that_the_database_undoes_exits_2_and_its_trigger_is_named(copy: Installation) -> None:
+    (token,) = copy.rows("SELECT id FROM access_tokens")[0]
+    assert "trigger" not in copy.run("db", "check").out
+    for table, column in (("service_state", "locked_down_at"), ("access_tokens", "revoked_at")):
+        body = f"BEGIN UPDATE {table} SET {column} = NULL; END"
+        copy.alter(f"CREATE TRIGGER undo_{column} AFTER UPDATE OF {column} ON {table} {body}")
+        if table == "service_state":
+            assert "not locked down" in copy.run("lockdown", "on", code=2).err
+            assert "trigger undo_locked_down_at: not as" in copy.run("db", "check", code=1).out
+    assert "not revoked" in copy.run("token", "revoke", "--", token, code=2).err
+
+
 def test_a_database_with_an_old_schema_does_not_save_the_keys(copy: Installation) -> None:
     copy.alter("UPDATE alembic_version SET version_num = '0003'")
     said = destroy_all_keys(copy, code=2)

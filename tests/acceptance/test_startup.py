@@ -162,3 +162,18 @@ def test_every_store_can_lie_elsewhere(tmp_path):
         until(lambda: all(Path(folder).is_dir() for folder in elsewhere.values()), what="the scheduler's signing key")
     assert {path.name for path in installation.data.iterdir()} == {"db"}
     assert len(list((tmp_path / "vault").glob("*/*"))) == 3
+
+
+def test_every_start_with_a_welcome_makes_a_token_of_the_same_owner(installation):
+    """`make run`, today and tomorrow."""
+    seen = set[str]()
+
+    def made_another() -> bool:
+        made = {token_id for (token_id,) in installation.rows("SELECT id FROM access_tokens")}
+        return len(made) == len(seen) + 1
+
+    for _ in range(2):
+        with installation.serving("--welcome"):
+            until(made_another, what="the token for today")
+        seen.update(token_id for (token_id,) in installation.rows("SELECT id FROM access_tokens"))
+    assert installation.rows("SELECT DISTINCT owner FROM access_tokens") == [("token:make run",)]

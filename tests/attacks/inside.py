@@ -14,8 +14,10 @@ from fastapi.testclient import TestClient
 
 from app.actions import sweep as sweeping
 from app.actions.issue_access_token import issue_access_token
+from app.crypto.token import new_id
 from app.domain.access_token import Role
-from app.main import Audience, create_app
+from app.domain.audience import Audience
+from app.main import create_app
 from app.runtime.installation import open_resources
 from app.runtime.resources import Resources
 from app.runtime.settings import Settings
@@ -31,7 +33,7 @@ class Inside:
 
     def people(self, role: Role = Role.STAFF) -> dict[str, str]:
         """The header of a new token."""
-        issued = issue_access_token(self.resources, name="test", role=role, lifetime=None)
+        issued = issue_access_token(self.resources, name=f"test {new_id()}", role=role, lifetime=None)
         return {"Authorization": f"Bearer {issued.token}"}
 
     def staff(self) -> httpx.Client:
@@ -41,7 +43,7 @@ class Inside:
 
 
 @contextmanager
-def inside(folder: Path, audience: Audience = "all") -> Iterator[Inside]:
+def inside(folder: Path, audience: Audience = Audience.ALL) -> Iterator[Inside]:
     """Open an installation in `folder`, swept once so that it takes deposits, and its application."""
     settings = Settings(
         data_dir=folder, argon2_time=1, argon2_memory_kib=64, argon2_lanes=1, min_free_bytes=0, log_format="json"

@@ -6,6 +6,7 @@ import pytest
 
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.domain.access_token import Role
+from app.domain.audience import Audience
 from app.storage.signing_folder import SigningFolder
 from tests.attacks.inside import inside
 
@@ -42,7 +43,7 @@ def test_nobody_401_staff_403(opened, path):
 
 @pytest.mark.parametrize("path", ROUTES)
 def test_the_recipients_port_has_none_of_it(tmp_path, path):
-    with inside(tmp_path, "recipient") as outside:
+    with inside(tmp_path, Audience.RECIPIENT) as outside:
         assert get(outside, path, outside.people(Role.AUDITOR)).status_code == 404
 
 

@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from starlette.routing import Route
 
 from app.domain.access_token import Caller, Role
+from app.domain.audience import Audience
 from app.web import guard
 from tests.attacks.inside import inside
 
@@ -147,13 +148,13 @@ def test_nobody_is_a_caller_by_accident(opened):
     for state in ({}, {"caller": None}, {"caller": ""}, {"caller": "anonymous"}, {"caller": 0}):
         with pytest.raises(Exception, match="access token"):
             guard.caller_of(Request({"type": "http", "headers": [], "state": state}))
-    assert Caller("a", "", Role.STAFF, None) == Caller("a", "", Role.STAFF, None)
+    assert Caller("a", "", Role.STAFF, None, "token:a") == Caller("a", "", Role.STAFF, None, "token:a")
 
 
 @pytest.mark.parametrize(("audience", "count"), [("recipient", len(OPEN_TO_ANYBODY)), ("staff", None)])
 def test_each_audience_has_its_routes_only(tmp_path, audience, count):
     """Lesson 25: the recipients' port has no staff, docs, metrics, debug or licence route."""
-    with inside(tmp_path, audience) as opened:
+    with inside(tmp_path, Audience(audience)) as opened:
         found = {(method, path) for method, path, _ in routes_of(opened.app)}
     if audience == "recipient":
         assert found == OPEN_TO_ANYBODY

@@ -37,6 +37,21 @@ def test_anothers_transfer_answers_like_one_that_never_was(staff, colleague):
     assert ok(staff.get(f"/api/v1/transfers/{transfer}"), 200)["state"] == "receiving"
 
 
+def test_colleagues_share_what_their_owner_owns(house, server, staff):
+    """A colleague's token, or its successor, deposits, sees, shares and deletes as the first one does."""
+    made = [
+        house.installation.run("token", "create", name, *owner, "--json").json
+        for name, owner in (("ward 7", ()), ("ward 7, night", ("--owner", "token:ward 7")))
+    ]
+    with server.http(made[0]["token"]) as first, server.http(made[1]["token"]) as second:
+        share = send(first, label="of ward 7")
+        assert share.transfer_id in second.get("/api/v1/transfers").text
+        assert issue(second, share.transfer_id, share.client_key, "ARS").id != share.id
+        assert ok(staff.get(f"/api/v1/transfers/{share.transfer_id}"), 404)["code"] == "transfer_not_found"
+        ok(second.delete(f"/api/v1/transfers/{share.transfer_id}"), 204)
+        assert ok(first.get(f"/api/v1/transfers/{share.transfer_id}"), 200)["state"] != "live"
+
+
 def test_a_list_holds_ones_own_only(staff, colleague):
     share = send(staff, label="mine alone")
     listed = colleague.get("/api/v1/transfers")
@@ -88,7 +103,7 @@ def test_a_revoked_token_is_refused_by_the_very_next_request(house, server):
 def test_a_token_taken_back_during_an_upload_deposits_nothing(house, server):
     """The file that was under way when its depositor left is not one."""
     installation = house.installation
-    made = installation.run("token", "create", "leaver", "--json").json
+    made = installation.run("token", "create", "leaver in haste", "--json").json
 
     def slowly():
         yield b"first"

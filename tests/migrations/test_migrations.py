@@ -77,6 +77,31 @@ def test_every_step_down_undoes_its_step_up(built):
     assert differences(built) == []
 
 
+def test_what_was_held_before_owners_belongs_to_the_token_that_made_it(built):
+    """Tokens of one name stay apart."""
+    with built.writing() as transaction:
+        command.downgrade(alembic_config(transaction.connection), "0004")
+        for number in (1, 2):
+            transaction.connection.execute(
+                text(
+                    "INSERT INTO access_tokens (id, name, role, digest, created_at) VALUES (:id, 'lab', 'staff', :d, 0)"
+                ),
+                {"id": f"token{number}", "d": bytes([number] * 32)},
+            )
+            transaction.connection.execute(
+                text(
+                    "INSERT INTO transfers (id, token_id, state, sealed, created_at, expires_at, keep_until_expiry,"
+                    " failures) VALUES (:id, :token, 'live', :no, 0, 0, :no, 0)"
+                ),
+                {"id": f"transfer{number}", "token": f"token{number}", "no": False},
+            )
+    schema.upgrade(built)
+    for table, key in (("access_tokens", "id"), ("transfers", "token_id")):
+        with built.reading() as connection:
+            found = connection.execute(text(f"SELECT {key}, owner FROM {table} ORDER BY {key}")).fetchall()
+        assert [tuple(row) for row in found] == [("token1", "token:token1"), ("token2", "token:token2")]
+
+
 def test_building_again_changes_nothing(built):
     schema.upgrade(built)
     schema.require_current(built)

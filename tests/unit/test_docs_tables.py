@@ -117,7 +117,7 @@ def routes() -> set[tuple[str, str, str]]:
     """Method, path and name of every route, of both audiences."""
     contexts = [
         context
-        for router in create_app("all", settings=Settings()).routes
+        for router in create_app(settings=Settings()).routes
         for context in router.effective_route_contexts()  # type: ignore[attr-defined]
     ]
     return {

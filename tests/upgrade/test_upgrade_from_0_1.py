@@ -61,7 +61,7 @@ class Upgraded:
     @contextmanager
     def serving(self) -> Iterator[httpx.Client]:
         """The application, asked by the depositor."""
-        app = create_app("all", settings=self.resources.settings, resources=self.resources)
+        app = create_app(settings=self.resources.settings, resources=self.resources)
         with TestClient(app, base_url=self.resources.settings.public_url) as http:
             http.headers.update(bearer(KNOWN.token))
             yield http

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from app.runtime.settings import Settings
 from app.web.pages.brand import brand_css
-from app.web.pages.catalogues import LANGUAGES, catalogue_json
+from app.web.pages.catalogues import catalogue_json, languages
 from app.web.pages.render import render_recipient_page
 
 MEDIA_TYPES = {
@@ -35,7 +35,7 @@ class Asset:
 def assets(settings: Settings) -> dict[str, Asset]:
     """Return every asset by name; read once."""
     found = {place.name: place.read_bytes() for place in files("app.web").joinpath("static").iterdir()}
-    found |= {f"{language}.json": catalogue_json(language) for language in LANGUAGES}
+    found |= {f"{language}.json": catalogue_json(language) for language in languages()}
     found["brand.css"] = brand_css(settings.brand_colour).encode()
     if settings.brand_logo:
         found[settings.logo_name] = settings.brand_logo.read_bytes()
@@ -55,7 +55,7 @@ def page(settings: Settings, language: str) -> Asset:
 
 def everything_served(settings: Settings) -> Iterator[tuple[str, bytes]]:
     """Yield address and content of the page in each language, and of its assets. `*` stands for any share id."""
-    for language in LANGUAGES:
+    for language in languages():
         yield f"/s/*?lang={language}", page(settings, language).content
     for name, asset in assets(settings).items():
         yield f"/s/assets/{name}", asset.content

@@ -1,4 +1,6 @@
-"""The sentences of the recipient's page in French and English, read from Babel's .po catalogues.
+"""The sentences of the recipient's page and of a share's text, by language, read from Babel's .po catalogues.
+
+A language is a catalogue, `app/locale/<language>/LC_MESSAGES/recipient.po`; nothing else lists the languages.
 
 The page's script fills in `{name}` in a sentence. French spacing before `: ; ? !` and in `« »` is added here.
 """
@@ -9,21 +11,53 @@ import json
 import re
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
-LANGUAGES = ("fr", "en")
+LOCALES: Traversable = files("app").joinpath("locale")
+DEFAULT_LANGUAGE = "en"
 NO_BREAK = "\u00a0"
 
 Sentences = dict[str, str | list[str]]
 """Sentences by key; a list of singular and plural for a sentence with a count."""
 
 
+SHARE_TEXT = "share_"
+"""Sentences that begin with this are for depositors, not for the page."""
+
+
+@cache
+def languages() -> tuple[str, ...]:
+    """The languages that have a catalogue, in alphabetical order."""
+    found = [place.name for place in LOCALES.iterdir() if _catalogue_of(place.name).is_file()]
+    return tuple(sorted(found))
+
+
+def language_of(accept_language: str | None) -> str:
+    """The language that the reader prefers (RFC 9110, 12.5.4); English when none of them is asked for."""
+    best, best_weight = DEFAULT_LANGUAGE, 0.0
+    for part in (accept_language or "").split(",")[:20]:
+        tag, _, parameter = part.strip().partition(";")
+        try:
+            weight = float(parameter.strip().removeprefix("q=")) if parameter else 1.0
+        except ValueError:
+            continue
+        primary = tag.strip().lower().split("-")[0]
+        if primary in languages() and weight > best_weight:
+            best, best_weight = primary, weight
+    return best
+
+
+def _catalogue_of(language: str) -> Traversable:
+    return LOCALES.joinpath(language, "LC_MESSAGES", "recipient.po")
+
+
 @cache
 def catalogue(language: str) -> Sentences:
-    """Return all sentences in `fr` or `en`."""
-    source = files("app").joinpath("locale", language, "LC_MESSAGES", "recipient.po")
+    """Return all sentences of a language."""
+    source = _catalogue_of(language)
     with source.open("rb") as file:
         messages = read_po(file, locale=language, abort_invalid=True)
     return dict(_entry(message, language) for message in messages if message.id)
@@ -31,7 +65,8 @@ def catalogue(language: str) -> Sentences:
 
 def catalogue_json(language: str) -> bytes:
     """Return the catalogue as JSON for the page's script."""
-    return json.dumps(catalogue(language), ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    sentences = {key: text for key, text in catalogue(language).items() if not key.startswith(SHARE_TEXT)}
+    return json.dumps(sentences, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def sentence(language: str, key: str) -> str:

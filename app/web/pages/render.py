@@ -8,7 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.runtime.settings import Settings
-from app.web.pages.catalogues import sentence
+from app.web.pages.catalogues import languages, sentence
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("app.web", "pages"),
@@ -21,7 +21,7 @@ _ENVIRONMENT = Environment(
 
 @cache
 def render_recipient_page(settings: Settings, language: str) -> str:
-    """Return the page in `fr` or `en` as HTML. The page's script adds the data of a share."""
+    """Return the page in a language, as HTML. The page's script adds the data of a share."""
 
     def say(key: str) -> str:
         """Return a sentence; empty if it has placeholders, which the script fills in."""
@@ -31,7 +31,8 @@ def render_recipient_page(settings: Settings, language: str) -> str:
     return _ENVIRONMENT.get_template("receive.html").render(
         say=say,
         language=language,
-        other="en" if language == "fr" else "fr",
+        names={each: sentence(each, "language") for each in languages()},
+        other=_after(language),
         organisation=settings.organisation,
         contact=settings.contact,
         logo=settings.logo_name,
@@ -39,6 +40,12 @@ def render_recipient_page(settings: Settings, language: str) -> str:
         window_seconds=round(settings.claim_window.total_seconds()),
         modules=_modules(),
     )
+
+
+def _after(language: str) -> str:
+    """The language that the page's switch goes on to; from the last one to the first."""
+    every = languages()
+    return every[(every.index(language) + 1) % len(every)]
 
 
 @cache

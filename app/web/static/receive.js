@@ -328,13 +328,16 @@ byId("language").addEventListener("click", (event) => {
 });
 
 async function switchLanguage() {
-  const wanted = currentLanguage() === "fr" ? "en" : "fr";
+  const anchor = /** @type {HTMLAnchorElement} */ (byId("language"));
+  const wanted = anchor.hreflang;
   if (!(await speak(wanted))) return;
   history.replaceState(null, "", `?lang=${wanted}`);
   retell();
-  const other = wanted === "fr" ? "en" : "fr";
-  const anchor = /** @type {HTMLAnchorElement} */ (byId("language"));
-  Object.assign(anchor, { lang: other, hreflang: other, href: `?lang=${other}` });
+  /** @type {Record<string, string>} */
+  const names = JSON.parse(anchor.dataset.names ?? "{}");
+  const every = Object.keys(names);
+  const other = every[(every.indexOf(wanted) + 1) % every.length];
+  Object.assign(anchor, { lang: other, hreflang: other, href: `?lang=${other}`, textContent: names[other] });
 }
 
 for (const button of document.querySelectorAll("[data-retry]")) {

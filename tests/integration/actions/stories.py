@@ -6,7 +6,7 @@ Tests are plain functions; `run` runs the few actions that are coroutines.
 import asyncio
 import atexit
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,10 +21,11 @@ from app.actions.authenticate import authenticate
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
 from app.actions.create_transfer import CreatedTransfer, TransferAsked, create_transfer
 from app.actions.deposit_file import Arriving, DepositedFile, deposit_file
-from app.actions.fetch_file import open_download
+from app.actions.fetch_file import ClaimFiles, open_files
 from app.actions.issue_access_token import issue_access_token
 from app.actions.issue_share import IssuedShare, issue_share
 from app.actions.sweep import SweepReport
+from app.crypto.token import new_id
 from app.db import audit_rows, file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
@@ -71,9 +72,10 @@ def _kept_loop() -> asyncio.AbstractEventLoop:
 # --- the steps
 
 
-def a_caller(resources: Resources, *, role: Role = Role.STAFF, name: str = "lab") -> Caller:
-    """Somebody with an access token."""
-    return authenticate(resources, issue_access_token(resources, name=name, role=role, lifetime=None).token)
+def a_caller(resources: Resources, *, role: Role = Role.STAFF, name: str = "", owner: str | None = None) -> Caller:
+    """Somebody with an access token; without a name, under one that nobody else has."""
+    issued = issue_access_token(resources, name=name or f"lab {new_id()}", role=role, lifetime=None, owner=owner)
+    return authenticate(resources, issued.token)
 
 
 def a_transfer(resources: Resources, caller: Caller, *, lifetime: timedelta | None = None, **asked) -> CreatedTransfer:
@@ -135,27 +137,35 @@ async def fetch(
     decrypted: bool = True,
 ) -> bytes:
     """A file of a claim, or the bytes from `start` to `stop` of it, as the web sends it."""
-    download = await open_download(
+    opened = await open_claim(resources, claimed, numbers=[number], decrypted=decrypted)
+    file = opened.files[0]
+    end = stop if stop is not None else file.size if decrypted else file.sealed_size
+    received = bytearray()
+    async with (opened.plaintext if decrypted else opened.ciphertext)(file, start, end) as download:
+        async for piece in download:
+            received += piece
+        await download.arrived()
+    return bytes(received)
+
+
+async def open_claim(
+    resources: Resources, claimed: Claimed, *, numbers: list[int] | None = None, decrypted: bool = True
+) -> ClaimFiles:
+    """The files of a claim, as the web opens them."""
+    return await open_files(
         resources,
         claim_id=claimed.claim_id,
         token=claimed.token,
-        numbers=[number],
+        numbers=numbers,
         decrypted=decrypted,
         address=ADDRESS,
     )
-    file = download.files[0]
-    end = stop if stop is not None else file.size if decrypted else file.sealed_size
-    await download.reserve(end - start)
-    pieces = (download.plaintext if decrypted else download.ciphertext)(file, start, end)
-    received, whole = bytearray(), False
-    try:
-        async for piece in pieces:
-            received += piece
-            download.sent(len(piece))
-        whole = True
-    finally:
-        await download.close(whole=whole, delivers=False)
-    return bytes(received)
+
+
+async def pieces_of(*sizes: int) -> AsyncGenerator[bytes, None]:
+    """Pieces of so many bytes, for a download whose content does not matter."""
+    for size in sizes:
+        yield bytes(size)
 
 
 def sweep(resources: Resources) -> SweepReport:

@@ -1,19 +1,27 @@
 """Access tokens: one function finds out who calls, and whatever fails in it denies."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from app.actions.authenticate import authenticate
+from app.actions.delete_transfer import delete_transfer
+from app.actions.give_receipt import give_receipt
 from app.actions.issue_access_token import issue_access_token
 from app.actions.list_access_tokens import list_access_tokens
+from app.actions.list_transfers import list_transfers, show_transfer
 from app.actions.revoke_access_token import revoke_access_token
+from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_access_token, new_id
 from app.db import access_token_rows
 from app.db.errors import DatabaseUnavailable
+from app.db.tables import access_tokens
 from app.domain.access_token import Role
-from app.domain.errors import InvalidRequest, NotAuthenticated
-from tests.integration.actions.stories import a_transfer, deposit, everything_stored, log_of, run
+from app.domain.audit_events import owner_digest
+from app.domain.errors import InvalidRequest, NotAuthenticated, OwnerTaken, ShareNotFound, TransferNotFound
+from tests.integration.actions.stories import a_caller, a_transfer, deposit, everything_stored, issue, log_of, run
 
 
 @pytest.fixture
@@ -106,6 +114,131 @@ def test_a_revoked_token_loses_what_it_is_uploading(resources, issued, monkeypat
 
     with pytest.raises(NotAuthenticated):
         run(deposit(resources, caller, transfer, revoked_meanwhile()))
+
+
+def test_a_colleague_loses_only_its_own_uploads(resources, issued):
+    """The credential that uploads is checked, not the one that opened the transfer."""
+    first = authenticate(resources, issued.token)
+    second = a_caller(resources, owner=first.owner)
+    transfer = a_transfer(resources, first)
+
+    async def revoking(token_id):
+        yield b"x"
+        revoke_access_token(resources.database, resources.clock, token_id)
+        yield b"y"
+
+    assert run(deposit(resources, second, transfer, revoking(first.token_id))).size == 2
+    with pytest.raises(NotAuthenticated):
+        run(deposit(resources, second, transfer, revoking(second.token_id)))
+
+
+# Owners
+
+
+def test_a_token_has_an_owner_of_its_own(resources, issued):
+    assert issued.row.owner == authenticate(resources, issued.token).owner == "token:Laboratory"
+
+
+def test_namesakes_never_share_transfers_unasked(resources, issued):
+    """Nor with a token that was revoked: its transfers may still be held."""
+    for _ in range(2):
+        with pytest.raises(OwnerTaken, match="token:Laboratory"):
+            issue_access_token(resources, name=" Laboratory", role=Role.STAFF, lifetime=None)
+        revoke_access_token(resources.database, resources.clock, issued.row.id)
+    assert list_access_tokens(resources.database)[1:] == []
+
+
+def test_a_name_that_looks_like_an_older_tokens_owner_is_refused(resources, issued):
+    """Tokens of before the owners have `token:<id>`, which a name must not reach."""
+    with resources.database.writing() as transaction:
+        changed = {"owner": f"token:{issued.row.id}"}
+        transaction.connection.execute(update(access_tokens).values(changed))
+    with pytest.raises(OwnerTaken):
+        issue_access_token(resources, name=issued.row.id, role=Role.STAFF, lifetime=None)
+
+
+def test_two_tokens_made_at_once_never_take_one_owner(resources):
+    def make(_):
+        try:
+            return issue_access_token(resources, name="race", role=Role.STAFF, lifetime=None)
+        except OwnerTaken:
+            return None
+
+    with ThreadPoolExecutor(4) as threads:
+        made = [token for token in threads.map(make, range(8)) if token]
+    assert len(made) == 1
+
+
+def test_a_renewed_token_goes_on_with_the_transfers_of_the_old_one(resources, issued):
+    """Deposit, renew, revoke: transfers, shares and receipts are its successor's."""
+    old = authenticate(resources, issued.token)
+    transfer = a_transfer(resources, old)
+    new = a_caller(resources, name="Laboratory", owner=old.owner)
+    revoke_access_token(resources.database, resources.clock, old.token_id)
+    run(deposit(resources, new, transfer))
+    share = run(issue(resources, new, transfer))
+    assert [whole.transfer.id for whole in list_transfers(resources, new)] == [transfer.id]
+    withdraw_share(resources, share.id, caller=new)
+    delete_transfer(resources, transfer.id, caller=new)
+    assert show_transfer(resources, new, transfer.id).transfer.state == "denied"
+
+
+def test_the_log_names_who_acted_and_whose_it_is(resources, issued):
+    """The actor is the token, the owner a digest that only whoever knows the owner can compare."""
+    first = authenticate(resources, issued.token)
+    second = a_caller(resources, owner=first.owner)
+    (created,) = log_of(resources, transfer=a_transfer(resources, second).id)
+    assert (created["actor"], created["owner"]) == (second.actor, owner_digest("token:Laboratory", created["salt"]))
+    (made,) = log_of(resources, token=second.token_id)
+    assert made["owner"] == owner_digest("token:Laboratory", made["salt"])
+
+
+def test_other_owners_transfers_do_not_exist(resources, issued):
+    mine = authenticate(resources, issued.token)
+    transfer, other = a_transfer(resources, mine), a_caller(resources)
+    run(deposit(resources, mine, transfer))
+    share = run(issue(resources, mine, transfer))
+    assert list_transfers(resources, other) == []
+    for use in (
+        lambda: show_transfer(resources, other, transfer.id),
+        lambda: delete_transfer(resources, transfer.id, caller=other),
+        lambda: give_receipt(resources, transfer.id, caller=other),
+        lambda: run(deposit(resources, other, transfer)),
+        lambda: run(issue(resources, other, transfer)),
+    ):
+        with pytest.raises(TransferNotFound):
+            use()
+    with pytest.raises(ShareNotFound):
+        withdraw_share(resources, share.id, caller=other)
+
+
+@pytest.mark.parametrize(
+    "owner",
+    ["person:https://login.example.org#8f3a", "team:https://login.example.org#ward-7", "token:n\u00e9phrologie"],
+)
+def test_an_owner_can_be_a_token_a_person_or_a_team(resources, owner):
+    assert a_caller(resources, owner=owner).owner == owner
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        "",
+        "Laboratory",
+        "token:",
+        "person:me",
+        "team:#",
+        "team:x#",
+        "king:x",
+        "token:a\nb",
+        " token:a",
+        "token:" + "x" * 495,
+    ],
+)
+def test_anything_else_is_no_owner(resources, owner):
+    with pytest.raises(InvalidRequest, match="owner"):
+        issue_access_token(resources, name="x", role=Role.STAFF, lifetime=None, owner=owner)
+    assert list_access_tokens(resources.database) == []
 
 
 def test_a_database_that_fails_denies(resources, issued, monkeypatch):

@@ -39,10 +39,12 @@ from app.domain.errors import (
     VaultOutOfReach,
     WrongPassword,
 )
+from app.domain.reconciled import Contradiction
 from app.domain.share import STALE_ATTEMPT, ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
 from app.lifecycle.key_ring import open_for_owner
+from app.lifecycle.witnesses import compare_everything
 from app.runtime.hashing_queue import HashingQueue
 from tests.integration.actions.stories import (
     ADDRESS,
@@ -456,6 +458,36 @@ def test_hashing_that_fails_spends_no_attempt(resources, share, monkeypatch):
     assert_nothing_redeemed(resources, share)
 
 
+@pytest.mark.parametrize(
+    "altered",
+    [
+        {"argon2_time": 400_000},
+        {"argon2_memory_kib": 700_000},
+        {"argon2_lanes": 17, "argon2_memory_kib": 1024},
+        {"argon2_time": 0},
+        {"argon2_lanes": -1},
+    ],
+    ids=lambda altered: "-".join(f"{name[7:]}={value}" for name, value in altered.items()),
+)
+def test_a_row_that_asks_for_endless_hashing_is_refused_before_it(resources, share, altered, monkeypatch):
+    """It would keep all other recipients waiting, or take their memory."""
+    change(resources, shares, share.id, **altered)
+    with monkeypatch.context() as patch:
+        patch.setattr(HashingQueue, "stretch", None)
+        assert isinstance(refusal_of(resources, share), Busy)
+    row = share_row(resources, share.id)
+    assert (row.state, row.attempts, row.failures) == (ShareState.ISSUED, 0, 0)
+    compared = compare_everything(resources, verified_too=True)
+    assert compared.shown == [Contradiction("hashing", share.transfer_id)]
+
+
+def test_whoever_configures_more_than_the_ceilings_may(start_service, caller):
+    costly = start_service(argon2_time=12, argon2_memory_kib=160, argon2_lanes=20)
+    share = send(costly, caller).share
+    assert run(fetch(costly, run(claim(costly, share)))) == CONTENT
+    assert compare_everything(costly, verified_too=True).shown == []
+
+
 # Racers
 
 
@@ -762,8 +794,8 @@ def test_a_sealed_transfer_says_so_only_to_whoever_holds_the_link(resources, sha
 @pytest.fixture
 def every_check_says_yes(monkeypatch):
     """Lesson 20 (HCP Anywhere 2021: a flaw bypassed the password): comparisons, states and expiry checks pass."""
-    for module in ("claim_share", "complete_claim", "fetch_file", "look_at_share"):
-        monkeypatch.setattr(f"app.actions.{module}.same", lambda _a, _b: True)
+    for module in ("actions.claim_share", "lifecycle.secret_lookup"):
+        monkeypatch.setattr(f"app.{module}.same", lambda _a, _b: True)
     monkeypatch.setattr(share_rules, "refusal", lambda _state: None)
     monkeypatch.setattr(share_rules, "state_shown", lambda state, _expires_at, _now: state)
 
@@ -818,8 +850,8 @@ def test_an_ended_share_yields_no_plaintext_though_every_check_says_yes(
         sweep(resources)
     restored = {name: getattr(before, name) for name in ("state", "wrapped_key", "attempts", "failures")}
     change(resources, shares, share.id, **restored, expires_at=share.expires_at + timedelta(days=9))
-    for module in ("claim_share", "fetch_file"):
-        monkeypatch.setattr(f"app.actions.{module}.same", lambda _a, _b: True)
+    for module in ("actions.claim_share", "lifecycle.secret_lookup"):
+        monkeypatch.setattr(f"app.{module}.same", lambda _a, _b: True)
     refusal = refusal_of(resources, share)
     assert isinstance(refusal, ShareExpired)
     change(resources, shares, share.id, expires_at=share.expires_at)

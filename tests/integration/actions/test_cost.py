@@ -50,7 +50,7 @@ def test_a_claim_its_fetch_and_its_completion(resources, caller, cost):
     warm, sent = send(resources, caller), send(resources, caller)
     run(fetch(resources, run(claim(resources, warm.share))))
     claimed = []
-    assert cost(lambda: claimed.append(run(claim(resources, sent.share)))) == {"reads": 13, "writes": 6, "fsync": 2}
+    assert cost(lambda: claimed.append(run(claim(resources, sent.share)))) == {"reads": 14, "writes": 6, "fsync": 2}
     (won,) = claimed
     assert cost(lambda: run(fetch(resources, won))) == {"reads": 9, "writes": 5}
 

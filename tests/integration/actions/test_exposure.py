@@ -11,7 +11,6 @@ from sqlalchemy import delete, update
 
 from app.actions.accept_restore import accept_restore
 from app.actions.complete_claim import complete_claim
-from app.actions.fetch_file import open_download
 from app.actions.log_refused_links import log_refused_links
 from app.actions.report_exposure import LogUnreadable, report_exposure
 from app.actions.sign_checkpoint import sign_checkpoint
@@ -36,6 +35,7 @@ from tests.integration.actions.stories import (
     claim,
     fetch,
     log_of,
+    open_claim,
     run,
     send,
     sweep,
@@ -292,17 +292,10 @@ def killed_while_fetching(resources, claimed, count):
     """A process that dies in the middle of a download: what it reserved is never given back, and no end is logged."""
 
     async def story():
-        download = await open_download(
-            resources,
-            claim_id=claimed.claim_id,
-            token=claimed.token,
-            numbers=None,
-            decrypted=True,
-            address=ADDRESS,
-        )
-        await download.reserve(count)
-        async for _ in download.plaintext(download.files[0], 0, count):
-            return
+        files = await open_claim(resources, claimed)
+        download = files.plaintext(files.files[0], 0, count)
+        await download.__aenter__()
+        await anext(download)
 
     run(story())
 

@@ -1,6 +1,7 @@
 """Fetching what was claimed: any range of it, as long as the claim stands, and not for ever."""
 
 import random
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import DOWNLOADS_AT_ONCE, PIECE_BYTES, open_download
+from app.actions.fetch_file import DOWNLOADS_AT_ONCE, PIECE_BYTES
 from app.actions.withdraw_share import withdraw_share
 from app.crypto import chunked, wrapping
 from app.crypto.errors import CannotDecrypt
@@ -46,7 +47,9 @@ from tests.integration.actions.stories import (
     issue,
     keys_held,
     log_of,
+    open_claim,
     out_of_reach,
+    pieces_of,
     run,
     send,
     share_row,
@@ -67,17 +70,6 @@ def claimed(resources, sent):
     return run(claim(resources, sent.share))
 
 
-def opened(resources, claimed, *, decrypted=True, numbers=None):
-    return open_download(
-        resources,
-        claim_id=claimed.claim_id,
-        token=claimed.token,
-        numbers=numbers,
-        decrypted=decrypted,
-        address=ADDRESS,
-    )
-
-
 # Ranges
 
 
@@ -96,9 +88,9 @@ def test_any_range_is_that_of_the_plaintext(resources, large, start, length):
     stop = min(start + length, len(LARGE))
 
     async def story():
-        download = await opened(resources, large)
-        plain = b"".join([bytes(piece) async for piece in download.plaintext(download.files[0], start, stop)])
-        sealed = b"".join([bytes(piece) async for piece in download.ciphertext(download.files[0], start, stop)])
+        opened = await open_claim(resources, large)
+        plain = b"".join([bytes(piece) async for piece in opened.read_plaintext(opened.files[0], start, stop)])
+        sealed = b"".join([bytes(piece) async for piece in opened.read_ciphertext(opened.files[0], start, stop)])
         return plain, sealed
 
     plain, sealed = run(story())
@@ -109,8 +101,8 @@ def test_any_range_is_that_of_the_plaintext(resources, large, start, length):
 
 def test_pieces_are_small_so_that_memory_does_not_grow(resources, large):
     async def story():
-        download = await opened(resources, large)
-        return [len(piece) async for piece in download.plaintext(download.files[0], 5, len(LARGE))]
+        opened = await open_claim(resources, large)
+        return [len(piece) async for piece in opened.read_plaintext(opened.files[0], 5, len(LARGE))]
 
     sizes = run(story())
     assert sum(sizes) == len(LARGE) - 5
@@ -137,8 +129,8 @@ def test_several_files_are_fetched_one_by_one_or_together(resources, caller):
         for number in range(3):
             await deposit(resources, caller, transfer, bytes([number]) * 10, name=f"{number}.bin")
         claimed = await claim(resources, await issue(resources, caller, transfer))
-        together = await opened(resources, claimed)
-        some = await opened(resources, claimed, numbers=[2, 0, 7])
+        together = await open_claim(resources, claimed)
+        some = await open_claim(resources, claimed, numbers=[2, 0, 7])
         return claimed, [each.number for each in together.files], [together.meta(each).name for each in some.files]
 
     claimed, numbers, names = run(story())
@@ -153,9 +145,10 @@ def test_a_fetch_is_logged_with_what_went_out(resources, sent, claimed):
     run(fetch(resources, claimed, stop=10))
 
     async def cut():
-        download = await opened(resources, claimed)
-        download.sent(7)
-        await download.close(whole=False, delivers=True)
+        opened = await open_claim(resources, claimed)
+        async with opened.download(pieces_of(7, 3), 10, delivers=True) as download:
+            await anext(download)
+            await anext(download)  # the first has gone out; the second may not have
 
     run(cut())
     entries = log_of(resources, event="file.fetched")
@@ -168,8 +161,8 @@ def test_a_fetch_is_logged_with_what_went_out(resources, sent, claimed):
 
 def test_names_come_with_the_files(resources, claimed):
     async def story():
-        download = await opened(resources, claimed)
-        return download.meta(download.files[0])
+        opened = await open_claim(resources, claimed)
+        return opened.meta(opened.files[0])
 
     assert run(story()) == FileMeta(NAME, "text/csv")
 
@@ -195,41 +188,41 @@ def test_many_streams_at_once_get_no_more_than_one_after_the_other(resources, se
     allowance = claim_row(resources, sent.share.id).allowance
 
     async def story():
-        downloads = [await opened(resources, claimed) for _ in range(3)]
-        await downloads[0].reserve(allowance - 10)
-        with pytest.raises(Busy):
-            await downloads[1].reserve(11)
-        await downloads[2].reserve(10)
-        assert claim_row(resources, sent.share.id).bytes_reserved == allowance
-        downloads[0].sent(allowance - 20)
-        await downloads[0].close(whole=False, delivers=False)
-        await downloads[1].reserve(10)
-        with pytest.raises(ClaimExhausted):
-            await downloads[1].reserve(21)
+        files = await open_claim(resources, claimed)
+        async with files.download(pieces_of(), 10):
+            async with files.download(pieces_of(allowance - 20, 10), allowance - 10) as first:
+                with pytest.raises(Busy):
+                    await files.download(pieces_of(), 1).__aenter__()
+                assert claim_row(resources, sent.share.id).bytes_reserved == allowance
+                await anext(first)
+                await anext(first)
+            async with files.download(pieces_of(), 10):
+                row = claim_row(resources, sent.share.id)
+                assert (row.bytes_served, row.bytes_reserved) == (allowance - 20, 20)
+                with pytest.raises(ClaimExhausted):
+                    await files.download(pieces_of(), 21).__aenter__()
 
     run(story())
     row = claim_row(resources, sent.share.id)
-    assert (row.bytes_served, row.bytes_reserved) == (allowance - 20, 20)
+    assert (row.bytes_served, row.bytes_reserved) == (allowance - 20, 0)
 
 
 def test_a_claim_has_so_many_downloads_at_once_and_no_more(resources, large):
     """Each that stalls keeps memory: many requests for a byte must not keep as much as there are of them."""
 
     async def story():
-        first, *others = [await opened(resources, large) for _ in range(DOWNLOADS_AT_ONCE + 1)]
-        for download in others:
-            await download.reserve(1)
-        with pytest.raises(Busy):
-            await first.reserve(1)
-        await others[0].close(whole=False, delivers=False)
-        await others[0].close(whole=False, delivers=False)
-        await first.reserve(1)
-        with pytest.raises(Busy):
-            await (await opened(resources, large)).reserve(1)
-        for download in [first, *others]:
-            await download.close(whole=False, delivers=False)
+        files = await open_claim(resources, large)
+        async with AsyncExitStack() as others:
+            for _ in range(DOWNLOADS_AT_ONCE - 1):
+                await others.enter_async_context(files.download(pieces_of(), 1))
+            for _ in range(2):
+                async with files.download(pieces_of(), 1) as last:
+                    with pytest.raises(Busy):
+                        await files.download(pieces_of(), 1).__aenter__()
+                    await last.arrived()
+                    await last.arrived()
         with pytest.raises(ClaimExhausted):
-            await first.reserve(10 * len(LARGE))
+            await files.download(pieces_of(), 10 * len(LARGE)).__aenter__()
 
     run(story())
     assert resources.downloads == {}
@@ -239,15 +232,57 @@ def test_what_was_reserved_and_not_sent_is_given_back(resources, sent, claimed):
     """Lesson 15: a cut download costs the recipient what arrived, and no more."""
 
     async def story():
-        download = await opened(resources, claimed)
-        await download.reserve(1000)
-        download.sent(100)
-        await download.check()
-        download.sent(50)
-        await download.close(whole=False, delivers=False)
+        files = await open_claim(resources, claimed)
+        async with files.download(pieces_of(100, 50, 25), 1000) as download:
+            await anext(download)
+            await download.check()
+            await anext(download)
+            await anext(download)
+            assert claim_row(resources, sent.share.id).bytes_reserved == 1000
 
     run(story())
-    assert claim_row(resources, sent.share.id).bytes_served == 150
+    row = claim_row(resources, sent.share.id)
+    assert (row.bytes_served, row.bytes_reserved) == (150, 0)
+
+
+def test_a_download_that_fails_is_settled(resources, sent, claimed):
+    """Whatever is raised inside, also by the pieces."""
+
+    async def failing():
+        yield bytes(5)
+        raise CannotDecrypt
+
+    async def story():
+        files = await open_claim(resources, claimed)
+        async with files.download(failing(), 100) as download:
+            async for _ in download:
+                pass
+
+    with pytest.raises(CannotDecrypt):
+        run(story())
+    row = claim_row(resources, sent.share.id)
+    assert (row.bytes_served, row.bytes_reserved, resources.downloads) == (5, 0, {})
+    assert [entry["outcome"] for entry in log_of(resources, event="file.fetched")] == ["cut"]
+
+
+def test_nothing_of_a_download_is_had_out_of_order(resources, claimed):
+    """Without a reservation, after the end, or twice."""
+
+    async def story():
+        download = (await open_claim(resources, claimed)).download(pieces_of(1, 1), 2)
+        with pytest.raises(RuntimeError):
+            await anext(download)
+        async with download:
+            await download.arrived()
+            with pytest.raises(RuntimeError):
+                await anext(download)
+        with pytest.raises(RuntimeError):
+            await anext(download)
+        with pytest.raises(RuntimeError):
+            await download.__aenter__()
+
+    run(story())
+    assert [entry["size"] for entry in log_of(resources, event="file.fetched")] == [0]
 
 
 # The window
@@ -269,14 +304,16 @@ def test_a_claim_ends_with_its_window_whether_or_not_a_sweep_has_passed(resource
 
 def test_a_stream_that_sends_keeps_its_window_open(resources, claimed, time):
     async def story():
-        download = await opened(resources, claimed)
-        for _ in range(3):
-            time.pass_by(timedelta(minutes=59))
-            download.sent(1)
-            await download.check()
-        time.pass_by(timedelta(minutes=60))
-        with pytest.raises(ClaimEnded):
-            await download.check()
+        files = await open_claim(resources, claimed)
+        async with files.download(pieces_of(1, 1, 1, 1), 4) as download:
+            await anext(download)
+            for _ in range(3):
+                time.pass_by(timedelta(minutes=59))
+                await anext(download)
+                await download.check()
+            time.pass_by(timedelta(minutes=60))
+            with pytest.raises(ClaimEnded):
+                await download.check()
 
     run(story())
 
@@ -293,9 +330,10 @@ def test_the_window_never_passes_the_expiry(resources, sent, claimed, time):
 
 def test_delivery_in_one_go_shortens_the_window_and_never_lengthens_it_again(resources, sent, claimed, time):
     async def deliver():
-        download = await opened(resources, claimed)
-        download.sent(len(CONTENT))
-        await download.close(whole=True, delivers=True)
+        files = await open_claim(resources, claimed)
+        async with files.download(pieces_of(len(CONTENT)), len(CONTENT), delivers=True) as download:
+            await anext(download)
+            await download.arrived()
 
     run(deliver())
     row = claim_row(resources, sent.share.id)
@@ -315,14 +353,15 @@ def cut(resources, claimed, end, *, by="check"):
     """Begin to fetch, let `end` happen, and go on; answers what was received before the refusal."""
 
     async def story():
-        download = await opened(resources, claimed)
+        files = await open_claim(resources, claimed)
         received = []
         try:
-            async for piece in download.plaintext(download.files[0], 0, len(LARGE)):
-                received.append(bytes(piece))
-                end()
-                if by == "check":
-                    await download.check()
+            async with files.plaintext(files.files[0], 0, len(LARGE)) as download:
+                async for piece in download:
+                    received.append(bytes(piece))
+                    end()
+                    if by == "check":
+                        await download.check()
         except ClaimEnded:
             return b"".join(received)
         raise AssertionError("the stream was not cut")
@@ -354,10 +393,10 @@ def test_nothing_is_taken_out_of_the_allowance_once_the_share_has_ended(resource
     """The end of a share tells how much was taken: what comes after it would be in nobody's account."""
 
     async def story():
-        download = await opened(resources, claimed)
+        files = await open_claim(resources, claimed)
         withdraw_share(resources, sent.share.id, caller=caller)
         with pytest.raises(ClaimEnded):
-            await download.reserve(100)
+            await files.download(pieces_of(100), 100).__aenter__()
 
     run(story())
     assert claim_row(resources, sent.share.id).bytes_served == 0
@@ -424,10 +463,10 @@ def test_a_claim_by_proof_gets_no_plaintext_from_the_server(resources, sent):
 
 def test_a_download_of_ciphertext_has_no_key(resources, claimed):
     async def story():
-        download = await opened(resources, claimed, decrypted=False)
+        opened = await open_claim(resources, claimed, decrypted=False)
         with pytest.raises(ClaimedByProof):
-            download.meta(download.files[0])
-        assert download.transfer_key is None
+            opened.meta(opened.files[0])
+        assert opened.transfer_key is None
 
     run(story())
 

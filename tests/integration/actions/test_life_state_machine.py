@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -49,10 +48,10 @@ from app.domain.errors import ClaimExhausted, Refusal
 from app.domain.share import ShareState
 from app.domain.transfer import OPEN_STATES, TransferState
 from app.domain.vault_entry import EntryName
-from app.lifecycle import deletion as sweeping
 from app.lifecycle.witnesses import compare_everything
 from app.runtime import resources as resources_module
 from app.runtime.clock import Clock
+from app.runtime.fault_points import POINTS, on_reach
 from app.runtime.installation import open_resources
 from app.runtime.resources import Resources
 from app.runtime.settings import Settings
@@ -83,15 +82,7 @@ FETCHES_ALLOWED = 3
 PICK, MOSTLY = st.integers(0, 7), 6
 LIFETIMES = st.sampled_from([MINUTE, 30 * MINUTE, 3 * HOUR, 2 * DAY])
 
-STEPS_OF_A_SWEEP = (
-    "_end_what_is_due",
-    "load",
-    "_destroy_keys",
-    "_note_keys_destroyed",
-    "_delete_bytes",
-    "_note_gone",
-    "settle",
-)
+POINTS_OF_A_SWEEP = [point for point in POINTS if point.startswith("deletion.")]
 
 
 class Broken(Exception):
@@ -374,12 +365,12 @@ class Life(RuleBasedStateMachine):
             assert (state == TransferState.VERIFIED) == transfer.over
         sign_checkpoint(self.resources, self.signing)
 
-    @rule(step=st.sampled_from(STEPS_OF_A_SWEEP), how=st.sampled_from([Broken, Died]))
-    def a_sweep_breaks_off(self, step: str, how: type[BaseException]) -> None:
-        """Any step may fail, or be the last one of this process. What had been due may be done or not."""
+    @rule(point=st.sampled_from(POINTS_OF_A_SWEEP), how=st.sampled_from([Broken, Died]))
+    def a_sweep_breaks_off(self, point: str, how: type[BaseException]) -> None:
+        """It may fail between any two steps, or the process may end there. What had been due may be done or not."""
         self.judges_the_clock()
         self.refused_time_is_added()
-        with breaking(step, how):
+        with on_reach(point, breaking(how)):
             try:
                 report = sweep(self.resources)
             except (Broken, Died):
@@ -529,19 +520,13 @@ class Life(RuleBasedStateMachine):
         assert verdict.problem is None, verdict
 
 
-@contextmanager
-def breaking(step: str, how: type[BaseException]) -> Iterator[None]:
-    """Have a step of the sweep do nothing but fail."""
+def breaking(how: type[BaseException]) -> Callable[[], None]:
+    """A callback that breaks off whatever reaches it."""
 
-    def fail(*_given: object, **_named: object) -> None:
+    def fail() -> None:
         raise how
 
-    async def fail_async(*_given: object, **_named: object) -> None:
-        raise how
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeping, step, fail_async if step == "_delete_bytes" else fail)
-        yield
+    return fail
 
 
 def live(tmp_path: Path, built_sqlite: Path, *, examples: int, steps: int) -> None:

@@ -13,7 +13,7 @@ from app.actions.accept_restore import accept_restore
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import open_download
+from app.actions.fetch_file import open_files
 from app.actions.issue_share import prepare_share
 from app.actions.keep_owner_key import show_owner_key, store_owner_key
 from app.actions.lock_down import lift_lockdown, lock_down
@@ -588,7 +588,7 @@ def test_the_server_decrypts_no_file_of_a_claim_by_proof(resources, share):
     claimed = run(claim_sealed(resources, share))
     with pytest.raises(ClaimedByProof):
         run(
-            open_download(
+            open_files(
                 resources, claim_id=claimed.claim_id, token=claimed.token, numbers=[0], decrypted=True, address=ADDRESS
             )
         )
@@ -650,8 +650,8 @@ def test_a_prepared_share_is_unknown_to_recipients(resources, caller, prepared):
 
 def test_a_prepared_share_yields_nothing_though_every_check_says_yes(resources, prepared, monkeypatch):
     """Lesson 20, G3."""
-    for module in ("claim_share", "look_at_share"):
-        monkeypatch.setattr(f"app.actions.{module}.same", lambda _a, _b: True)
+    for module in ("actions.claim_share", "lifecycle.secret_lookup"):
+        monkeypatch.setattr(f"app.{module}.same", lambda _a, _b: True)
     monkeypatch.setattr(share_rules, "refusal", lambda _state: None)
     with pytest.raises(Refusal):
         run(claim_share(resources, prepared.id, by_proof(prepared)))

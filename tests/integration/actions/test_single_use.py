@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time as real_time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import pytest
@@ -14,7 +14,7 @@ from app.actions import claim_share as claiming
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import open_download
+from app.actions.fetch_file import open_files
 from app.actions.record_open_claims import record_open_claims
 from app.crypto.encoding import decode, encode
 from app.crypto.token import digest, new_id, new_secret
@@ -22,6 +22,7 @@ from app.crypto.wrapping import link_proof
 from app.db import share_rows
 from app.db.share_rows import ClaimRow
 from app.db.tables import claims, shares
+from app.domain.audience import Audience
 from app.domain.errors import Busy, ClaimNotFound, Refusal, ShareUsed, VaultOutOfReach
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
@@ -31,12 +32,16 @@ from tests.integration.actions.sealed_stories import claim_sealed, fetch_sealed,
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
+    a_transfer,
     change,
     claim,
     claim_row,
     count_rows,
+    deposit,
     fetch,
+    issue,
     keys_held,
+    log_of,
     out_of_reach,
     run,
     send,
@@ -98,7 +103,7 @@ def test_nor_a_sealed_share(resources, caller):
 
 
 def test_nor_by_the_one_line_route(resources, share):
-    application = create_app("recipient", settings=resources.settings, resources=resources)
+    application = create_app(Audience.RECIPIENT, settings=resources.settings, resources=resources)
     with TestClient(application, base_url=resources.settings.public_url, raise_server_exceptions=False) as http:
         path, given = f"/api/v1/shares/{share.id}/content", (encode(share.link_secret), share.password)
         assert http.post(path, auth=given).content == CONTENT
@@ -128,6 +133,64 @@ def test_a_share_that_ended_stays_used_though_its_rows_are_set_back(resources, c
         run(claim(resources, share))
     delete_transfer(resources, share.transfer_id, caller=caller)
     assert keys_held(resources) == set()
+
+
+# The vault lost the record: then the log says who claimed
+
+
+@pytest.mark.parametrize("own_token", [False, True])
+@pytest.mark.parametrize("way", ["secret", "proof"])
+def test_a_lost_record_and_rows_set_back_let_nobody_claim_again(resources, share, own_token, way):
+    run(claim(resources, share))
+    resources.vault.destroy([record_of(share)])
+    rewind(resources, share.id)
+    token = new_secret() if own_token else None
+    presented = by_proof(share, token)
+    if way == "secret":
+        presented = LinkAndPassword.by_secret(share.link_secret, share.password, token, ADDRESS)
+    with pytest.raises(ShareUsed):
+        run(claim_share(resources, share.id, presented))
+    row = share_row(resources, share.id)
+    assert (row.state, row.attempts, row.failures) == (ShareState.ISSUED, 0, 0)
+    assert (count_rows(resources, claims), len(log_of(resources, event="share.claimed"))) == (0, 1)
+    assert resources.vault.claim_recorded(record_of(share)) is None
+
+
+def test_nor_go_on_with_a_claim_whose_row_was_given_another_token(resources, share):
+    run(claim_share(resources, share.id, by_proof(share)))
+    resources.vault.destroy([record_of(share)])
+    token = new_secret()
+    with resources.database.writing() as transaction:
+        transaction.connection.execute(update(claims).values(token_digest=digest(token)))
+    with pytest.raises(ShareUsed):
+        run(claim_share(resources, share.id, by_proof(share, token)))
+    assert resources.vault.claim_recorded(record_of(share)) is None
+
+
+def test_nor_go_on_with_a_claim_that_was_invented_beside_the_one_in_the_log(resources, share):
+    run(claim_share(resources, share.id, by_proof(share)))
+    resources.vault.destroy([record_of(share)])
+    rewind(resources, share.id)
+    token = new_secret()
+    invent_claim(resources, share, token)
+    with pytest.raises(ShareUsed):
+        run(claim_share(resources, share.id, by_proof(share, token)))
+
+
+def test_the_rightful_recipient_has_a_lost_record_made_again(resources, share):
+    token = new_secret()
+    run(claim(resources, share, token=token))
+    resources.vault.destroy([record_of(share)])
+    rewind(resources, share.id)
+    assert run(fetch(resources, run(claim(resources, share, token=token)))) == CONTENT
+
+
+def test_the_claim_of_one_recipient_uses_no_other_share(resources, caller):
+    transfer = a_transfer(resources, caller)
+    run(deposit(resources, caller, transfer))
+    one, other = (run(issue(resources, caller, transfer, name)) for name in ("One", "Other"))
+    run(claim(resources, one))
+    assert run(fetch(resources, run(claim(resources, other)))) == CONTENT
 
 
 # Two win in the database
@@ -190,6 +253,37 @@ def test_of_many_who_win_in_the_database_one_gets_the_file(resources, start_serv
     assert got == [won[0].token]
 
 
+@pytest.mark.parametrize("vault_too", [False, True])
+def test_of_many_whose_rows_are_set_back_all_the_time_one_wins(resources, start_service, share, vault_too):
+    """Even if the vault's record is removed each time as well: then the log knows the first."""
+    won: list[bytes] = []
+    over = threading.Event()
+
+    def set_back() -> None:
+        while not over.is_set():
+            rewind(resources, share.id)
+            if vault_too:
+                resources.vault.destroy([record_of(share)])
+            over.wait(0.005)
+
+    def claim_again_and_again(process) -> None:
+        for token in [new_secret() for _ in range(2)] * 3:
+            with suppress(ShareUsed):
+                asyncio.run(_until_not_busy(process, share, token))
+                won.append(token)
+
+    processes = [start_service() for _ in range(4)]
+    attacker = threading.Thread(target=set_back)
+    claimants = [threading.Thread(target=claim_again_and_again, args=(process,)) for process in processes]
+    for thread in (attacker, *claimants):
+        thread.start()
+    for thread in claimants:
+        thread.join()
+    over.set()
+    attacker.join()
+    assert len(set(won)) == 1
+
+
 async def _until_not_busy(resources, share, token) -> Claimed:
     deadline = real_time.monotonic() + 30
     while True:
@@ -205,9 +299,7 @@ def _gets(resources, claim_id: str, token: bytes) -> bool:
     for decrypted in (True, False):
         try:
             run(
-                open_download(
-                    resources, claim_id=claim_id, token=token, numbers=[0], decrypted=decrypted, address=ADDRESS
-                )
+                open_files(resources, claim_id=claim_id, token=token, numbers=[0], decrypted=decrypted, address=ADDRESS)
             )
         except ClaimNotFound:
             continue
@@ -279,7 +371,7 @@ def test_every_route_asks_for_the_record(resources, share, method, path):
     """The answer is the one for a wrong token."""
     claimed = run(claim(resources, share))
     resources.vault.destroy([record_of(share)])
-    application = create_app("recipient", settings=resources.settings, resources=resources)
+    application = create_app(Audience.RECIPIENT, settings=resources.settings, resources=resources)
     with TestClient(application, base_url=resources.settings.public_url) as http:
         url = f"/api/v1/claims/{claimed.claim_id}/{path}"
         answer = http.request(method, url, headers={"Authorization": f"Bearer {encode(claimed.token)}"})

@@ -11,7 +11,6 @@ from app.actions import sweep as sweeping
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import open_download
 from app.actions.keep_time import keep_time
 from app.actions.sweep import SweepReport
 from app.actions.withdraw_share import withdraw_share
@@ -28,6 +27,7 @@ from app.domain.vault_entry import EntryName
 from app.lifecycle import deletion as module
 from app.lifecycle import endings
 from app.lifecycle.intake import LEASE
+from app.runtime.fault_points import on_reach
 from app.runtime.resources import Resources
 from app.storage.local_blob import LocalBlobWriter
 from tests.integration.actions.stories import (
@@ -47,6 +47,8 @@ from tests.integration.actions.stories import (
     issue,
     keys_held,
     log_of,
+    open_claim,
+    pieces_of,
     run,
     send,
     share_row,
@@ -173,11 +175,13 @@ def test_what_was_completed_is_deleted_at_once(resources, sent, time):
     assert transfer_row(resources, sent.id).ending == Ending.COMPLETED
 
 
-def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time):
-    """Lesson 6: a sweep does not stop at the first page."""
+def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time, monkeypatch):
+    """Lesson 6: a sweep does not stop at the first batch, nor at the second."""
+    monkeypatch.setattr(sweeping, "BATCH", 100)
+    batches = []
     expires_at = time().replace(microsecond=0) + timedelta(minutes=5)
     with resources.database.writing() as transaction:
-        for number in range(520):
+        for number in range(220):
             row = TransferRow(
                 id=new_id(),
                 token_id=caller.token_id,
@@ -196,13 +200,16 @@ def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time):
                 verified_at=None,
                 due_at=expires_at,
                 failures=0,
+                owner=caller.owner,
             )
             transfer_rows.create(transaction.connection, row)
     time.pass_until(expires_at)
-    assert counts(sweep(resources)) == (520, 520, 0)
+    with on_reach("deletion.taken", lambda: batches.append(1)):
+        assert counts(sweep(resources)) == (220, 220, 0)
+    assert len(batches) == 3
     with resources.database.reading() as connection:
-        assert retention_figures.count_by_state(connection) == {"verified": 520}
-    assert len(log_of(resources, event="transfer.deleted")) == 520
+        assert retention_figures.count_by_state(connection) == {"verified": 220}
+    assert len(log_of(resources, event="transfer.deleted")) == 220
 
 
 def test_several_schedulers_delete_everything_once(start_service, resources, caller, time):
@@ -369,10 +376,9 @@ def test_a_window_after_delivery_ends_as_completed_and_the_transfer_with_it(reso
     claimed = run(claim(resources, sent.share))
 
     async def deliver():
-        download = await open_download(
-            resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=ADDRESS
-        )
-        await download.close(whole=True, delivers=True)
+        files = await open_claim(resources, claimed)
+        async with files.download(pieces_of(), 1, delivers=True) as download:
+            await download.arrived()
 
     run(deliver())
     time.pass_by(DELIVERED_WINDOW)

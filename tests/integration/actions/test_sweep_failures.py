@@ -1,9 +1,9 @@
 """The sweep when things fail: others go on, nothing reads "deleted" before it is, and it is loud until it is done."""
 
-import inspect
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from app.actions import sweep as sweeping
 from app.actions.delete_transfer import delete_transfer
@@ -15,6 +15,7 @@ from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import deletion, deletion_retry
+from app.runtime.fault_points import POINTS, on_reach
 from app.storage.errors import BlobUnavailable
 from app.storage.local_disk import LocalDisk
 from tests.integration.actions.stories import (
@@ -338,50 +339,25 @@ class Crash(BaseException):
     """The process dies here."""
 
 
-STEPS = [
-    "_take_due",
-    "_end_what_is_due",
-    "_drop_abandoned_uploads",
-    "_destroy_keys",
-    "_note_keys_destroyed",
-    "_delete_bytes",
-    "_note_gone",
-    "settle",
-    "_record",
-]
+STEPS = [point for point in POINTS if point.startswith("deletion.")]
 
 
-def dying(step, when):
-    """A step that dies before its first act, or just after its last."""
-    if inspect.iscoroutinefunction(step):
-
-        async def die_async(*given, **named):
-            if when == "after":
-                await step(*given, **named)
-            raise Crash
-
-        return die_async
-
-    def die(*given, **named):
-        if when == "after":
-            step(*given, **named)
-        raise Crash
-
-    return die
+def crash():
+    raise Crash
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("name", STEPS)
-def test_a_sweep_that_dies_at_any_step_is_taken_up_by_the_next(resources, caller, time, monkeypatch, name, when):
+def fail():
+    raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("point", STEPS)
+def test_a_sweep_that_dies_between_any_two_steps_is_taken_up_by_the_next(resources, caller, time, point):
     """Lesson 4: a crash between row and bytes, in both orders; nothing is lost, nothing is told twice."""
     sent = [send(resources, caller) for _ in range(3)]
     run(claim(resources, sent[1].share))
     time.pass_until(sent[-1].transfer.expires_at)
-    with monkeypatch.context() as patch:
-        module = sweeping if name in {"_take_due", "_record"} else deletion
-        patch.setattr(module, name, dying(getattr(module, name), when))
-        with pytest.raises(Crash):
-            sweep(resources)
+    with on_reach(point, crash), pytest.raises(Crash):
+        sweep(resources)
     time.pass_by(deletion.TAKEN_FOR)
     sweep(resources)
     assert {transfer_row(resources, each.id).state for each in sent} == {TransferState.VERIFIED}
@@ -393,16 +369,11 @@ def test_a_sweep_that_dies_at_any_step_is_taken_up_by_the_next(resources, caller
     assert last_sweep_at(resources) == time()
 
 
-@pytest.mark.parametrize("name", STEPS[1:-1])
-def test_a_step_that_raises_is_retried_and_counted(resources, caller, sent, time, monkeypatch, name):
+@pytest.mark.parametrize("point", STEPS)
+def test_a_step_that_raises_is_retried_and_counted(resources, sent, time, point):
     """Whatever it is: a failing step is retried within 5 minutes and never hides the others."""
-
-    def fail(*_given):
-        raise RuntimeError("a bug")
-
     time.pass_until(sent.transfer.expires_at)
-    with monkeypatch.context() as patch:
-        patch.setattr(deletion, name, fail)
+    with on_reach(point, fail):
         assert sweep(resources).failed == 1
         assert transfer_row(resources, sent.id).failures == 1
     time.pass_by(RETRY)
@@ -416,23 +387,21 @@ def test_a_sweep_without_the_database_raises_and_counts_for_nothing(resources, s
     """Lesson 1: then the vault's own purge is what ends the keys."""
     before = last_sweep_at(resources)
 
-    def fail(*_given):
+    def unavailable(*_given):
         raise DatabaseUnavailable("gone")
 
     time.pass_until(sent.transfer.expires_at)
     with monkeypatch.context() as patch:
-        patch.setattr(transfer_rows, "anything_due", fail)
+        patch.setattr(transfer_rows, "anything_due", unavailable)
         with pytest.raises(DatabaseUnavailable):
             sweep(resources)
     assert last_sweep_at(resources) == before
 
 
-def test_what_one_sweep_has_taken_is_left_to_it_for_a_while(resources, caller, sent, time, monkeypatch):
+def test_what_one_sweep_has_taken_is_left_to_it_for_a_while(resources, caller, sent, time):
     delete_transfer(resources, sent.id, caller=caller)
-    with monkeypatch.context() as patch:
-        patch.setattr(deletion, "_end_what_is_due", dying(deletion._end_what_is_due, "before"))
-        with pytest.raises(Crash):
-            sweep(resources)
+    with on_reach("deletion.taken", crash), pytest.raises(Crash):
+        sweep(resources)
     time.pass_by(deletion.TAKEN_FOR - timedelta.resolution)
     assert sweep(resources).deleted == 0
     time.pass_by(timedelta.resolution)
@@ -477,15 +446,11 @@ def test_a_retry_waits_for_nothing_that_falls_due_meanwhile(resources, caller, s
     assert transfer_row(resources, sent.id).due_at == sent.transfer.expires_at
 
 
-def test_nor_does_the_retry_of_a_try_that_broke_off(resources, caller, sent, time, monkeypatch):
-    def fail(*_given):
-        raise RuntimeError("a bug")
-
+def test_nor_does_the_retry_of_a_try_that_broke_off(resources, caller, sent, time):
     withdraw_share(resources, sent.share.id, caller=caller)
     change(resources, transfers, sent.id, failures=20)
     time.pass_until(sent.transfer.expires_at - timedelta(seconds=30))
-    with monkeypatch.context() as patch:
-        patch.setattr(deletion, "_destroy_keys", fail)
+    with on_reach("deletion.loaded", fail):
         assert sweep(resources).failed == 1
     assert transfer_row(resources, sent.id).due_at == sent.transfer.expires_at
 
@@ -501,3 +466,18 @@ def test_a_failing_transfer_is_named_until_it_is_done_and_others_are_fetched_mea
     assert run(fetch(resources, claimed))
     assert share_row(resources, other.share.id).state == ShareState.CLAIMED
     assert count_rows(resources, transfers) == 2
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.timeout(30)
+def test_a_row_that_is_always_due_does_not_keep_a_sweep_from_ending(resources, caller):
+    """A trigger, or somebody who repeats one UPDATE."""
+    sent, other = send(resources, caller), send(resources, caller)
+    with resources.database.writing() as transaction:
+        body = "BEGIN UPDATE transfers SET due_at = 1 WHERE id = NEW.id; END"
+        when = f"WHEN NEW.id = '{sent.id}' AND NEW.due_at > 1"
+        made = f"CREATE TRIGGER always_due AFTER UPDATE OF due_at ON transfers {when} {body}"
+        transaction.connection.execute(text(made))
+        transaction.connection.execute(text(f"UPDATE transfers SET due_at = 2 WHERE id = '{sent.id}'"))
+    delete_transfer(resources, other.id, caller=caller)
+    assert sweep(resources).deleted == 1

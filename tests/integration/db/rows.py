@@ -23,7 +23,7 @@ def a_service(connection, moment):
 
 
 def a_token(connection, token_id=NOBODY, digest=bytes(32)):
-    row = access_token_rows.TokenRow(token_id, "lab", Role.STAFF, NOW, None, None)
+    row = access_token_rows.TokenRow(token_id, "lab", Role.STAFF, NOW, None, None, f"token:{token_id}")
     access_token_rows.create(connection, row, digest)
 
 
@@ -46,6 +46,7 @@ def a_transfer(connection, **changes) -> TransferRow:
         "verified_at": None,
         "due_at": EXPIRY,
         "failures": 0,
+        "owner": f"token:{changes.get('token_id', NOBODY)}",
     }
     row = TransferRow(**(values | changes))
     transfer_rows.create(connection, row)

@@ -6,7 +6,7 @@ import threading
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 
 from app.crypto import merkle
 from app.db import audit_rows
@@ -180,3 +180,73 @@ def test_the_newest_checkpoint_is_the_largest_and_one_of_the_same_size_replaces_
     with database.reading() as connection:
         assert audit_rows.last_checkpoint(connection) == again
         assert list(audit_rows.checkpoints(connection)) == [checkpoints[0], checkpoints[2], again]
+
+
+# Rows that somebody wrote beyond the end
+
+
+def write_row(database, sequence: int) -> None:
+    with database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(
+            insert(audit_entries).values(sequence=sequence, at=NOW, content="{}", leaf_hash=bytes(32))
+        )
+
+
+@pytest.mark.parametrize("entries", [0, 1, 2, 3, 7, 8])
+@pytest.mark.parametrize("gap", [1, 2, 3, 1000, 2**40, 2**53, 2**62])
+def test_a_row_beyond_a_gap_is_no_entry(database, entries, gap):
+    append(database, *range(entries))
+    write_row(database, entries + gap)
+    with database.reading() as connection:
+        assert (audit_rows.size(connection), audit_rows.stray_entry(connection)) == (entries, entries + gap)
+        assert audit_rows.root(connection, entries)
+    append(database, 1)
+    append(database, *range(5))
+    append(database, 1)
+    with database.reading() as connection:
+        assert audit_rows.size(connection) == entries + 7 + (1 if gap < 7 else 0)
+        assert audit_rows.root(connection, audit_rows.size(connection))
+
+
+def test_the_largest_number_stops_no_append(database):
+    append(database, 1)
+    write_row(database, 2**63 - 1)
+    append(database, 1)
+    assert_size(database, 2)
+
+
+def test_many_rows_beyond_a_gap_are_no_entries(database):
+    append(database, *range(4))
+    for number in range(20):
+        write_row(database, 2**40 + number)
+    append(database, 1)
+    assert_size(database, 5)
+
+
+@pytest.mark.parametrize("missing", [0, 3, 5, 6, 7])
+def test_a_missing_entry_leaves_the_end_where_it_was(database, missing):
+    append(database, *range(8))
+    with database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(delete(audit_entries).where(audit_entries.c.sequence == missing))
+    assert_size(database, 7 if missing == 7 else 8)
+    append(database, 1, 2, 3)
+    assert_size(database, 10 if missing == 7 else 11)
+
+
+def test_a_log_without_its_nodes_goes_on_at_its_end(database):
+    append(database, *range(9))
+    with database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(delete(audit_nodes))
+    assert_size(database, 9)
+    append(database, 1)
+    append(database, 1)
+    assert_size(database, 11)
+    assert leaves(database)
+
+
+def assert_size(database, size: int) -> None:
+    with database.reading() as connection:
+        assert audit_rows.size(connection) == size

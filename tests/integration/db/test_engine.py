@@ -247,6 +247,14 @@ def test_a_time_comes_back_as_the_same_instant_in_utc(filled):
     assert found.created_at.utcoffset() == timedelta(0)
 
 
+@pytest.mark.parametrize("stored", [2**63 - 1, -(2**63), 1e300, -1e300, float("inf")])
+def test_a_number_that_names_no_time_is_the_nearest_that_can_be_counted_with(stored):
+    read = UtcTime().process_result_value(stored, None)  # type: ignore[arg-type]
+    assert read is not None
+    read + timedelta(days=300) if stored > 0 else read - timedelta(days=300)
+    assert read.year == (9999 if stored > 0 else 100)
+
+
 @given(st.datetimes(datetime(1900, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_no_time_is_rounded(moment):
     column: UtcTime = UtcTime()

@@ -232,8 +232,8 @@ def test_a_depositor_has_own_transfers_only_newest_first(writing):
     a_token(writing, somebody, b"S" * 32)
     mine = [a_transfer(writing, created_at=NOW + step * SECOND).id for step in range(3)]
     other = a_transfer(writing, token_id=somebody, created_at=NOW - HOUR).id
-    assert [row.id for row in transfer_rows.owned_by(writing, NOBODY, 10)] == mine[::-1]
-    assert [row.id for row in transfer_rows.owned_by(writing, NOBODY, 2)] == mine[:0:-1]
+    assert [row.id for row in transfer_rows.owned_by(writing, f"token:{NOBODY}", 10)] == mine[::-1]
+    assert [row.id for row in transfer_rows.owned_by(writing, f"token:{NOBODY}", 2)] == mine[:0:-1]
     assert [row.id for row in transfer_rows.newest(writing, 10)] == [*mine[::-1], other]
 
 

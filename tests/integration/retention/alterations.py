@@ -90,7 +90,7 @@ CARRIES_AN_INDEX = {"audit_entries.at"}
 CARRIES_A_PROMISE = {
     "service_state": "installation_id log_origin time_mark anchor_at anchor_boot_id anchor_boot_seconds"
     " clock_problem last_sweep_at locked_down_at rolled_back_at vault_problem",
-    "transfers": "id token_id state sealed expires_at verified_at",
+    "transfers": "id token_id owner state sealed expires_at verified_at",
     "files": "transfer_id number blob_id state size sealed_size",
     "shares": "id transfer_id state expires_at keys_destroyed_at",
     "claims": "share_id transfer_id token_digest",
@@ -287,6 +287,10 @@ _NO_CLAIMS = "DELETE FROM claims WHERE {rows of claims}"
 _NO_SHARES = "DELETE FROM shares WHERE {rows of shares}"
 _NO_FILES = "DELETE FROM files WHERE {rows of files}"
 _NO_TRANSFERS = "DELETE FROM transfers WHERE {rows of transfers}"
+_HIDDEN_FILES = (
+    "UPDATE files SET transfer_id = :control, number = 900 + rowid, state = 'receiving', lease_until = NULL, size = 0,"
+    " sealed_size = 0 WHERE {rows of files}"
+)
 _NO_ENTRIES = "DELETE FROM audit_entries WHERE {rows of audit_entries}"
 _ISSUED_AGAIN = (
     "UPDATE shares SET state = 'issued', used_at = NULL, ended_at = NULL, attempts = 0, failures = 0"
@@ -303,6 +307,10 @@ COMBINED = [
     Alteration("files deleted", (_NO_FILES,)),
     Alteration("transfers deleted", (_NO_TRANSFERS,)),
     Alteration("all rows of a transfer deleted", (_NO_CLAIMS, _NO_SHARES, _NO_FILES, _NO_TRANSFERS)),
+    Alteration(
+        "files hidden in another transfer as uploads without a lease, all other rows of a transfer deleted",
+        (_NO_CLAIMS, _NO_SHARES, _HIDDEN_FILES, _NO_TRANSFERS),
+    ),
     Alteration("entries deleted", (_NO_ENTRIES,)),
     Alteration("all entries deleted", ("DELETE FROM audit_entries",)),
     Alteration(

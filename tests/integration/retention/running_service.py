@@ -5,7 +5,7 @@ The stories of `altered_stories.py` call the service through this module alone.
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from app.actions.check_readiness import check_readiness
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import Download, open_download
+from app.actions.fetch_file import Download
 from app.actions.give_receipt import give_receipt
 from app.actions.reconcile import count_orphans
 from app.actions.report_retention import report_retention
@@ -26,7 +26,12 @@ from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from scheduler.timetable import Timetable
-from tests.integration.actions.stories import ADDRESS, fetch, run
+from tests.integration.actions.stories import (
+    ADDRESS,
+    fetch,
+    open_claim,
+    run,
+)
 
 Start = Callable[..., Resources]
 FETCH_SECONDS = 5.0
@@ -182,12 +187,11 @@ class OpenStream:
 
     def __init__(self, resources: Resources, claimed: Claimed, *, decrypted: bool) -> None:
         """Open it and take the first piece. Raises what refuses it."""
-        self._download = run(_opened(resources, claimed, decrypted=decrypted))
-        file = self._download.files[0]
+        files = run(open_claim(resources, claimed, numbers=[0], decrypted=decrypted))
+        file = files.files[0]
         size = file.size if decrypted else file.sealed_size
-        run(self._download.reserve(size))
-        pieces = self._download.plaintext if decrypted else self._download.ciphertext
-        self._pieces: AsyncIterator[bytes | memoryview] = pieces(file, 0, size)
+        self._download = (files.plaintext if decrypted else files.ciphertext)(file, 0, size)
+        run(self._download.__aenter__())
         self.cut = False
         assert self.goes_on()
 
@@ -196,11 +200,10 @@ class OpenStream:
         piece: bytes | memoryview | None = None
         if self.check():
             with suppress(Exception):  # whatever stops it, it is cut
-                piece = run(_next(self._pieces))
+                piece = run(_next(self._download))
         if not piece:
             self.close()
             return False
-        self._download.sent(len(piece))
         return True
 
     def check(self) -> bool:
@@ -216,25 +219,10 @@ class OpenStream:
         """Let go of the file."""
         if not self.cut:
             self.cut = True
-            _in_any_case(lambda: run(self._closed()))
-
-    async def _closed(self) -> None:
-        await self._pieces.aclose()  # type: ignore[attr-defined]
-        await self._download.close(whole=False, delivers=False)
+            _in_any_case(lambda: run(self._download.__aexit__(None, None, None)))
 
 
-async def _opened(resources: Resources, claimed: Claimed, *, decrypted: bool) -> Download:
-    return await open_download(
-        resources,
-        claim_id=claimed.claim_id,
-        token=claimed.token,
-        numbers=[0],
-        decrypted=decrypted,
-        address=ADDRESS,
-    )
-
-
-async def _next(pieces: AsyncIterator[bytes | memoryview]) -> bytes | memoryview | None:
+async def _next(pieces: Download) -> bytes | memoryview | None:
     return await anext(pieces, None)
 
 

@@ -13,6 +13,7 @@ from app.crypto.encoding import encode
 from app.crypto.token import new_id, new_secret
 from app.crypto.wrapping import wrap
 from app.db.tables import files, transfers
+from app.domain.access_token import actor_of
 from app.domain.transfer import FileState, TransferState
 from app.domain.vault_entry import EntryName
 from app.runtime.resources import Resources
@@ -45,6 +46,7 @@ def _rows(
             {
                 "id": transfer_id,
                 "token_id": token_id,
+                "owner": actor_of(token_id),
                 "state": TransferState.LIVE,
                 "sealed": False,
                 "created_at": created_at,

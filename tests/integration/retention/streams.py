@@ -5,29 +5,26 @@ from collections.abc import AsyncIterator, Callable
 
 from app.actions.claim_share import Claimed
 from app.actions.create_transfer import CreatedTransfer
-from app.actions.fetch_file import open_download
 from app.domain.access_token import Caller
 from app.runtime.resources import Resources
 from app.runtime.stream_watch import watched
-from tests.integration.actions.stories import ADDRESS, CONTENT, deposit
+from tests.integration.actions.stories import (
+    CONTENT,
+    deposit,
+    open_claim,
+)
 
 PATIENCE_SECONDS = 10
 
 
 async def stalled_download(resources: Resources, claimed: Claimed, meanwhile: Callable[[], object]) -> None:
     """Fetch a first piece, have something happen, and read no further. Raises what cut the stream."""
-    download = await open_download(
-        resources, claim_id=claimed.claim_id, token=claimed.token, numbers=[0], decrypted=True, address=ADDRESS
-    )
-    file = download.files[0]
-    try:
-        async with watched(download.check, idle_seconds=60):
-            async for piece in download.plaintext(file, 0, file.size):
-                download.sent(len(piece))
-                await asyncio.to_thread(meanwhile)
-                await asyncio.sleep(PATIENCE_SECONDS)
-    finally:
-        await download.close(whole=False, delivers=False)
+    files = await open_claim(resources, claimed)
+    file = files.files[0]
+    async with files.plaintext(file, 0, file.size) as download, watched(download.check, idle_seconds=60):
+        async for _ in download:
+            await asyncio.to_thread(meanwhile)
+            await asyncio.sleep(PATIENCE_SECONDS)
     raise AssertionError("the download was not cut")
 
 

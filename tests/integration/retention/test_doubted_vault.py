@@ -1,8 +1,11 @@
 """The vault is doubted too: one that lost its mark, and an older copy of itself (docs/deletion.md; lesson 40)."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
+from sqlalchemy import delete, update
 
 from app.actions.accept_restore import accept_restore
 from app.actions.accept_vault import accept_older_vault
@@ -12,7 +15,8 @@ from app.actions.keep_time import keep_time, keep_time_or_alert
 from app.actions.measure import measure
 from app.actions.report_retention import report_retention
 from app.db import service_rows
-from app.domain.errors import VaultNotTrusted
+from app.db.tables import claims, shares
+from app.domain.errors import ShareWithdrawn, VaultNotTrusted
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.lifecycle.rollback import VaultRolledBack
@@ -44,6 +48,14 @@ def tick(resources, time):
         return assured
 
     return sweep_later
+
+
+def set_back(resources, share) -> None:
+    """As if nobody had claimed the share."""
+    with resources.database.writing() as transaction:
+        transaction.connection.execute(delete(claims).where(claims.c.share_id == share.id))
+        issued = update(shares).where(shares.c.id == share.id).values(state=ShareState.ISSUED, used_at=None)
+        transaction.connection.execute(issued)
 
 
 @pytest.fixture
@@ -106,6 +118,67 @@ def test_a_vault_without_its_mark_is_no_fresh_one_to_any_process(resources, call
     with pytest.raises(VaultRolledBack, match="accept-vault"):
         keep_time(resources)
     assert not (resources.settings.vault_dir / Mark.HIGH_WATER).exists()
+
+
+def test_accepting_it_withdraws_what_was_claimed_by_the_log_alone(resources, rolled_back, tick):
+    """Rows set back hide the claim from a look at the rows; the older vault has no record of it."""
+    _, claimed_since, _, _ = rolled_back
+    set_back(resources, claimed_since.share)
+    assert not tick()
+    assert accept_older_vault(resources) == 2
+    assert share_row(resources, claimed_since.share.id).state == ShareState.WITHDRAWN
+    with pytest.raises(ShareWithdrawn):
+        run(claim(resources, claimed_since.share))
+
+
+def test_accepting_it_withdraws_no_share_that_is_recorded_or_was_never_claimed(resources, caller, tick):
+    recorded, waiting = send(resources, caller), send(resources, caller)
+    claimed = run(claim(resources, recorded.share))
+    tick()
+    (resources.settings.vault_dir / Mark.HIGH_WATER).unlink()
+    assert not tick()
+    assert accept_older_vault(resources) == 0
+    assert run(fetch(resources, claimed)) == CONTENT
+    assert run(fetch(resources, run(claim(resources, waiting.share)))) == CONTENT
+
+
+def test_database_and_vault_put_back_together_are_known_by_the_last_sweep(resources, caller, time, tick, tmp_path):
+    """One second after the claim, not a minute: else both could be put back, and the share redeemed again."""
+    sent = send(resources, caller)
+    tick()
+    vault, copy = resources.settings.vault_dir, tmp_path / "copy"
+    shutil.copytree(vault, copy)
+    database = tmp_path / "db" / "caducee.sqlite"
+    with closing(sqlite3.connect(database)) as now, closing(sqlite3.connect(tmp_path / "kept")) as kept:
+        now.backup(kept)
+    run(claim(resources, sent.share))
+    time.pass_by(1)
+    assert keep_time_or_alert(resources)
+    with closing(sqlite3.connect(database)) as now, closing(sqlite3.connect(tmp_path / "kept")) as kept:
+        kept.backup(now)
+    shutil.rmtree(vault)
+    copy.rename(vault)
+    time.pass_by(1)
+    assert not keep_time_or_alert(resources)
+    assert check_readiness(resources) == ["vault_rolled_back"]
+    with pytest.raises(VaultNotTrusted):
+        run(claim(resources, sent.share))
+
+
+def test_the_signers_folder_is_written_when_the_log_has_grown_and_each_minute(resources, caller, signing, time):
+    """An idle service costs its disk one write a minute."""
+    keep_time(resources)
+    remembered = signing.vault_mark()
+    time.pass_by(1)
+    keep_time(resources)
+    assert signing.vault_mark() == remembered
+    send(resources, caller)
+    keep_time(resources)
+    grown = signing.vault_mark()
+    assert grown != remembered
+    time.pass_by(61)
+    keep_time(resources)
+    assert signing.vault_mark() != grown
 
 
 def test_deletion_goes_on(resources, caller, time, rolled_back, tick):

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
-from app.actions.fetch_file import PIECE_BYTES, Download, open_download
+from app.actions.fetch_file import PIECE_BYTES, Download
 from app.actions.lock_down import lock_down
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
@@ -35,6 +35,7 @@ from tests.integration.actions.stories import (
     key_path,
     keys_held,
     log_of,
+    open_claim,
     out_of_reach,
     run,
     send,
@@ -171,22 +172,14 @@ class Client:
 
 
 async def opened(resources, held, *, decrypted: bool = True) -> Download:
-    download = await open_download(
-        resources, claim_id=held.claim_id, token=held.token, numbers=[0], decrypted=decrypted, address=ADDRESS
-    )
-    await download.reserve(download.files[0].size if decrypted else download.files[0].sealed_size)
-    return download
+    files = await open_claim(resources, held, decrypted=decrypted)
+    file = files.files[0]
+    return files.plaintext(file, 0, file.size) if decrypted else files.ciphertext(file, 0, file.sealed_size)
 
 
 async def answered(resources, held, client: Client, *, decrypted: bool = True) -> None:
     download = await opened(resources, held, decrypted=decrypted)
-    file = download.files[0]
-    pieces = (
-        (lambda: download.plaintext(file, 0, file.size))
-        if decrypted
-        else (lambda: download.ciphertext(file, 0, file.sealed_size))
-    )
-    await StreamedDownload(download, pieces, headers={})(SCOPE, client.receive, client.send)
+    await StreamedDownload(download, headers={})(SCOPE, client.receive, client.send)
 
 
 @pytest.fixture
@@ -294,17 +287,16 @@ def test_silence_is_not_counted_while_a_stream_is_paused(resources, claimed):
     """Its client cannot take what is not sent."""
 
     async def story() -> None:
-        download = await opened(resources, claimed)
-        try:
-            async with watched(download.check, idle_seconds=1.5) as progress:
-                with out_of_reach(resources.settings.vault_dir):
-                    await asyncio.sleep(2.5)
-                    assert not progress.may_go_on.is_set()
-                await asyncio.sleep(1.2)
-                assert progress.may_go_on.is_set()
-                await asyncio.sleep(PATIENCE_SECONDS)
-        finally:
-            await download.close(whole=False, delivers=False)
+        async with (
+            await opened(resources, claimed) as download,
+            watched(download.check, idle_seconds=1.5) as progress,
+        ):
+            with out_of_reach(resources.settings.vault_dir):
+                await asyncio.sleep(2.5)
+                assert not progress.may_go_on.is_set()
+            await asyncio.sleep(1.2)
+            assert progress.may_go_on.is_set()
+            await asyncio.sleep(PATIENCE_SECONDS)
 
     with pytest.raises(ClientTooSlow):
         run(story())
@@ -339,12 +331,12 @@ def test_running_downloads_share_one_query_a_second(resources, caller, monkeypat
     object.__setattr__(resources, "life", LifeWatch(vault))
 
     async def one(held) -> None:
-        download = await opened(resources, held)
-        try:
-            async with asyncio.timeout(SECONDS + 0.5), watched(download.check, idle_seconds=60):
-                await asyncio.sleep(60)
-        finally:
-            await download.close(whole=False, delivers=False)
+        async with (
+            await opened(resources, held) as download,
+            asyncio.timeout(SECONDS + 0.5),
+            watched(download.check, idle_seconds=60),
+        ):
+            await asyncio.sleep(60)
 
     async def story() -> None:
         await asyncio.gather(*(one(held) for held in helds), return_exceptions=True)

@@ -126,6 +126,32 @@ def test_a_file_out_of_place_keeps_a_transfer_from_reading_deleted(resources, ca
     assert sweep(resources).deleted == 1
 
 
+def test_a_key_copied_to_the_name_of_a_temporary_file_is_seen(resources, caller, time):
+    """Entries are never written under another name; only records of claims and hour keys are."""
+    sent = send(resources, caller)
+    key = key_path(resources, EntryName(sent.id, sent.transfer.expires_at))
+    copied = key.with_name(f"{key.name}.0123456789abcdef.new")
+    copied.write_bytes(key.read_bytes())
+    keep_time(resources)
+    assert len(report_retention(resources, orphans=0).witnesses.strangers) == 1
+    delete_transfer(resources, sent.id, caller=caller)
+    assert sweep(resources).deleted == 0
+    copied.unlink()
+    time.pass_by(5 * MINUTE)
+    assert sweep(resources).deleted == 1
+
+
+def test_what_a_crashed_writer_left_of_a_claim_or_an_hour_key_is_no_key(resources, caller):
+    sent = send(resources, caller)
+    key = key_path(resources, EntryName(sent.id, sent.transfer.expires_at, sent.share.id).of_claim)
+    for name in (key.name, "hour.key"):
+        key.with_name(f"{name}.0123456789abcdef.new").write_bytes(bytes(32))
+    keep_time(resources)
+    assert report_retention(resources, orphans=0).witnesses.strangers == []
+    delete_transfer(resources, sent.id, caller=caller)
+    assert sweep(resources).deleted == 1
+
+
 def test_the_record_of_a_claim_goes_with_its_transfer(resources, caller):
     sent = send(resources, caller)
     name = EntryName(sent.id, sent.share.expires_at, sent.share.id)

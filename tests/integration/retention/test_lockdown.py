@@ -1,19 +1,27 @@
 """Lockdown: one command stops everything that goes in or out; another destroys every key there is."""
 
+import sqlite3
 from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
+from app.actions.accept_clock import accept_clock
 from app.actions.check_readiness import check_readiness
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.end_all_transfers import end_all_transfers
+from app.actions.keep_time import keep_time, keep_time_or_alert
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
 from app.actions.reconcile import reconcile
+from app.actions.report_retention import report_retention
+from app.actions.revoke_access_token import revoke_access_token
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
-from app.db.errors import DatabaseUnavailable
+from app.db.errors import ChangeUndone, DatabaseUnavailable
+from app.db.schema import strange_triggers
+from app.db.tables import UtcTime, service_state
 from app.domain.errors import ClaimEnded, LockedDown, ShareExpired, ShareWithdrawn, TransferEnded
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
@@ -21,6 +29,7 @@ from app.runtime.installation import InstallationMismatch, require_vault_not_for
 from app.runtime.resources import connect
 from app.runtime.settings import Settings
 from app.storage.vault_folder import VaultFolder
+from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -221,3 +230,108 @@ def test_keys_go_but_no_transfer_of_another_installation_is_ended(resources, sen
     mistyped.close()
     assert list(elsewhere.names()) == []
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
+
+
+# Against one row or one trigger of the database
+
+
+GARBAGE = ["'soon'", "9223372036854775807", "-9223372036854775808", "1e300", "x'00'"]
+TIMES = [column.name for column in service_state.columns if isinstance(column.type, UtcTime)]
+
+
+def execute(resources, statement: str) -> None:
+    with resources.database.writing() as transaction:
+        transaction.connection.execute(text(statement))
+
+
+def alter(resources, statement: str) -> None:
+    with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        transaction.connection.execute(text(statement))
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("value", GARBAGE)
+@pytest.mark.parametrize("column", [*TIMES, "anchor_boot_seconds"])
+def test_a_time_that_cannot_be_read_stops_no_control_and_no_sweep(resources, caller, time, sent, column, value):
+    keep_time(resources)
+    alter(resources, f"UPDATE service_state SET {column} = {value}")
+    lock_down(resources.database, resources.clock)
+    assert lockdown_since(resources.database) is not None
+    lift_lockdown(resources.database, resources.clock)
+    assert lockdown_since(resources.database) is None
+    report_retention(resources, orphans=0)
+    time.pass_until(sent.transfer.expires_at + MINUTE)
+    keep_time_or_alert(resources)
+    assert sweep(resources).deleted == 1
+    accept_clock(resources)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("value", ["'soon'", "9223372036854775807"])
+def test_a_mark_that_cannot_be_read_is_red_until_the_clock_is_accepted(resources, caller, value):
+    keep_time(resources)
+    alter(resources, f"UPDATE service_state SET time_mark = {value}")
+    assert check_readiness(resources) == ["clock_not_trusted"]
+    accept_clock(resources)
+    assert check_readiness(resources) == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_second_row_of_the_service_changes_nothing(resources):
+    names = ", ".join(column.name for column in service_state.columns if column.name != "id")
+    with sqlite3.connect(resources.database.file) as connection:
+        connection.execute("PRAGMA ignore_check_constraints=ON")
+        connection.execute(f"INSERT INTO service_state (id, {names}) SELECT 2, {names} FROM service_state")
+    connection.close()
+    since = lock_down(resources.database, resources.clock)
+    assert lockdown_since(resources.database) == since
+    assert check_readiness(resources) == ["locked_down"]
+    lift_lockdown(resources.database, resources.clock)
+    assert check_readiness(resources) == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_a_lockdown_begins_though_the_log_takes_no_entry(resources):
+    refuse = "BEGIN SELECT RAISE(ABORT, 'no'); END"
+    execute(resources, f"CREATE TRIGGER refused BEFORE INSERT ON audit_entries {refuse}")
+    assert lock_down(resources.database, resources.clock) == lockdown_since(resources.database)
+    assert check_readiness(resources) == ["locked_down"]
+    lift_lockdown(resources.database, resources.clock)
+    assert lockdown_since(resources.database) is None
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+def test_what_the_database_does_not_keep_is_not_reported_as_done(resources, caller):
+    for table, column, back in (
+        ("service_state", "locked_down_at", "NULL"),
+        ("access_tokens", "revoked_at", "NULL"),
+    ):
+        body = f"BEGIN UPDATE {table} SET {column} = {back}; END"
+        execute(resources, f"CREATE TRIGGER back_{table} AFTER UPDATE OF {column} ON {table} {body}")
+    with pytest.raises(ChangeUndone):
+        lock_down(resources.database, resources.clock)
+    with pytest.raises(ChangeUndone):
+        revoke_access_token(resources.database, resources.clock, caller.token_id)
+    execute(resources, "DROP TRIGGER back_service_state")
+    lock_down(resources.database, resources.clock)
+    body = "BEGIN UPDATE service_state SET locked_down_at = 1; END"
+    execute(resources, f"CREATE TRIGGER again AFTER UPDATE OF locked_down_at ON service_state {body}")
+    with pytest.raises(ChangeUndone):
+        lift_lockdown(resources.database, resources.clock)
+    assert {"again", "back_access_tokens"} <= set(strange_triggers(resources.database))
+
+
+def test_the_triggers_of_the_migrations_are_known(resources):
+    assert strange_triggers(resources.database) == []
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("body", [None, "BEGIN SELECT 1; END"], ids=["gone", "with another text"])
+def test_a_trigger_of_the_migrations_that_is_gone_or_changed_is_named(resources, body):
+    with resources.database.writing() as transaction:
+        transaction.connection.execute(text("DROP TRIGGER audit_nodes_delete"))
+        if body is not None:
+            made = f"CREATE TRIGGER audit_nodes_delete BEFORE DELETE ON audit_nodes {body}"
+            transaction.connection.execute(text(made))
+    assert strange_triggers(resources.database) == ["audit_nodes_delete"]

@@ -84,7 +84,8 @@ def test_whoever_is_refused_is_told_of_the_command(lost, start_service):
         start_service()
 
 
-def test_everything_ends_and_the_service_goes_on(resources, caller, sent, lost, command, signing):
+def test_everything_ends_and_the_service_goes_on(resources, caller, sent, lost, command, signing, monkeypatch):
+    monkeypatch.setattr("app.actions.accept_vault.PAGE", 1)
     receiving = a_transfer_before(resources, caller, lost)
     assert accept_vault(command()) == 2
     for transfer_id in (sent.id, receiving):

@@ -1,21 +1,30 @@
 """Time in which the service itself keeps recipients out is given back to the windows of their claims."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from app.actions import sweep as sweeping
 from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
+from app.actions.fetch_file import open_files
 from app.actions.lock_down import lift_lockdown, lock_down
+from app.actions.report_retention import report_retention
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_secret
 from app.db import service_rows
-from app.domain.errors import ClaimEnded, Refusal
+from app.domain.errors import ClaimEnded, ClaimNotFound, Refusal, ShareUsed, VaultOutOfReach
+from app.domain.reconciled import Contradiction
 from app.domain.share import ShareState
+from app.domain.transfer import TransferState
+from app.domain.vault_entry import EntryName
 from app.lifecycle.refused_time import ADD_EVERY, SEEN_WITHIN
 from app.runtime.resources import Resources
+from app.storage import durable_files
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -23,6 +32,7 @@ from tests.integration.actions.stories import (
     claim_row,
     events_of,
     fetch,
+    log_of,
     out_of_reach,
     run,
     send,
@@ -241,3 +251,95 @@ def test_a_service_that_refuses_nobody_notes_nothing(resources, claimed, time):
     sweep(resources)
     with resources.database.reading() as connection:
         assert service_rows.refused_since(connection) is None
+
+
+# The vault can record no claim
+
+
+@contextmanager
+def full(vault: Path) -> Iterator[None]:
+    """A volume without room for another file: each new one fails, and what is there can be read and removed."""
+    create = durable_files.create_file
+
+    def create_elsewhere(name: str, *, within: int) -> int:
+        if Path(f"/proc/self/fd/{within}").readlink().is_relative_to(vault):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return create(name, within=within)
+
+    durable_files.create_file = create_elsewhere
+    try:
+        yield
+    finally:
+        durable_files.create_file = create
+
+
+def test_a_full_vault_burns_no_share(resources, sent, caller, time):
+    """Its recipient retries with the same token, longer than a window lasts; nobody else may, and nothing is served."""
+    token = new_secret()
+    with full(resources.settings.vault_dir):
+        for _ in range(14):
+            with pytest.raises(VaultOutOfReach):
+                run(claim(resources, sent.share, token=token))
+            with pytest.raises(ShareUsed):
+                run(claim(resources, sent.share))
+            claim_id = claim_row(resources, sent.share.id).id
+            with pytest.raises(ClaimNotFound):
+                run(open_files(resources, claim_id=claim_id, token=token, numbers=[0], decrypted=True, address=ADDRESS))
+            time.pass_by(5 * MINUTE)
+            sweep(resources)
+        assert report_retention(resources, orphans=0).witnesses.contradictions == [
+            Contradiction("claim_unrecorded", sent.id)
+        ]
+    claimed = run(claim(resources, sent.share, token=token))
+    assert run(fetch(resources, claimed)) == CONTENT
+    assert report_retention(resources, orphans=0).witnesses.contradictions == []
+    assert [entry["claim"] for entry in log_of(resources, event="share.claimed")] == [claimed.claim_id]
+    time.pass_by(WINDOW)
+    sweep(resources)
+    assert share_row(resources, sent.share.id).state == ShareState.LAPSED
+
+
+def test_nor_without_any_retry_and_its_window_begins_with_the_record(resources, sent, time):
+    """Between the end of its window and the next sweep, too."""
+    token = new_secret()
+    with full(resources.settings.vault_dir), pytest.raises(VaultOutOfReach):
+        run(claim(resources, sent.share, token=token))
+    time.pass_by(WINDOW)
+    claimed = run(claim(resources, sent.share, token=token))
+    sweep(resources)
+    assert left(resources, sent, time) == WINDOW
+    time.pass_by(WINDOW - SECOND)
+    sweep(resources)
+    assert run(fetch(resources, claimed)) == CONTENT
+
+
+def test_it_ends_with_its_transfer(resources, sent, time):
+    with full(resources.settings.vault_dir), pytest.raises(VaultOutOfReach):
+        run(claim(resources, sent.share, token=new_secret()))
+    for _ in range(3):
+        time.pass_by(WINDOW)
+        sweep(resources)
+        assert share_row(resources, sent.share.id).state == ShareState.CLAIMED
+    time.pass_until(sent.transfer.expires_at)
+    sweep(resources)
+    assert share_row(resources, sent.share.id).state == ShareState.EXPIRED
+    assert transfer_row(resources, sent.id).state == TransferState.VERIFIED
+
+
+def test_a_claim_that_was_served_lapses_though_its_record_is_lost(resources, sent, claimed, time):
+    run(fetch(resources, claimed))
+    resources.vault.destroy([EntryName(sent.id, sent.share.expires_at, sent.share.id).of_claim])
+    time.pass_by(WINDOW)
+    sweep(resources)
+    assert share_row(resources, sent.share.id).state == ShareState.LAPSED
+
+
+def test_none_lapses_when_the_vault_goes_as_the_sweep_begins(resources, sent, claimed, time, monkeypatch):
+    time.pass_by(WINDOW)
+    monkeypatch.setattr(sweeping, "add_refused_time", lambda _resources: None)
+    with out_of_reach(resources.settings.vault_dir):
+        sweep(resources)
+        assert share_row(resources, sent.share.id).state == ShareState.CLAIMED
+    time.pass_by(MINUTE)
+    sweep(resources)
+    assert share_row(resources, sent.share.id).state == ShareState.LAPSED

@@ -49,7 +49,8 @@ def last_drill(resources):
         return service_rows.get(connection).last_drill_at
 
 
-def test_a_clean_backup_passes_and_it_is_recorded(resources, restored, time):
+def test_a_clean_backup_passes_and_it_is_recorded(resources, restored, time, monkeypatch):
+    monkeypatch.setattr("app.actions.drill_restore.PAGE", 1)
     result = drill_restore(resources, restored)
     assert (result.transfers, result.ended, result.shares_ended, result.findings) == (2, 1, 1, [])
     assert result.passed

@@ -157,7 +157,7 @@ LIES = [
     # claims
     (C + "token_digest = (SELECT verifier_digest FROM shares WHERE id = :issued_share)", "claim_token", "claimed"),
     (C + "allowance = allowance * 10", "allowance", "claimed"),
-    (C + f"window_until = window_until + {HOUR_US}", "window", "claimed"),
+    (C + f"window_until = window_until + 48 * {HOUR_US}", "window", "claimed"),
     (C + "claimed_at = claimed_at + 1", "claims", "claimed"),
     (C + "bytes_served = -1", "claims", "claimed"),
     (C + "id = 'AAAAAAAAAAAAAAAAAAAAAA'", "claims", "claimed"),
@@ -193,10 +193,16 @@ def test_a_lie_in_the_database_is_red(resources, lives, statement, word, of):
 
 
 def test_another_owner_is_red(resources, lives, caller):
-    alter(resources, "INSERT INTO access_tokens (id, name, role, digest, created_at) "
-          "SELECT 'AAAAAAAAAAAAAAAAAAAAAA', name, role, verifier_digest, created_at FROM access_tokens, "
+    alter(resources, "INSERT INTO access_tokens (id, name, role, digest, created_at, owner) "
+          "SELECT 'AAAAAAAAAAAAAAAAAAAAAA', name, role, verifier_digest, created_at, owner FROM access_tokens, "
           "(SELECT verifier_digest FROM shares LIMIT 1) AS any_digest LIMIT 1")  # fmt: skip
     alter(resources, T + "token_id = 'AAAAAAAAAAAAAAAAAAAAAA' WHERE id = :issued", issued=lives.issued.id)
+    assert words(resources) == {("owner", lives.issued.id)}
+
+
+@pytest.mark.parametrize("owner", ["'token:somebody else'", "'token:' || token_id", "''", "x'00'", "7"])
+def test_an_owner_that_the_log_does_not_name_is_red(resources, lives, owner):
+    alter(resources, f"UPDATE transfers SET owner = {owner} WHERE id = :issued", issued=lives.issued.id)
     assert words(resources) == {("owner", lives.issued.id)}
 
 
@@ -234,10 +240,26 @@ def test_a_key_under_another_expiry_is_red_though_row_and_log_agree(resources, l
     assert words(resources) == {("expiry", lives.issued.id)}
 
 
-def test_a_claim_without_a_record_is_a_crash_and_no_lie(resources, caller):
-    """The row is written first."""
+def test_an_open_claim_without_a_record_is_red_after_a_minute(resources, caller, time):
+    """The row is written first; a process that dies in between, or a full vault, leaves it so."""
     sent = send(resources, caller)
     run(claim(resources, sent.share))
+    assert words(resources) == set()
+    resources.vault.destroy([EntryName(sent.id, sent.share.expires_at, sent.share.id).of_claim])
+    time.pass_by(MINUTE)
+    assert words(resources) == set()
+    time.pass_by(SECOND)
+    assert words(resources) == {("claim_unrecorded", sent.id)}
+    withdraw_share(resources, sent.share.id, caller=caller)
+    sweep(resources)
+    assert words(resources) == set()
+
+
+def test_a_record_that_went_with_its_key_at_the_expiry_is_no_lie(resources, caller, time, purge):
+    sent = send(resources, caller, lifetime=HOUR)
+    run(claim(resources, sent.share))
+    time.pass_until(sent.transfer.expires_at)
+    purge()
     assert words(resources) == set()
 
 
@@ -308,6 +330,12 @@ def test_a_sealed_transfer_and_a_deleted_one_are_green(resources, caller, time):
     green(resources)
 
 
+def test_a_claim_that_began_under_a_longer_window_is_green(start_service, resources, caller, time):
+    """An operator shortened CADUCEE_CLAIM_WINDOW and restarted the service."""
+    run(claim(resources, send(resources, caller).share))
+    green(start_service(claim_window="10m"))
+
+
 def test_lockdown_and_drill_are_green(resources, caller, time):
     keep_time(resources)
     lock_down(resources.database, resources.clock)
@@ -322,7 +350,16 @@ def test_entries_of_version_0_1_are_not_held_against_what_they_do_not_say(resour
     monkeypatch.setattr(Entry, "content", lambda entry, *args: content(entry._replace(blob=None, owner=None), *args))
     send(resources, caller)
     assert "blob" not in log_of(resources, event="file.deposited")[0]
+    alter(resources, T + "owner = 'token:' || token_id")  # as the upgrade does
     green(resources)
+
+
+def test_what_an_entry_of_version_0_1_does_not_say_its_actor_does(resources, caller, monkeypatch):
+    """The owner was the token then: no other is believed."""
+    content = Entry.content
+    monkeypatch.setattr(Entry, "content", lambda entry, *args: content(entry._replace(owner=None), *args))
+    sent = send(resources, caller)
+    assert words(resources) == {("owner", sent.id)}
 
 
 # The report, and what reconciliation leaves for it

@@ -4,7 +4,7 @@ Small in the ordinary suite; at full scale, with the figures that are promised, 
 """
 
 from datetime import timedelta
-from time import perf_counter, process_time
+from time import process_time
 
 import pytest
 
@@ -73,8 +73,8 @@ def test_a_sweep_with_nothing_due_does_not_look_at_what_is_held(resources, seede
     sweep(resources)
     took = []
     for _ in range(5):
-        began = perf_counter()
+        began = process_time()
         report = sweep(resources)
-        took.append(perf_counter() - began)
+        took.append(process_time() - began)
         assert (report.ended, report.deleted, report.failed) == (0, 0, 0)
     assert min(took) < 0.05

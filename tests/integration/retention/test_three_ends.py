@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from app.actions.fetch_file import open_download
 from app.actions.keep_time import keep_time
 from app.actions.look_at_share import look_at_share
 from app.crypto.wrapping import link_proof
@@ -21,7 +20,6 @@ from app.runtime.resources import Resources
 from app.storage.errors import KeyExpired, KeyGone, VaultUnavailable
 from app.storage.key_vault import Mark, anchor_mark
 from tests.integration.actions.stories import (
-    ADDRESS,
     CONTENT,
     a_transfer,
     blobs_held,
@@ -31,6 +29,7 @@ from tests.integration.actions.stories import (
     issue,
     key_path,
     keys_held,
+    open_claim,
     run,
     send,
     share_row,
@@ -110,14 +109,12 @@ def test_a_running_download_gets_no_further_piece(resources, caller, time):
     claimed = run(claim(resources, sent.share))
 
     async def story() -> None:
-        download = await open_download(
-            resources, claim_id=claimed.claim_id, token=claimed.token, numbers=[0], decrypted=True, address=ADDRESS
-        )
-        pieces = download.plaintext(download.files[0], 0, download.files[0].size)
-        await anext(pieces)
-        time.pass_until(sent.transfer.expires_at)
-        with pytest.raises(ClaimEnded):
-            await anext(pieces)
+        files = await open_claim(resources, claimed)
+        async with files.plaintext(files.files[0], 0, files.files[0].size) as download:
+            await anext(download)
+            time.pass_until(sent.transfer.expires_at)
+            with pytest.raises(ClaimEnded):
+                await anext(download)
 
     run(story())
 

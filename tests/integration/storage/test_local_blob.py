@@ -11,7 +11,6 @@ import threading
 import pytest
 
 from app.crypto.token import new_id
-from app.domain.errors import TransferEnded
 from app.storage import local_blob
 from app.storage.errors import BlobGone, BlobUnavailable, DiskNearlyFull
 from app.storage.local_disk import LocalDisk
@@ -97,21 +96,14 @@ def test_an_abort_after_the_commit_changes_nothing(disk):
 
 
 @pytest.mark.parametrize("step", ["fsync", "rename"])
-@pytest.mark.parametrize("refused", [False, True])
-def test_a_cancelled_commit_that_goes_through_stands_unless_its_last_step_refuses(
-    disk, blobs_root, monkeypatch, step, refused
-):
-    """The client left while its blob was being synced: the thread cannot be stopped, what it committed may count."""
+def test_an_abort_removes_what_a_cancelled_commit_still_moves_into_place(disk, blobs_root, monkeypatch, step):
+    """The client left while its blob was being synced: the thread cannot be stopped, so the abort waits for it."""
 
     async def story():
         writer = await disk.create(blob_id := new_id())
         await writer.write(CONTENT)
         entered, go_on, went_through = threading.Event(), threading.Event(), threading.Event()
         original = getattr(os, step)
-
-        def then():
-            if refused:
-                raise TransferEnded
 
         def slow(*args, **kwargs):
             entered.set()
@@ -120,7 +112,7 @@ def test_a_cancelled_commit_that_goes_through_stands_unless_its_last_step_refuse
             went_through.set()
 
         monkeypatch.setattr(os, step, slow)
-        committing = asyncio.create_task(writer.commit(then=then))
+        committing = asyncio.create_task(writer.commit())
         await asyncio.to_thread(entered.wait, 5)
         committing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -128,8 +120,8 @@ def test_a_cancelled_commit_that_goes_through_stands_unless_its_last_step_refuse
         asyncio.get_running_loop().call_later(0.02, go_on.set)
         await writer.abort()
         assert went_through.is_set()  # on a file that was still ours
-        assert await disk.exists(blob_id) is not refused
-        assert (files_below(blobs_root) == set()) is refused
+        assert not await disk.exists(blob_id)
+        assert files_below(blobs_root) == set()
 
     run(story)
 

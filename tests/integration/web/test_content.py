@@ -7,6 +7,7 @@ from app.crypto.encoding import encode
 from app.crypto.errors import CannotDecrypt
 from app.db import share_rows
 from app.db.errors import DatabaseUnavailable
+from app.domain.audience import Audience
 from app.main import create_app
 from app.storage.errors import BlobUnavailable
 from tests.integration.actions.stories import CONTENT, send
@@ -26,7 +27,7 @@ def test_a_failure_after_the_claim_still_hands_the_claim_out(resources, caller, 
     def fail(*_given):
         raise failure
 
-    application = create_app("recipient", settings=resources.settings, resources=resources)
+    application = create_app(Audience.RECIPIENT, settings=resources.settings, resources=resources)
     with TestClient(application, base_url=resources.settings.public_url, raise_server_exceptions=False) as http:
         with monkeypatch.context() as patch:
             patch.setattr(share_rows, "reserve_bytes", fail)

@@ -25,7 +25,7 @@ def stop(resources, time, code):
 
 async def put(resources, token, body):
     """The request, its body read piece by piece by the application."""
-    app = create_app("all", settings=resources.settings, resources=resources)
+    app = create_app(settings=resources.settings, resources=resources)
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=resources.settings.public_url)
     async with app.router.lifespan_context(app), http:
         headers = {"Authorization": f"Bearer {token}"}

@@ -1,17 +1,27 @@
 """A download as the server sends it, to clients that vanish or stall."""
 
 import asyncio
+import json
 import random
 
 import pytest
 
-from app.actions.fetch_file import PIECE_BYTES, Download, open_download
+from app.actions.fetch_file import PIECE_BYTES, Download
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.errors import CannotDecrypt
 from app.runtime import stream_watch
 from app.web.server import ABORT
 from app.web.streaming import TURN_BYTES, StreamedDownload
-from tests.integration.actions.stories import ADDRESS, blob_path, claim, claim_row, files_of, log_of, run, send
+from tests.integration.actions.stories import (
+    blob_path,
+    claim,
+    claim_row,
+    files_of,
+    log_of,
+    open_claim,
+    run,
+    send,
+)
 
 PIECES = 16
 SCOPE = {"type": "http", "method": "POST"}
@@ -49,12 +59,9 @@ class Client:
 
 async def answer_to(resources, claimed) -> StreamedDownload:
     """The one-line route's answer."""
-    download = await open_download(
-        resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=ADDRESS
-    )
-    file = download.files[0]
-    await download.reserve(file.size)
-    return StreamedDownload(download, lambda: download.plaintext(file, 0, file.size), headers={}, delivers=True)
+    files = await open_claim(resources, claimed)
+    file = files.files[0]
+    return StreamedDownload(files.plaintext(file, 0, file.size, delivers=True), headers={})
 
 
 def test_a_client_that_vanishes_stops_its_download(resources, sent):
@@ -132,8 +139,34 @@ def test_a_share_that_ends_cuts_also_a_client_that_takes_everything_at_once(reso
     async def story():
         client = Client()
         answer = await answer_to(resources, await claim(resources, sent.share))
-        withdraw_share(resources, sent.share.id, caller=None)
-        await answer(SCOPE, client.receive, client.send)
+
+        async def send_and_withdraw(message):
+            await client.send(message)
+            if len(client.bodies) == 1:
+                withdraw_share(resources, sent.share.id, caller=None)
+
+        await answer(SCOPE, client.receive, send_and_withdraw)
         return client
 
-    assert not run(story()).finished
+    client = run(story())
+    assert not client.finished
+    assert 1 <= len(client.bodies) < PIECES
+
+
+def test_a_download_that_is_refused_at_its_start_answers_with_the_reason(resources, sent):
+    """Between opening it and its first byte the share may end: nothing was sent yet, so a problem document can be."""
+    messages = []
+
+    async def story():
+        answer = await answer_to(resources, await claim(resources, sent.share))
+        withdraw_share(resources, sent.share.id, caller=None)
+
+        async def keep(message):
+            messages.append(message)
+
+        await answer(SCOPE, Client().receive, keep)
+
+    run(story())
+    assert (messages[0]["status"], json.loads(messages[1]["body"])["code"]) == (410, "claim_ended")
+    assert resources.downloads == {}
+    assert log_of(resources, event="file.fetched") == []

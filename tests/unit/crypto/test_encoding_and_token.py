@@ -47,6 +47,16 @@ def test_error_does_not_contain_the_value():
     assert "SECRET" not in repr(caught.value)
 
 
+@given(st.binary(max_size=100))
+def test_the_id_of_a_content_is_an_id_and_always_the_same(content):
+    """No dash in front here either, for whatever content."""
+    text = token.id_of(content)
+    assert token.is_id(text)
+    assert not text.startswith("-")
+    assert token.id_of(bytes(content)) == text
+    assert token.id_of(content + b"x") != text
+
+
 def test_ids_are_22_characters_and_differ():
     """128 random bits."""
     ids = {token.new_id() for _ in range(1000)}

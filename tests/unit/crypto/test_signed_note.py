@@ -225,3 +225,20 @@ def test_impossible_checkpoints_cannot_be_made(origin, size, root, extensions):
     """So that `body` never writes what `parse` refuses."""
     with pytest.raises(ValueError, match=r"log|checkpoint"):
         Checkpoint(origin, size, root, extensions)
+
+
+def test_a_note_of_a_hundred_signatures_is_read_and_a_longer_one_is_refused():
+    """Each unknown signature costs a reader time; the limit is that of Go's note package."""
+    note = SIGNER.sign(TEXT)
+    line = note.splitlines(keepends=True)[-1]
+    stranger = line.replace("caducee.example/log", "somebody.else")
+    assert VERIFIER.verify(note + stranger * 99) == TEXT
+    with pytest.raises(NoteInvalid):
+        VERIFIER.verify(note + stranger * 100)
+
+
+def test_a_note_of_a_million_characters_is_read_and_a_longer_one_is_refused():
+    room = 1_000_000 - len(SIGNER.sign("\n"))
+    assert VERIFIER.verify(SIGNER.sign("x" * room + "\n")) == "x" * room + "\n"
+    with pytest.raises(NoteInvalid):
+        VERIFIER.verify(SIGNER.sign("x" * (room + 1) + "\n"))

@@ -82,3 +82,17 @@ def test_another_key_is_refused():
     other = Verifier.parse(Signer("log.example/1", new_signing_key()).verifier_key)
     with pytest.raises(NoteInvalid):
         proof_of(5, 21).verify(other)
+
+
+def test_a_proof_of_more_hashes_than_any_log_needs_is_refused():
+    """63 hashes reach from an entry to the root of the largest log there can be."""
+    largest = TlogProof(ENTRIES[0], 0, (bytes(32),) * 63, proof_of(0, 1).checkpoint)
+    assert TlogProof.parse(largest.to_text()) == largest
+    with pytest.raises(ProofInvalid):
+        TlogProof.parse(TlogProof(largest.entry, 0, (bytes(32),) * 64, largest.checkpoint).to_text())
+
+
+def test_a_proof_longer_than_any_is_refused_unread():
+    proof = proof_of(0, 1)
+    with pytest.raises(ProofInvalid, match="shorter"):
+        TlogProof.parse(TlogProof(b"x" * 100_000, 0, proof.hashes, proof.checkpoint).to_text())

@@ -13,6 +13,7 @@ from app.domain.transfer import TransferState
 BEGAN = datetime(2026, 3, 2, 10, 15, 30, 250_000, tzinfo=UTC)
 END = datetime(2026, 3, 4, 10, 15, 31, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+BLOB, SHARE, CLAIM, OTHER = (letter * 21 + "A" for letter in "bsco")
 
 
 def attested(sequence: int, event: Event, **fields) -> Attested:
@@ -24,11 +25,11 @@ def attested(sequence: int, event: Event, **fields) -> Attested:
 
 LIFE_OF_ONE = [
     attested(0, Event.TRANSFER_CREATED, expires_at=END, sealed=False),
-    attested(1, Event.FILE_DEPOSITED, file=0, size=7, blob="b"),
-    attested(2, Event.SHARE_ISSUED, share="s", expires_at=END),
-    attested(3, Event.PASSWORD_WRONG, share="s", count=2),
-    attested(4, Event.SHARE_CLAIMED, share="s", claim="c"),
-    attested(5, Event.SHARE_COMPLETED, share="s"),
+    attested(1, Event.FILE_DEPOSITED, file=0, size=7, blob=BLOB),
+    attested(2, Event.SHARE_ISSUED, share=SHARE, expires_at=END),
+    attested(3, Event.PASSWORD_WRONG, share=SHARE, count=2),
+    attested(4, Event.SHARE_CLAIMED, share=SHARE, claim=CLAIM),
+    attested(5, Event.SHARE_COMPLETED, share=SHARE),
     attested(6, Event.TRANSFER_DENIED, outcome="completed"),
     attested(7, Event.KEYS_DESTROYED),
     attested(8, Event.BYTES_DELETED),
@@ -62,9 +63,9 @@ def test_the_last_word_is_the_state(entries, state):
 def test_a_whole_life():
     life = told(*LIFE_OF_ONE)
     assert (life.created_at, life.expires_at, life.ends_at) == (BEGAN, END, END)
-    assert (life.blobs, life.files[0].size, life.closed_at) == ({"b"}, 7, BEGAN + 2 * SECOND)
-    share = life.shares["s"]
-    assert (share.state, share.claim, share.wrong_passwords) == (ShareState.COMPLETED, "c", 2)
+    assert (life.blobs, life.files[0].size, life.closed_at) == ({BLOB}, 7, BEGAN + 2 * SECOND)
+    share = life.shares[SHARE]
+    assert (share.state, share.claim, share.wrong_passwords) == (ShareState.COMPLETED, CLAIM, 2)
     assert (share.claimed_at, share.ended_at) == (BEGAN + 4 * SECOND, BEGAN + 5 * SECOND)
     assert (life.denied_at, life.ending, life.state_at) == (BEGAN + 6 * SECOND, "completed", BEGAN + 9 * SECOND)
     assert (life.altered, life.mistimed, life.entries, life.leaves) == (
@@ -73,7 +74,7 @@ def test_a_whole_life():
 
 
 def test_the_earliest_end_that_an_entry_names_counts():
-    earlier = attested(1, Event.SHARE_ISSUED, share="s", expires_at=END - SECOND)
+    earlier = attested(1, Event.SHARE_ISSUED, share=SHARE, expires_at=END - SECOND)
     assert told(LIFE_OF_ONE[0], earlier).ends_at == END - SECOND
 
 
@@ -97,6 +98,76 @@ def test_an_altered_entry_says_nothing(changed):
     testimony = told(LIFE_OF_ONE[0]._replace(**changed))
     assert testimony.altered
     assert testimony.expires_at is None
+
+
+CREATED, DEPOSITED, ISSUED, _WRONG, CLAIMED, *_REST = LIFE_OF_ONE
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        attested(10, Event.TRANSFER_CREATED, expires_at=END + SECOND, sealed=True),
+        attested(10, Event.FILE_DEPOSITED, file=0, size=9, blob=OTHER),
+        attested(10, Event.SHARE_ISSUED, share=SHARE, expires_at=END + SECOND),
+        attested(10, Event.SHARE_PREPARED, share=SHARE, expires_at=END + SECOND),
+        attested(10, Event.SHARE_CLAIMED, share=SHARE, claim=OTHER),
+    ],
+    ids=lambda entry: entry.fields["event"],
+)
+def test_of_what_happens_once_the_first_entry_counts(again):
+    """A second one with a valid hash can be appended by whoever writes to the database."""
+    once, twice = told(*LIFE_OF_ONE[:5]), told(*LIFE_OF_ONE[:5], again)
+    assert (once.repeated, twice.repeated) == (False, True)
+    assert (twice.created, twice.expires_at, twice.files) == (once.created, once.expires_at, once.files)
+    share = twice.shares[SHARE]
+    assert (share.claim, share.expires_at, twice.state) == (CLAIM, END, once.state)
+
+
+def test_every_blob_that_was_ever_named_is_looked_for():
+    again = attested(10, Event.FILE_DEPOSITED, file=0, size=7, blob=OTHER)
+    assert told(*LIFE_OF_ONE[:2], again).blobs == {BLOB, OTHER}
+
+
+def test_a_share_is_prepared_and_then_issued():
+    prepared = attested(2, Event.SHARE_PREPARED, share=SHARE, expires_at=END)
+    life = told(CREATED, DEPOSITED, prepared, attested(3, Event.SHARE_ISSUED, share=SHARE, expires_at=END))
+    assert (life.repeated, life.shares[SHARE].state) == (False, ShareState.ISSUED)
+
+
+@pytest.mark.parametrize(
+    ("entry", "changed"),
+    [
+        (CREATED, {"expires_at": "2030-01-01T00:00:00"}),
+        (CREATED, {"expires_at": "2030-01-01T00:00:00+01:00"}),
+        (CREATED, {"time": "2030-01-01T00:00:00"}),
+        (CREATED, {"owner": 7}),
+        (CREATED, {"owner": "x", "salt": 7}),
+        (DEPOSITED, {"blob": "x"}),
+        (DEPOSITED, {"blob": [BLOB]}),
+        (DEPOSITED, {"size": "x"}),
+        (DEPOSITED, {"size": -1}),
+        (DEPOSITED, {"size": True}),
+        (DEPOSITED, {"size": 2**53}),
+        (DEPOSITED, {"file": [0]}),
+        (ISSUED, {"share": "x"}),
+        (ISSUED, {"share": {}}),
+        (ISSUED, {"expires_at": "2030-01-01T00:00:00"}),
+        (ISSUED, {"expires_at": None}),
+        (_WRONG, {"count": "2"}),
+        (_WRONG, {"share": OTHER}),
+        (CLAIMED, {"claim": "x"}),
+        (CLAIMED, {"event": ["share.claimed"]}),
+    ],
+    ids=str,
+)
+def test_a_field_of_the_wrong_type_or_form_makes_its_entry_an_altered_one(entry, changed):
+    before = LIFE_OF_ONE[: LIFE_OF_ONE.index(entry)]
+    testimony = told(*before, entry._replace(fields={**entry.fields, **changed}))
+    assert testimony.altered
+    expected = told(*before)
+    assert (testimony.created, testimony.files, testimony.shares) == (
+        expected.created, expected.files, expected.shares,
+    )  # fmt: skip
 
 
 def test_a_column_that_says_another_time_is_noticed_and_not_believed():

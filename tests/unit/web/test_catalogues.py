@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import pytest
 
-from app.web.pages.catalogues import LANGUAGES, NO_BREAK, catalogue, catalogue_json
+from app.web.pages.catalogues import NO_BREAK, catalogue, catalogue_json, languages
 
 SLOT = re.compile(r"\{[a-z]+\}")
 
@@ -19,7 +19,8 @@ def sources():
     """The template and the scripts, as text."""
     web = files("app.web")
     scripts = [place.read_text("utf-8") for place in web.joinpath("static").iterdir() if place.name.endswith(".js")]
-    return "\n".join([web.joinpath("pages", "receive.html").read_text("utf-8"), *scripts])
+    others = [web.joinpath("pages", "receive.html"), web.joinpath("share_answer.py")]
+    return "\n".join([*(place.read_text("utf-8") for place in others), *scripts])
 
 
 def test_both_languages_have_the_same_sentences():
@@ -31,13 +32,13 @@ def test_both_languages_fill_the_same_places():
         language: {
             key: {slot for form in forms(language, key) for slot in SLOT.findall(form)} for key in catalogue(language)
         }
-        for language in LANGUAGES
+        for language in languages()
     }
     assert places["fr"] == places["en"]
 
 
 def test_no_sentence_is_empty():
-    assert [(it, key) for it in LANGUAGES for key in catalogue(it) if not all(forms(it, key))] == []
+    assert [(it, key) for it in languages() for key in catalogue(it) if not all(forms(it, key))] == []
 
 
 def test_every_sentence_is_used():
@@ -48,7 +49,7 @@ def test_every_sentence_is_used():
     assert unused == []
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", languages())
 def test_every_sentence_that_scripts_name_exists(language):
     named = set(re.findall(r'(?:complain|put|notice|status)\((?:[^()"]|\([^()]*\))*"([a-z]+_[a-z_]+)"', sources()))
     assert named

@@ -1,0 +1,28 @@
+"""Builds the blob store and the key vault that the settings name: the one place that knows their implementations."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from app.runtime.settings import Settings
+from app.storage.blob_store import BlobStore
+from app.storage.key_vault import KeyVault
+from app.storage.local_disk import LocalDisk
+from app.storage.vault_folder import VaultFolder
+
+
+def blob_store_of(
+    settings: Settings, *, installation_id: str | None = None, threads: Executor | None = None
+) -> BlobStore:
+    """Return the blob store without touching it. `threads` sync small blobs."""
+    return LocalDisk(
+        settings.blobs_dir,
+        min_free_bytes=settings.min_free_bytes,
+        installation_id=installation_id,
+        threads=threads,
+    )
+
+
+def key_vault_of(settings: Settings, *, installation_id: str | None = None) -> KeyVault:
+    """Return the key vault without touching it. With `installation_id`, another installation's is refused."""
+    return VaultFolder(settings.vault_dir, installation_id=installation_id)

@@ -1,0 +1,41 @@
+"""Each implementation of a port passes the port's contract."""
+
+import pytest
+
+from app.storage.local_disk import LocalDisk
+from app.storage.vault_folder import VaultFolder
+from tests.integration.storage.blob_store_contract import BlobStoreContract
+from tests.integration.storage.in_memory import CAPACITY, InMemoryBlobs, InMemoryVault
+from tests.integration.storage.key_vault_contract import KeyVaultContract
+
+
+class TestLocalDisk(BlobStoreContract):
+    @pytest.fixture
+    def empty(self, tmp_path):
+        return LocalDisk(tmp_path / "blobs", min_free_bytes=0)
+
+    @pytest.fixture
+    def full(self, tmp_path):
+        return LocalDisk(tmp_path / "full", min_free_bytes=1 << 62)
+
+
+class TestInMemoryBlobs(BlobStoreContract):
+    @pytest.fixture
+    def empty(self):
+        return InMemoryBlobs()
+
+    @pytest.fixture
+    def full(self):
+        return InMemoryBlobs(min_free_bytes=CAPACITY + 1)
+
+
+class TestVaultFolder(KeyVaultContract):
+    @pytest.fixture
+    def empty(self, tmp_path):
+        return VaultFolder(tmp_path / "vault")
+
+
+class TestInMemoryVault(KeyVaultContract):
+    @pytest.fixture
+    def empty(self):
+        return InMemoryVault()
