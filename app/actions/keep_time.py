@@ -14,7 +14,7 @@ import structlog
 
 from app.db import service_rows
 from app.domain.audit_events import Entry, Event
-from app.domain.clock import BootTime, Judgement, Taking
+from app.domain.clock import AcceptanceReason, BootTime, Judgement
 from app.lifecycle import rollback
 from app.lifecycle.rollback import DatabaseRolledBack, VaultRolledBack
 from app.runtime.resources import Resources
@@ -31,7 +31,7 @@ class _Attended:
 
     judgement: Judgement
     boot: BootTime
-    taking: Taking | None
+    taking: AcceptanceReason | None
 
 
 def keep_time(resources: Resources) -> Judgement:

@@ -27,7 +27,7 @@ from app.db import file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
 from app.db.transfer_rows import TransferRow
 from app.domain.audit_events import Entry, Event
-from app.domain.reconciled import SHOWN, Reconciled
+from app.domain.reconciled import SHOWN, ReconciliationResult
 from app.domain.transfer import Ending, FileState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings
@@ -106,7 +106,7 @@ def reconcile(resources: Resources, *, confirmed: bool = False) -> list[Look]:
             log.error("orphans", what=look.what, orphans=look.orphans, destroyed=look.destroyed, alert=True)
     left = sum(look.orphans - look.destroyed for look in looks)
     now = resources.clock.now()
-    found = Reconciled(now, comparison.names, left, comparison.found, comparison.shown)
+    found = ReconciliationResult(now, comparison.names, left, comparison.found, comparison.shown)
     write_reconciled(resources.vault, found)
     return looks
 

@@ -23,8 +23,8 @@ _MIN_MEMORY_KIB_PER_LANE = 8
 CEILING_TIME = 10
 CEILING_MEMORY_KIB = 256 * 1024
 CEILING_LANES = 16
-"""Stored parameters above these are a row that somebody changed: hashing with them would keep all others waiting, or
-exhaust the memory. The defaults of RFC 9106 section 4 with a small memory are 3 passes, 64 MiB, 4 lanes.
+"""Upper limits of stored parameters. A row above them was altered: hashing with its parameters would block the queue or
+exhaust memory. The low-memory recommendation of RFC 9106 section 4 is 3 passes, 64 MiB, 4 lanes.
 """
 
 
@@ -49,7 +49,7 @@ class Argon2Parameters:
             raise ValueError("Argon2 memory must be at least 8 KiB for each lane")
 
     def exceeds(self, configured: Argon2Parameters) -> bool:
-        """Whether this costs more than any service would ask for: more than the ceilings, and than is configured."""
+        """Whether a parameter is above both its ceiling and the configured value."""
         return (
             self.time > max(CEILING_TIME, configured.time)
             or self.memory_kib > max(CEILING_MEMORY_KIB, configured.memory_kib)

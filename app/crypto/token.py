@@ -31,8 +31,8 @@ def new_id() -> str:
 
 
 def id_of(content: bytes) -> str:
-    """Return the id that belongs to `content`: of its SHA-256 the first 16 bytes, in the form of `new_id`. It betrays
-    nothing of content that holds a secret, and nobody finds another with the same id.
+    """Return the id of `content`: the first 16 bytes of its SHA-256, in the form of `new_id`. The id reveals nothing
+    about content that contains a secret, and nobody can find other content with the same id.
     """
     texts = (encode(sha256(content + bytes([attempt])).digest()[:ID_BYTES]) for attempt in count())
     return next(text for text in texts if not text.startswith("-"))

@@ -1,1 +1,1 @@
-"""The rules: what is a transfer, a share, a claim, and what each allows. No I/O, no framework; time is passed in."""
+"""The rules of transfers, shares and claims. No I/O and no framework; the current time is a parameter."""

@@ -72,7 +72,7 @@ def owner_named(name: str) -> str:
 
 
 def checked_owner(owner: str) -> str:
-    """Return an owner as an operator typed it. Raises InvalidRequest for anything but the three kinds."""
+    """Check an owner typed by an operator and return it. Raises InvalidRequest unless it is one of the three kinds."""
     kind, _, rest = owner.partition(":")
     issuer, _, value = rest.partition("#")
     known = (kind == "token" and rest) or (kind in {"person", "team"} and issuer and value)

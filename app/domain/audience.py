@@ -1,4 +1,4 @@
-"""Whom a process serves: recipients and staff can have hosts of their own."""
+"""The users whom a process serves: recipients and staff can have separate hosts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Audience(StrEnum):
-    """The routes that a process has. The probes are in all of them."""
+    """The routes that a process serves. Every audience includes the probes."""
 
     ALL = "all"
     RECIPIENT = "recipient"

@@ -193,7 +193,7 @@ class Judgement:
     problem: str | None = None
 
 
-Taking = Literal["pause", "waited"]
+AcceptanceReason = Literal["pause", "waited"]
 
 
 def start_of(host: Anchor, remembered: RememberedTime) -> Anchor:
@@ -246,7 +246,7 @@ def _apart(one: datetime, other: datetime) -> str:
 
 def attend(
     boot: BootTime, judgement: Judgement, uptime: Uptime, *, grace: timedelta = timedelta(0)
-) -> tuple[BootTime, Taking | None]:
+) -> tuple[BootTime, AcceptanceReason | None]:
     """Return the boot's record after a judgement, and the reason to accept the host's clock now, if there is one.
 
     A lead that is steady for STEADY_FOR and fits into PAUSES_AT_MOST means that the machine was paused; any lead is

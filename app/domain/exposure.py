@@ -264,7 +264,7 @@ class PurposeVolume:
 
 
 @dataclass(slots=True)
-class Fetched:
+class DownloadTotals:
     """Downloads in the period, with the number of recipients (shares) and network addresses. At most `bytes_untold`
     more bytes may have been sent while the listed claims were open.
     """
@@ -278,7 +278,7 @@ class Fetched:
 
 
 @dataclass(slots=True)
-class Refused:
+class RefusalTotals:
     """Refused attempts in the period; a high `most_links_in_a_minute` indicates guessing rather than mistyping."""
 
     wrong_passwords: int = 0
@@ -288,7 +288,7 @@ class Refused:
 
 
 @dataclass(slots=True)
-class Deleted:
+class DeletionTotals:
     """Deletions in the period, with the worst lateness."""
 
     transfers: int = 0
@@ -316,9 +316,9 @@ class ExposureReport:
     held: Volume = field(default_factory=Volume)
     with_keys: Volume = field(default_factory=Volume)
     purposes: list[PurposeVolume] = field(default_factory=list)
-    fetched: Fetched = field(default_factory=Fetched)
-    refused: Refused = field(default_factory=Refused)
-    deleted: Deleted = field(default_factory=Deleted)
+    fetched: DownloadTotals = field(default_factory=DownloadTotals)
+    refused: RefusalTotals = field(default_factory=RefusalTotals)
+    deleted: DeletionTotals = field(default_factory=DeletionTotals)
     transfers: list[HeldTransfer] = field(default_factory=list)
     claims: list[SeenClaim] = field(default_factory=list)
     wrong_passwords: list[WrongPasswords] = field(default_factory=list)
@@ -368,7 +368,7 @@ class ExposureReport:
 
     def _total_acts(self) -> None:
         served = [claim for claim in self.claims if claim.bytes or claim.bytes_untold]
-        self.fetched = Fetched(
+        self.fetched = DownloadTotals(
             claims=len(self.claims),
             recipients=len({claim.share for claim in served}),
             addresses=len({address for claim in self.claims for address in claim.addresses}),
@@ -376,13 +376,13 @@ class ExposureReport:
             bytes=sum(claim.bytes for claim in self.claims),
             bytes_untold=sum(claim.bytes_untold for claim in self.claims),
         )
-        self.refused = Refused(
+        self.refused = RefusalTotals(
             wrong_passwords=sum(wrong.count for wrong in self.wrong_passwords),
             addresses=len({wrong.address for wrong in self.wrong_passwords}),
             links=sum(refused.count for refused in self.refused_links),
             most_links_in_a_minute=max((refused.count for refused in self.refused_links), default=0),
         )
-        self.deleted = Deleted(
+        self.deleted = DeletionTotals(
             transfers=len(self.deletions),
             files=sum(deletion.files for deletion in self.deletions),
             bytes=sum(deletion.bytes for deletion in self.deletions),

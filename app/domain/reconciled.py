@@ -22,7 +22,7 @@ class Contradiction:
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciled:
+class ReconciliationResult:
     """A finished reconciliation: its end (`at`), the number of entries in the vault (`held`), of blobs, keys and rows
     that belong to nothing and still exist (`orphans`), of contradictions (`found`), and the first SHOWN of them.
     """
@@ -42,7 +42,7 @@ class Reconciled:
         return json.dumps({**asdict(self), "at": self.at.isoformat()})
 
     @classmethod
-    def from_text(cls, text: str) -> Reconciled:
+    def from_text(cls, text: str) -> ReconciliationResult:
         """Parse the output of `to_text`. Raises ValueError."""
         try:
             fields = json.loads(text)

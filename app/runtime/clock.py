@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 
 from app.domain.clock import (
+    AcceptanceReason,
     Anchor,
     BootTime,
     DatabaseTime,
     Judgement,
     RememberedTime,
-    Taking,
     Uptime,
     attend,
     problem_of,
@@ -115,7 +115,7 @@ class Clock:
 
     def attend(
         self, database: DatabaseTime | None = None, *, grace: timedelta = timedelta(0)
-    ) -> tuple[Judgement, BootTime, Taking | None]:
+    ) -> tuple[Judgement, BootTime, AcceptanceReason | None]:
         """Return the judgement, the record of this boot for the vault to store, and the reason if that record accepts
         the host's clock. This clock changes only when `keep` is called, after the vault has stored the record.
         """

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     @classmethod
     def _below_ceiling(cls, value: timedelta) -> timedelta:
         if value > LIFETIME_CEILING:
-            raise ValueError(f"never above {LIFETIME_CEILING.days} days")
+            raise ValueError(f"must be at most {LIFETIME_CEILING.days} days")
         return value
 
     @field_validator("audit_retention")
@@ -106,14 +106,14 @@ class Settings(BaseSettings):
     def _outlives_transfers(cls, value: timedelta) -> timedelta:
         """Ensure that entries of a transfer that is still held are not pruned."""
         if value <= LIFETIME_CEILING:
-            raise ValueError(f"more than {LIFETIME_CEILING.days} days, the longest that a transfer can live")
+            raise ValueError(f"must exceed {LIFETIME_CEILING.days} days, the longest lifetime of a transfer")
         return value
 
     @field_validator("blobs", "vault")
     @classmethod
     def _folder(cls, value: str | None) -> str | None:
         if value is not None and "://" in value:
-            raise ValueError("only folders are offered yet")
+            raise ValueError("only folders are supported")
         return value
 
     @field_validator("brand_logo")
@@ -122,7 +122,7 @@ class Settings(BaseSettings):
         if value is None:
             return None
         if value.suffix not in LOGO_SUFFIXES or not value.is_file() or value.stat().st_size > LOGO_MAX_BYTES:
-            raise ValueError(f"a file {' or '.join(LOGO_SUFFIXES)} of at most {LOGO_MAX_BYTES} bytes is needed")
+            raise ValueError(f"must be a file {' or '.join(LOGO_SUFFIXES)} of at most {LOGO_MAX_BYTES} bytes")
         return value
 
     @field_validator("public_url", "staff_url")
@@ -132,7 +132,7 @@ class Settings(BaseSettings):
             return None
         origin = _ORIGIN.fullmatch(value.lower())
         if origin is None or not _is_port(origin[2] or "443"):
-            raise ValueError("an origin is needed, like https://files.example.org")
+            raise ValueError("must be an origin, like https://files.example.org")
         return origin[1]
 
     @field_validator("metrics_bind")

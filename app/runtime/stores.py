@@ -1,4 +1,4 @@
-"""Builds the blob store and the key vault that the settings name: the one place that knows their implementations."""
+"""Creates the configured blob store and key vault; only this module knows their implementations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.storage.vault_folder import VaultFolder
 def blob_store_of(
     settings: Settings, *, installation_id: str | None = None, threads: Executor | None = None
 ) -> BlobStore:
-    """Return the blob store without touching it. `threads` sync small blobs."""
+    """Return the blob store without accessing it. `threads` run the fsync of small blobs."""
     return LocalDisk(
         settings.blobs_dir,
         min_free_bytes=settings.min_free_bytes,
@@ -24,5 +24,5 @@ def blob_store_of(
 
 
 def key_vault_of(settings: Settings, *, installation_id: str | None = None) -> KeyVault:
-    """Return the key vault without touching it. With `installation_id`, another installation's is refused."""
+    """Return the key vault without accessing it. With `installation_id`, another installation's vault is refused."""
     return VaultFolder(settings.vault_dir, installation_id=installation_id)

@@ -1,1 +1,1 @@
-"""Where keys and encrypted bytes lie: the key vault and the blob store, each an interface with its implementations."""
+"""Storage of keys and encrypted bytes: the key vault and the blob store, each an interface with its implementations."""

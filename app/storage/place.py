@@ -1,4 +1,4 @@
-"""Where a store lies, as operators and `caducee doctor` need to know it."""
+"""The location of a store, for operators and `caducee doctor`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A store's place: its name for people, the permission bits of its folder, and the number of its volume (st_dev).
+    """A store's location: its name for people, the permission bits of its folder, and its volume (st_dev).
 
-    `mode` and `volume` are None when the store is no folder, or is not there yet.
+    `mode` and `volume` are None if the store is not a folder or does not exist yet.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Place:
 
 
 def folder_place(folder: Path) -> Place:
-    """Describe a folder. Raises OSError when it cannot be inspected."""
+    """Describe a folder. Raises OSError if it cannot be inspected."""
     try:
         found = folder.stat()
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from app.domain.clock import BootTime, RememberedTime
 from app.domain.high_water import HighWater
 from app.domain.purge_time import PurgeTime
-from app.domain.reconciled import Reconciled
+from app.domain.reconciled import ReconciliationResult
 from app.storage.errors import VaultUnavailable
 from app.storage.key_vault import KeyVault, Mark, anchor_mark
 
@@ -70,12 +70,12 @@ def read_time(
     return RememberedTime.of_marks(boot_id, boot, marks)
 
 
-def read_reconciled(vault: KeyVault) -> Reconciled | None:
+def read_reconciled(vault: KeyVault) -> ReconciliationResult | None:
     """Return the result of the last reconciliation, or None before the first. Raises VaultUnavailable."""
-    return _read(vault, Mark.RECONCILED, Reconciled.from_text)
+    return _read(vault, Mark.RECONCILED, ReconciliationResult.from_text)
 
 
-def write_reconciled(vault: KeyVault, found: Reconciled) -> None:
+def write_reconciled(vault: KeyVault, found: ReconciliationResult) -> None:
     """Store the result of a reconciliation. Raises VaultUnavailable."""
     vault.write_mark(found.to_text(), Mark.RECONCILED)
 

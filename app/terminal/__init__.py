@@ -1,1 +1,1 @@
-"""The commands: one file per noun. Each parses, calls one action, and prints. Data to stdout, talk to stderr."""
+"""The commands: one file per noun. Each parses, calls one action, and prints: data to stdout, messages to stderr."""

@@ -127,7 +127,7 @@ def _print_retention(report: RetentionReport, deadman: str) -> None:
         ("last successful sweep", report.last_sweep_at or "never"),
         ("sweeping", "yes" if report.sweeping else f"NO: none succeeded within {deadman}"),
         ("gaps between sweeps, 30 days", len(report.gaps)),
-        ("clock", report.clock_problem or "believed"),
+        ("clock", report.clock_problem or "trusted"),
         ("lockdown", report.locked_down_at or "no"),
         ("last restore drill", report.last_drill_at or "never"),
     ]

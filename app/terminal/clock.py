@@ -22,7 +22,7 @@ def status(*, as_json: AsJson = False) -> None:
     else:
         put(f"time    {seen.now:%Y-%m-%dT%H:%M:%SZ}")
         put(f"host    {seen.host:%Y-%m-%dT%H:%M:%SZ}")
-        put(f"clock   {seen.problem or 'believed'}")
+        put(f"clock   {seen.problem or 'trusted'}")
     if seen.problem:
         raise typer.Exit(REFUSED)
 

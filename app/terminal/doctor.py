@@ -44,7 +44,7 @@ def doctor(
 def _orphans(look: Look) -> Finding:
     said = f"{look.held} held, {look.orphans} belong to nothing, {look.destroyed} destroyed"
     if look.needs_word:
-        return Finding(Level.WRONG, look.what, f"{said}: so many need your word: --reconcile --confirm")
+        return Finding(Level.WRONG, look.what, f"{said}: destroying so many needs --reconcile --confirm")
     return Finding(Level.WRONG if look.failed else Level.GOOD, look.what, said)
 
 

@@ -56,9 +56,9 @@ def _totals(report: ExposureReport) -> list[tuple[str, object]]:
         ("held", _volume(report.held)),
         ("held, with keys", _volume(report.with_keys)),
         *((f"held for {each.purpose or '(no purpose given)'}", _volume(each.volume)) for each in report.purposes),
-        ("claims that stood open", fetched.claims),
+        ("open claims", fetched.claims),
         ("fetched", f"{fetched.bytes} bytes in {fetched.downloads} downloads, by {fetched.recipients} recipients"),
-        ("in downloads whose end is not told", f"at most {fetched.bytes_untold} more bytes"),
+        ("downloads without a logged end", f"at most {fetched.bytes_untold} more bytes"),
         ("addresses of recipients", fetched.addresses),
         ("wrong passwords", f"{refused.wrong_passwords} from {refused.addresses} addresses"),
         ("links refused", f"{refused.links}, at most {refused.most_links_in_a_minute} in a minute"),
@@ -166,13 +166,11 @@ def incompleteness(report: ExposureReport) -> list[str]:
     """Return one sentence for each part of the period that the log does not cover."""
     said = []
     if report.pruned_before is not None and report.since < report.pruned_before:
-        said.append(
-            f"NOT COMPLETE: what happened before {report.pruned_before:%Y-%m-%dT%H:%M:%SZ} was pruned from the log"
-        )
+        said.append(f"NOT COMPLETE: entries before {report.pruned_before:%Y-%m-%dT%H:%M:%SZ} were pruned from the log")
     if report.told_in_part:
         said.append(
-            f"NOT COMPLETE: {report.told_in_part} transfers were created before what was pruned from the log: "
-            "of their files, bytes and people not all is counted"
+            f"NOT COMPLETE: {report.told_in_part} transfers were created in the pruned part of the log: "
+            "their files, bytes and people are not fully counted"
         )
     said += [
         f"NOT COMPLETE: a restored database lacks entries from {began:%Y-%m-%dT%H:%M:%SZ} to {ended:%Y-%m-%dT%H:%M:%SZ}"

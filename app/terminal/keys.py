@@ -55,7 +55,7 @@ def accept_vault_() -> None:
             return
         require_new_vault(resources)
         say(f"the vault would be {resources.vault.place().name}, which is empty. Every transfer that is open ends.")
-        say(f"If the old vault is only not mounted, mount it instead. Type the word '{WORD}' if it is gone for good:")
+        say(f"If the old vault is merely unmounted, mount it instead. Type the word '{WORD}' if it is lost for good:")
         if input().strip() != WORD:
             say("nothing was changed")
             raise typer.Exit(REFUSED)
@@ -73,8 +73,8 @@ def _accept_older(settings: Settings) -> None:
             say(str(problem))
         else:
             raise VaultInUse("this vault is in use; nothing is lost")
-        say("Transfers and claims that it does not know of end.")
-        say(f"If a newer vault exists, mount that instead. Type the word '{OLDER}' to go on with this one:")
+        say("Transfers and claims that are missing from it end.")
+        say(f"If a newer vault exists, mount that instead. Type the word '{OLDER}' to accept this one:")
         if input().strip() != OLDER:
             say("nothing was changed")
             raise typer.Exit(REFUSED)

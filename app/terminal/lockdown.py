@@ -121,5 +121,5 @@ def _report_without_database(vault: KeyVault, error: Exception) -> None:
     """Destroy the keys stored since, and report what is known. Raises StorageError."""
     say(f"the database could not be brought up to date: {error}")
     vault.destroy_everything()
-    say("all keys are destroyed. The database knows of nothing that is not reported above: unless it is locked down, a")
-    say("service that runs goes on taking deposits. Stop it, and run `caducee lockdown on` once the database answers")
+    say("all keys are destroyed. The database records only the steps reported above: unless it is locked down, a")
+    say("running service still accepts deposits. Stop it, and run `caducee lockdown on` once the database is reachable")

@@ -113,7 +113,7 @@ def prune() -> None:
 
 def new_log(
     *,
-    reason: Annotated[RenewalReason, typer.Option(help="The reason, which is logged. No entry is reset.")],
+    reason: Annotated[RenewalReason, typer.Option(help="The reason, which is logged. Nothing is reset.")],
     as_json: AsJson = False,
 ) -> None:
     """Continue the log under a new origin that quotes the old one's last checkpoint, and sign it."""
@@ -125,8 +125,8 @@ def new_log(
     if as_json:
         put_json({**asdict(renewed), "public_key": key})
         return
-    put(f"{renewed.old_origin} was given up; the log goes on as {renewed.new_origin} from entry {renewed.sequence}")
-    say(f"hand out the new public key: {key}")
+    put(f"{renewed.old_origin} is closed; the log continues as {renewed.new_origin} from entry {renewed.sequence}")
+    say(f"distribute the new public key: {key}")
 
 
 def _text_of(file: Path | None) -> str | None:

@@ -33,7 +33,7 @@ def issue(
     if as_json:
         put_json(answer)
         return
-    say("send the link by mail, tell the password by telephone; neither is shown again")
+    say("send the link by mail and the password by telephone; neither is shown again")
     put(f"link      {answer['link']}")
     put(f"password  {answer['password']}")
     put(f"expires   {answer['expires_at']}")

@@ -49,7 +49,7 @@ def create(
             }
         )
         return
-    say(f"{issued.row.role} token {issued.row.id} for {issued.row.name}; it is shown this once:")
+    say(f"{issued.row.role} token {issued.row.id} for {issued.row.name}; it is shown only once:")
     put(issued.token)
 
 
@@ -71,6 +71,6 @@ def revoke(token_id: Annotated[str, typer.Argument(help="The token's id, from `t
     with database_only() as database:
         revoked = revoke_access_token(database, Clock(), token_id)
     if not revoked:
-        say("there is no such token, or it was revoked before")
+        say("there is no such token, or it is already revoked")
         raise typer.Exit(REFUSED)
     say(f"revoked {token_id}")

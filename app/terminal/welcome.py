@@ -24,7 +24,7 @@ A staff token for today:
 
   {token}
 
-Deposit a file; the answer shows the link and the password, once:
+Deposit a file; the response shows the link and the password, only once:
 
   curl -T README.md -H 'Authorization: Bearer {token}' -H 'Accept: text/plain' \\
     '{origin}/api/v1/send/README.md?expires_in=1h&recipient=me'

@@ -31,20 +31,20 @@ router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audi
 MAX_ENTRIES = 1_000
 
 
-class _Asked(BaseModel):
+class _StrictQuery(BaseModel):
     """Refuses unknown parameters: a misspelt `form` must not return the whole log."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-class ExposureAsked(_Asked):
+class ExposureQuery(_StrictQuery):
     """The period: dates, or times with their zone; `to` defaults to now."""
 
     since: StrictStr = Field(alias="from", max_length=40)
     until: StrictStr | None = Field(None, alias="to", max_length=40)
 
 
-class LogAsked(_Asked):
+class LogQuery(_StrictQuery):
     """Filters for entries, the first sequence number (`start`) and the maximum number of entries (`limit`)."""
 
     event: StrictStr | None = None
@@ -78,7 +78,7 @@ def _orphans(resources: Resources) -> int | None:
 
 
 @router.get("/exposure")
-async def audit_exposure(resources: CurrentResources, asked: Annotated[ExposureAsked, Query()]) -> dict[str, Any]:
+async def audit_exposure(resources: CurrentResources, asked: Annotated[ExposureQuery, Query()]) -> dict[str, Any]:
     """Report data held and fetched in a period, from the log alone."""
     period = parse_period(asked.since, asked.until, resources.clock.now())
     async with resources.reporting.turn():
@@ -86,7 +86,7 @@ async def audit_exposure(resources: CurrentResources, asked: Annotated[ExposureA
 
 
 @router.get("/log")
-async def audit_log(resources: CurrentResources, asked: Annotated[LogAsked, Query()]) -> dict[str, Any]:
+async def audit_log(resources: CurrentResources, asked: Annotated[LogQuery, Query()]) -> dict[str, Any]:
     """Return a page of log entries in order; `next` is the `start` of the next page, null at the end."""
     wanted = entry_filter(**asked.model_dump(exclude={"start", "limit"}))
     async with resources.reporting.turn():

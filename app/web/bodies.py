@@ -33,7 +33,7 @@ def sealed_arriving(request: Request, number: int) -> SealedArriving:
     Raises InvalidRequest; TransferIsSealed for a plaintext name.
     """
     if "caducee-file-name" in request.headers:
-        raise TransferIsSealed("A sealed file has its name in Caducee-Sealed-Meta, and nowhere in clear.")
+        raise TransferIsSealed("The name of a sealed file is only in Caducee-Sealed-Meta, never in plaintext.")
     try:
         sealed_meta = decode(request.headers.get("caducee-sealed-meta", ""))
     except MalformedSecret:
@@ -46,7 +46,7 @@ def _require_bare_body(request: Request) -> None:
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise InvalidRequest("Send the file itself as the body (curl -T), not a form.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise InvalidRequest("Content-Encoding is not taken: send the file as it is.")
+        raise InvalidRequest("Content-Encoding is not supported: send the file uncompressed.")
 
 
 def _announced(request: Request) -> int | None:

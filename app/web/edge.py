@@ -45,7 +45,7 @@ class KnownHosts:
             hosts = [value for name, value in scope["headers"] if name == b"host"]
             if len(hosts) != 1 or hosts[0].decode("latin-1").lower() not in self._hosts:
                 known = " or ".join(sorted(self._hosts))
-                await problem(HostNotAllowed(f"This service answers as {known} only."))(scope, receive, send)
+                await problem(HostNotAllowed(f"This service is configured only for {known}."))(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

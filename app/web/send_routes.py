@@ -43,9 +43,9 @@ class SendOptions:
     ) -> None:
         """Raises InvalidRequest, also for unknown or repeated parameters, or InvalidDuration."""
         if not QUERY.issuperset(request.query_params):
-            raise InvalidRequest(f"The query takes {', '.join(sorted(QUERY))}; one name in it is none of these.")
+            raise InvalidRequest(f"Unknown query parameter. The parameters are {', '.join(sorted(QUERY))}.")
         if len(request.query_params.multi_items()) != len(request.query_params):
-            raise InvalidRequest("Say each part of the query once.")
+            raise InvalidRequest("A query parameter is repeated.")
         self.recipient = checked_free_text(recipient, field="recipient")
         if self.recipient is None:
             raise InvalidRequest("recipient: who is this for?")

@@ -17,16 +17,16 @@ from app.storage.errors import StorageError
 from app.web.content import claim_header, content_response
 from app.web.guard import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute
 from app.web.problems import problem, refusal_for
-from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, Looked, LookRequest
+from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, LookRequest, ShareStatus
 
 router = APIRouter(prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute, tags=["receive"])
 
 
 @router.post("/look", response_model_exclude_unset=True)
-async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -> Looked:
+async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -> ShareStatus:
     """What the link is and whether it still works. Redeems nothing."""
     seen = await resources.in_thread(look_at_share, resources, share_id, _secret(asked.link_proof))
-    looked = Looked(
+    looked = ShareStatus(
         state=seen.state.value,
         label=seen.label,
         expires_at=seen.expires_at,

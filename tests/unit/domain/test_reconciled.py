@@ -6,25 +6,25 @@ import pytest
 
 from app.domain.clock import Anchor, Uptime
 from app.domain.high_water import HighWater
-from app.domain.reconciled import GOOD_FOR, SHOWN, Contradiction, Reconciled
+from app.domain.reconciled import GOOD_FOR, SHOWN, Contradiction, ReconciliationResult
 
 AT = datetime(2026, 3, 2, 10, 15, 30, tzinfo=UTC)
-FOUND = Reconciled(AT, 12, 0, 2, [Contradiction("expiry", "A" * 22), Contradiction("lockdown", None)])
+FOUND = ReconciliationResult(AT, 12, 0, 2, [Contradiction("expiry", "A" * 22), Contradiction("lockdown", None)])
 
 
 def test_it_comes_back_as_it_was():
-    assert Reconciled.from_text(FOUND.to_text()) == FOUND
+    assert ReconciliationResult.from_text(FOUND.to_text()) == FOUND
 
 
 def test_the_longest_one_fits_into_a_mark():
     many = [Contradiction("entry_unproven", f"{number:022}") for number in range(SHOWN)]
-    assert len(Reconciled(AT, 10**6, 10**6, 10**6, many).to_text()) < 16_000
+    assert len(ReconciliationResult(AT, 10**6, 10**6, 10**6, many).to_text()) < 16_000
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"at": "soon"}', FOUND.to_text().replace('"word"', '"wort"')])
 def test_what_is_no_result_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
-        Reconciled.from_text(text)
+        ReconciliationResult.from_text(text)
 
 
 @pytest.mark.parametrize(
