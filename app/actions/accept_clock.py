@@ -1,4 +1,4 @@
-"""The operator says that the host's clock is right: after a long pause, or a correction by hand."""
+"""Accept the host's clock on an operator's confirmation, after a long pause or a manual correction."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from app.storage.vault_marks import write_boot_time
 
 
 def accept_clock(resources: Resources) -> Judgement:
-    """Believe the host's clock as it is, also where it is behind: every mark of a later time is lowered, in the vault
-    and in the database. Raises DatabaseRolledBack, VaultUnavailable.
+    """Accept the host's clock as it is, even if it is behind: every later mark in the vault and database is lowered.
+    Raises DatabaseRolledBack, VaultUnavailable.
 
-    The vault is told first: every process follows its anchor within a second, and its purge may be all that runs.
+    The vault is written first: every process adopts its anchor within a second, and the purge may be the only process.
     """
     resources.vault_time.refresh()
     rollback.require_not_rolled_back(resources)

@@ -1,10 +1,10 @@
-"""An operator restored the database from a backup, on purpose: make it safe to go on with.
+"""Accept a database that an operator restored from a backup on purpose, and make it safe to use.
 
-What happened after the backup is unknown to it. So every open share is withdrawn (one that was used since must not be
-used again; its key is gone from the vault in any case), and the log goes on under a new origin that quotes the last
-checkpoint of the old one: whoever holds it can see how much is missing. A log that was damaged is gone on with the same
-way: whoever altered it may have altered the rest. A lockdown begun and tokens revoked after the backup are forgotten
-too. So the service comes up locked down, for an operator to look at the tokens first.
+The database lacks everything after the backup. So every open share is withdrawn (one used since must not be used again;
+its key is gone from the vault in any case), and the log continues under a new origin that quotes the last checkpoint of
+the old one, which shows its holders how much is missing. A damaged log is continued the same way, since the rest may be
+altered too. The database also lacks a lockdown begun and tokens revoked after the backup, so the service starts locked
+down until an operator has reviewed the tokens.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from app.storage.vault_marks import read_high_water
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRestore:
-    """How many shares were withdrawn, how many entries the log lost at the most, and the tokens that are valid: some
-    of them may have been revoked since the backup.
+    """Number of shares withdrawn, maximum number of log entries lost, and the valid tokens, some of which may have been
+    revoked since the backup.
     """
 
     withdrawn: int
@@ -35,8 +35,8 @@ class AcceptedRestore:
 
 
 def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRestore:
-    """Accept, and lock down. Of a database that was not rolled back it withdraws the shares all the same; that is for
-    the operator to know.
+    """Accept the database and lock the service down. Shares are withdrawn even if the database was not rolled back; the
+    operator must know that.
     """
     now = resources.clock.now()
     remembered = read_high_water(resources.vault)

@@ -1,10 +1,9 @@
-"""An operator takes a vault into use that is not the one it was: a new, empty one, or an older copy.
+"""Accept a replacement vault on an operator's confirmation: a new, empty one, or an older copy.
 
-The old vault was lost (its disk died): whatever was held can never be read again. The transfers end first, the new
-vault is adopted after that: whoever dies in between begins again, and no request ever finds a vault in which the keys
-of a living transfer are missing. An older copy lacks what came after it: the keys of later transfers, which end, and
-the records of later claims, without which a share could be redeemed twice: such shares are withdrawn. What it holds of
-transfers that have ended, reconciliation destroys.
+With a new vault (the old disk died), no stored file can ever be read again. First the transfers end, then the new vault
+is adopted: after a crash in between the command can be repeated, and no request ever finds a vault that lacks the keys
+of a live transfer. An older copy lacks the keys of later transfers, which end, and the records of later claims; those
+shares are withdrawn, since they could be redeemed twice. Reconciliation destroys the copy's keys of ended transfers.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ PAGE = 500
 
 
 class VaultInUse(Exception):
-    """This vault is no new one: it is in use, or another installation's, or holds something."""
+    """The vault is not new: it is in use, belongs to another installation, or is not empty."""
 
 
 def in_use(resources: Resources) -> bool:
-    """Whether the vault carries this installation's id. Raises SchemaOutdated, VaultUnavailable."""
+    """Return whether the vault has this installation's id. Raises SchemaOutdated, VaultUnavailable."""
     require_current(resources.database)
     with resources.database.reading() as connection:
         state = service_rows.find(connection)
@@ -43,8 +42,8 @@ def in_use(resources: Resources) -> bool:
 
 
 def require_new_vault(resources: Resources) -> None:
-    """Raise VaultInUse unless the vault's folder is empty or not there; InstallationMismatch unless database and blobs
-    belong together; VaultUnavailable when that cannot be told.
+    """Raise VaultInUse unless the vault's folder is empty or missing; InstallationMismatch unless database and blobs
+    belong together; VaultUnavailable if that cannot be determined.
     """
     require_current(resources.database)
     with resources.database.reading() as connection:
@@ -59,8 +58,8 @@ def require_new_vault(resources: Resources) -> None:
 
 
 def accept_vault(resources: Resources) -> int:
-    """End every transfer that is open, then take the new vault into use; deposits open with the next sweep. Answers how
-    many ended. Raises as `require_new_vault`.
+    """End every open transfer, then adopt the new vault; deposits open with the next sweep. Return how many transfers
+    ended. Raises the errors of `require_new_vault`.
     """
     require_new_vault(resources)
     signing = SigningFolder(resources.settings.signing_dir)
@@ -83,8 +82,8 @@ def accept_vault(resources: Resources) -> int:
 
 
 def accept_older_vault(resources: Resources) -> int:
-    """End every open transfer whose key is gone, withdraw every open share that its row or the log calls claimed
-    and whose claim the vault does not know, and go on with this vault. Returns how many transfers and shares ended.
+    """End every open transfer whose key is gone, withdraw every open share that is claimed according to its row or the
+    log but has no claim record in the vault, and accept this vault. Return how many transfers and shares ended.
 
     Raises StorageError, DatabaseUnavailable.
     """
@@ -108,7 +107,7 @@ def accept_older_vault(resources: Resources) -> int:
 def _end_unkept(
     transaction: Transaction, resources: Resources, page: list[TransferRow], now: datetime
 ) -> list[list[EntryName]]:
-    """Returns the keys of each transfer and share that was ended."""
+    """Return the keys of each transfer and share that was ended."""
     claimed = _claimed(transaction.connection, page)
     records = {share.id: EntryName(share.transfer_id, share.expires_at, share.id).of_claim for share in claimed}
     names = {row.id: EntryName(row.id, row.expires_at) for row in page}
@@ -127,7 +126,7 @@ def _end_unkept(
 
 
 def _claimed(connection: Connection, page: list[TransferRow]) -> list[ShareRow]:
-    """The open shares that somebody has claimed: a row that was set back hides what the log still says."""
+    """Return the open shares that are claimed according to their row or the log; a row may have been rolled back."""
     ids = [row.id for row in page]
     told = testimony_rows.told_of(connection, ids, [Event.SHARE_CLAIMED])
     logged = {share_id for testimony in told.values() for share_id in testimony.shares}
@@ -136,14 +135,14 @@ def _claimed(connection: Connection, page: list[TransferRow]) -> list[ShareRow]:
 
 
 def _remember(resources: Resources) -> None:
-    """The new mark, in the vault and in the signer's folder."""
+    """Write the new mark to the vault and to the signer's folder."""
     rollback.write(resources, resources.clock.now())
     signing = SigningFolder(resources.settings.signing_dir)
     rollback.remember_vault(resources.vault, signing, at_once=True)
 
 
 def _end_some(transaction: Transaction, resources: Resources) -> int:
-    """The sweeper then deletes their bytes. None of their keys is there to destroy."""
+    """End one page of open transfers. The sweeper deletes their bytes later; their keys are already lost."""
     now = resources.clock.now()
     rows = transfer_rows.any_open(transaction.connection, PAGE)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Find out who calls: the one function that turns an access token into a caller. Whatever fails in it denies."""
+"""Authenticate a caller by access token, only here. Any failure denies access."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.runtime.resources import Resources
 
 
 def authenticate(resources: Resources, token: str) -> Caller:
-    """The caller that this token stands for, as the database has it at this moment. Raises NotAuthenticated."""
+    """Return the caller of this token, from the current state of the database. Raises NotAuthenticated."""
     try:
         check_access_token(token)
     except MalformedSecret:

@@ -1,4 +1,4 @@
-"""Say whether the service can do what it promises, and if not, why: for load balancers and operators."""
+"""Report for load balancers and operators whether the service is ready, and if not, why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.storage.errors import StorageError
 
 
 def check_readiness(resources: Resources) -> list[str]:
-    """The codes of what is wrong; empty when the service is ready."""
+    """Return the problem codes; empty when the service is ready."""
     reasons = []
     try:
         with resources.database.reading() as connection:

@@ -1,11 +1,11 @@
 """Step 5 of a file's life: redeem a share, once, with the link and the password.
 
-The steps, each before the next is paid for:
-1. the link proof, else 404 (unknown, wrong: the same); 2. the share's state, else 410; 3. the password's form, else
-400; 4. a turn in the hashing queue, else 503; 5. an attempt, reserved before hashing; 6. Argon2 and the verifier,
-else 401, and after the last attempt the end of the share; 7. the vault's keys and the unwrapping, which no patched
-check can replace; 8. one conditional UPDATE, which decides who wins, and the log, which must name no other claim;
-9. the vault's record of the claim, which holds against whoever writes to the database.
+The steps, cheapest checks first:
+1. the link proof, else 404 (the same for an unknown id and a wrong proof); 2. the share's state, else 410; 3. the
+password's form, else 400; 4. a turn in the hashing queue, else 503; 5. an attempt, reserved before hashing; 6. Argon2
+and the verifier, else 401, and after the last attempt the share ends; 7. the vault's keys and the unwrapping, which
+hold even if an earlier check is bypassed; 8. one conditional UPDATE, which decides the winner, and the log, which must
+name no other claim; 9. the vault's record of the claim, which holds against an attacker who can write to the database.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LinkAndPassword:
-    """What a recipient presents: the link's secret, or only its proof for a program that decrypts by itself; the
-    password; and a claim token of its own choosing, if it wants a lost answer to cost nothing. 32 bytes each.
+    """A recipient's credentials: the link secret, or only its proof if the client decrypts; the password; and an
+    optional claim token chosen by the client, so that it can repeat the claim after a lost response. Secret, proof and
+    token are 32 bytes each.
     """
 
     link_proof: bytes
@@ -64,13 +65,13 @@ class LinkAndPassword:
 
     @classmethod
     def by_secret(cls, secret: bytes, password: str, token: bytes | None, address: str) -> LinkAndPassword:
-        """With the secret itself: the server decrypts."""
+        """Build from the link secret, for decryption by the server."""
         return cls(wrapping.link_proof(secret), secret, password, token, address)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClaimedFile:
-    """A file as the recipient sees it; by proof the name stays encrypted in `sealed_meta`."""
+    """A file as shown to the recipient; for a claim by proof `meta` is None and the name stays in `sealed_meta`."""
 
     number: int
     size: int
@@ -81,7 +82,7 @@ class ClaimedFile:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Claimed:
-    """A claim that was won, or repeated by the one who won it."""
+    """A claim that was won, or repeated by its winner."""
 
     claim_id: str
     token: bytes
@@ -94,7 +95,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What is stored about the share, read in one transaction."""
+    """The stored share with its files and claim, read in one transaction."""
 
     share: ShareRow
     files: list[FileRow]
@@ -103,9 +104,9 @@ class _Found:
 
 
 async def claim_share(resources: Resources, share_id: str, presented: LinkAndPassword) -> Claimed:
-    """Claim. Raises ShareNotFound, ShareUsed and the other ends, MalformedPassword, Busy, WrongPassword,
-    TransferIsSealed, VaultOutOfReach. Nothing is redeemed unless it returns, or the vault could not record the claim:
-    then VaultOutOfReach carries the token by which the same recipient claims again.
+    """Claim a share. Raises ShareNotFound, ShareUsed and the other ends, MalformedPassword, Busy, WrongPassword,
+    TransferIsSealed, VaultOutOfReach. The share is redeemed only if this returns, or if the vault could not record the
+    claim; then VaultOutOfReach carries the token with which the recipient can claim again.
     """
     found = await resources.in_thread(_find, resources, share_id, presented)
     try:
@@ -113,7 +114,7 @@ async def claim_share(resources: Resources, share_id: str, presented: LinkAndPas
     except MalformedSecret:
         raise MalformedPassword from None
     async with resources.claiming.turn():
-        # Others may have won while this one waited: then it costs no hashing.
+        # Another request may have won while this one waited; check again before hashing.
         found = await resources.in_thread(_find, resources, share_id, presented)
         parameters = _parameters(resources, found.share)
         await resources.in_thread(_reserve_attempt, resources, found, presented)
@@ -123,7 +124,7 @@ async def claim_share(resources: Resources, share_id: str, presented: LinkAndPas
 
 
 def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _Found:
-    """Steps 1 and 2: what the link opens, if it still does."""
+    """Steps 1 and 2: find the share and refuse it unless it can be claimed."""
     now = resources.clock.now()
     with resources.database.reading() as connection:
         require_open_for_outflow(resources, connection)
@@ -136,15 +137,15 @@ def _find(resources: Resources, share_id: str, presented: LinkAndPassword) -> _F
         refusal = share_rules.refusal(state)
         if refusal is not None:
             raise refusal
-        found = replace(found, claim=None)  # nobody is handed a claim that somebody else won
+        found = replace(found, claim=None)  # never return a claim that another client won
     if transfer.sealed and presented.link_secret is not None:
         raise TransferIsSealed
     return found
 
 
 def _claim_of(resources: Resources, connection: Connection, share: ShareRow) -> ClaimRow | None:
-    """The claim of a share, with its window as it really ends: that of a claim which the vault could not record has not
-    begun. Raises VaultOutOfReach.
+    """Return the claim of a share with its effective window, which has not begun if the vault could not record the
+    claim. Raises VaultOutOfReach.
     """
     claim, now = share_rows.claim_of_share(connection, share.id), resources.clock.now()
     if claim is None:
@@ -157,7 +158,7 @@ def _claim_of(resources: Resources, connection: Connection, share: ShareRow) -> 
 
 
 def _is_repeated(found: _Found, presented: LinkAndPassword, now: datetime) -> bool:
-    """Whether the winner asks again: the same token, of its own choosing, within the window."""
+    """Return whether the winner repeats its claim: with the same token, chosen by the client, within the window."""
     claim, token = found.claim, presented.token
     return (
         claim is not None
@@ -169,8 +170,8 @@ def _is_repeated(found: _Found, presented: LinkAndPassword, now: datetime) -> bo
 
 
 def _parameters(resources: Resources, share: ShareRow) -> Argon2Parameters:
-    """The parameters the share was issued with. Raises Busy, loudly, for those of a row that somebody changed: no share
-    may keep the others waiting, or take their memory.
+    """Return the Argon2 parameters of the share. Raises Busy, with an alert, if an altered row holds invalid or
+    excessive ones, which would delay other claims or exhaust memory.
     """
     parameters = share_rows.hashing_of(share)
     if parameters is None or parameters.exceeds(resources.settings.argon2):
@@ -180,10 +181,10 @@ def _parameters(resources: Resources, share: ShareRow) -> Argon2Parameters:
 
 
 async def _stretch(resources: Resources, share: ShareRow, password: str, parameters: Argon2Parameters) -> bytes:
-    """Step 6, the costly part."""
+    """Step 6: run Argon2. Raises Busy if it fails, and returns the attempt."""
     try:
         return await resources.claiming.stretch(password, share.argon2_salt, parameters)
-    except Exception as error:  # out of memory, most likely: the service's failure costs the recipient nothing
+    except Exception as error:  # most likely out of memory; a failure of the service costs no attempt
         await resources.in_thread(_return_attempt, resources, share)
         raise Busy from error
 
@@ -191,7 +192,7 @@ async def _stretch(resources: Resources, share: ShareRow, password: str, paramet
 def _won_meanwhile(
     resources: Resources, connection: Connection, found: _Found, presented: LinkAndPassword
 ) -> ClaimRow | None:
-    """The claim, if an earlier request of the same recipient has won it, also while this one was under way."""
+    """Return the claim if another request of the same recipient won it, even while this one was running."""
     current = share_rows.find(connection, found.share.id)
     if current is None or current.state != ShareState.CLAIMED:
         return None
@@ -200,8 +201,8 @@ def _won_meanwhile(
 
 
 def _reserve_attempt(resources: Resources, found: _Found, presented: LinkAndPassword) -> None:
-    """Step 5. All attempts reserved but not all of them wrong yet: others are being judged, so Busy; one that was
-    reserved a minute ago died with its process and stays spent, and with the last one the share is locked.
+    """Step 5: reserve an attempt. Raises Busy while all attempts are reserved but some are not yet judged. An attempt
+    reserved over a minute ago died with its process and stays spent; if it was the last, the share is locked.
     """
     now = resources.clock.now()
     limit = resources.settings.password_attempts
@@ -224,13 +225,13 @@ def _reserve_attempt(resources: Resources, found: _Found, presented: LinkAndPass
 
 
 def _being_judged(share: ShareRow, limit: int, now: datetime) -> bool:
-    """Whether an attempt may still turn out right: not all were wrong, and the last was not reserved long ago."""
+    """Return whether an attempt may still succeed: not all were wrong, and the last was reserved recently."""
     recent = share.attempted_at is not None and now - share.attempted_at < share_rules.STALE_ATTEMPT
     return recent and share.failures < limit
 
 
 def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stretched: bytes) -> Claimed:
-    """Steps 6 to 9."""
+    """Steps 6 to 9: verify the password, open the keys, win the claim and record it."""
     share, now = found.share, resources.clock.now()
     try:
         if not same(digest(wrapping.verifier(stretched, share.id)), share.verifier_digest):
@@ -263,8 +264,8 @@ def _judge(resources: Resources, found: _Found, presented: LinkAndPassword, stre
 def _win(
     resources: Resources, found: _Found, presented: LinkAndPassword, transfer_key: bytes | None, now: datetime
 ) -> tuple[str, bytes]:
-    """Step 8: the claim's id and token, won now or, if this is the winner asking again, won before. While the vault
-    has no record of a claim, the log says whether there was one.
+    """Step 8: return the claim's id and token, won now or, for a repeated claim, earlier. If the vault has no record of
+    a claim, the log decides whether there was one.
     """
     share, token = found.share, presented.token or new_secret()
     recorded = claim_record.require_unclaimed(resources.vault, share, presented.token)
@@ -301,8 +302,8 @@ def _win(
 
 
 def _go_on(resources: Resources, share: ShareRow, claim: ClaimRow, token: bytes, *, recorded: bool) -> None:
-    """Let the winner have the claim again. The window of one that the vault could not record begins now, if it is over
-    by the row.
+    """Return the claim to its winner again. If the vault could not record the claim and its window is over in the row,
+    the window begins now.
     """
     with resources.database.writing() as transaction:
         if not recorded:
@@ -312,7 +313,7 @@ def _go_on(resources: Resources, share: ShareRow, claim: ClaimRow, token: bytes,
 
 
 def _claim(resources: Resources, found: _Found, token: bytes, transfer_key: bytes | None, now: datetime) -> ClaimRow:
-    """The row of a claim with this token, not stored yet; without a transfer key, a claim by proof."""
+    """Build the row of a claim with this token; without a transfer key, a claim by proof."""
     share = found.share
     claim_id, wrapped = claim_record.claim_id_of(share, token), None
     if transfer_key is not None:
@@ -335,8 +336,10 @@ def _claim(resources: Resources, found: _Found, token: bytes, transfer_key: byte
 
 
 def _record(resources: Resources, share: ShareRow, *, claim_id: str, token: bytes, chosen: bool) -> None:
-    """Step 9, also for a repeated claim: the process that won it may have died before this. A recipient who did not
-    choose the token (`chosen` False) gets it with the refusal when the vault cannot be reached, else the share is lost.
+    """Step 9: record the claim in the vault, also for a repeated claim, whose first process may have died before this.
+
+    If the vault is out of reach and the client did not choose the token (`chosen` False), the refusal carries the
+    token; otherwise the share would be lost.
     """
     try:
         claim_record.record_claim(resources.vault, share, token)
@@ -352,7 +355,7 @@ def _record(resources: Resources, share: ShareRow, *, claim_id: str, token: byte
 
 
 def _count_wrong(resources: Resources, share: ShareRow, address: str, now: datetime) -> WrongPassword:
-    """A wrong password: counted, logged, and the last one ends the share. Answers the refusal."""
+    """Count and log a wrong password, and lock the share after the last attempt. Return the refusal."""
     limit = resources.settings.password_attempts
     keys = []
     with resources.database.writing() as transaction:
@@ -378,7 +381,7 @@ def _count_wrong(resources: Resources, share: ShareRow, address: str, now: datet
 
 
 def _lock(transaction: Transaction, share: ShareRow) -> None:
-    """First the transfer, then the share, as everybody who ends one: in another order they would stop each other."""
+    """Lock the transfer before the share, in the same order as code that ends them, to avoid a deadlock."""
     transfer_rows.find(transaction.connection, share.transfer_id, for_update=True)
 
 
@@ -388,7 +391,7 @@ def _return_attempt(resources: Resources, share: ShareRow) -> None:
 
 
 def _opened(file: FileRow, transfer_key: bytes | None) -> ClaimedFile:
-    """A file with its name decrypted, where the server can."""
+    """Return a file, with its name decrypted if the server has the transfer key."""
     sealed_meta = file.sealed_meta or b""
     meta = None
     if transfer_key is not None:

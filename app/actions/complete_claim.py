@@ -1,4 +1,6 @@
-"""The recipient has everything: end the share now, and the transfer with it when nobody else waits for that."""
+"""Complete a claim once the recipient has everything: end the share, and its transfer if no other recipient awaits
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,15 @@ from app.runtime.resources import Resources
 
 
 def complete_claim(resources: Resources, *, claim_id: str, token: bytes, address: str) -> None:
-    """Complete a claim. Idempotent: completing what has ended changes nothing, whether or not a sweep has noted that
-    end, and nothing is held up by a vault out of reach. Raises ClaimNotFound, also when the vault has no record of this
+    """Complete a claim. Idempotent: completing an ended claim changes nothing, whether or not a sweep has recorded its
+    end. A vault out of reach does not delay completion. Raises ClaimNotFound, also if the vault has no record of this
     claim.
     """
     now = resources.clock.now()
     with resources.database.reading() as connection:
         _, share = find_by_token(connection, claim_id, token)
     if share.state in OPEN_STATES and now < share.expires_at:
-        with suppress(VaultOutOfReach):  # an end is never refused for want of the vault: nothing is handed out
+        with suppress(VaultOutOfReach):  # completion serves no data, so it never depends on the vault
             claim_record.require_recorded(resources.vault, share, token)
     with resources.database.writing() as transaction:
         claim, share = find_by_token(transaction.connection, claim_id, token)

@@ -1,4 +1,4 @@
-"""Step 1 of a file's life, first half: open a transfer, with its keys, for files to come in."""
+"""Step 1 of a file's life, first half: open a transfer with its keys, ready to receive files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.storage.errors import StorageError
 
 @dataclass(frozen=True, slots=True)
 class TransferAsked:
-    """What a depositor asks for; None means the default."""
+    """A depositor's options for a transfer; None means the default."""
 
     lifetime: timedelta | None = None
     label: str | None = None
@@ -34,7 +34,7 @@ class TransferAsked:
 
 @dataclass(frozen=True, slots=True)
 class CreatedTransfer:
-    """A transfer open for files. `client_key` (32 bytes) is nowhere else."""
+    """A transfer open for files. `client_key` (32 bytes) is stored nowhere."""
 
     id: str
     client_key: bytes
@@ -47,7 +47,7 @@ class CreatedTransfer:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CreatedSealedTransfer:
-    """A sealed transfer open for blobs. `owner_part` (32 bytes) is what the vault adds to the depositor's key."""
+    """A sealed transfer open for blobs. `owner_part` (32 bytes) is the vault's part of the depositor's key."""
 
     id: str
     owner_part: bytes
@@ -68,7 +68,7 @@ def create_transfer(
 
 
 def create_sealed_transfer(resources: Resources, caller: Caller, asked: TransferAsked) -> CreatedSealedTransfer:
-    """Open a transfer whose key only the depositor's program knows. Raises what `create_transfer` raises."""
+    """Open a transfer whose key only the depositor's client knows. Raises the errors of `create_transfer`."""
     transfer_id, shred_key = new_id(), new_secret()
     row = _row(resources, caller, asked, transfer_id=transfer_id, owner_wrap=None)
     _store(resources, row, caller, shred_key)
@@ -78,7 +78,7 @@ def create_sealed_transfer(resources: Resources, caller: Caller, asked: Transfer
 def _row(
     resources: Resources, caller: Caller, asked: TransferAsked, *, transfer_id: str, owner_wrap: bytes | None
 ) -> TransferRow:
-    """The row. A depositor's wrap that is missing is what makes it a sealed one: its program brings that later."""
+    """Build the row. Without a depositor's wrap the transfer is sealed; the client stores the wrap later."""
     now = resources.clock.now()
     purposes = resources.settings.purposes
     if asked.purpose is not None and asked.purpose not in purposes:
@@ -109,7 +109,7 @@ def _row(
 
 
 def _store(resources: Resources, row: TransferRow, caller: Caller, shred_key: bytes) -> None:
-    """The row, then the vault. A crash in between leaves a transfer that nothing opens and that its expiry ends."""
+    """Write the row, then the vault. A crash in between leaves a transfer that cannot be opened and expires."""
     _insert(resources, row, caller)
     reach("deposit.row_written")
     try:

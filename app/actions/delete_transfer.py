@@ -1,7 +1,7 @@
 """Delete a transfer now: it is denied and its keys are destroyed before this returns; the sweeper does the rest.
 
-An operator's word also ends what its rows say has ended already, if a witness contradicts them: the deletion begins
-anew, and its end is observed by the transfer's id.
+An operator can also delete a transfer that has ended according to its rows, if the log or the vault contradicts them:
+the deletion starts again and is verified by the transfer's id.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def delete_transfer(
 
 
 def _is_contradicted(resources: Resources, transfer_id: str) -> bool:
-    """A vault out of reach contradicts nothing, and holds no deletion up."""
+    """Return whether log or vault contradict the rows. A vault out of reach does not, and delays no deletion."""
     try:
         return bool(compare_one(resources, transfer_id))
     except StorageError:
@@ -51,7 +51,7 @@ def _is_contradicted(resources: Resources, transfer_id: str) -> bool:
 
 
 def _names(transaction: Transaction, transfer: TransferRow) -> set[EntryName]:
-    """The names that row and log know; what lies under others the sweeper finds by the transfer's id."""
+    """Return the key names in rows and log; the sweeper finds keys under other names by the transfer's id."""
     (whole,) = whole_transfers.load(transaction.connection, [transfer])
     told = testimony_rows.told_of(transaction.connection, [transfer.id], FACTS)
     return names_to_look_for(whole, told[transfer.id])

@@ -1,4 +1,4 @@
-"""Step 1 of a file's life, second half, to step 3: take a file in, encrypt it while it arrives, store it.
+"""Step 1 of a file's life, second half, to step 3: receive a file, encrypt it while it arrives, store it.
 
 No plaintext byte is written anywhere: each piece is encrypted in memory and appended to the blob
 (`app/lifecycle/intake.py`).
@@ -20,7 +20,7 @@ from app.runtime.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class DepositedFile:
-    """A file that is durable. Size in bytes of plaintext."""
+    """A durably stored file. Size in bytes of plaintext."""
 
     number: int
     size: int
@@ -28,7 +28,7 @@ class DepositedFile:
 
 @dataclass(frozen=True, slots=True)
 class Arriving:
-    """A file on its way in: its name and type, its body as it comes, and its size if the client announced one."""
+    """An incoming file: name and type, body stream, and size in bytes if the client announced it."""
 
     meta: FileMeta
     body: AsyncIterator[bytes]
@@ -38,11 +38,11 @@ class Arriving:
 async def deposit_file(
     resources: Resources, caller: Caller, *, transfer_id: str, client_key: bytes | None, arriving: Arriving
 ) -> DepositedFile:
-    """Take one file into an open transfer.
+    """Store one file in an open transfer.
 
     Raises TransferNotFound, TransferEnded, TransferClosed, TransferIsSealed, ClientKeyRequired, WrongClientKey,
-    RetentionNotAssured, TooLarge, DiskNearlyFull, VaultOutOfReach, ClientTooSlow. Whatever it raises, nothing of the
-    file is left.
+    RetentionNotAssured, TooLarge, DiskNearlyFull, VaultOutOfReach, ClientTooSlow. After any error nothing of the file
+    is left.
     """
     asked = Asked(caller, transfer_id, sealed=False, announced_size=arriving.announced_size)
     admitted, transfer_key = await resources.in_thread(_admit, resources, asked, client_key)
@@ -59,7 +59,7 @@ async def deposit_file(
 
 
 def _admit(resources: Resources, asked: Asked, client_key: bytes | None) -> tuple[Admitted, bytes]:
-    """The upload's place, and the key to encrypt with."""
+    """Return the admitted upload and the transfer key to encrypt it with."""
     transfer = intake.find_open(resources, asked)
     if client_key is None:
         raise ClientKeyRequired

@@ -1,6 +1,6 @@
-"""Step 3 of a sealed file's life: take in what the depositor's own program encrypted, and store it as it comes.
+"""Step 3 of a sealed file's life: receive a file encrypted by the depositor's client, and store it unchanged.
 
-Without the key only lengths can be judged. Whether the ciphertext opens, only the recipient's program can tell.
+Without the key the server can check only lengths. Only the recipient's client can check that the ciphertext opens.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from app.runtime.resources import Resources
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SealedArriving:
-    """A sealed file on its way in: its number, its sealed name and type, its ciphertext as it comes, and the bytes of
-    that if the client announced them.
+    """An incoming sealed file: number, sealed name and type, ciphertext stream, and its size in bytes if the client
+    announced it.
     """
 
     number: int
@@ -33,11 +33,11 @@ class SealedArriving:
 async def deposit_sealed_file(
     resources: Resources, caller: Caller, *, transfer_id: str, arriving: SealedArriving
 ) -> int:
-    """Take one sealed file into an open sealed transfer. Answers its size in bytes of plaintext.
+    """Store one sealed file in an open sealed transfer. Return its size in bytes of plaintext.
 
     Raises TransferNotFound, TransferEnded, TransferClosed, TransferNotSealed, InvalidRequest, MalformedCiphertext,
-    WrongFileNumber, RetentionNotAssured, TooLarge, DiskNearlyFull, ClientTooSlow. Whatever it raises, nothing of the
-    file is left.
+    WrongFileNumber, RetentionNotAssured, TooLarge, DiskNearlyFull, ClientTooSlow. After any error nothing of the file
+    is left.
     """
     asked = Asked(
         caller, transfer_id, sealed=True, announced_size=_plain(arriving.announced_size), number=arriving.number
@@ -59,7 +59,7 @@ async def deposit_sealed_file(
 
 
 def _plain(sealed_bytes: int | None) -> int | None:
-    """The plaintext in so much ciphertext, before any of it is sent."""
+    """Return the plaintext size in bytes for an announced ciphertext size."""
     try:
         return None if sealed_bytes is None else plain_size(sealed_bytes)
     except Truncated:

@@ -1,9 +1,8 @@
-"""The restore drill: prove of a real backup, restored into a folder of its own, that nothing ended can be read from it.
+"""Restore drill: prove that no ended transfer can be read from a real backup, restored into a folder of its own.
 
-Two things would break the promise: a file of the vault in the backup, and a key in today's vault for a transfer or
-share of the backup that has ended since. What cannot be looked into may hold the first, and counts as if it did. A
-backup in which nothing has ended since proves nothing, and does not pass. The result goes into the log, and the
-retention report shows the last one.
+The drill fails on a vault file in the backup, and on a key in today's vault for a transfer or share of the backup that
+has ended since. An unreadable file or folder may hide a vault file and counts as one. A backup in which nothing has
+ended since proves nothing and does not pass. The result is logged, and the retention report shows the last one.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ class DrillResult:
 
     @property
     def proved_nothing(self) -> bool:
-        """Whether there was nothing to find: no key of the backup should be gone."""
+        """Whether the drill had nothing to check, because no key of the backup should be gone."""
         return not self.findings and not self.ended and not self.shares_ended
 
     @property
     def passed(self) -> bool:
-        """Whether something was looked for, and nothing was found."""
+        """Whether the drill had keys to check and found none."""
         return not self.findings and not self.proved_nothing
 
 
@@ -109,8 +108,8 @@ def _pages(database: Database) -> Iterator[list[WholeTransfer]]:
 
 
 def _ended_names(resources: Resources, whole: WholeTransfer) -> list[EntryName]:
-    """The keys of this transfer of the backup that should be gone today: all of them past its expiry or once it has
-    ended, else those of its shares that have.
+    """Return the transfer's keys that should be gone today: all if it has expired or ended, otherwise those of its
+    ended shares.
     """
     now, row = resources.clock.now(), whole.transfer
     with resources.database.reading() as connection:

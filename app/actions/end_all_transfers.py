@@ -1,4 +1,4 @@
-"""After every key in the vault was destroyed: end every transfer, so that the sweeper deletes their bytes."""
+"""End every transfer after all keys in the vault were destroyed, so that the sweeper deletes their bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGE = 500
 
 
 def end_all_transfers(database: Database, clock: Clock, *, destroyed: int) -> int:
-    """Log that so many keys were destroyed, and end every transfer. Returns how many transfers ended.
+    """Log the number of keys `destroyed`, and end every transfer. Return how many transfers ended.
 
     Raises DatabaseUnavailable. The caller has checked that the database and the vault belong together.
     """
@@ -25,14 +25,14 @@ def end_all_transfers(database: Database, clock: Clock, *, destroyed: int) -> in
 
 
 def log_destroyed_keys(database: Database, clock: Clock, *, destroyed: int) -> None:
-    """Log that so many keys were destroyed. Raises DatabaseUnavailable."""
+    """Log the number of keys `destroyed`. Raises DatabaseUnavailable."""
     with database.writing() as transaction:
         entry = Entry(event=Event.ALL_KEYS_DESTROYED, at=clock.now(), actor="operator", count=destroyed)
         transaction.log(entry)
 
 
 def _end_some(database: Database, clock: Clock) -> int:
-    """Whatever the clock says: a transfer that expired ends too, if no sweep has ended it."""
+    """End one page of open transfers, including expired ones that no sweep has ended."""
     now = clock.now()
     with database.writing() as transaction:
         rows = transfer_rows.any_open(transaction.connection, PAGE)

@@ -20,7 +20,7 @@ from app.storage.vault_marks import read_high_water
 
 
 class Level(StrEnum):
-    """How a finding weighs."""
+    """Severity of a finding."""
 
     GOOD = "ok"
     WEAK = "advice"
@@ -29,7 +29,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found."""
+    """Result of one check."""
 
     level: Level
     check: str
@@ -37,7 +37,7 @@ class Finding:
 
 
 def examine(resources: Resources) -> list[Finding]:
-    """All findings, in a fixed order."""
+    """Return all findings in a fixed order."""
     checks: tuple[Callable[[Resources], Iterator[Finding]], ...] = (
         _modes,
         _vault_place,
@@ -51,7 +51,7 @@ def examine(resources: Resources) -> list[Finding]:
 
 
 def _modes(resources: Resources) -> Iterator[Finding]:
-    """Nobody but the service's user may look into the stores."""
+    """Only the service's user may read the stores."""
     keys = folder_place(resources.settings.signing_dir)
     for name, place in (("vault", resources.vault.place()), ("keys", keys), ("blobs", resources.blobs.place())):
         if place.mode is None:
@@ -63,7 +63,7 @@ def _modes(resources: Resources) -> Iterator[Finding]:
 
 
 def _vault_place(resources: Resources) -> Iterator[Finding]:
-    """The vault should lie on a volume of its own, which no backup or snapshot reads (docs/operations.md)."""
+    """The vault should be on a volume of its own, outside backups and snapshots (docs/operations.md)."""
     database = resources.database.file
     beside = [resources.blobs.place(), *([folder_place(database.parent)] if database else [])]
     volume = resources.vault.place().volume
@@ -86,7 +86,7 @@ def _space(resources: Resources) -> Iterator[Finding]:
 
 
 def _sweeper(resources: Resources) -> Iterator[Finding]:
-    """When the last sweep succeeded, by the database; held against the vault's mark, which every sweep raises."""
+    """Compare the last successful sweep in the database with the vault's mark, which every sweep advances."""
     now, deadman = resources.clock.now(), resources.settings.deadman
     with resources.database.reading() as connection:
         last = service_rows.get(connection).last_sweep_at
@@ -102,7 +102,7 @@ def _sweeper(resources: Resources) -> Iterator[Finding]:
 
 
 def _marked_at(resources: Resources) -> datetime | None:
-    """When the vault was last given its mark; None when it has none that can be read."""
+    """Return the time of the vault's mark, or None if it has no readable one."""
     try:
         remembered = read_high_water(resources.vault)
     except StorageError:
@@ -121,7 +121,7 @@ def _clock(resources: Resources) -> Iterator[Finding]:
 
 
 def _vault_mark(resources: Resources) -> Iterator[Finding]:
-    """The vault's memory of itself, held against that of the signer's folder."""
+    """Compare the vault's mark with the copy in the signer's folder."""
     try:
         require_vault_not_rolled_back(resources.vault, SigningFolder(resources.settings.signing_dir))
     except (StorageError, VaultRolledBack) as error:

@@ -1,8 +1,8 @@
-"""The vault's own purge (G1): what is past its second goes, without asking the database or the sweeper.
+"""The vault's own purge (G1): remove expired keys without consulting the database or the sweeper.
 
-The time comes from the boot clock and the vault's own memory, so that neither a host's clock set a year ahead nor
-anything in the database destroys or holds up what is due. Where no sweeper keeps that memory fresh, the purge does: it
-takes the host's clock as the sweeper would, a little later, so that a sweeper that runs does it first and logs it.
+The time comes from the boot clock and the vault's marks, so neither a host clock set a year ahead nor a change to the
+database can destroy keys early or delay their destruction. If no sweeper keeps the marks current, the purge does: it
+accepts the host's clock by the sweeper's rules but a little later, so that a running sweeper does it first and logs it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 def expire_keys(vault: KeyVault, clock: Clock) -> PurgeReport:
-    """Remove every key past its expiry, and the hour keys of hours that have ended. Raises VaultUnavailable."""
+    """Remove every expired key and the hour keys of past hours. Raises VaultUnavailable."""
     remembered = _observe(vault, clock)
     _attend(vault, clock, remembered)
     now = clock.now()
@@ -39,8 +39,8 @@ def expire_keys(vault: KeyVault, clock: Clock) -> PurgeReport:
 
 
 def _observe(vault: KeyVault, clock: Clock) -> RememberedTime:
-    """Take over what the vault remembers. What cannot be read is loud, and holds up no expiry where a mark is left, or
-    a count that was bounded by one before: only the host's word alone is not enough.
+    """Load the time from the vault's marks. An unreadable mark raises an alert, and does not delay expiry if another
+    mark remains or an earlier mark bounded the count; the host's clock alone is not sufficient.
     """
     try:
         remembered = read_time(vault, clock.boot_id, unreadable=_loud)
@@ -53,8 +53,8 @@ def _observe(vault: KeyVault, clock: Clock) -> RememberedTime:
 
 
 def _attend(vault: KeyVault, clock: Clock, remembered: RememberedTime) -> None:
-    """Judge the host's clock, and let the vault know of a new anchor or doubt. Where the vault cannot keep that, the
-    doubt is counted in memory, and the host's clock is not taken.
+    """Judge the host's clock and write a new anchor or doubt to the vault. If that fails, the doubt is kept in memory
+    and the host's clock is not accepted.
     """
     judgement, boot, taking = clock.attend(grace=TAKES_LATER_BY)
     if judgement.problem:
@@ -67,7 +67,7 @@ def _attend(vault: KeyVault, clock: Clock, remembered: RememberedTime) -> None:
 
 
 def _keep(write: Callable[[], None]) -> bool:
-    """Keep something for the next purge; False when the vault cannot. It is purged all the same."""
+    """Run `write`; return False and alert if the vault fails. The purge continues either way."""
     try:
         write()
     except VaultUnavailable as error:

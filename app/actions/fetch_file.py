@@ -1,8 +1,8 @@
 """Step 6 of a file's life: send a claimed file, whole or in part, decrypted or as stored, as often as resuming needs.
 
-A download is watched while it runs: before every piece the expiry and the claim's allowance are looked at, and each
-second the database is asked whether the claim still stands, told how much went out, and the window moved on; then the
-vault is asked whether the keys are still there. Gone keys cut the download, a vault out of reach pauses it.
+A download reserves its bytes from the claim's allowance before the first piece, and the expiry is checked before every
+decrypted or stored piece. Every second, the claim is checked in the database and its window extended if bytes were
+sent; then the vault is checked for the keys. Missing keys cut the download; a vault out of reach pauses it.
 """
 
 from __future__ import annotations
@@ -42,18 +42,20 @@ from app.storage.blob_store import BlobReader
 from app.storage.errors import StorageError
 
 PIECE_CHUNKS = 96
-"""Chunks read, opened and sent at a time: 1.5 MiB. A third of it costs a tenth more, in the layers that each piece
-passes (docs/performance.md); a client that stalls keeps up to two of them in memory.
+"""Chunks read, decrypted and sent at a time: 1.5 MiB. Smaller pieces cost more CPU (docs/performance.md); a stalled
+client keeps up to two pieces in memory.
 """
 PIECE_BYTES = PIECE_CHUNKS * chunked.CHUNK_BYTES
 Pieces = AsyncGenerator[bytes, None] | AsyncGenerator[memoryview, None] | AsyncGenerator[bytes | memoryview, None]
 DOWNLOADS_AT_ONCE = 16
-"""Of one claim, in one process: as many as download programs open. Each that stalls keeps memory until it is cut."""
+"""Concurrent downloads per claim and process, as many as download managers open. A stalled one holds its memory until
+it is cut.
+"""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Standing:
-    """A claim that still stands, with its share and files."""
+    """An open claim with its share and files."""
 
     claim: ClaimRow
     share: ShareRow
@@ -61,8 +63,8 @@ class Standing:
 
 
 def require_standing(resources: Resources, claim_id: str, token: bytes) -> Standing:
-    """The claim, if the token is its own, in the vault's record too, its window is open and the vault holds its keys.
-    Raises ClaimNotFound, ClaimEnded, VaultOutOfReach.
+    """Return the claim if the token matches its row and its record in the vault, its window is open and the vault holds
+    its keys. Raises ClaimNotFound, ClaimEnded, VaultOutOfReach.
     """
     now = resources.clock.now()
     with resources.database.reading() as connection:
@@ -106,7 +108,7 @@ class _DownloadState(Enum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClaimFiles:
-    """Files of an open claim, and the ways to download them."""
+    """Files of an open claim, for download as plaintext or ciphertext."""
 
     resources: Resources
     standing: Standing
@@ -115,7 +117,7 @@ class ClaimFiles:
     address: str
 
     def meta(self, file: FileRow) -> FileMeta:
-        """A file's name and type. Only for decrypted downloads."""
+        """Decrypt a file's name and type. Only for decrypted downloads."""
         context = chunked.meta_context(file.transfer_id, file.number)
         return FileMeta.from_json(chunked.open_sealed(self._key(), context, file.sealed_meta or b""))
 
@@ -128,13 +130,13 @@ class ClaimFiles:
         return self.download(self.read_ciphertext(file, start, stop), stop - start)
 
     def download(self, pieces: Pieces, count: int, *, delivers: bool = False) -> Download:
-        """Download these `count` bytes, which are made of the files. `delivers`: see `Download.arrived`."""
+        """Download `count` bytes from `pieces`, which are built from the files. `delivers`: see `Download.arrived`."""
         return Download(self.resources, self, pieces, count, delivers)
 
     async def read_plaintext(self, file: FileRow, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
         """Read bytes `start` to `stop` (exclusive) of a file, in pieces of 1.5 MiB, decrypted one at a time.
 
-        They are counted by the download that they become a part of: this one, or the archive's.
+        The enclosing download counts them, whether it sends this file or an archive.
         """
         with closing(await self._reader(file)) as reader:
             chunks = await self._whole(reader, file)
@@ -145,12 +147,13 @@ class ClaimFiles:
                 base = first * chunked.CHUNK_BYTES
                 begin, end = position - base, min(stop - base, PIECE_BYTES)
                 self._require_time()
-                # Under no name: once it is sent and let go of, the next one takes its memory.
+                # Not bound to a name, so that the next piece can reuse its memory once it was sent.
                 yield chunks.open_chunks(first, await _read(reader, offset, length))[begin:end]
                 position = base + end
 
     async def _whole(self, reader: BlobReader, file: FileRow) -> chunked.ChunkReader:
-        """The chunks of a blob that was not cut: its last one proves it, whatever the sizes in the rows say.
+        """Return the chunk reader of a blob, after its last chunk proved that it was not truncated. The rows' sizes are
+        not trusted.
 
         Raises CannotDecrypt.
         """
@@ -174,7 +177,7 @@ class ClaimFiles:
                 position += len(piece)
 
     def _require_time(self) -> None:
-        """Before every piece: refuse past the expiry."""
+        """Refuse after the expiry; called before every piece."""
         if self.resources.clock.now() >= self.standing.share.expires_at:
             raise ClaimEnded
 
@@ -192,11 +195,11 @@ class ClaimFiles:
 
 @dataclass(slots=True, repr=False)
 class Download:
-    """One download of `count` bytes at the most: `async with` it, then iterate over its pieces.
+    """One download of at most `count` bytes: enter it with `async with`, then iterate over its pieces.
 
-    Entering takes its bytes out of the claim's allowance before the first is sent, so that many at once get no more
-    than one after the other. Each piece counts as sent when the next one is asked for. Leaving gives back what was not
-    sent and logs the download, as cut unless `arrived` was called.
+    Entering reserves the bytes from the claim's allowance, so that concurrent downloads get no more than sequential
+    ones. Each piece counts as sent when the next one is requested. Leaving releases unsent bytes and logs the download,
+    as cut unless `arrived` was called.
     """
 
     resources: Resources
@@ -211,18 +214,18 @@ class Download:
 
     @property
     def standing(self) -> Standing:
-        """The claim that the files belong to, as it was when they were opened."""
+        """The claim of the files, as it was when they were opened."""
         return self.source.standing
 
     @property
     def files(self) -> list[FileRow]:
-        """The files that the pieces are made of."""
+        """The files that the pieces are built from."""
         return self.source.files
 
     async def __aenter__(self) -> Self:
-        """Reserve the bytes. Raises Busy while others of the claim hold what this one would need, or are too many;
-        ClaimExhausted once that was sent. ClaimEnded: the end of the share tells what was taken until then, so nothing
-        may be taken after it.
+        """Reserve the bytes. Raises Busy while other downloads of the claim hold the bytes needed or are too many;
+        ClaimExhausted once the allowance was sent; ClaimEnded, since the log entry of the share's end states the bytes
+        fetched, which must not grow afterwards.
         """
         if self._state is not _DownloadState.NEW:
             raise RuntimeError("a download runs once")
@@ -236,18 +239,18 @@ class Download:
         return self
 
     async def __aexit__(self, *_raised: object) -> None:
-        """Settle, whatever was raised."""
+        """Close the pieces and settle the download."""
         try:
             await self.pieces.aclose()
         finally:
             await asyncio.shield(self._settle(whole=False))
 
     def __aiter__(self) -> Self:
-        """Itself: there is one pass over the pieces."""
+        """Return the download itself; its pieces can be iterated over once."""
         return self
 
     async def __anext__(self) -> bytes | memoryview:
-        """The next piece, which this does not keep: its memory serves for the one after it."""
+        """Return the next piece without keeping a reference, so that its memory can be reused."""
         if self._state is not _DownloadState.RUNNING:
             raise RuntimeError("a download is iterated over inside `async with`")
         self._count_last()
@@ -256,15 +259,15 @@ class Download:
         return piece
 
     async def check(self) -> None:
-        """Each second: refuse once the claim has ended, whoever ended it; move its window on. Raises Paused while the
-        vault cannot say whether the keys are still there.
+        """Extend the claim's window if bytes were sent, and raise ClaimEnded once the claim has ended; called every
+        second. Raises Paused while the vault cannot report whether the keys still exist.
         """
-        if self._state is not _DownloadState.NEW:  # until then the claim was just looked at
+        if self._state is not _DownloadState.NEW:  # before entry the claim was only just checked
             await self.resources.in_thread(self._report)
 
     async def arrived(self) -> None:
-        """Everything has gone out: settle now, before the client says the same. By the one-line route (`delivers`) this
-        shortens the window.
+        """Settle once everything was sent, without waiting for the client's completion. For the one-line route
+        (`delivers`) this shortens the window.
         """
         self._count_last()
         await self._settle(whole=True)
@@ -276,7 +279,7 @@ class Download:
             await self.resources.in_thread(self._conclude, whole=whole)
 
     def _count_last(self) -> None:
-        """Count the piece that was handed over last: whoever asks for more has sent it."""
+        """Count the last piece returned as sent, since the consumer requested another or finished."""
         self._moved = self._moved or self._handed_over > 0
         self._sent += self._handed_over
         self._handed_over = 0
@@ -284,7 +287,7 @@ class Download:
     def _reserve(self) -> None:
         with self.resources.database.writing() as transaction:
             reserved = share_rows.reserve_bytes(transaction.connection, self.standing.claim.id, self.count)
-            share = share_rows.find(transaction.connection, self.standing.share.id)  # the claim's row is held by now
+            share = share_rows.find(transaction.connection, self.standing.share.id)  # the claim's row is locked by now
             if share is None or share.state != ShareState.CLAIMED:
                 raise ClaimEnded
             claim = share_rows.find_claim(transaction.connection, self.standing.claim.id)
@@ -334,7 +337,7 @@ class Download:
         now, claim = self.resources.clock.now(), self.standing.claim
         window = window_end(now, self.resources.settings.claim_window, self.standing.share.expires_at)
         with self.resources.database.writing() as transaction:
-            if delivered:  # the transfer's row before the claim's, as everybody who ends one
+            if delivered:  # lock the transfer's row before the claim's, as code that ends them does
                 transfer_rows.bring_forward(transaction.connection, claim.transfer_id, now + DELIVERED_WINDOW)
             share_rows.settle_bytes(transaction.connection, claim.id, reserved=self.count, sent=self._sent)
             if self._moved:

@@ -1,7 +1,7 @@
-"""Give a receipt of deletion: a signed proof that the log says of a transfer that keys and bytes were looked for and
-not found. Before it is given, they are looked for once more: a signature is no answer to what lies there.
+"""Issue a deletion receipt: a signed proof that the log records the verified deletion of a transfer's keys and bytes.
+They are searched for again first, since a log entry does not prove that nothing is there now.
 
-It is checked offline against the log's public key, also years later, when the log itself keeps only a hash of it.
+A receipt is verified offline with the log's public key, even years later, when the log keeps only the entry's hash.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ log = structlog.get_logger()
 
 
 class LogAltered(Exception):
-    """The stored log no longer leads from the entry to what was signed: see `caducee audit verify`."""
+    """The stored log no longer proves the entry against the signed checkpoint: see `caducee audit verify`."""
 
 
 def give_receipt(resources: Resources, transfer_id: str, *, caller: Caller | None = None) -> str:
-    """The receipt, a C2SP tlog-proof. An operator (no caller) gets it for any transfer.
+    """Return the receipt, a C2SP tlog-proof. An operator (no caller) gets it for any transfer.
 
     Raises TransferNotFound (also for others' transfers), NotDeletedYet, ReceiptNotSigned, ReceiptPruned, LogAltered;
     DeletionContradicted when something of the transfer is there, RestoreNotAccepted, VaultOutOfReach, BlobsOutOfReach.
@@ -50,7 +50,7 @@ def give_receipt(resources: Resources, transfer_id: str, *, caller: Caller | Non
 
 
 def _attested_deletion(resources: Resources, transfer_id: str, caller: Caller | None) -> StoredEntry:
-    """The entry that says so: the log's last word on this transfer, whatever the row says of its time."""
+    """Return the log's last entry of this transfer, which must record the deletion; the row's time is not trusted."""
     with resources.database.reading() as connection:
         transfer = require_owner(transfer_rows.find(connection, transfer_id), caller)
         if transfer.verified_at is None:
@@ -64,8 +64,8 @@ def _attested_deletion(resources: Resources, transfer_id: str, caller: Caller | 
 
 
 def _require_gone(resources: Resources, transfer_id: str) -> None:
-    """An entry is believed as long as nothing is there that contradicts it. Raises DeletionContradicted,
-    RestoreNotAccepted, VaultOutOfReach, BlobsOutOfReach.
+    """Raise DeletionContradicted if anything of the transfer is left. Also raises RestoreNotAccepted, VaultOutOfReach,
+    BlobsOutOfReach.
     """
     try:
         require_not_rolled_back(resources)
@@ -82,7 +82,7 @@ def _require_gone(resources: Resources, transfer_id: str) -> None:
 
 
 def _covering(connection: Connection, entry: StoredEntry) -> StoredCheckpoint:
-    """The newest checkpoint: of the current origin, so that the public key handed out today is its key."""
+    """Return the newest checkpoint of the current origin, which today's public key verifies."""
     newest = audit_rows.last_checkpoint(connection)
     origin = service_rows.get(connection).log_origin
     if newest is None or newest.size <= entry.sequence or not newest.note.startswith(f"{origin}\n"):
@@ -91,7 +91,7 @@ def _covering(connection: Connection, entry: StoredEntry) -> StoredCheckpoint:
 
 
 def _proof(connection: Connection, entry: StoredEntry, content: str, signed: StoredCheckpoint) -> TlogProof:
-    """A proof that was checked before it is given away; the signature is whoever checks the receipt's to check."""
+    """Return a verified inclusion proof; the checkpoint's signature is left to the receipt's verifier."""
     try:
         hashes = merkle.inclusion_proof(entry.sequence, signed.size, audit_rows.node_reader(connection))
         checkpoint = Checkpoint.parse(signed.note.rpartition("\n\n")[0] + "\n")

@@ -1,4 +1,4 @@
-"""Say whether the host's clock is believed. Reads only."""
+"""Report whether the host's clock is trusted. Read-only."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""First thing of every sweep: judge the clocks and the vault, and keep the time.
+"""First step of every sweep: judge the clocks and the vault, and persist the time.
 
-The time goes by the boot clock and the vault (app/domain/clock.py). The database is told of it, and its own word is
-compared; it moves nothing. The mark goes into the vault with the log's size and root: a database restored from a backup
-is shorter than the vault remembers, a vault restored from a copy is older than the signer's folder remembers. While
-either, or a clock, is not believed, deposits and fetches are refused; destruction goes on by the count.
+The time comes from the boot clock and the vault (app/domain/clock.py). It is written to the database, whose own value
+is compared but never used. The mark in the vault includes the log's size and root: a database restored from a backup
+has a shorter log than the vault's mark, and a vault restored from a copy has an older mark than the signer's folder.
+While a clock, the database or the vault is not trusted, deposits and fetches are refused; destruction continues by the
+boot clock's count.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Attended:
-    """A judgement, the anchor to keep, and whether the host's clock was taken."""
+    """A judgement, the anchor to keep, and why the host's clock was accepted, if it was."""
 
     judgement: Judgement
     boot: BootTime
@@ -35,8 +36,8 @@ class _Attended:
 
 
 def keep_time(resources: Resources) -> Judgement:
-    """Judge, and keep the result. Raises, once every process refuses by it: DatabaseRolledBack; VaultRolledBack;
-    StorageError when the vault or the signer's folder cannot be asked, or cannot keep the mark.
+    """Judge the time and persist the result. Problems are recorded first, so that every process refuses, then raised:
+    DatabaseRolledBack; VaultRolledBack; StorageError if the vault or the signer's folder cannot be read or written.
     """
     signing = SigningFolder(resources.settings.signing_dir)
     attended = _attend(resources, signing)
@@ -60,8 +61,8 @@ def keep_time(resources: Resources) -> Judgement:
 
 
 def keep_time_or_alert(resources: Resources) -> bool:
-    """Keep the time; False when the vault or the database was rolled back, or the vault cannot keep the mark. Expiry
-    never waits for that, but no such sweep counts as successful: the dead-man's switch goes.
+    """Keep the time. Return False if the vault or the database was rolled back, or the mark cannot be stored. Expiry
+    continues, but the sweep does not count as successful, so the dead-man's switch triggers.
     """
     try:
         keep_time(resources)
@@ -77,9 +78,9 @@ def keep_time_or_alert(resources: Resources) -> bool:
 
 
 def _attend(resources: Resources, signing: SigningFolder) -> _Attended:
-    """Take over what the vault remembers, or what the signer's folder does of a vault that lost its marks; judge, and
-    let the vault know of a new anchor or doubt. A vault that cannot be asked leaves the count as it is; one that cannot
-    keep an anchor gets none.
+    """Load the time from the vault, or from the signer's folder if the vault lost its marks; judge, and write a new
+    anchor or doubt to the vault. If the vault cannot be read, the count is unchanged; if it cannot be written, the
+    anchor is not changed.
     """
     clock, remembered = resources.clock, None
     try:
@@ -104,7 +105,7 @@ def _attend(resources: Resources, signing: SigningFolder) -> _Attended:
 
 
 def _note(resources: Resources, attended: _Attended, vault_problem: str | None) -> None:
-    """Tell the database. What it says of the time stays as it is while that is not believed: the lie must show."""
+    """Record the judgement in the database. Its stored time stays unchanged while not trusted, as evidence."""
     judgement, waited = attended.judgement, resources.clock.waited_seconds
     if judgement.problem:
         log.error("clock_not_trusted", problem=judgement.problem, waited_seconds=int(waited), alert=True)

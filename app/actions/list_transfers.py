@@ -8,7 +8,7 @@ from app.domain.access_token import Caller, require_owner
 from app.runtime.resources import Resources
 
 MOST = 500
-"""A list shows the newest so many; whoever needs more asks by id."""
+"""Maximum number of transfers in a list, newest first; older ones are available by id."""
 
 
 def list_transfers(resources: Resources, caller: Caller | None) -> list[WholeTransfer]:

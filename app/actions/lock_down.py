@@ -1,7 +1,7 @@
 """Lockdown: refuse every deposit, claim and fetch at once, in every process.
 
-It needs the database and nothing else: no vault, no blobs, no clock that is trusted. It reads and writes one column.
-What is reported was read back in a transaction of its own. A log that takes no entry holds it up as little.
+It needs only the database: no vault, no blobs, no trusted clock. It reads and writes one column. The reported state is
+read back in a separate transaction. A log that accepts no entry does not prevent it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 def lock_down(database: Database, clock: Clock) -> datetime:
-    """Begin the lockdown. Running streams are cut within a second. Returns since when it is on. Raises ChangeUndone."""
+    """Begin the lockdown. Running streams are cut within a second. Return its start time. Raises ChangeUndone."""
     now = clock.now()
     _set(database, now, Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor="operator"))
     since = lockdown_since(database)
@@ -32,7 +32,7 @@ def lock_down(database: Database, clock: Clock) -> datetime:
 
 
 def lockdown_since(database: Database) -> datetime | None:
-    """Since when the lockdown is on; None when it is not."""
+    """Return the start time of the lockdown, or None if there is none."""
     with database.reading() as connection:
         return service_rows.lockdown_since(connection)
 
@@ -45,10 +45,10 @@ def lift_lockdown(database: Database, clock: Clock) -> None:
 
 
 def _set(database: Database, since: datetime | None, entry: Entry) -> None:
-    """Set it and log it in one transaction; without the entry if the log takes none."""
+    """Set and log the lockdown in one transaction; without the entry if the log accepts none."""
     try:
         _set_unless_so(database, since, entry)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with the log, this must work
+    except Exception as error:  # noqa: BLE001 - must work whatever is wrong with the log
         _set_unless_so(database, since)
         log.error("lockdown_not_logged", error=type(error).__name__)
 

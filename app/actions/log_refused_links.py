@@ -1,4 +1,4 @@
-"""Write down, once a minute, how many requests came without the right link: counted, never logged one by one.
+"""Log once a minute how many requests had no valid link; they are counted, never logged individually.
 
 A flood of guesses must neither fill the log nor slow the service down.
 """
@@ -10,7 +10,7 @@ from app.runtime.resources import Resources
 
 
 def log_refused_links(resources: Resources) -> int:
-    """Log the count since the last call, if there were any. Answers it."""
+    """Log the count since the last call unless it is zero, and return it."""
     count = resources.refused_links.take()
     if count:
         with resources.database.writing() as transaction:

@@ -1,4 +1,4 @@
-"""Tell whoever holds a link what it is and whether it still works. Redeems nothing."""
+"""Show the holder of a link its share and whether it can still be claimed. Redeems nothing."""
 
 from __future__ import annotations
 

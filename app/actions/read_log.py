@@ -21,7 +21,7 @@ PAGE = 2_000
 """Entries looked at in one transaction."""
 
 PAGES_OF_AN_ANSWER = 25
-"""An answer that finds little ends after so many pages, with less than was asked for."""
+"""A response ends after this many pages, even if it holds fewer entries than requested."""
 
 POLL_SECONDS = 0.5
 

@@ -1,13 +1,13 @@
-"""Compare database, blobs and vault, and destroy what belongs to nothing (lesson 4), in constant memory.
+"""Compare database, blobs and vault, and destroy orphans (lesson 4), in constant memory.
 
-Three looks: blobs without a living row, keys without one, and rows whose key or bytes are gone. Listings are taken
-before rows are looked up, and every row is written before its key and its blob: what is listed and has no row is an
-orphan, once its grace has passed. Each look counts first: more than max(20, 1 %) of what is held is more likely a
-mistake (a wrong database, a restored one) than an accident, and waits for an operator's word. Expiry never waits, and
-neither do the leftovers of what has ended: their rows say so themselves.
+Three passes find blobs without a live row, keys without a live row, and rows whose key or bytes are gone. Stores are
+listed before rows are read, and every row is written before its key and blob, so a listed item without a row is an
+orphan once its grace time has passed. Each pass counts first: more than max(20, 1 %) orphans indicate a mistake (a
+wrong or restored database) and require an operator's confirmation. Expiry never waits, nor do the remains of ended
+transfers.
 
-Before the looks, all rows are held against their witnesses (`app/lifecycle/witnesses.py`), each entry of the log with
-its path to the root that the vault remembers. What was found stays in the vault, for reports that cannot compare
+Before the passes, all rows are compared with the log and the vault (`app/lifecycle/witnesses.py`), and each log entry
+is verified up to the root in the vault's mark. The result is stored in the vault, for reports that cannot compare
 everything.
 """
 
@@ -51,8 +51,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One of the three looks: how many were held, how many of them belong to nothing, and how many of those went.
-    `certain` of the orphans belong to what has ended, and count against no ceiling.
+    """Result of one pass: numbers of items held, of orphans among them, and of orphans destroyed. `certain` orphans
+    belong to ended transfers or shares and do not count towards the ceiling.
     """
 
     what: str
@@ -69,12 +69,12 @@ class Look:
 
     @property
     def failed(self) -> int:
-        """Orphans that could not be destroyed, though nobody's word was missing."""
+        """Orphans that could not be destroyed, although no confirmation was required."""
         return 0 if self.needs_word else self.orphans - self.destroyed
 
 
 class _Batch(NamedTuple, Generic[T]):
-    """So many were held; of the orphans among them, those of what has ended (`certain`), and all others."""
+    """Number of items held, and the orphans among them: `certain` ones of ended transfers or shares, and all others."""
 
     held: int
     doubtful: list[T]
@@ -82,10 +82,10 @@ class _Batch(NamedTuple, Generic[T]):
 
 
 def reconcile(resources: Resources, *, confirmed: bool = False) -> list[Look]:
-    """Compare, look and destroy. `confirmed`: an operator says that so many orphans are right.
+    """Compare, count and destroy. `confirmed`: an operator has confirmed that the number of orphans is right.
 
-    Raises InstallationMismatch, StorageError or DatabaseUnavailable rather than take an absent store for an empty one,
-    and DatabaseRolledBack: what a restored database does not know may belong to the one that it replaced.
+    Raises InstallationMismatch, StorageError or DatabaseUnavailable rather than treat a missing store as empty, and
+    DatabaseRolledBack: items without a row in a restored database may belong to the one it replaced.
     """
     require_same_installation(resources)
     require_not_rolled_back(resources)
@@ -121,7 +121,7 @@ def _alert(comparison: Comparison, strangers: list[str]) -> None:
 
 
 def _end_hidden(resources: Resources, ids: list[str]) -> None:
-    """End what has ended by the log, and not by rows that somebody moved."""
+    """End transfers that have ended according to the log but not their altered rows."""
     for first in range(0, len(ids), BATCH):
         now, keys = resources.clock.now(), list[EntryName]()
         with resources.database.writing() as transaction:
@@ -131,7 +131,7 @@ def _end_hidden(resources: Resources, ids: list[str]) -> None:
 
 
 def _call_sweeper_for_dead_uploads(resources: Resources) -> None:
-    """A row that says "being received" without a lease, or long after it, is no upload: the sweeper drops it now."""
+    """Make rows of files being received without a lease, or long after it expired, due now; the sweeper drops them."""
     now = resources.clock.now()
     with resources.database.reading() as connection:
         ids = file_rows.transfers_of_dead_uploads(connection, now - SOON, BATCH)
@@ -143,7 +143,9 @@ def _call_sweeper_for_dead_uploads(resources: Resources) -> None:
 
 
 def count_orphans(resources: Resources) -> list[Look]:
-    """The three looks, destroying nothing. Raises as `reconcile` does, but for DatabaseRolledBack."""
+    """Count orphans in the three passes without destroying any. Raises the errors of `reconcile`, except
+    DatabaseRolledBack.
+    """
     require_same_installation(resources)
     lost = find_lost(resources, resources.clock.now())
     looks = (
@@ -169,7 +171,7 @@ def _look(
     *,
     confirmed: bool,
 ) -> Look:
-    """Count, and if it may be, go through them again and destroy: nothing is kept in memory but one batch."""
+    """Count the orphans and, if allowed, destroy them in a second pass; only one batch is kept in memory."""
     look = _count(resources, what, batches)
     doubtful = look.orphans - look.certain
     may = confirmed or doubtful <= max(CEILING, look.held * CEILING_SHARE)
@@ -193,9 +195,9 @@ def _batches(items: Iterable[T]) -> Iterator[list[T]]:
 
 
 def _orphan_blobs(resources: Resources, lost: LostTransfers) -> Iterator[_Batch[StoredBlob]]:
-    """Blobs that no file of an unfinished transfer names, last written before the grace time. At once, if they are
-    still there: those of transfers that are verified, and those that the log gives to a transfer that ended and has no
-    row, whatever row names them now.
+    """Yield blobs that no file of an unfinished transfer names, last written before the grace time. No grace applies to
+    existing blobs of verified transfers, or to those that the log assigns to an ended transfer without a row, whatever
+    row names them now.
     """
     before, hidden = resources.clock.now() - resources.settings.orphan_grace, lost.blobs_of_ended
     for batch in _batches(resources.blobs.listing()):
@@ -214,9 +216,9 @@ def _destroy_blobs(resources: Resources, blobs: list[StoredBlob]) -> int:
 
 
 def _orphan_keys(resources: Resources, lost: LostTransfers) -> Iterator[_Batch[EntryName]]:
-    """Keys that no unfinished transfer or share names. Rows come before keys, so no grace is needed. The record of a
-    claim outlives the share's keys: it goes with the transfer. Those whose row is there and has ended are certain,
-    and those of transfers that have ended by the log and have no row.
+    """Yield keys that no unfinished transfer or share names. Rows are written before keys, so no grace is needed. A
+    claim record outlives the share's keys and is destroyed with the transfer. Keys are certain orphans if their row has
+    ended, or if they have no row and the log records the end of their transfer.
     """
     for batch in _batches(resources.vault.names()):
         share_ids = {name.share_id for name in batch if name.share_id}
@@ -226,13 +228,13 @@ def _orphan_keys(resources: Resources, lost: LostTransfers) -> Iterator[_Batch[E
             ended = transfer_rows.verified(connection, {name.transfer_id for name in batch}) | lost.ended.keys()
             ended_shares = share_rows.known(connection, share_ids) - shares
         named = [name for name in batch if not _is_living(name, transfers, shares)]
-        orphans = resources.vault.held(named) if named else set[EntryName]()  # a sweep may have passed meanwhile
+        orphans = resources.vault.held(named) if named else set[EntryName]()  # a concurrent sweep may have removed some
         certain = {name for name in orphans if name.transfer_id in ended or name.share_id in ended_shares}
         yield _Batch(len(batch), list(orphans - certain), list(certain))
 
 
 def _is_living(name: EntryName, transfers: set[str], shares: set[str]) -> bool:
-    """Whether an unfinished transfer, and of a share's key that share, still needs it."""
+    """Return whether an unfinished transfer still needs the entry and, for a share's key, that share does too."""
     of_share = name.share_id is not None and not name.claimed
     return name.transfer_id in transfers and (not of_share or name.share_id in shares)
 
@@ -246,8 +248,8 @@ def _destroy_keys(resources: Resources, names: list[EntryName]) -> int:
 
 
 def _hollow_rows(resources: Resources) -> Iterator[_Batch[TransferRow]]:
-    """Open transfers, older than the grace time, whose key or bytes are gone: nobody can ever fetch them. Not those
-    about to expire: the purge may be quicker than the look.
+    """Yield open transfers, older than the grace time, whose key or bytes are gone, so that they can never be fetched.
+    Transfers about to expire are left out: the purge may remove their keys before this reads them.
     """
     after = ""
     while True:
@@ -272,8 +274,8 @@ def _blobs_present(resources: Resources, files: list[FileRow]) -> set[str]:
 
 
 def _keyed(resources: Resources, rows: list[TransferRow]) -> set[str]:
-    """The transfers of which the vault holds the key; where the row names none, the key is looked for by their ids: a
-    row whose expiry was changed must not end anything early.
+    """Return the ids of transfers whose key the vault holds. If there is none under the row's expiry, search by
+    transfer id: an altered expiry must not end a transfer early.
     """
     named = [EntryName(row.id, row.expires_at) for row in rows if row.expires_at.microsecond == 0]
     keyed = {name.transfer_id for name in resources.vault.held(named)}
@@ -284,13 +286,13 @@ def _keyed(resources: Resources, rows: list[TransferRow]) -> set[str]:
 
 
 def _is_whole(row: TransferRow, files: list[FileRow], present: set[str]) -> bool:
-    """Whether all bytes of a transfer are there."""
+    """Return whether all blobs of a transfer's live files exist."""
     live = [file for file in files if file.transfer_id == row.id and file.state == FileState.LIVE]
     return all(file.blob_id in present for file in live)
 
 
 def _deny_rows(resources: Resources, rows: list[TransferRow]) -> int:
-    """The sweeper then deletes what is left of them, and observes it."""
+    """End these transfers and destroy their keys; return how many ended. The sweeper deletes and verifies the rest."""
     now = resources.clock.now()
     keys: list[EntryName] = []
     with resources.database.writing() as transaction:

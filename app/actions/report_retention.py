@@ -1,8 +1,8 @@
-"""Answer the question of every day: is everything gone that should be, and does the service know it?
+"""Report whether everything due has been deleted, and whether that can be proved.
 
-Reads only. What cannot be proved (exit code 2) outranks what is overdue (1), which outranks clean (0). The database is
-not believed: its rows are held against the log and the vault, all of them as long as there are no more than COMPARED,
-else by the last reconciliation, as the vault keeps it.
+Read-only. Unprovable (exit code 2) outranks overdue (1), which outranks clean (0). The database is not trusted: if it
+holds at most COMPARED transfers, all rows are compared with the log and the vault; otherwise the report uses the result
+of the last reconciliation, which the vault stores.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_reconciled
 
 SLACK = timedelta(seconds=5)
-"""A sweep each second needs a moment: what is due for less than this is on its way, not overdue."""
+"""Time for a sweep, which runs every second; transfers due for less than this are not overdue."""
 
 GAPS_SHOWN = timedelta(days=30)
 FAILING_SHOWN = 100
 STRANGERS_SHOWN = 100
 COMPARED = 10_000
-"""So many live transfers are compared within seconds; reconciliation, which has an hour, compares any number."""
+"""Up to this many held transfers are compared for a report; reconciliation, which has an hour, compares any number."""
 
 LOG_COMPARED = 500_000
-"""A log of at most this many entries is read for transfers without a row; of a longer one, reconciliation reads it."""
+"""A log of at most this many entries is searched for transfers without a row; only reconciliation searches longer
+ones.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class VaultSeen:
-    """What the vault itself says: keys past their expiry, hours that ended; and why it cannot be asked or believed."""
+    """Numbers of expired keys and past hours in the vault, and why the vault cannot be read or trusted, if so."""
 
     keys_past_due: int | None
     hours_past_due: int | None
@@ -51,9 +53,9 @@ class VaultSeen:
 
 @dataclass(frozen=True, slots=True)
 class Witnesses:
-    """What contradicts the rows (`found` in all, the first of them named), as of when; None: it is not known.
-    `hidden_ends` transfers have ended by the log and not by their rows. `strangers` are files of the vault whose names
-    are not understood.
+    """Contradictions of the rows: `found` in total, the first ones in `contradictions`. `compared_at` is None if
+    unknown. `hidden_ends` transfers have ended according to the log but not their rows. `strangers` are files in the
+    vault with unrecognised names.
     """
 
     compared_at: datetime | None = None
@@ -65,9 +67,9 @@ class Witnesses:
 
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
-    """What is held, what is overdue, and whether the sweeper works. Lateness in seconds; gaps as (from, to);
-    `lateness_by_day` as (day, deletions, worst lateness). `rolled_back`: why this database is not the one that the
-    vault remembers, if it is not.
+    """Transfers held and overdue, and whether the sweeper works. Lateness in seconds; gaps as (from, to);
+    `lateness_by_day` as (day, deletions, worst lateness). `rolled_back`: how the database differs from the vault's
+    mark, or None.
     """
 
     at: datetime
@@ -91,7 +93,7 @@ class RetentionReport:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 something is overdue, orphaned or contradicted, 2 it cannot be proved."""
+        """0 if clean, 1 if anything is overdue, orphaned or contradicted, 2 if that cannot be proved."""
         unknown = self.vault.problem or self.rolled_back or self.clock_problem
         if not self.sweeping or self.orphans is None or unknown or self.witnesses.compared_at is None:
             return 2
@@ -100,7 +102,7 @@ class RetentionReport:
 
 
 def report_retention(resources: Resources, *, orphans: int | None) -> RetentionReport:
-    """Look at the database and the vault, each for itself. `orphans`: how many there are, None if nobody could tell."""
+    """Build the report from the database and the vault separately. `orphans`: their number, None if unknown."""
     now = resources.clock.now()
     vault, rolled_back = _vault_seen(resources, now - SLACK), _rolled_back(resources)
     witnesses = _ask_witnesses(resources, now)
@@ -142,7 +144,7 @@ def _vault_seen(resources: Resources, due: datetime) -> VaultSeen:
 
 
 def _ask_witnesses(resources: Resources, now: datetime) -> Witnesses:
-    """Compare everything, or quote the last reconciliation, if it is recent."""
+    """Compare everything or, with too many transfers, return the result of a recent reconciliation."""
     try:
         strangers = list(islice(resources.vault.strangers(), STRANGERS_SHOWN))
         with resources.database.reading() as connection:

@@ -1,8 +1,8 @@
-"""Steps 7 and 8 of a file's life, by the sweeper: find what is due and have it ended and deleted, a batch at a time.
+"""Steps 7 and 8 of a file's life: the sweeper finds due transfers, and ends and deletes them in batches.
 
-One sweep asks one indexed question; what is due it takes in batches, so that its cost is a few transactions per
-batch and its memory constant. What is done with a batch, and observed, is in `app/deletion/`. Beside what is due by its
-row goes what is due by the vault: whatever a row says, a transfer ends with its key.
+A sweep runs one indexed query and takes due transfers in batches, so it costs a few transactions per batch and constant
+memory. `app/lifecycle/deletion.py` processes a batch. A transfer is due by its row or by the vault: it ends with its
+key, whatever its row contains.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
 BATCH = 6000
-"""Each entry of the log dirties a page of an index by transfer; the more at once, the more share one. Held for it: 40
-to 60 MiB, and SQLite's write lock for less than a second at a time.
+"""Each log entry dirties a page of an index by transfer, and in larger batches more entries share a page. A batch needs
+40 to 60 MiB, and holds SQLite's write lock for less than a second at a time.
 """
 BYTES_COUNT_AFTER = timedelta(hours=1)
-"""Bytes that resist are alerted at once, and make sweeps count as failed after this long; keys do so at once."""
+"""Bytes that cannot be deleted raise an alert at once and make sweeps fail after this long; keys do so at once."""
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class SweepReport(Done):
-    """What one sweep did. What failed in any sweep and is not done yet: `keys_left` transfers still have a key,
+    """Results of one sweep. Including failures of earlier sweeps, `keys_left` transfers still have a key and
     `bytes_left` have kept bytes for over an hour.
     """
 
@@ -41,16 +41,16 @@ class SweepReport(Done):
 
     @property
     def succeeded(self) -> bool:
-        """Whether this sweep may keep the dead-man's switch at rest: no due key remains, no bytes resist for long."""
+        """Whether this sweep may reset the dead-man's switch: no due key is left, and no bytes for too long."""
         return self.keys_left == 0 and self.bytes_left == 0
 
 
 async def sweep(resources: Resources, *, assured: bool = True, watch: VaultWatch | None = None) -> SweepReport:
-    """One sweep over everything due as it begins: what falls due meanwhile is the next one's, else a steady stream of
-    expiries would keep it from ever ending. Raises only what stops it altogether (the database out of reach).
+    """Sweep everything due at the start; later expiries are left to the next sweep, or a steady stream of them would
+    keep this one from ending. Raises only if the sweep cannot continue (database unavailable).
 
-    `assured` False: whatever it achieves, it does not count as successful. `watch`: what the scheduler remembers of the
-    vault from sweep to sweep; without it, the vault is read once for now.
+    With `assured` False the sweep never counts as successful. `watch` is the scheduler's cache of the vault across
+    sweeps; without it, the vault is read once.
     """
     report, begun_at = SweepReport(), resources.clock.now()
     watch = watch or VaultWatch()
@@ -67,8 +67,8 @@ async def sweep(resources: Resources, *, assured: bool = True, watch: VaultWatch
 
 
 def _take_due(resources: Resources, by: datetime, seen: AbstractSet[str]) -> list[str]:
-    """The next batch; empty at the end. Each transfer is taken once per sweep: one that is due again at once, whatever
-    the sweeper writes (a trigger, somebody else), must not keep the sweep from ending.
+    """Return the next batch, empty at the end. Each transfer is taken once per sweep, so that one that becomes due
+    again at once (through a trigger or another writer) cannot keep the sweep from ending.
     """
     with resources.database.reading() as connection:
         if not transfer_rows.anything_due(connection, by):
@@ -81,7 +81,7 @@ def _take_due(resources: Resources, by: datetime, seen: AbstractSet[str]) -> lis
 
 
 def _read_vault(resources: Resources, watch: VaultWatch, now: datetime) -> None:
-    """A vault out of reach does not hold up what is due by the rows; deletion is loud about it."""
+    """Read the vault. A failure is logged and does not delay transfers that are due by their rows."""
     try:
         watch.read(resources, now)
     except StorageError as error:
@@ -89,7 +89,7 @@ def _read_vault(resources: Resources, watch: VaultWatch, now: datetime) -> None:
 
 
 def _take_due_by_vault(resources: Resources, watch: VaultWatch, by: datetime) -> list[list[str]]:
-    """Open transfers whose second came by the vault and not by their rows: normally none."""
+    """Return batches of open transfers that are due by the vault but not by their rows; normally none."""
     due = watch.due(by)
     if not due:
         return []
@@ -105,9 +105,9 @@ def _take_due_by_vault(resources: Resources, watch: VaultWatch, by: datetime) ->
 
 
 def _record(resources: Resources, report: SweepReport, *, assured: bool) -> None:
-    """The sweep reached its end: raise the time mark, and if nothing due kept a key, put off the dead-man's switch.
+    """Record a completed sweep: advance the time mark, and reset the dead-man's switch if the sweep succeeded.
 
-    Transfers that failed earlier and wait for their next try count too.
+    Transfers that failed earlier and wait for their retry count too.
     """
     now = resources.clock.now()
     with resources.database.writing() as transaction:

@@ -24,7 +24,7 @@ MAX_LINE_BYTES = 1 << 20
 
 
 class ExportUnreadable(Exception):
-    """The file is no export of a log, or ends before its end."""
+    """The file is not a log export, or is truncated."""
 
 
 def verify_export(

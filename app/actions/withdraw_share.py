@@ -1,4 +1,4 @@
-"""Take a share back: the depositor, or an operator on the machine, ends it before its recipient uses it (or while)."""
+"""Withdraw a share: the depositor or an operator ends it before or while its recipient uses it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Single use, as the key vault has it: the record of who claimed a share, which no change to the database undoes.
+"""Single use, enforced in the key vault: a record of who claimed a share, which no change to the database can undo.
 
-The database's conditional UPDATE picks the winner of a claim; the vault's record, made once by exclusive creation,
-confirms it before anything is handed out (`record_claim`), and is read again on every way that leads to bytes
-(`require_recorded`). It holds the digest of the claim token and goes with the transfer. A record that was lost is made
-again for the claim that the log knows, and for no other (`require_unlogged`).
+The database's conditional UPDATE picks the winner of a claim. The vault's record, created exclusively, confirms it
+before anything is served (`record_claim`) and is read again on every path that leads to bytes (`require_recorded`). The
+record holds the digest of the claim token and is destroyed with the transfer. A lost record is recreated only for the
+claim in the log (`require_unlogged`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _CLAIM_ID = b"caducee/v1 claim id"
 
 
 def record_claim(vault: KeyVault, share: ShareRow, token: bytes) -> None:
-    """Record that `share` was claimed with `token` (32 bytes), durably; the same claim again changes nothing.
+    """Durably record that `share` was claimed with `token` (32 bytes). Idempotent for the same token.
 
-    Raises ShareUsed when another token was first, whatever the database says; ShareExpired, VaultOutOfReach.
+    Raises ShareUsed if another token is recorded, whatever the database contains; ShareExpired, VaultOutOfReach.
     """
     token_digest = digest(token)
     try:
@@ -42,7 +42,7 @@ def require_unclaimed(vault: KeyVault, share: ShareRow, token: bytes | None) -> 
     """Refuse a share that is recorded as claimed with another token. Return whether it is recorded with this one.
     Raises ShareUsed, ShareExpired, VaultOutOfReach.
 
-    `record_claim` alone decides; this keeps the database from noting a claim that is lost already.
+    `record_claim` alone decides; this check keeps the database from recording a claim that has already lost.
     """
     recorded = _recorded(vault, share, gone=ShareExpired)
     if recorded is not None and (token is None or not same(recorded, digest(token))):
@@ -51,15 +51,15 @@ def require_unclaimed(vault: KeyVault, share: ShareRow, token: bytes | None) -> 
 
 
 def claim_id_of(share: ShareRow, token: bytes) -> str:
-    """Return the id (22 characters) of the claim of `share` with `token` (32 bytes): a digest, so that the log's entry
-    of a claim says which token won it, without a word of the token.
+    """Return the id (22 characters) of the claim of `share` with `token` (32 bytes). It is a digest, so the log entry
+    identifies the winning token without revealing it.
     """
     return id_of(_CLAIM_ID + share.id.encode() + token)
 
 
 def require_unlogged(connection: Connection, share: ShareRow, token: bytes) -> None:
-    """Refuse a share that was claimed with another token by the log, whatever row and vault say: either may have been
-    set back. Raises ShareUsed.
+    """Refuse a share that the log records as claimed with another token. Row and vault are not trusted here: either may
+    have been rolled back. Raises ShareUsed.
     """
     told = testimony_rows.told_of(connection, [share.transfer_id], [Event.SHARE_CLAIMED])[share.transfer_id]
     attested = told.shares.get(share.id)
@@ -68,8 +68,8 @@ def require_unlogged(connection: Connection, share: ShareRow, token: bytes) -> N
 
 
 def is_unrecorded(vault: KeyVault, share: ShareRow, claim: ClaimRow) -> bool:
-    """Whether a claim was won in the database and never served, since the vault has no record of it: its window has
-    not begun. Raises VaultOutOfReach, ClaimEnded for a row that names no entry of a vault.
+    """Return whether a claim was won in the database but never served and has no record in the vault: its window has
+    not begun. Raises VaultOutOfReach, and ClaimEnded for a row whose values form no valid vault entry name.
     """
     if claim.delivered_at is not None or claim.bytes_served > 0:
         return False
@@ -77,8 +77,8 @@ def is_unrecorded(vault: KeyVault, share: ShareRow, claim: ClaimRow) -> bool:
 
 
 def require_recorded(vault: KeyVault, share: ShareRow, token: bytes) -> None:
-    """Refuse a claim token other than the recorded one: no row makes a claim. Raises ClaimNotFound, ClaimEnded,
-    VaultOutOfReach.
+    """Refuse a claim token other than the recorded one: a database row alone never makes a claim. Raises ClaimNotFound,
+    ClaimEnded, VaultOutOfReach.
     """
     recorded = _recorded(vault, share, gone=ClaimEnded)
     if recorded is None or not same(recorded, digest(token)):
@@ -86,7 +86,7 @@ def require_recorded(vault: KeyVault, share: ShareRow, token: bytes) -> None:
 
 
 def _record_of(share: ShareRow) -> EntryName:
-    """Raises ValueError for a row with ids or an expiry that no entry of the vault has."""
+    """Raise ValueError for a row whose ids or expiry form no valid vault entry name."""
     return EntryName(share.transfer_id, share.expires_at, share.id).of_claim
 
 

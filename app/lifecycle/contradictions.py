@@ -1,9 +1,9 @@
-"""What in the rows of one transfer contradicts the log's entries and the key vault. Pure: nothing is read here.
+"""Find contradictions between the rows of one transfer, its log entries and the key vault. Pure: performs no I/O.
 
-Whoever writes to the database can make a row say anything; neither the entries' hashes nor the vault's names follow.
-Each contradiction is one of the words below (docs/deletion.md lists them). Rows and entries are written in the same
-transaction, so that they agree exactly. The vault is written after them: a row that says more than the vault does is
-a crash or a moment, and no contradiction, but for an open claim that is not recorded within a minute.
+An attacker who can write to the database can change any row, but not the hashes of the log entries or the names in the
+vault. Each contradiction is one of the codes listed in docs/deletion.md. Rows and entries are written in the same
+transaction, so they agree exactly. The vault is written after them, so a row may be ahead of the vault after a crash
+or for a moment. That is no contradiction, except for an open claim that is not recorded within a minute.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from app.domain.transfer import OPEN_STATES, FileState, TransferState
 from app.domain.vault_entry import EntryName
 
 SLACK = timedelta(minutes=1)
-"""Two readings of the clock within one request, and a lease that is renewed meanwhile."""
+"""Tolerance for two clock readings within one request, and for a lease renewed during the comparison."""
 
 LOOKED_AT_WITHIN = timedelta(minutes=10)
-"""The sweeper looks again at what has ended within 5 minutes, however often it failed."""
+"""Latest acceptable due time. The sweeper retries ended transfers within 5 minutes, however often they failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class VaultSight:
-    """What the vault was seen to hold of a transfer, and the token digests (32 bytes) recorded by share."""
+    """Vault entries observed for a transfer, and the recorded claim token digests (32 bytes) by share id."""
 
     names: frozenset[EntryName] = frozenset()
     claims: Mapping[str, bytes] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class VaultSight:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """As of when, what passwords are stretched with, and whether no entry of the log was pruned."""
+    """Time of the comparison, the Argon2 parameters in force, and whether the log is unpruned."""
 
     now: datetime
     hashing: Argon2Parameters
@@ -52,13 +52,13 @@ class Moment:
 
 
 def is_hidden_end(whole: WholeTransfer, told: Testimony, due: datetime) -> bool:
-    """Whether an open transfer has ended by the log and not by its row."""
+    """Return whether an open transfer has ended according to the log but not its row."""
     row, end = whole.transfer, told.ends_at
     return row.state in OPEN_STATES and end is not None and end <= due < row.expires_at
 
 
 def names_to_look_for(whole: WholeTransfer, told: Testimony) -> set[EntryName]:
-    """Every entry of the vault that row or log name, the records of claims among them."""
+    """Return every vault entry that the rows or the log name, including claim records."""
     transfer_id = whole.transfer.id
     shares = {share.id for share in whole.shares} | told.shares.keys()
     ends = [whole.transfer.expires_at, told.expires_at, *(share.expires_at for share in whole.shares)]
@@ -66,14 +66,14 @@ def names_to_look_for(whole: WholeTransfer, told: Testimony) -> set[EntryName]:
     names = set[EntryName]()
     for end in {end for end in ends if end is not None}:
         for share_id in (None, *shares):
-            with suppress(ValueError, TypeError):  # a row that was changed names what is no entry of a vault
+            with suppress(ValueError, TypeError):  # an altered row may form no valid name
                 name = EntryName(transfer_id, end, share_id)
                 names |= {name} if share_id is None else {name, name.of_claim}
     return names
 
 
 def judge(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Moment) -> set[str]:
-    """All contradictions of one transfer. A value that no column should hold (SQLite takes any) is one, too."""
+    """Return all contradictions of one transfer, including values of the wrong type (SQLite accepts any)."""
     if whole.transfer.state == TransferState.VERIFIED:
         return set(_verified(whole, told, sight, moment))
     words = judge_facts(whole, told)
@@ -88,7 +88,7 @@ def judge(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Mome
 
 
 def judge_facts(whole: WholeTransfer, told: Testimony) -> set[str]:
-    """Contradictions in what was handed over, by whom and until when: all that a sweep needs."""
+    """Return contradictions in the files, the owner and the expiry of a transfer, which are all that a sweep needs."""
     words = set[str]()
     if told.altered:
         words.add("entry_altered")
@@ -106,7 +106,7 @@ def judge_facts(whole: WholeTransfer, told: Testimony) -> set[str]:
 
 
 def _verified(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Moment) -> Iterator[str]:
-    """Of what is gone only that is attested: it was observed, at that time, and nothing is left."""
+    """Check a deleted transfer: its deletion was observed, at the time in its row, and no key is left."""
     if sight.names:
         yield "key_left"
     if not told.entries:
@@ -130,7 +130,7 @@ def _transfer(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
 
 
 def _is_owner(owner: object, said: Mapping[str, Any]) -> bool:
-    """Whether `transfer.created` names this owner. Before entries named one, it was the token that deposited."""
+    """Return whether `transfer.created` names this owner. In older entries the depositing token is the owner."""
     if "owner" not in said:
         return owner == said.get("actor")
     return isinstance(owner, str) and owner_digest(owner, said["salt"]) == said["owner"]
@@ -163,7 +163,7 @@ def _states(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
 
 
 def _schedule(whole: WholeTransfer, moment: Moment) -> Iterator[str]:
-    """When the sweeper looks next. Every upload has a lease; one that is kept up is renewed long before it ends."""
+    """Check the next due time. Every upload has a lease, which a live upload renews long before it expires."""
     row = whole.transfer
     claimed = {share.id for share in whole.shares if share.state == ShareState.CLAIMED}
     ends = [row.expires_at, *(claim.window_until for claim in whole.claims if claim.share_id in claimed)]
@@ -223,13 +223,16 @@ def _claims(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Mo
             yield "allowance"
         if _is_unrecorded(rows[share_id], states.get(share_id), sight, moment):
             yield "claim_unrecorded"
-        # Up to the expiry any length is right: the claim may have begun under another CADUCEE_CLAIM_WINDOW.
+        # Any window up to the expiry is valid: the claim may have begun under another CADUCEE_CLAIM_WINDOW.
         if states.get(share_id) == ShareState.CLAIMED and rows[share_id].window_until > whole.transfer.expires_at:
             yield "window"
 
 
 def _is_unrecorded(row: ClaimRow, state: ShareState | None, sight: VaultSight, moment: Moment) -> bool:
-    """Whether an open claim has no record: the vault could not keep it, or lost it. The purge takes it with the key."""
+    """Return whether an open claim has no record, because the vault failed to write it or lost it.
+
+    A claim whose key the purge removed does not count: the purge removes the record too.
+    """
     keyed = any(name.share_id == row.share_id and not name.claimed for name in sight.names)
     unrecorded = state == ShareState.CLAIMED and keyed and row.share_id not in sight.claims
     return unrecorded and moment.now > row.claimed_at + SLACK
@@ -243,7 +246,7 @@ def _claim(row: ClaimRow, said: AttestedShare, sight: VaultSight) -> Iterator[st
 
 
 def _vault(whole: WholeTransfer, sight: VaultSight) -> Iterator[str]:
-    """A key under another expiry than the row's, and keys of what is said to have none."""
+    """Check for keys under an expiry other than the row's, and for keys of transfers recorded as having none."""
     if any(name.expires_at != whole.transfer.expires_at for name in sight.names):
         yield "expiry"
     if whole.transfer.state in {TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED} and sight.names:
@@ -251,7 +254,7 @@ def _vault(whole: WholeTransfer, sight: VaultSight) -> Iterator[str]:
 
 
 def judge_name(name: EntryName, whole: WholeTransfer | None) -> set[str]:
-    """Contradictions between one entry of the vault and the rows; None: the database knows no such transfer."""
+    """Return contradictions between one vault entry and the rows; `whole` is None if the transfer has no row."""
     if whole is None:
         return {"row_missing"}
     if whole.transfer.state == TransferState.VERIFIED:

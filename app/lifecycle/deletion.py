@@ -1,12 +1,12 @@
-"""Steps 7 and 8 of a file's life, for a batch of what is due: end it, and delete what has ended, observing each step.
+"""Steps 7 and 8 of a file's life, for a batch of due transfers: end them, then delete them, verifying each step.
 
-Each transfer of a batch goes as far as it can:
+Each transfer of a batch advances as far as it can:
 
     live -> denied -> keys_destroyed -> bytes_deleted -> verified
 
-A step counts once its effect was seen: the vault is asked whether the keys are gone, SQLite whether its log was cut,
-the blob store whether the bytes are. A transfer that fails is noted and tried again within 5 minutes; it never holds
-up the others, and never reads "deleted" before it is.
+A step counts once its effect was observed: the vault no longer holds the keys, SQLite has truncated its WAL, the blob
+store no longer holds the bytes. A failed transfer is recorded and retried within 5 minutes; it never delays the others,
+and never reads "deleted" before it is.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ from app.runtime.resources import Resources
 from app.storage.errors import BlobBusy
 
 TAKEN_FOR = timedelta(seconds=20)
-"""A batch belongs to the sweeper that took it for this long; if that one dies, another takes it afterwards."""
+"""Lease of a sweeper on its batch. If the sweeper dies, another takes the batch once the lease has expired."""
 
 LARGEST = 2**53 - 1
-"""The largest number that an entry can hold; sizes that somebody wrote to the database must not fail a deletion."""
+"""Largest integer a log entry can hold. A tampered size in the database must not make a deletion fail."""
 
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Done:
-    """How many transfers of a batch were ended, deleted, and failed (those will be tried again)."""
+    """Numbers of transfers in a batch that were ended, were deleted, and failed (those are retried)."""
 
     ended: int = 0
     deleted: int = 0
     failed: int = 0
 
     def add(self, other: Done) -> None:
-        """Count these as well."""
+        """Add the counts of `other` to these."""
         self.ended += other.ended
         self.deleted += other.deleted
         self.failed += other.failed
 
 
 async def delete_batch(resources: Resources, batch: list[str], watch: VaultWatch) -> Done:
-    """Do what is due for these transfers; if that fails as a whole, for each half by itself, down to one: it must not
-    hold up others. They are read in here, so that one whose rows are damaged fails alone too.
+    """Advance these transfers. If the batch fails, retry each half separately, down to single transfers, so that one
+    failure does not delay the others. Rows are read here, so that a transfer with damaged rows also fails alone.
     """
     done = Done()
     try:
@@ -96,7 +96,7 @@ async def _advance(resources: Resources, batch: list[str], watch: VaultWatch, do
 
 
 def _set_aside(cases: list[Case], watch: VaultWatch) -> list[Case]:
-    """Answers all but those that wait for nothing but a listing of the vault, while it may not be listed."""
+    """Return the cases to advance. While the vault may not be listed, cases that only need a listing wait."""
     listed_last = [case for case in cases if case.state == TransferState.BYTES_DELETED]
     if not listed_last or watch.pace.allows(len(cases)):
         return cases
@@ -106,9 +106,9 @@ def _set_aside(cases: list[Case], watch: VaultWatch) -> list[Case]:
 
 
 def _end_what_is_due(resources: Resources, batch: list[str], watch: VaultWatch) -> int:
-    """Deny transfers past their expiry, by their row or by the vault; end claims whose window has closed, unless the
-    service itself keeps recipients out. Returns how many transfers ended. What a request ended meanwhile is not ended
-    again.
+    """Deny transfers past their expiry in their row or in the vault, and end claims whose window has closed, unless the
+    service itself is refusing recipients. Return how many transfers ended, without those that a concurrent request
+    ended.
     """
     now = resources.clock.now()
     with resources.database.reading() as connection:
@@ -125,7 +125,7 @@ def _end_what_is_due(resources: Resources, batch: list[str], watch: VaultWatch) 
         keys = endings.deny_transfers(transaction, expired, Ending.EXPIRED, now=now, actor="scheduler")
         for share, claim in lapsed:
             endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
-        # Ends have the sweeper look at once: that is this one, and no other need.
+        # Ending a transfer makes it due at once; this sweep already handles it, so keep other sweepers away.
         transfer_rows.postpone(transaction.connection, batch, now + TAKEN_FOR)
     return sum(name.share_id is None for name in keys)
 
@@ -137,7 +137,7 @@ def _lapsed(case: WholeTransfer, now: datetime) -> list[tuple[ShareRow, ClaimRow
 
 
 def _compare(resources: Resources, cases: list[Case], watch: VaultWatch) -> None:
-    """Alert on what has ended and whose rows contradict their witnesses: nobody else looks at them again."""
+    """Alert on ended transfers whose rows contradict the log or the vault; nothing compares them later."""
     words: dict[str, set[str]] = {}
     for case in (case for case in cases if case.state == TransferState.DENIED):
         found = judge_facts(case, case.told)
@@ -160,8 +160,8 @@ def _compare(resources: Resources, cases: list[Case], watch: VaultWatch) -> None
 
 
 async def _drop_abandoned_uploads(resources: Resources, cases: list[Case]) -> None:
-    """Uploads whose process died: the bytes, then the row. One that still lives holds its blob and is left alone. Every
-    upload has a lease; a row without one was altered.
+    """Drop uploads whose process died: first the blob, then the row. A live upload locks its blob and is left alone.
+    Every upload has a lease; a row without one was altered.
     """
     now = resources.clock.now()
     for case in cases:
@@ -194,7 +194,7 @@ def _drop_rows(resources: Resources, files: list[FileRow], now: datetime) -> Non
 
 
 def _destroy_keys(resources: Resources, cases: list[Case]) -> None:
-    """Destroy the keys of what has ended; look that the vault holds none of them and SQLite's log no wrap."""
+    """Destroy the keys of ended transfers and shares, and verify that the vault holds none and SQLite's WAL no wrap."""
     cases = [case for case in cases if case.key_names and case.state != TransferState.VERIFIED]
     if not cases:
         return
@@ -241,8 +241,8 @@ def _note_keys_destroyed(resources: Resources, cases: list[Case]) -> None:
 
 
 async def _delete_bytes(resources: Resources, cases: list[Case], watch: VaultWatch) -> int:
-    """Delete the blobs, look whether they are gone, and note what was seen. One that a stream still reads makes its
-    transfer wait: streams are cut within a second. Answers how many transfers were verified now.
+    """Delete the blobs, check that they are gone, and record the result. A blob that a stream still reads makes its
+    transfer wait; streams are cut within a second. Return how many transfers were verified.
     """
     bytes_left = (TransferState.KEYS_DESTROYED, TransferState.BYTES_DELETED)  # the second: found again when verified
     cases = [case for case in cases if case.state in bytes_left and not case.failure]
@@ -261,9 +261,9 @@ async def _delete_bytes(resources: Resources, cases: list[Case], watch: VaultWat
 
 
 def _look_everywhere(resources: Resources, cases: list[Case], watch: VaultWatch) -> None:
-    """Before a transfer may read "deleted": is there anything of it in any hour of the vault? What is found under a
-    name that neither row nor log knew is destroyed, and the next try looks again. Until the vault may be listed, the
-    transfers wait.
+    """Search every hour of the vault for keys of these transfers before they may read "deleted". Keys under names that
+    neither rows nor log knew are destroyed, and the next attempt searches again. The transfers wait until the vault
+    may be listed.
     """
     if not watch.pace.allows(len(cases)):
         for case in cases:
@@ -278,7 +278,7 @@ def _look_everywhere(resources: Resources, cases: list[Case], watch: VaultWatch)
 
 
 def _note_gone(resources: Resources, cases: list[Case], watch: VaultWatch) -> int:
-    """Their bytes are gone. Look for keys once more, by the id of each transfer, before it may read "deleted"."""
+    """Record that the bytes are gone. Search for keys once more by transfer id before a transfer may read "deleted"."""
     if not cases:
         return 0
     _look_everywhere(resources, cases, watch)
@@ -292,8 +292,8 @@ def _note_gone(resources: Resources, cases: list[Case], watch: VaultWatch) -> in
 
 
 def _step(resources: Resources, transaction: Transaction, cases: list[Case], state: TransferState, event: Event) -> int:
-    """A step of deletion that was observed, for all these transfers: the rows and the log, in one transaction. Answers
-    how many took it now; of the others another sweeper has told.
+    """Record an observed deletion step of these transfers in rows and log, in one transaction. Return how many took it
+    now; another sweeper has recorded the others.
     """
     now = resources.clock.now()
     verified_at = now if state == TransferState.VERIFIED else None
@@ -309,7 +309,7 @@ def _step(resources: Resources, transaction: Transaction, cases: list[Case], sta
 
 
 def _step_entry(case: Case, event: Event, now: datetime) -> Entry:
-    """What the log keeps of a step; of a transfer that is gone, also how much it was, and how late its end was seen."""
+    """Return the log entry of a step; for a verified deletion it includes file count, total size and lateness."""
     transfer = case.transfer
     if case.state != TransferState.VERIFIED:
         return Entry(event=event, at=now, actor="scheduler", transfer=transfer.id, outcome=transfer.ending)

@@ -1,4 +1,4 @@
-"""A transfer of a batch that the sweeper works on, with all that belongs to it."""
+"""A transfer in a deletion batch, with its files, shares, claims and log entries."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from app.runtime.resources import Resources
 
 @dataclass(slots=True)
 class Case(WholeTransfer):
-    """A transfer of the batch with all that belongs to it, and what went wrong with it, if anything did: `failure` is
-    the word for it in the log; `waiting`, that it is but a stream which still reads a blob, or without a failure, that
-    the vault may not be listed yet.
+    """A transfer of the batch with its rows and log entries, and the outcome so far.
+
+    `failure` is the failure code for the log. `waiting` with a failure means that a stream still reads a blob; without
+    one, that the vault may not be listed yet.
     """
 
     failure: str | None = None
@@ -31,8 +32,8 @@ class Case(WholeTransfer):
     key_names: set[EntryName] = field(init=False)
 
     def __post_init__(self) -> None:
-        """How far it is, and the keys to be gone: all of a transfer that has ended, with the records of its claims;
-        those of ended shares of one that has not. Their expiries are those that row and log name.
+        """Derive the state and the keys to destroy: for an ended transfer all keys and claim records, for an open one
+        the keys of its ended shares, under every expiry that the rows or the log name.
         """
         self.state = self.transfer.state
         self.ended_shares = [
@@ -47,23 +48,23 @@ class Case(WholeTransfer):
 
     @property
     def blob_ids(self) -> set[str]:
-        """The blobs to be gone: those that rows name, and those that the log says were deposited."""
+        """Ids of the blobs to delete: those in the rows, and those that the log records as deposited."""
         return {file.blob_id for file in self.files} | self.told.blobs
 
     @property
     def sizes(self) -> list[int]:
-        """The size of each file in bytes of plaintext: as the log attests it, which is attested once more by it."""
+        """The plaintext size of each file in bytes, from the log; from the rows if the log names no file."""
         stored: list[object] = [file.size for file in self.files]  # SQLite takes any value anywhere
         return [file.size for file in self.told.files.values()] or [size for size in stored if isinstance(size, int)]
 
     @property
     def verified_now(self) -> bool:
-        """Whether its deletion was verified just now, and not long ago."""
+        """Whether the deletion was verified in this batch, not in an earlier one."""
         return self.state == TransferState.VERIFIED != self.transfer.state
 
 
 def load(resources: Resources, ids: list[str]) -> list[Case]:
-    """The transfers of these ids. Raises ValueError or TypeError for rows that cannot be read."""
+    """Return the transfers with these ids. Raises ValueError or TypeError for rows that cannot be read."""
     with resources.database.reading() as connection:
         wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, ids))
         told = testimony_rows.told_of(connection, ids, FACTS)
@@ -73,6 +74,6 @@ def load(resources: Resources, ids: list[str]) -> list[Case]:
 
 
 def load_again(connection: Connection, cases: list[Case]) -> dict[str, WholeTransfer]:
-    """The same transfers as they are now, with what requests did meanwhile; locked until the transaction ends."""
+    """Read the same transfers again, with concurrent changes, and lock them until the transaction ends."""
     rows = transfer_rows.find_all(connection, [case.transfer.id for case in cases], for_update=True)
     return {whole.transfer.id: whole for whole in whole_transfers.load(connection, rows)}

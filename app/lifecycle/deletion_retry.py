@@ -1,4 +1,4 @@
-"""What is said of a batch at its end: what failed, loudly, and when the sweeper must look at each transfer again."""
+"""Conclude a deletion batch: record and alert on failures, and schedule when each transfer is due again."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ log = structlog.get_logger()
 
 
 def settle(resources: Resources, cases: list[Case]) -> int:
-    """Say of every transfer of the batch when to look at it next; of those just verified it has been said. Answers how
-    many have failed.
+    """Schedule the next attempt of every transfer in the batch; transfers verified in it are already scheduled. Return
+    how many failed.
     """
     cases = [case for case in cases if not case.verified_now]
     if not cases:
@@ -48,8 +48,8 @@ def settle(resources: Resources, cases: list[Case]) -> int:
 
 
 def _note_failure(transaction: Transaction, case: Case, whole: WholeTransfer, now: datetime) -> None:
-    """A stream still being cut is no failure yet. However often it failed, what falls due meanwhile is not waited past
-    (`whole` is it as it is now).
+    """Record a failure, unless a stream is still being cut. A retry is never scheduled past the next due moment of
+    `whole`, the transfer's current rows.
     """
     transfer = case.transfer
     overdue = now - (transfer.denied_at or now) > timedelta(seconds=10)
@@ -60,7 +60,7 @@ def _note_failure(transaction: Transaction, case: Case, whole: WholeTransfer, no
 
 
 def give_up(resources: Resources, transfer_id: str, failure: str) -> None:
-    """A try that broke off: it is noted by the id alone, for the rows may be what cannot be read."""
+    """Record an attempt that raised. Only the id is required, since the rows may be unreadable."""
     now = resources.clock.now()
     with resources.database.writing() as transaction:
         meanwhile = _due_moments_if_readable(transaction.connection, transfer_id)
@@ -68,10 +68,10 @@ def give_up(resources: Resources, transfer_id: str, failure: str) -> None:
 
 
 def _due_moments_if_readable(connection: Connection, transfer_id: str) -> list[datetime]:
-    """What broke the try off may be rows that cannot be read: then nothing is known of the transfer but its id."""
+    """Return the transfer's due moments, or none if its rows cannot be read."""
     try:
         wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, [transfer_id]))
-    except Exception:  # noqa: BLE001 - whatever is wrong with them, the failure is noted
+    except Exception:  # noqa: BLE001 - the failure is recorded whatever is wrong with the rows
         return []
     return [moment for whole in wholes for moment in _due_moments(whole)]
 
@@ -84,7 +84,7 @@ def _note_failed(
     *,
     meanwhile: Sequence[datetime],
 ) -> None:
-    """Loud in the service's log each time, in the audit log once; and when to try again."""
+    """Schedule a retry and alert in the service's log; the audit log records only the first failure."""
     failures = transfer_rows.count_failure(transaction.connection, transfer_id)
     again = min([retry_at(now, failures), *(moment for moment in meanwhile if moment > now)])
     transfer_rows.set_due(transaction.connection, transfer_id, again)
@@ -100,22 +100,23 @@ def _is_to_forget(transfer: TransferRow, now: datetime) -> bool:
 
 
 def _next_due(case: Case, whole: WholeTransfer, now: datetime) -> datetime:
-    """When a transfer needs attention again: an open one at its expiry, a window's end, a lease's; soon if a
-    request ended it or one of its shares meanwhile (`whole` is it as it is now); a verified one when its
-    people are to be forgotten.
+    """Return when a transfer is due again. An open one: at its expiry or the end of a claim window or lease. One that a
+    concurrent request ended, or one of its shares (`whole` holds the current rows): soon. A verified one: when its
+    personal data is to be erased.
     """
     if case.transfer.verified_at is not None:
         return case.transfer.verified_at + FORGET_AFTER
     ended = any(share.state not in OPEN_SHARES and share.keys_destroyed_at is None for share in whole.shares)
     if whole.transfer.state not in OPEN_STATES or ended:
         return now + RETRY_FIRST
-    # A window that is over and did not lapse: recipients are refused. Not due at once, or this sweep would not end.
+    # While the service refuses recipients, closed windows do not end their claims; due at once, they would never let
+    # this sweep finish.
     windows = [window if window > now else now + RETRY_FIRST for window in _windows(whole)]
     return min([*_own_due_moments(whole), *windows])
 
 
 def _due_moments(whole: WholeTransfer) -> list[datetime]:
-    """When something of an open transfer falls due; of one that has ended, nothing more does."""
+    """Return the due moments of an open transfer; an ended one has none."""
     return [*_own_due_moments(whole), *_windows(whole)] if whole.transfer.state in OPEN_STATES else []
 
 

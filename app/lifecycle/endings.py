@@ -1,8 +1,8 @@
-"""The ends of shares and transfers, each with its log entry, inside the caller's transaction.
+"""End shares and transfers, each with its log entry, inside the caller's transaction.
 
-Requests and sweeps end things the same way: the rows are marked and their wrapped keys dropped here; the caller
-destroys the vault's keys named in the answer once the transaction is committed. If it dies in between, the sweeper
-finds them: `keys_destroyed_at` is empty until the end of the keys was observed.
+Requests and sweeps end them the same way: this module marks the rows and drops their wrapped keys; the caller destroys
+the returned vault keys after the commit. If it dies in between, the sweeper finds them: `keys_destroyed_at` is empty
+until the destruction was verified.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def end_share(
     actor: str,
     address: str | None = None,
 ) -> list[EntryName]:
-    """End a share, and its transfer with it when nobody else waits for that. Answers the keys to destroy now; empty
-    when the share had ended before.
+    """End a share, and its transfer too if no other recipient awaits it. Return the keys to destroy after the commit,
+    none if the share had already ended.
     """
     connection = transaction.connection
     transfer = transfer_rows.find(connection, share.transfer_id, for_update=True)
@@ -72,15 +72,15 @@ _SHARES_END_AS = {Ending.EXPIRED: ShareState.EXPIRED}
 def deny_transfer(
     transaction: Transaction, transfer: TransferRow, ending: Ending, *, now: datetime, actor: str
 ) -> list[EntryName]:
-    """End a transfer and its open shares. Answers the keys to destroy now; empty when it had ended before."""
+    """End a transfer and its open shares. Return the keys to destroy after the commit, none if it had already ended."""
     return deny_transfers(transaction, [transfer], ending, now=now, actor=actor)
 
 
 def deny_transfers(
     transaction: Transaction, transfers: Sequence[TransferRow | Expiry], ending: Ending, *, now: datetime, actor: str
 ) -> list[EntryName]:
-    """The same for many, in as many statements as for one. Which shares they have is asked once they are denied: from
-    then on nobody can issue another.
+    """End many transfers with as many statements as one. Shares are read after the transfers are denied, when no more
+    can be issued.
     """
     connection = transaction.connection
     denied = transfer_rows.deny(connection, [transfer.id for transfer in transfers], ending, now)
@@ -97,7 +97,7 @@ def deny_transfers(
     keys: list[EntryName] = []
     for transfer in (transfer for transfer in transfers if transfer.id in denied):
         keys += _names(transfer.id, transfer.expires_at)
-        # The vault says which were claimed; their records go with the transfer, whenever the share ended.
+        # The vault knows which shares were claimed; their records go with the transfer, whenever the share ended.
         for share in shares_of[transfer.id]:
             keys += [name.of_claim for name in _names(transfer.id, share.expires_at, share.id)]
         for share in (share for share in shares_of[transfer.id] if share.id in ended):
@@ -119,8 +119,8 @@ def deny_transfers(
 
 
 def _names(transfer_id: str, expires_at: datetime, share_id: str | None = None) -> list[EntryName]:
-    """The key's name; none for a row that somebody changed so that it names no entry. It ends all the same: the
-    sweeper looks for its keys by its id.
+    """Return the key's name, or none if an altered row forms no valid name. The transfer still ends: the sweeper
+    searches for its keys by transfer id.
     """
     try:
         return [EntryName(transfer_id, expires_at, share_id)]

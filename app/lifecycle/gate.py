@@ -1,4 +1,4 @@
-"""The two questions before anything is taken in or given out, asked in the transaction that acts on the answer."""
+"""Checks before any intake or outflow, run inside the transaction that acts on the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def require_open_for_outflow(resources: Resources, connection: Connection) -> No
 
 
 def doubts_of(resources: Resources, state: ServiceState) -> Doubts:
-    """What speaks against serving anybody: as the sweeper noted it, and as this process sees it by itself."""
+    """Return the reasons to refuse service, as recorded by the sweeper and as seen by this process."""
     resources.vault_time.refresh()
     return Doubts(
         rolled_back_at=state.rolled_back_at,

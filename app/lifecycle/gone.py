@@ -1,9 +1,9 @@
-"""The one question behind everything that is attested: is this transfer gone?
+"""Decide whether a transfer is gone, for deletion, receipts, the retention report and reconciliation.
 
-It is asked by the transfer's id, never by what its rows say: no file of that id in any hour of the vault, and no blob
-of any id that rows or log name. Deletion, receipts, the retention report and reconciliation all ask it here.
+The search goes by the transfer's id and does not trust the state in its rows. A transfer is gone when no hour folder
+of the vault holds a file with that id, and the store holds none of the blobs that its rows or the log name.
 
-A listing of the whole vault is expensive where much is held (docs/performance.md). `ListingPace` is the rule for it.
+Listing the whole vault is expensive when it holds many entries (docs/performance.md); `ListingPace` limits it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from app.runtime.resources import Resources
 from app.storage.key_vault import FoundEntries
 
 REST = 10
-"""After a listing, small batches wait ten times as long as it took: listings take a tenth of the time at most."""
+"""After a listing, small batches wait ten times as long as it took, so listings use at most a tenth of the time."""
 
 LARGE_BATCH = 3_000
-"""A batch of so many costs several times what a listing does, and never waits for one."""
+"""Transfers in a batch that never waits for a listing: deleting it costs several times as much as the listing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What is left of one transfer: entries of the vault, blobs, and whether a file in the vault is out of place."""
+    """Remains of one transfer: vault entries, blobs, and whether the vault holds a misplaced file of it."""
 
     names: frozenset[EntryName]
     blobs: frozenset[str]
@@ -41,8 +41,9 @@ class Traces:
 
 
 def traces_of(resources: Resources, transfer_id: str) -> Traces:
-    """Look for anything of a transfer, everywhere. Not on an event loop. Raises StorageError, DatabaseUnavailable: what
-    cannot be looked for is not gone.
+    """Return everything that is left of a transfer. Must not run on an event loop.
+
+    Raises StorageError, DatabaseUnavailable: a failed search never counts as gone.
     """
     with resources.database.reading() as connection:
         rows = {file.blob_id for file in file_rows.of_transfers(connection, [transfer_id])}
@@ -53,8 +54,10 @@ def traces_of(resources: Resources, transfer_id: str) -> Traces:
 
 
 class ListingPace:
-    """When a batch of deletions may list the whole vault before it reads "verified": at once if it is large, or once
-    the time since the last listing is REST times the processor time that it took. In a small vault that is at once.
+    """Decide when a batch of deletions may list the whole vault, which it must do before it reads "verified".
+
+    A large batch may list at once; others once REST times the CPU time of the last listing has passed since it ended.
+    In a small vault that is practically at once.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class ListingPace:
         clock: Callable[[], float] = time.monotonic,
         cost: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`rest` 0: always at once, for a command that sweeps once and ends. Both clocks count seconds."""
+        """`rest` 0 allows every listing at once, for a command that sweeps once and exits. Clocks return seconds."""
         self._rest = rest
         self._clock = clock
         self._cost = cost
@@ -72,13 +75,13 @@ class ListingPace:
         self._took = 0.0
 
     def allows(self, batch: int) -> bool:
-        """Whether a batch of so many transfers may list now."""
+        """Return whether a batch of `batch` transfers may list now."""
         if self._ended is None or batch >= LARGE_BATCH:
             return True
         return self._clock() - self._ended >= self._rest * self._took
 
     def find(self, resources: Resources, transfer_ids: AbstractSet[str]) -> FoundEntries:
-        """List the vault for these transfers, and measure it."""
+        """List the vault for these transfers and record the listing's CPU time."""
         began = self._cost()
         found = resources.vault.find(transfer_ids)
         self._took = self._cost() - began

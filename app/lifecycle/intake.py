@@ -1,8 +1,8 @@
-"""Taking a file in, whoever encrypts it: what is checked before the first byte, watched while it comes, and undone.
+"""Upload a file: checks before the first byte, checks during the upload, and cleanup after a failure.
 
-`deposit_file` encrypts what arrives, `deposit_sealed_file` lets pass what was encrypted before; all else is here, once.
-Order of writing: the file's row (with a lease), the blob, the row again. Whatever breaks off in between leaves nothing:
-this process removes it, or, when it was killed, the sweeper does once the lease has run out.
+`deposit_file` encrypts the body, `deposit_sealed_file` stores a body encrypted by the client; both share this module.
+Order of writing: the file's row (with a lease), the blob, the row again. A failure in between leaves nothing behind:
+this process removes the upload, or, if it was killed, the sweeper does once the lease has expired.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from app.storage import errors as storage_errors
 from app.storage.blob_store import BlobWriter
 
 LEASE = timedelta(seconds=20)
-"""How long an upload counts as alive without a sign of life; renewed while it runs."""
+"""Lease of an upload, renewed while it runs."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who wants to add a file to what: a sealed transfer or another, of how many bytes of plaintext if that is known,
-    and under which number if the sender says so.
+    """An upload request: the caller, the transfer and whether it must be sealed, and, if known, the plaintext size in
+    bytes and the file number.
     """
 
     caller: Caller
@@ -63,7 +63,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """An upload that may go on: its rows, and the bytes of plaintext that the transfer still has room for."""
+    """An admitted upload: its rows, and the bytes of plaintext that still fit into the transfer."""
 
     asked: Asked
     transfer: TransferRow
@@ -72,21 +72,21 @@ class Admitted:
 
 
 class Passage(Protocol):
-    """What a body passes on its way into the blob."""
+    """A transformation of the body on its way into the blob."""
 
     @property
     def size(self) -> int:
-        """Bytes of plaintext so far."""
+        """Plaintext bytes received so far."""
 
     def update(self, data: bytes) -> Iterable[bytes | memoryview]:
-        """Take in what arrived, and give what is to be stored of it."""
+        """Process received bytes and return the bytes to store."""
 
     def finish(self) -> bytes | memoryview:
-        """Give the end of the blob."""
+        """Return the last bytes of the blob."""
 
 
 def find_open(resources: Resources, asked: Asked) -> TransferRow:
-    """The transfer, if it takes such a file from this caller.
+    """Return the transfer if it accepts such a file from this caller.
 
     Raises TransferNotFound, TransferEnded, TransferClosed, TransferIsSealed, TransferNotSealed.
     """
@@ -143,7 +143,7 @@ def _insert_row(transaction: Transaction, transfer: TransferRow, number: int, no
 
 @asynccontextmanager
 async def or_nothing(resources: Resources, admitted: Admitted) -> AsyncIterator[None]:
-    """Whatever is raised inside, nothing of the file is left; unless it was cancelled when the file counted already."""
+    """Remove the file on any exception, unless the file was already committed when the task was cancelled."""
     try:
         yield
     except BaseException:
@@ -152,8 +152,8 @@ async def or_nothing(resources: Resources, admitted: Admitted) -> AsyncIterator[
 
 
 async def _undo(resources: Resources, row: FileRow) -> None:
-    """The bytes first, then the row that tells of them; before both, the right of a thread that may still run to let
-    the file count, which would be live without bytes.
+    """First revoke the row's right to be committed (a commit may still be running, and would make the file live without
+    bytes), then delete the blob, then the row.
     """
 
     def give_up() -> bool:
@@ -165,7 +165,7 @@ async def _undo(resources: Resources, row: FileRow) -> None:
     failures = await resources.blobs.delete([row.blob_id], force=True)
     if failures:
         log.error("upload_not_removed_yet", blob=row.blob_id, alert=True)
-        return  # the row's lease runs out, and the sweeper goes on trying
+        return  # the sweeper retries once the row's lease has expired
 
     def drop() -> None:
         with resources.database.writing() as transaction:
@@ -177,7 +177,7 @@ async def _undo(resources: Resources, row: FileRow) -> None:
 async def take_in(
     resources: Resources, admitted: Admitted, *, body: AsyncIterator[bytes], passage: Passage, sealed_meta: bytes
 ) -> FileRow:
-    """Store the body as a blob while it comes. Answers the row with its sizes once blob and row are durable.
+    """Stream the body into a blob. Return the row with its sizes once blob and row are durable.
 
     Raises TransferEnded, TransferClosed, NotAuthenticated, TooLarge, ClientTooSlow, LockedDown, ClockNotTrusted,
     RestoreNotAccepted, RetentionNotAssured, DiskNearlyFull, BlobsOutOfReach, and what body and passage raise.
@@ -207,7 +207,7 @@ async def take_in(
 
 
 async def _finish_or_wait(resources: Resources, admitted: Admitted, arrived: FileRow) -> None:
-    """Let the file count. A thread cannot be stopped: once cancelled, wait for what it commits, which then stands."""
+    """Commit the file. A thread cannot be cancelled: on cancellation, wait for it; a commit it makes remains valid."""
     finishing = asyncio.ensure_future(resources.in_thread(_finish, resources, admitted, arrived))
     try:
         await asyncio.shield(finishing)
@@ -219,7 +219,7 @@ async def _finish_or_wait(resources: Resources, admitted: Admitted, arrived: Fil
 async def _pass(
     resources: Resources, admitted: Admitted, body: AsyncIterator[bytes], passage: Passage, writer: BlobWriter
 ) -> None:
-    """The body's way from the network to the disk, a piece at a time; limits are looked at before each."""
+    """Pass the body from the network to the disk piece by piece, checking limits before each."""
     expires_at, now = admitted.transfer.expires_at, resources.clock.now
 
     async def check() -> None:
@@ -240,8 +240,8 @@ async def _pass(
 
 
 def _check_running(resources: Resources, admitted: Admitted) -> None:
-    """Each second: the upload stops when its transfer has ended or the service takes nothing in any more, and renews
-    its lease once that is half over.
+    """Stop the upload if its transfer has ended or the service no longer accepts uploads; renew its lease once half of
+    it has passed. Called every second.
     """
     now, blob_id = resources.clock.now(), admitted.row.blob_id
     with resources.database.reading() as connection:
@@ -259,7 +259,7 @@ def _check_running(resources: Resources, admitted: Admitted) -> None:
 
 
 def _require_token(connection: Connection, caller: Caller, now: datetime) -> None:
-    """Refuse what a caller is still uploading once its own token, not the transfer's, is revoked or has expired.
+    """Refuse an upload once the caller's own token, not the transfer's, is revoked or has expired.
 
     Raises NotAuthenticated.
     """
@@ -270,7 +270,7 @@ def _require_token(connection: Connection, caller: Caller, now: datetime) -> Non
 
 
 def _finish(resources: Resources, admitted: Admitted, row: FileRow) -> None:
-    """The blob is durable: let the file count, if its transfer and the service still take it."""
+    """Commit the file, whose blob is durable, if its transfer and the service still accept it."""
     reach("deposit.blob_committed")
     now, asked = resources.clock.now(), admitted.asked
     with resources.database.writing() as transaction:

@@ -1,7 +1,7 @@
-"""The three ways to a transfer key: the depositor's, a share's and a claim's. None without the key vault.
+"""Unwrap a transfer key for its depositor, a share or a claim. Each needs the key vault.
 
-Each takes what the caller holds (client key; link secret and password; claim token), joins it with what the vault
-holds, and unwraps. Patch every check above to "yes" and these still refuse (G3): they are mathematics, not a gate.
+Each function combines the caller's secret (client key; link secret and password; claim token) with the vault's shred
+keys and unwraps. These refusals are cryptographic (G3): they hold even if every check in the calling code is bypassed.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from app.storage.key_vault import KeyVault
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OwnerKeys:
-    """What a client key opens: the transfer key, and the transfer's shred key to issue shares with."""
+    """Keys that a client key opens: the transfer key, and the transfer's shred key, which issuing shares needs."""
 
     transfer_key: bytes
     shred_key: bytes
 
 
 def open_for_owner(vault: KeyVault, transfer: TransferRow, client_key: bytes, now: datetime) -> OwnerKeys:
-    """The depositor's way. Raises WrongClientKey, TransferEnded, VaultOutOfReach."""
+    """Return the depositor's keys. Raises WrongClientKey, TransferEnded, VaultOutOfReach."""
     shred_key = shred_key_of(vault, transfer, now)
     owner_key = wrapping.owner_key(client_key, wrapping.owner_part(shred_key, transfer.id), transfer.id)
     try:
@@ -49,18 +49,20 @@ def open_for_owner(vault: KeyVault, transfer: TransferRow, client_key: bytes, no
 
 
 def shred_key_of(vault: KeyVault, transfer: TransferRow, now: datetime) -> bytes:
-    """The vault's part of a transfer. Raises TransferEnded, VaultOutOfReach."""
+    """Return the transfer's shred key from the vault. Raises TransferEnded, VaultOutOfReach."""
     return _held(vault, EntryName(transfer.id, transfer.expires_at), now, gone=TransferEnded)
 
 
 def server_part(vault: KeyVault, share: ShareRow, stretched: bytes, now: datetime) -> bytes:
-    """What the server adds to a link secret once the password was right. Raises ShareExpired, VaultOutOfReach."""
+    """Return the server's part of a share key, released once the password was verified. Raises ShareExpired,
+    VaultOutOfReach.
+    """
     shreds = _shreds_of(vault, share, now, gone=ShareExpired)
     return wrapping.server_part(stretched, shreds.of_transfer, shreds.of_share, share.id)
 
 
 def open_for_share(share: ShareRow, link_secret: bytes, server_part_: bytes) -> bytes:
-    """The recipient's way: the transfer key. Raises WrongPassword, also when some check above was wrong to pass."""
+    """Return the transfer key for a recipient. Raises WrongPassword, even if an earlier check wrongly passed."""
     share_key = wrapping.share_key(link_secret, server_part_, share.id)
     try:
         return wrapping.unwrap_for_share(
@@ -73,7 +75,9 @@ def open_for_share(share: ShareRow, link_secret: bytes, server_part_: bytes) -> 
 def wrap_for_claim(
     vault: KeyVault, share: ShareRow, *, claim_id: str, token: bytes, transfer_key: bytes, now: datetime
 ) -> bytes:
-    """The transfer key under a claim's token, so that resuming needs no second password."""
+    """Return the transfer key wrapped under a claim's token, so that resuming needs no password. Raises ShareExpired,
+    VaultOutOfReach.
+    """
     shreds = _shreds_of(vault, share, now, gone=ShareExpired)
     return wrapping.wrap_for_claim(
         transfer_key,
@@ -85,7 +89,7 @@ def wrap_for_claim(
 
 
 def open_for_claim(vault: KeyVault, share: ShareRow, claim: ClaimRow, token: bytes, now: datetime) -> bytes:
-    """The claim's way: the transfer key. Raises ClaimNotFound, ClaimEnded, VaultOutOfReach."""
+    """Return the transfer key for a claim. Raises ClaimNotFound, ClaimEnded, VaultOutOfReach."""
     shreds = _shreds_of(vault, share, now, gone=ClaimEnded)
     try:
         return wrapping.unwrap_for_claim(
@@ -101,7 +105,7 @@ def open_for_claim(vault: KeyVault, share: ShareRow, claim: ClaimRow, token: byt
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Shreds:
-    """The vault's part of a share: the shred key of its transfer and its own."""
+    """A share's shred keys from the vault: the transfer's and the share's own."""
 
     of_transfer: bytes
     of_share: bytes

@@ -1,7 +1,7 @@
-"""Transfers that the log names and of which the database has no row.
+"""Find transfers that the log names but that have no row in the database.
 
-No row of a transfer is ever removed by the service, so somebody removed these. Whatever goes by rows never sees them,
-and their bytes may hide under the row of another transfer. Only the log still says what they were and when they end.
+The service never removes a transfer's row, so someone else removed these. Code that goes by rows never sees them, and
+their bytes may be hidden under another transfer's row. Only the log still records their files and expiry.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ PAGE = 20_000
 """Entries of the log read in one transaction."""
 
 KEPT = 10_000
-"""At most this many lost transfers are looked at; the rest is looked at once these are gone."""
+"""Maximum number of lost transfers handled in one run; later runs handle the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class LostTransfers:
-    """What the log says of each transfer without a row: those that have ended, and those that have not."""
+    """Log records of transfers without a row, by transfer id: ended ones and others."""
 
     ended: dict[str, Testimony]
     living: dict[str, Testimony]
 
     @property
     def blobs_of_ended(self) -> set[str]:
-        """Every blob that the log names for one that has ended."""
+        """Ids of all blobs that the log names for ended transfers."""
         return set[str]().union(*(told.blobs for told in self.ended.values()))
 
 
 def find_lost(resources: Resources, due: datetime) -> LostTransfers:
-    """Read the log's index, page by page. `due`: what ended by then has ended. Raises DatabaseUnavailable."""
+    """Search the log's index page by page. Transfers that end by `due` count as ended. Raises DatabaseUnavailable."""
     found = LostTransfers({}, {})
     after: str | None = ""
     while after is not None and len(found.ended) + len(found.living) < KEPT:
@@ -49,8 +49,8 @@ def find_lost(resources: Resources, due: datetime) -> LostTransfers:
 
 
 def left_of(resources: Resources, lost: LostTransfers) -> set[str]:
-    """Those that ended, and of which the vault or the blob store still holds something. Not on an event loop. Raises
-    StorageError.
+    """Return ended transfers of which the vault or the blob store still holds something. Must not run on an event loop.
+    Raises StorageError.
     """
     if not lost.ended:
         return set()

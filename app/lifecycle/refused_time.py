@@ -1,9 +1,9 @@
-"""Before a sweep lets claims lapse: are recipients refused now, by the service itself? Then none lapses. Nor does a
-claim that the vault could not record: it opens nothing yet, so its window has not begun.
+"""Extend claim windows by the time in which the service itself refuses recipients; no claim lapses during it. Nor does
+a claim that the vault could not record: it opens nothing yet, so its window has not begun.
 
-The vault out of reach, a clock that is not trusted, a lockdown, a restored database: no recipient can do anything
-about these, so the time counts for their windows (never past the expiry). It is kept in the database from the first
-sweep that sees a refusal, so that a restart loses nothing.
+Reasons are a vault out of reach, an untrusted clock, a lockdown and a restored database. Recipients cannot influence
+these, so windows are extended by the lost time (never past the expiry). The start is stored in the database by the
+first sweep that sees a refusal, so that it survives a restart.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
 ADD_EVERY = timedelta(seconds=10)
-"""How often windows are moved while a refusal lasts; whoever reads a claim adds the rest."""
+"""Interval at which windows are extended during a refusal; code that reads a claim adds the remainder."""
 SEEN_WITHIN = timedelta(seconds=1)
 """A refusal began at most this long before a sweep saw it."""
 
 
 def add_refused_time(resources: Resources) -> None:
-    """Note whether recipients are refused now, and move the windows of open claims on by what they lost so far."""
+    """Record whether recipients are refused now, and extend the windows of open claims by the time lost so far."""
     now = resources.clock.now()
     with resources.database.reading() as connection:
         since = service_rows.refused_since(connection)
@@ -40,8 +40,8 @@ def add_refused_time(resources: Resources) -> None:
 def without_unrecorded(
     resources: Resources, ending: list[tuple[ShareRow, ClaimRow]]
 ) -> list[tuple[ShareRow, ClaimRow]]:
-    """Return those of these claims, whose windows are over, that the vault has recorded. The others get another window:
-    their tokens may claim again as long as the transfer lives. With the vault out of reach, none ends.
+    """Return the claims in `ending` that the vault has recorded. The others get another window: their tokens may claim
+    again until the transfer ends. If the vault is out of reach, return none, so that no claim ends.
     """
     try:
         waiting = [(share, claim) for share, claim in ending if _is_waiting(resources, share, claim)]
@@ -60,12 +60,12 @@ def without_unrecorded(
 def _is_waiting(resources: Resources, share: ShareRow, claim: ClaimRow) -> bool:
     try:
         return claim_record.is_unrecorded(resources.vault, share, claim)
-    except ClaimEnded:  # a row that was changed so that it names no entry of a vault
+    except ClaimEnded:  # an altered row forms no valid vault entry name
         return False
 
 
 def _refuses(resources: Resources) -> bool:
-    """Whether a recipient who asks now is refused for a reason of the service's own."""
+    """Return whether the service would refuse any recipient now."""
     try:
         with resources.database.reading() as connection:
             require_open_for_outflow(resources, connection)
@@ -78,7 +78,9 @@ def _refuses(resources: Resources) -> bool:
 def _note(
     resources: Resources, before: datetime | None, after: datetime | None, *, lost: timedelta = timedelta(0)
 ) -> None:
-    """Of several sweepers one adds the time: who replaces what both read."""
+    """Replace the start of the refusal and add the lost time. The conditional replace lets one of several sweepers
+    win.
+    """
     with resources.database.writing() as transaction:
         if service_rows.replace_refused_since(transaction.connection, before, after) and lost > timedelta(0):
             claim_windows.add_refused(transaction.connection, lost)

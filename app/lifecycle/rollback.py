@@ -1,6 +1,6 @@
-"""The vault's memory of the database: kept at every sweep, compared at every start.
+"""Detect a rollback of the database or vault, by high-water marks written at every sweep and checked at every start.
 
-The vault is in no backup, so a restored database is one that knows less than the vault remembers of it.
+The vault is in no backup, so a restored database has a shorter log than the vault's mark.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ REMEMBERED_EACH = timedelta(minutes=1)
 
 
 class DatabaseRolledBack(Exception):
-    """The log in the database is shorter than, or differs from, what the vault remembers: `database_rolled_back`."""
+    """The database's log is shorter than the vault's mark, or differs from it: `database_rolled_back`."""
 
 
 class LogDamaged(DatabaseRolledBack):
-    """Entries of the log are missing, with the tree's nodes above them: what the vault remembers cannot be found."""
+    """Log entries and the tree nodes above them are missing, so the root in the vault's mark cannot be recomputed."""
 
 
 class VaultRolledBack(Exception):
@@ -35,8 +35,8 @@ class VaultRolledBack(Exception):
 
 
 def require_vault_not_rolled_back(vault: KeyVault, signing: SigningFolder) -> None:
-    """Raise VaultRolledBack if the vault knows less of the log than it did, or has no mark; VaultUnavailable when that
-    cannot be told. An adopted vault has a mark from its first moment on.
+    """Raise VaultRolledBack if the vault's mark is missing or older than the signer's folder remembers;
+    VaultUnavailable if that cannot be determined. An adopted vault always has a mark.
     """
     mark, remembered = read_high_water(vault), _remembered_mark(signing)
     if mark is None:
@@ -52,8 +52,8 @@ def require_vault_not_rolled_back(vault: KeyVault, signing: SigningFolder) -> No
 
 
 def remember_vault(vault: KeyVault, signing: SigningFolder, *, at_once: bool = False) -> None:
-    """Have the signer's folder remember the vault's mark when the log has grown, each minute, or `at_once`: so an
-    older vault shows once it lacks anything from before the last sweep. Raises VaultUnavailable.
+    """Copy the vault's mark to the signer's folder when the log has grown, every minute, or `at_once`. This reveals a
+    restored vault that lacks anything from before the last sweep. Raises VaultUnavailable.
     """
     mark, remembered = read_high_water(vault), _remembered_mark(signing)
     if mark is None:
@@ -67,7 +67,7 @@ def _is_old(remembered: HighWater, mark: HighWater) -> bool:
 
 
 def time_by_signer(signing: SigningFolder, boot_id: str) -> RememberedTime:
-    """The time as the signer's folder remembers it from the vault. Raises VaultUnavailable when that is damaged."""
+    """Return the time of the vault's mark in the signer's folder. Raises VaultUnavailable if that mark is damaged."""
     mark = _remembered_mark(signing)
     return RememberedTime.of_marks(boot_id, None, [] if mark is None else [(mark.at, mark.anchor)])
 
@@ -81,14 +81,14 @@ def _remembered_mark(signing: SigningFolder) -> HighWater | None:
 
 
 def forget_purge_time(vault: KeyVault, now: datetime) -> None:
-    """Lower the time of the last purge to `now`: an operator says that it was too late. Raises VaultUnavailable."""
+    """Lower the time of the last purge to `now`, when an operator declares it too late. Raises VaultUnavailable."""
     purged = read_purge_time(vault)
     if purged is not None and purged.at > now:
         write_purge_time(vault, PurgeTime(now, purged.anchor))
 
 
 def require_not_rolled_back(resources: Resources) -> None:
-    """Raise DatabaseRolledBack if the vault remembers more of the log than the database has, or something else."""
+    """Raise DatabaseRolledBack if the database's log is shorter than the vault's mark or has another root."""
     remembered = read_high_water(resources.vault)
     if remembered is None:
         return
@@ -107,15 +107,16 @@ def require_not_rolled_back(resources: Resources) -> None:
 
 
 def keep(resources: Resources, now: datetime) -> None:
-    """Let the vault remember how far the log has come. Raises DatabaseRolledBack, VaultUnavailable."""
+    """Write the log's size and root to the vault's mark. Raises DatabaseRolledBack, VaultUnavailable."""
     require_not_rolled_back(resources)
     remembered = read_high_water(resources.vault)
     write(resources, now, origin=remembered.log_origin if remembered else None)
 
 
 def write(resources: Resources, now: datetime, *, origin: str | None = None) -> None:
-    """Write the mark whatever it was before: for a restored database that was accepted. `origin`: the one that the
-    vault remembers goes on, whatever the database says; None takes the database's.
+    """Write the mark without comparing it to the previous one, as accepting a restored database requires.
+
+    `origin` is the log origin to keep, whatever the database has; None uses the database's.
     """
     with resources.database.reading() as connection:
         size = audit_rows.size(connection)

@@ -1,4 +1,6 @@
-"""Find a share by its link, and a claim by its token. An unknown id and a wrong secret are one refusal, at one cost."""
+"""Find a share by its link and a claim by its token. An unknown id and a wrong secret get the same refusal at the same
+cost.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,13 @@ from app.domain.errors import ClaimNotFound, ShareNotFound
 from app.domain.share import ShareState
 
 _NO_DIGEST = bytes(32)
-"""Compared with where there is no row, so that the comparison takes place in any case. No digest is all zeros."""
+"""Compared when there is no row, so that a comparison always takes place. No digest is all zeros."""
 
 
 def find_by_proof(connection: Connection, share_id: str, link_proof: bytes) -> tuple[ShareRow, TransferRow]:
-    """Return the share that this link proof (32 bytes) opens, in whatever state, and its transfer.
+    """Return the share that this link proof (32 bytes) opens, in any state, and its transfer.
 
-    Raises ShareNotFound for an unknown id, a wrong proof, and a share that no link has been made for yet.
+    Raises ShareNotFound for an unknown id, a wrong proof, and a share that has no link yet.
     """
     share = share_rows.find(connection, share_id)
     right = same(digest(link_proof), (share and share.link_proof_digest) or _NO_DIGEST)
@@ -29,7 +31,7 @@ def find_by_proof(connection: Connection, share_id: str, link_proof: bytes) -> t
 
 
 def find_by_token(connection: Connection, claim_id: str, token: bytes) -> tuple[ClaimRow, ShareRow]:
-    """Return the claim whose token this is (32 bytes), and its share, in whatever state.
+    """Return the claim with this token (32 bytes) and its share, in any state.
 
     Raises ClaimNotFound for an unknown id and for a wrong token.
     """

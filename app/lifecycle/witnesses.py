@@ -1,8 +1,8 @@
-"""Hold all rows against the log and the vault, page by page in constant memory, in both directions.
+"""Compare all rows with the log and the vault in both directions, page by page in constant memory.
 
-From rows to witnesses: each transfer with its files, shares and claims against its entries and the vault's names. From
-the vault to rows: each name against the row it belongs to. From the log to rows: each transfer that it names has one.
-A contradiction counts only when a second look finds it again: requests and sweeps go on meanwhile.
+Each transfer, with its files, shares and claims, is compared with its log entries and its names in the vault; each
+name in the vault with its row; and each transfer that the log names must have a row. Requests and sweeps run
+concurrently, so a contradiction counts only if a second comparison finds it again.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ HIDDEN_ENDS_KEPT = 10_000
 
 @dataclass(slots=True)
 class Comparison:
-    """How many transfers and names of the vault were compared, what was found (`shown`: the first), and the open
-    transfers that have ended by the log and not by their rows.
+    """Numbers of transfers and vault names compared and of contradictions `found` (`shown` holds the first), and the
+    open transfers that have ended according to the log but not their rows (`hidden_ends`).
     """
 
     transfers: int = 0
@@ -57,9 +57,11 @@ class Comparison:
 def compare_everything(
     resources: Resources, *, verified_too: bool, prove: bool = False, lost_too: bool = True, due: datetime | None = None
 ) -> Comparison:
-    """Compare all rows with their witnesses. `verified_too`: those that are gone as well, until their people are
-    forgotten; `prove`: climb from each entry to the root that the vault remembers; `lost_too`: go through the log for
-    transfers without a row; `due`: what should have ended by then is a hidden end if its row does not say so (now).
+    """Compare all rows with the log and the vault.
+
+    `verified_too` includes deleted transfers, until their personal data is erased. `prove` verifies each entry up to
+    the root in the vault's mark. `lost_too` searches the log for transfers without a row. `due` (default: now) is the
+    time by which a transfer that ended in the log but not in its row is a hidden end.
 
     Raises VaultUnavailable, DatabaseUnavailable, and with `prove` DatabaseRolledBack.
     """
@@ -89,7 +91,7 @@ def compare_everything(
 
 
 def compare_one(resources: Resources, transfer_id: str) -> set[str]:
-    """Return the contradictions of one transfer: its rows', and those of whatever the vault holds of it."""
+    """Return the contradictions of one transfer, in its rows and in its vault entries."""
     found = resources.vault.find({transfer_id})
     words = {
         word
@@ -101,7 +103,7 @@ def compare_one(resources: Resources, transfer_id: str) -> set[str]:
 
 
 def _without_row(resources: Resources, due: datetime) -> set[str]:
-    """Transfers that the log knows and no row does; of those that have ended, only those that left something."""
+    """Return transfers in the log that have no row; ended ones only if something of them is left."""
     lost = find_lost(resources, due)
     return lost.living.keys() | left_of(resources, lost)
 
@@ -125,7 +127,7 @@ def _pages(resources: Resources, *, verified_too: bool) -> Iterator[list[str]]:
 def _judge_rows(
     resources: Resources, ids: list[str], due: datetime, tree: ProvenTree | None = None
 ) -> dict[str, _Judged]:
-    """Judge these transfers on one state of the database; the vault is looked at after it."""
+    """Judge these transfers on one snapshot of the database; the vault is read after it."""
     if not ids:
         return {}
     judged: dict[str, _Judged] = {}
@@ -170,7 +172,7 @@ def _sights(resources: Resources, wholes: list[WholeTransfer], told: dict[str, T
 
 
 def _judge_names(resources: Resources, names: tuple[EntryName, ...]) -> dict[str, set[str]]:
-    """Judge names of the vault; only those that are still there once the rows were read."""
+    """Return the contradictions of vault names that still exist after the rows were read."""
     first = _words_of_names(resources, names)
     suspects = resources.vault.held(first) if first else set()
     again = _words_of_names(resources, tuple(suspects))
@@ -192,7 +194,7 @@ def _words_of_names(resources: Resources, names: tuple[EntryName, ...]) -> dict[
 
 
 def _remembered_tree(resources: Resources) -> ProvenTree | None:
-    """The tree that the vault remembers, its peaks proved; None before the first mark."""
+    """Return the tree of the vault's mark with its peaks proved, or None before the first mark."""
     remembered = read_high_water(resources.vault)
     if remembered is None:
         return None
@@ -204,8 +206,8 @@ def _remembered_tree(resources: Resources) -> ProvenTree | None:
 
 
 def _is_proven(connection: Connection, told: Testimony, tree: ProvenTree) -> bool:
-    """Whether all entries that the vault can know lie in its tree; younger ones are the next look's. Of what is gone
-    only its last entry attests anything.
+    """Return whether all entries covered by the vault's mark lie in its tree; a later run checks newer ones. For a
+    deleted transfer only its last entry is checked.
     """
     leaves = told.leaves or {}
     asked = sorted(leaves)[-1:] if told.state == TransferState.VERIFIED else leaves
@@ -214,7 +216,7 @@ def _is_proven(connection: Connection, told: Testimony, tree: ProvenTree) -> boo
 
 
 def _of_service(resources: Resources) -> Iterator[str]:
-    """Contradictions of the service's own row. What the log no longer tells is not compared."""
+    """Yield the contradictions of the service's own row. Facts pruned from the log are not compared."""
     remembered = read_high_water(resources.vault)
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
