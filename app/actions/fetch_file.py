@@ -27,6 +27,7 @@ from app.domain.errors import (
     ClaimedByProof,
     ClaimEnded,
     ClaimExhausted,
+    ClaimNotFound,
     FileNotFound,
     VaultOutOfReach,
 )
@@ -62,9 +63,11 @@ class Standing:
     files: list[FileRow]
 
 
-def require_standing(resources: Resources, claim_id: str, token: bytes) -> Standing:
-    """Return the claim if the token matches its row and its record in the vault, its window is open and the vault holds
-    its keys. Raises ClaimNotFound, ClaimEnded, VaultOutOfReach.
+def require_standing(resources: Resources, claim_id: str, token: bytes, *, with_keys: bool) -> Standing:
+    """Return the claim if the token matches its row and its record in the vault and its window is open. `with_keys`:
+    and if the vault holds its keys, which whoever goes on to open them need not ask.
+
+    Raises ClaimNotFound, ClaimEnded, VaultOutOfReach.
     """
     now = resources.clock.now()
     with resources.database.reading() as connection:
@@ -74,8 +77,13 @@ def require_standing(resources: Resources, claim_id: str, token: bytes) -> Stand
         claim = claim_windows.with_refused(connection, claim, share.expires_at, now)
     if share.state != ShareState.CLAIMED or now >= min(claim.window_until, share.expires_at):
         raise ClaimEnded
-    resources.life.require_now(entries_of(share))
-    claim_record.require_recorded(resources.vault, share, token)
+    try:
+        claim_record.require_recorded(resources.vault, share, token)
+    except ClaimNotFound:
+        resources.life.require_now(entries_of(share))  # the record may have gone with the keys: then the claim ended
+        raise
+    if with_keys:
+        resources.life.require_now(entries_of(share))
     return Standing(claim, share, files)
 
 
@@ -85,7 +93,7 @@ async def open_files(
     """Open files of a claim (None: all of them). Raises ClaimNotFound, ClaimEnded, FileNotFound, ClaimedByProof,
     VaultOutOfReach.
     """
-    standing = await resources.in_thread(require_standing, resources, claim_id, token)
+    standing = await resources.in_thread(require_standing, resources, claim_id, token, with_keys=not decrypted)
     wanted = [file for file in standing.files if numbers is None or file.number in numbers]
     if not wanted:
         raise FileNotFound

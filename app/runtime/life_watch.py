@@ -58,7 +58,7 @@ class LifeWatch:
             raise ClaimEnded
 
     def add(self, names: frozenset[EntryName]) -> None:
-        """Add a new stream's entries to the shared query. The caller has just checked them with `require_now`."""
+        """Add a new stream's entries to the shared query. The caller has just checked or opened them."""
         with self._lock:
             self._watched.update(names)
             self._living |= names
