@@ -63,9 +63,10 @@ class Standing:
     files: list[FileRow]
 
 
-def require_standing(resources: Resources, claim_id: str, token: bytes, *, with_keys: bool) -> Standing:
-    """Return the claim if the token matches its row and its record in the vault and its window is open. `with_keys`:
-    and if the vault holds its keys, which whoever goes on to open them need not ask.
+def require_standing(resources: Resources, claim_id: str, token: bytes, *, check_keys: bool) -> Standing:
+    """Return the claim if the token matches its row and its record in the vault, and its window is open.
+
+    `check_keys` also requires its keys in the vault; a caller that opens them next does not need it.
 
     Raises ClaimNotFound, ClaimEnded, VaultOutOfReach.
     """
@@ -80,9 +81,9 @@ def require_standing(resources: Resources, claim_id: str, token: bytes, *, with_
     try:
         claim_record.require_recorded(resources.vault, share, token)
     except ClaimNotFound:
-        resources.life.require_now(entries_of(share))  # the record may have gone with the keys: then the claim ended
+        resources.life.require_now(entries_of(share))  # if the keys are gone too, the claim has ended
         raise
-    if with_keys:
+    if check_keys:
         resources.life.require_now(entries_of(share))
     return Standing(claim, share, files)
 
@@ -93,7 +94,7 @@ async def open_files(
     """Open files of a claim (None: all of them). Raises ClaimNotFound, ClaimEnded, FileNotFound, ClaimedByProof,
     VaultOutOfReach.
     """
-    standing = await resources.in_thread(require_standing, resources, claim_id, token, with_keys=not decrypted)
+    standing = await resources.in_thread(require_standing, resources, claim_id, token, check_keys=not decrypted)
     wanted = [file for file in standing.files if numbers is None or file.number in numbers]
     if not wanted:
         raise FileNotFound

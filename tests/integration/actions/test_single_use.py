@@ -262,7 +262,7 @@ def test_of_many_whose_rows_are_set_back_all_the_time_one_wins(resources, start_
 
     def set_back() -> None:
         while not over.is_set():
-            with suppress(DatabaseUnavailable):  # a deadlock, that the attacker lost
+            with suppress(DatabaseUnavailable):  # PostgreSQL may end the attacker's side of a deadlock
                 rewind(resources, share.id)
             if vault_too:
                 resources.vault.destroy([record_of(share)])
@@ -270,8 +270,7 @@ def test_of_many_whose_rows_are_set_back_all_the_time_one_wins(resources, start_
 
     def claim_again_and_again(process) -> None:
         for token in [new_secret() for _ in range(2)] * 3:
-            # What is said when a row is set back between two statements: read again it stands at issued, its claim is
-            # still there, or both lock the same rows.
+            # Each of these is possible when the attacker resets the rows between two statements of a claim.
             with suppress(ShareUsed, ShareExpired, DatabaseUnavailable):
                 asyncio.run(_until_not_busy(process, share, token))
                 won.append(token)
