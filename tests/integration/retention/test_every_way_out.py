@@ -324,7 +324,8 @@ class CountingVault(VaultFolder):
 STREAMS, SECONDS = 20, 3
 
 
-def test_running_downloads_share_one_query_a_second(resources, caller, monkeypatch):
+def test_running_downloads_share_one_query_a_second(resources, caller):
+    """Of ciphertext, since opening the keys of a decrypted download is its first query."""
     sents = [send(resources, caller) for _ in range(STREAMS)]
     helds = [run(claim(resources, sent.share)) for sent in sents]
     vault = CountingVault(resources)
@@ -332,7 +333,7 @@ def test_running_downloads_share_one_query_a_second(resources, caller, monkeypat
 
     async def one(held) -> None:
         async with (
-            await opened(resources, held) as download,
+            await opened(resources, held, decrypted=False) as download,
             asyncio.timeout(SECONDS + 0.5),
             watched(download.check, idle_seconds=60),
         ):
