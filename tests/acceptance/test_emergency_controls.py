@@ -289,6 +289,7 @@ def test_a_running_deposit_ends_with_a_lockdown(tmp_path: Path) -> None:
 
         def body() -> Iterator[bytes]:
             yield bytes(200_000)
+            until(installation.key_files, what="the transfer")
             installation.run("lockdown", "on")
             until(lambda: not installation.key_files(), what="the end of the transfer, without another byte")
             yield b"more"
