@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from app.db import counter_rows, retention_figures, service_rows, transfer_rows
+from app.db import retention_figures, service_rows, transfer_rows
 from app.lifecycle.deletion import TAKEN_FOR, Done, delete_batch
 from app.lifecycle.refused_time import add_refused_time
 from app.lifecycle.vault_watch import VaultWatch
@@ -115,6 +115,6 @@ def _record(resources: Resources, report: SweepReport, *, assured: bool) -> None
         report.bytes_left = retention_figures.count_bytes_left(transaction.connection, now - BYTES_COUNT_AFTER)
         if service_rows.get(transaction.connection).clock_problem is None:  # else `keep_time` counts the waiting by it
             service_rows.keep_mark(transaction.connection, now)
-        counter_rows.add(transaction.connection, {"sweeps" if report.succeeded and assured else "sweeps_failed": 1})
+        transaction.count({"sweeps" if report.succeeded and assured else "sweeps_failed": 1})
         if report.succeeded and assured:
             service_rows.record_sweep(transaction.connection, now)

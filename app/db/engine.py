@@ -2,6 +2,8 @@
 
 SQLite runs with WAL, `synchronous=FULL` and `secure_delete=ON`. Write transactions start with `BEGIN IMMEDIATE`,
 because a deferred transaction that becomes a writer fails with "database is locked" regardless of the busy timeout.
+On PostgreSQL every transaction locks rows in one order, or two of them could deadlock: transfers by id, what belongs to
+them, the service's own row, counters by name, the log.
 Calls are synchronous; web actions run them in worker threads. No transaction stays open while bytes stream.
 """
 
@@ -9,7 +11,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
-from app.db import audit_rows
+from app.db import audit_rows, counter_rows
 from app.db import sqlite_connections as sqlite
 from app.db.errors import DatabaseUnavailable
 from app.domain.audit_events import Entry
@@ -31,12 +34,19 @@ the log, take a second or two; migrations are exempt.
 
 
 class Transaction:
-    """A write transaction: its connection, and the log entries committed with it."""
+    """A write transaction: its connection, and the counts and log entries committed with it."""
 
     def __init__(self, connection: Connection) -> None:
-        """Start without log entries."""
+        """Start without counts and log entries."""
         self.connection = connection
+        self.counts: Counter[str] = Counter()
         self.entries: list[Entry] = []
+
+    def count(self, increments: Mapping[str, int]) -> None:
+        """Queue increments of counters, which are made just before the commit: every transaction changes the same few
+        rows, and none waits for another lock while it holds them.
+        """
+        self.counts.update(increments)
 
     def log(self, *entries: Entry) -> None:
         """Queue entries to be appended just before the commit. They come last so that the log's lock is held briefly,
@@ -100,6 +110,7 @@ class Database:
         with _wrapped(), _held(self._turn), self._writer.begin() as connection:
             transaction = Transaction(connection)
             yield transaction
+            counter_rows.add(connection, transaction.counts)
             audit_rows.append(connection, transaction.entries)
 
     def forget_deleted(self) -> bool:

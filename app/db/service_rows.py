@@ -105,7 +105,7 @@ def create(connection: Connection, state: ServiceState) -> None:
 
 def record_sweep(connection: Connection, now: datetime) -> None:
     """Record a successful sweep, and the gap before it if it exceeds LONG_GAP."""
-    last = connection.execute(select(_lenient("last_sweep_at"))).scalar()
+    last = connection.execute(select(_lenient("last_sweep_at")).with_for_update()).scalar()
     if last is not None and now - last > LONG_GAP:
         connection.execute(insert(sweep_gaps).values(ended_at=now, began_at=last))
     connection.execute(update(service_state).values(last_sweep_at=now))

@@ -158,8 +158,9 @@ def end(connection: Connection, share_ids: Sequence[str], state: ShareState, now
 
 
 def open_ones(connection: Connection) -> list[ShareRow]:
-    """All shares that have not ended."""
-    return [_share(row) for row in connection.execute(select(*_SHARE).where(shares.c.state.in_(OPEN_STATES)))]
+    """All shares that have not ended, by transfer."""
+    query = select(*_SHARE).where(shares.c.state.in_(OPEN_STATES)).order_by(shares.c.transfer_id)
+    return [_share(row) for row in connection.execute(query)]
 
 
 def with_keys(connection: Connection, share_ids: Iterable[str]) -> set[str]:

@@ -136,8 +136,18 @@ def set_due(connection: Connection, transfer_id: str, due_at: datetime | None) -
     connection.execute(_SET_DUE, {"of_id": transfer_id, "moment": due_at})
 
 
+def lock(connection: Connection, transfer_ids: Sequence[str]) -> None:
+    """Lock these rows until the transaction ends, by id. On PostgreSQL one UPDATE of many rows locks them in the order
+    of its plan, so that two could deadlock. A write transaction of SQLite's holds the only lock already.
+    """
+    if connection.dialect.name == "postgresql" and len(transfer_ids) > 1:
+        locked = select(transfers.c.id).where(any_of(transfers.c.id, transfer_ids)).order_by(transfers.c.id)
+        connection.execute(locked.with_for_update())
+
+
 def postpone(connection: Connection, transfer_ids: Sequence[str], due_at: datetime) -> None:
     """Keep other sweepers off these transfers until then."""
+    lock(connection, transfer_ids)
     connection.execute(update(transfers).where(any_of(transfers.c.id, transfer_ids)).values(due_at=due_at))
 
 
@@ -172,6 +182,7 @@ def deny(connection: Connection, transfer_ids: Sequence[str], ending: Ending, no
     """The one step that ends transfers: no request opens them from here on, their wrapped keys are gone, the sweeper
     takes over. Answers those that had not ended before.
     """
+    lock(connection, transfer_ids)
     denied = (
         update(transfers)
         .where(any_of(transfers.c.id, transfer_ids), transfers.c.state.in_(OPEN_STATES))
@@ -196,6 +207,7 @@ def advance(
     noted it before, and the log tells each step once. Verified ones are done: the sweeper is to look at them again when
     their people are to be forgotten.
     """
+    lock(connection, transfer_ids)
     taken = update(transfers).where(any_of(transfers.c.id, transfer_ids), transfers.c.state == _BEFORE[state])
     if verified_at is None:
         taken = taken.values(state=state)

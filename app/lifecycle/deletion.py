@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from app.db import counter_rows, file_rows, service_rows, share_rows, transfer_rows, whole_transfers
+from app.db import file_rows, service_rows, share_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
 from app.db.share_rows import ClaimRow, ShareRow
@@ -122,6 +122,7 @@ def _end_what_is_due(resources: Resources, batch: list[str], watch: VaultWatch) 
     if not expired and not lapsed:
         return 0
     with resources.database.writing() as transaction:
+        transfer_rows.lock(transaction.connection, [*over, *(share.transfer_id for share, _ in lapsed)])
         keys = endings.deny_transfers(transaction, expired, Ending.EXPIRED, now=now, actor="scheduler")
         for share, claim in lapsed:
             endings.end_share(transaction, share, end_at_window(claim.delivered_at), now=now, actor="scheduler")
@@ -149,7 +150,7 @@ def _compare(resources: Resources, cases: list[Case], watch: VaultWatch) -> None
     if not words:
         return
     with resources.database.writing() as transaction:
-        counter_rows.add(transaction.connection, {"row_contradictions": len(words)})
+        transaction.count({"row_contradictions": len(words)})
     log.error(
         "row_contradicts_witness",
         transfers=list(words)[:5],
@@ -220,6 +221,7 @@ def _note_keys_destroyed(resources: Resources, cases: list[Case]) -> None:
     with resources.database.writing() as transaction:
         ended = {case.transfer.id: case.ended_shares for case in cases}
         every = [share_id for share_ids in ended.values() for share_id in share_ids]
+        transfer_rows.lock(transaction.connection, list(ended))
         noted = share_rows.mark_keys_destroyed(transaction.connection, every, now)
         for case in cases:
             if case.state in OPEN_STATES:
@@ -300,7 +302,7 @@ def _step(resources: Resources, transaction: Transaction, cases: list[Case], sta
     taken = transfer_rows.advance(transaction.connection, [case.transfer.id for case in cases], state, verified_at)
     if verified_at:
         late = [_lateness(case, now) for case in cases if case.transfer.id in taken]
-        counter_rows.add(transaction.connection, lateness_counts(late))
+        transaction.count(lateness_counts(late))
     for case in cases:
         case.state = state
         if case.transfer.id in taken:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -15,7 +16,7 @@ from app.actions.keep_time import keep_time
 from app.actions.sweep import SweepReport
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
-from app.db import retention_figures, service_rows, share_rows, transfer_rows
+from app.db import counter_rows, retention_figures, service_rows, share_rows, transfer_rows
 from app.db.tables import shares, transfers
 from app.db.transfer_rows import TransferRow
 from app.domain.claim import DELIVERED_WINDOW
@@ -235,6 +236,23 @@ def test_several_schedulers_delete_everything_once(start_service, resources, cal
     deleted = [entry["transfer"] for entry in log_of(resources, event="transfer.deleted")]
     assert sorted(deleted) == sorted(each.id for each in sent)
     assert len(log_of(resources, event="transfer.denied")) == 9
+
+
+def test_sweeps_recorded_at_once_do_not_lock_each_other_out(start_service, resources):
+    """Each records its time and counts itself. On PostgreSQL, rows locked in two orders would deadlock."""
+    services, times = [start_service() for _ in range(3)], 60
+    together = threading.Barrier(len(services))
+
+    def work(service):
+        together.wait()
+        for _ in range(times):
+            sweep(service)
+
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(work, service) for service in services]:
+            done.result()
+    with resources.database.reading() as connection:
+        assert counter_rows.every(connection)["sweeps"] == len(services) * times
 
 
 def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(
