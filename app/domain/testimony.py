@@ -38,7 +38,13 @@ _SHARE_STATE_AFTER = {
     Event.SHARE_LOCKED: ShareState.LOCKED,
     Event.SHARE_EXPIRED: ShareState.EXPIRED,
 }
-LIFE = (*FACTS, *_STATE_AFTER, *(event for event in _SHARE_STATE_AFTER if event not in FACTS), Event.PASSWORD_WRONG)
+LIFE = (
+    *FACTS,
+    *_STATE_AFTER,
+    *(event for event in _SHARE_STATE_AFTER if event not in FACTS),
+    Event.SHARE_KEYS_DESTROYED,
+    Event.PASSWORD_WRONG,
+)
 """All entries that a transfer's rows can be compared with."""
 
 
@@ -77,6 +83,7 @@ class AttestedShare:
     claim: str | None = None
     claimed_at: datetime | None = None
     ended_at: datetime | None = None
+    keys_destroyed_at: datetime | None = None
     wrong_passwords: int = 0
 
 
@@ -141,6 +148,11 @@ class Testimony:
             self.state, self.state_at = _STATE_AFTER[event], moment
             if event == Event.TRANSFER_DENIED:
                 self.denied_at, self.ending = moment, said.get("outcome")
+            elif event == Event.KEYS_DESTROYED:
+                for share in self.shares.values():
+                    share.keys_destroyed_at = share.keys_destroyed_at or moment
+        elif event == Event.SHARE_KEYS_DESTROYED:
+            self.shares[_id(said["share"])].keys_destroyed_at = moment
         elif event == Event.PASSWORD_WRONG:
             share = self.shares[_id(said["share"])]
             share.wrong_passwords = max(share.wrong_passwords, _number(said["count"]))

@@ -190,7 +190,8 @@ def _share(row: ShareRow, said: AttestedShare, sight: VaultSight) -> Iterator[st
     unclaimed = row.state in {ShareState.PREPARED, ShareState.ISSUED}
     if row.state != said.state or (unclaimed and row.id in sight.claims):
         yield "share_state"
-    if row.issued_at != said.issued_at or row.ended_at != said.ended_at or not _agrees(row.used_at, said.claimed_at):
+    near = _agrees(row.used_at, said.claimed_at) and _agrees(row.keys_destroyed_at, said.keys_destroyed_at)
+    if row.issued_at != said.issued_at or row.ended_at != said.ended_at or not near:
         yield "share_times"
     if row.failures < said.wrong_passwords or row.attempts < row.failures:
         yield "attempts"

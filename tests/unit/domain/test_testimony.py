@@ -176,6 +176,6 @@ def test_a_column_that_says_another_time_is_noticed_and_not_believed():
 
 
 def test_every_event_of_a_life_is_understood():
-    known = {entry.fields["event"] for entry in LIFE_OF_ONE} | {"share.prepared"}
+    known = {entry.fields["event"] for entry in LIFE_OF_ONE} | {"share.prepared", "share.keys_destroyed"}
     ends = {"share.lapsed", "share.withdrawn", "share.locked", "share.expired"}
     assert {event.value for event in LIFE} == known | ends
