@@ -43,6 +43,7 @@ from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
 from app.lifecycle import claim_record, endings, key_ring
 from app.lifecycle.gate import require_open_for_outflow
+from app.lifecycle.reply import LOCAL, Reply
 from app.lifecycle.secret_lookup import find_by_proof
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
@@ -54,7 +55,7 @@ log = structlog.get_logger()
 class LinkAndPassword:
     """A recipient's credentials: the link secret, or only its proof if the client decrypts; the password; and an
     optional claim token chosen by the client, so that it can repeat the claim after a lost response. Secret, proof and
-    token are 32 bytes each.
+    token are 32 bytes each. `reply` is checked before the claim is won.
     """
 
     link_proof: bytes
@@ -62,11 +63,14 @@ class LinkAndPassword:
     password: str
     token: bytes | None
     address: str
+    reply: Reply = LOCAL
 
     @classmethod
-    def by_secret(cls, secret: bytes, password: str, token: bytes | None, address: str) -> LinkAndPassword:
+    def by_secret(
+        cls, secret: bytes, password: str, token: bytes | None, address: str, reply: Reply = LOCAL
+    ) -> LinkAndPassword:
         """Build from the link secret, for decryption by the server."""
-        return cls(wrapping.link_proof(secret), secret, password, token, address)
+        return cls(wrapping.link_proof(secret), secret, password, token, address, reply)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -105,8 +109,8 @@ class _Found:
 
 async def claim_share(resources: Resources, share_id: str, presented: LinkAndPassword) -> Claimed:
     """Claim a share. Raises ShareNotFound, ShareUsed and the other ends, MalformedPassword, Busy, WrongPassword,
-    TransferIsSealed, VaultOutOfReach. The share is redeemed only if this returns, or if the vault could not record the
-    claim; then VaultOutOfReach carries the token with which the recipient can claim again.
+    TransferIsSealed, VaultOutOfReach, ClientGone. The share is redeemed only if this returns, or if the vault could not
+    record the claim; then VaultOutOfReach carries the token with which the recipient can claim again.
     """
     found = await resources.in_thread(_find, resources, share_id, presented)
     try:
@@ -277,6 +281,7 @@ def _win(
         connection = transaction.connection
         require_open_for_outflow(resources, connection)
         _lock(transaction, share)
+        presented.reply.require_receiver()
         first = share_rows.claim(connection, claim, resources.clock.now())
         won = claim if first else _won_meanwhile(resources, connection, found, presented)
         if won is None:

@@ -38,9 +38,18 @@ from app.domain.transfer import FileState, checked_free_text, require_open
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings, key_ring
 from app.lifecycle.gate import require_open_for_outflow
+from app.lifecycle.reply import LOCAL, Reply
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class NewShare:
+    """A share to be made: of which transfer, and for whom, as the depositor names the recipient."""
+
+    transfer_id: str
+    recipient: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +79,15 @@ class PreparedShare:
 
 
 async def issue_share(
-    resources: Resources, caller: Caller, *, transfer_id: str, client_key: bytes | None, recipient: str
+    resources: Resources, caller: Caller, asked: NewShare, *, client_key: bytes | None, reply: Reply = LOCAL
 ) -> IssuedShare:
     """Issue a share, and close the transfer for new files with the first one.
 
     Raises TransferNotFound, TransferEnded, TransferIsSealed, TransferEmpty, UploadUnfinished, ClientKeyRequired,
-    WrongClientKey, InvalidRequest, VaultOutOfReach, Busy.
+    WrongClientKey, InvalidRequest, VaultOutOfReach, Busy, ClientGone.
     """
-    named = _checked(recipient)
-    transfer, keys = await resources.in_thread(_open, resources, caller, transfer_id, client_key)
+    named = _checked(asked.recipient)
+    transfer, keys = await resources.in_thread(_open, resources, caller, asked.transfer_id, client_key)
     password, link_secret = new_password(), new_secret()
     draft = await _draft(resources, transfer, keys.shred_key, recipient=named, password=password)
     share_key = wrapping.share_key(link_secret, draft.server_part, draft.row.id)
@@ -90,27 +99,27 @@ async def issue_share(
             keys.transfer_key, share_key=share_key, transfer_id=transfer.id, share_id=draft.row.id
         ),
     )
-    await resources.in_thread(_store, resources, caller, row, draft.share_shred_key)
+    await resources.in_thread(_store, resources, caller, row, draft.share_shred_key, reply)
     return IssuedShare(row.id, transfer.id, link_secret, password, row.expires_at)
 
 
 async def prepare_share(
-    resources: Resources, caller: Caller, *, transfer_id: str, recipient: str, password: str
+    resources: Resources, caller: Caller, asked: NewShare, *, password: str, reply: Reply = LOCAL
 ) -> PreparedShare:
     """Prepare a share of a sealed transfer for a password of the depositor's program, and close the transfer for new
     files with the first one.
 
     Raises TransferNotFound, TransferEnded, TransferNotSealed, TransferEmpty, UploadUnfinished, OwnerKeyMissing,
-    MalformedPassword, InvalidRequest, VaultOutOfReach, Busy.
+    MalformedPassword, InvalidRequest, VaultOutOfReach, Busy, ClientGone.
     """
-    named = _checked(recipient)
+    named = _checked(asked.recipient)
     try:
         normalised = normalise(password)
     except MalformedSecret:
         raise MalformedPassword from None
-    transfer, shred_key = await resources.in_thread(_open_sealed, resources, caller, transfer_id)
+    transfer, shred_key = await resources.in_thread(_open_sealed, resources, caller, asked.transfer_id)
     draft = await _draft(resources, transfer, shred_key, recipient=named, password=normalised)
-    await resources.in_thread(_store, resources, caller, draft.row, draft.share_shred_key)
+    await resources.in_thread(_store, resources, caller, draft.row, draft.share_shred_key, reply)
     return PreparedShare(draft.row.id, draft.server_part, draft.row.expires_at)
 
 
@@ -209,7 +218,7 @@ async def _draft(
     return _Draft(row, wrapping.server_part(stretched, shred_key, share_shred_key, share_id), share_shred_key)
 
 
-def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key: bytes) -> None:
+def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key: bytes, reply: Reply) -> None:
     """The row, then the vault, as for transfers: a share whose key did not get there cannot be claimed and is ended;
     one that was ended before its key got there does not leave it behind.
     """
@@ -221,6 +230,7 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
         files = file_rows.of_transfers(connection, [row.transfer_id])
         prepared = row.state == ShareState.PREPARED
         _require_shareable(transfer, files, sealed=prepared)
+        reply.require_receiver()
         transfer_rows.close(connection, row.transfer_id, now)
         share_rows.create(connection, replace(row, issued_at=now))
         transaction.log(

@@ -93,6 +93,16 @@ class TooLarge(Refusal):
 # --- not permitted
 
 
+class ClientGone(Refusal):
+    code = "client_gone"
+    title = "The client closed the connection before the request took effect; nothing was changed."
+
+
+class LinkCredentialsRequired(Refusal):
+    code = "link_credentials_required"
+    title = "Send link and password as HTTP Basic: the user name `link`, the password `<link secret>.<password>`."
+
+
 class NotAuthenticated(Refusal):
     code = "not_authenticated"
     title = "A valid access token is needed: Authorization: Bearer cad_..."

@@ -56,6 +56,8 @@ class Ending(StrEnum):
     COMPLETED = "completed"
     DELETED = "deleted"
     FAILED = "failed"
+    UNANSWERED = "unanswered"
+    REPLACED = "replaced"
 
 
 OPEN_STATES = (TransferState.RECEIVING, TransferState.LIVE)

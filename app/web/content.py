@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 
 from zipstream import ZipStream
 
@@ -12,23 +12,31 @@ from app.actions.fetch_file import ClaimFiles, Pieces
 from app.crypto.encoding import encode
 from app.db.file_rows import FileRow
 from app.domain.transfer import MAX_NAME_BYTES
-from app.web.streaming import StreamedDownload, attachment
+from app.web.streaming import StreamedDownload, asked_range, attachment, range_header
 
 
-def content_response(files: ClaimFiles, claimed: Claimed) -> StreamedDownload:
-    """Everything of a claim in one body. `Caducee-Claim`, also on a refusal, lets a program go on by `files/{n}`: the
-    share is used, and what that takes must not be lost.
+def content_response(files: ClaimFiles, claimed: Claimed, asked: Mapping[str, str]) -> StreamedDownload:
+    """Return all files of a claim in one body; of a single file, the range in the request's headers `asked`.
+
+    The header `Caducee-Claim`, also on a refusal, lets a program continue with `files/{n}`.
     """
     claim = claim_header(claimed)
     if len(files.files) == 1:
-        (file,) = files.files
-        download, name = files.plaintext(file, 0, file.size, delivers=True), files.meta(file).name
-    else:
-        archive = _archive(files)
-        download = files.download(archive.pieces(), len(archive.zip), delivers=True)
-        name = f"{claimed.transfer_id}.zip"
-    headers = claim | {"Content-Length": str(download.count), "Content-Disposition": attachment(name)}
-    return StreamedDownload(download, headers=headers, refusal_headers=claim)
+        return _single(files, claim, asked)
+    archive = _archive(files)
+    download = files.download(archive.pieces(), len(archive.zip), delivers=True)
+    headers = {"Content-Length": str(download.count), "Content-Disposition": attachment(f"{claimed.transfer_id}.zip")}
+    return StreamedDownload(download, headers=claim | headers, refusal_headers=claim)
+
+
+def _single(files: ClaimFiles, claim: dict[str, str], asked: Mapping[str, str]) -> StreamedDownload:
+    (file,) = files.files
+    etag = f'"{file.blob_id}"'
+    part = asked_range(range_header(asked, etag), file.size)
+    headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(files.meta(file).name)}
+    download = files.plaintext(file, part.start, part.stop, delivers=part.stop == file.size)
+    status = 206 if part.partial else 200
+    return StreamedDownload(download, headers=claim | headers, status=status, refusal_headers=claim)
 
 
 def claim_header(claimed: Claimed) -> dict[str, str]:

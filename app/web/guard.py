@@ -15,8 +15,10 @@ from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
 from app.domain.access_token import Caller, Role, require_role
 from app.domain.errors import ClaimNotFound, ClientKeyRequired, ClientTooSlow, NotAuthenticated, TooLarge
+from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
 from app.web.limits import MAX_JSON_BYTES
+from app.web.peer import peer_of
 
 T = TypeVar("T")
 
@@ -114,6 +116,11 @@ def resources_of(request: Request) -> Resources:
     """The process's resources."""
     resources: Resources = request.app.state.resources
     return resources
+
+
+def reply_of(request: Request) -> Reply:
+    """The response to come, which must still have a receiver when the request takes effect."""
+    return Reply(peer_of(request.scope).is_gone)
 
 
 def caller_of(request: Request) -> Caller:

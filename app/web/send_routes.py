@@ -10,13 +10,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.actions.create_transfer import TransferAsked, create_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
-from app.actions.issue_share import issue_share
+from app.actions.issue_share import NewShare, issue_share
 from app.crypto.encoding import encode
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest
 from app.domain.transfer import Ending, checked_free_text
 from app.web.bodies import arriving
-from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
+from app.web.confirmed_response import ConfirmedResponse
+from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, reply_of
 from app.web.schemas import SendAnswer
 from app.web.share_answer import link_of, share_answer
 
@@ -70,20 +71,23 @@ async def send(
 ) -> Response:
     """Deposit the body as a transfer of one file, and issue one share of it.
 
-    Any failure ends the transfer, so that no partial deposit remains.
+    Any failure ends the transfer, so that no partial deposit remains; so does a response that the client never
+    acknowledges, because nobody would have the link.
     """
     file = arriving(request, filename)
     created = await resources.in_thread(create_transfer, resources, caller, options.asked, client_key=given_key)
+
+    async def end(ending: Ending) -> None:
+        await asyncio.shield(resources.in_thread(delete_transfer, resources, created.id, caller=caller, ending=ending))
+
     try:
         deposited = await deposit_file(
             resources, caller, transfer_id=created.id, client_key=created.client_key, arriving=file
         )
-        share = await issue_share(
-            resources, caller, transfer_id=created.id, client_key=created.client_key, recipient=options.recipient or ""
-        )
+        asked = NewShare(created.id, options.recipient or "")
+        share = await issue_share(resources, caller, asked, client_key=created.client_key, reply=reply_of(request))
     except BaseException:
-        ended = resources.in_thread(delete_transfer, resources, created.id, caller=caller, ending=Ending.FAILED)
-        await asyncio.shield(ended)
+        await end(Ending.FAILED)
         raise
     answer = SendAnswer(
         transfer_id=created.id,
@@ -94,4 +98,4 @@ async def send(
         expires_at=created.expires_at,
         size=deposited.size,
     )
-    return share_answer(request, answer)
+    return ConfirmedResponse(share_answer(request, answer), lambda: end(Ending.UNANSWERED))

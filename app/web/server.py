@@ -6,11 +6,7 @@ the kernel still holds of it, and what is not HTTP is refused with a problem doc
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import socket
-import struct
-import sys
-import termios
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from app.domain.errors import Busy, InvalidRequest
 from app.web import large_bodies
 from app.web.edge import HEADERS
+from app.web.peer import SocketPeer, put_peer
 from app.web.problems import problem
 
 HEAD_SECONDS = 30
@@ -27,20 +24,11 @@ HEAD_SECONDS = 30
 keep-alive's own timeout counts; in a body or an answer, `app.runtime.stream_watch`."""
 
 
-ABORT = "caducee.abort"
-"""In the scope: a function that drops the connection with whatever still waits to be sent, in the kernel, too."""
-
-UNSENT = "caducee.unsent"
-"""In the scope: a function that tells how many bytes wait in the kernel for the client to take them."""
-
-
 _BUSY = problem(Busy("Too many connections; try again."), headers={**HEADERS, "Connection": "close"})
 
 
 class PromptProtocol(H11Protocol):
-    """Closes a connection on which no request begins in time (slowloris); offers `ABORT` and `UNSENT` to the
-    application.
-    """
+    """Closes a connection on which no request begins in time (slowloris); offers a `Peer` to the application."""
 
     avoids_copies = large_bodies.AVOIDS_COPIES
     _head_timer: asyncio.TimerHandle | None = None
@@ -55,8 +43,7 @@ class PromptProtocol(H11Protocol):
             application = large_bodies.UncopiedBodies(application, self)
 
         async def surrounded(scope: Any, receive: Any, send: Any) -> None:
-            scope[ABORT] = self._drop
-            scope[UNSENT] = self._unsent
+            put_peer(scope, self._peer)
             full = limit is not None and len(self.connections) > limit
             await (_BUSY if full else application)(scope, receive, send)
 
@@ -65,6 +52,7 @@ class PromptProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to count."""
         super().connection_made(transport)
+        self._peer = SocketPeer(transport)
         if self.avoids_copies:
             large_bodies.read_at_a_time(transport, large_bodies.CAUTIOUS_READ_BYTES)
         connection = transport.get_extra_info("socket")
@@ -78,24 +66,10 @@ class PromptProtocol(H11Protocol):
         super().data_received(data)
         self._time_head()
 
-    def _drop(self) -> None:
-        """Reset the connection: closed in order, the kernel would go on to send what it has taken."""
-        connection = self.transport.get_extra_info("socket")
-        if connection is not None:
-            with suppress(OSError):  # it is closed already
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
-
-    def _unsent(self) -> int:
-        """How many bytes the kernel has taken that the peer has not acknowledged; 0 where it does not tell."""
-        connection, count = self.transport.get_extra_info("socket"), bytearray(4)
-        with suppress(OSError, ValueError):  # closed, or not Linux
-            fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, count)
-        return int.from_bytes(count, sys.byteorder)
-
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop counting."""
+        """Stop counting, and remember what the client has not acknowledged."""
         self._stop_head_timer()
+        self._peer.lose()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what a library says of the request is not passed on

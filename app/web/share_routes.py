@@ -12,12 +12,15 @@ from app.actions.look_at_share import look_at_share
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import CryptoError, MalformedSecret
 from app.db.errors import DatabaseUnavailable
-from app.domain.errors import InvalidRequest, Refusal, ShareNotFound
+from app.domain.errors import InvalidRequest, LinkCredentialsRequired, Refusal, ShareNotFound
+from app.lifecycle.reply import Reply
 from app.storage.errors import StorageError
 from app.web.content import claim_header, content_response
-from app.web.guard import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute
+from app.web.guard import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute, reply_of
 from app.web.problems import problem, refusal_for
 from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, LookRequest, ShareStatus
+
+BASIC_USER = "link"
 
 router = APIRouter(prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute, tags=["receive"])
 
@@ -38,10 +41,15 @@ async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -
 
 @router.post("/claim", response_model_exclude_none=True)
 async def claim(
-    share_id: str, asked: ClaimRequest, response: Response, resources: CurrentResources, address: ClientAddress
+    request: Request,
+    response: Response,
+    share_id: str,
+    asked: ClaimRequest,
+    resources: CurrentResources,
+    address: ClientAddress,
 ) -> ClaimAnswer:
     """Redeem the share. The same call with the same token of one's own answers the same again."""
-    claimed = await claim_share(resources, share_id, _presented(asked, address))
+    claimed = await claim_share(resources, share_id, _presented(asked, address, reply_of(request)))
     if asked.link_secret is not None:
         response.set_cookie(
             CLAIM_COOKIE,
@@ -57,18 +65,32 @@ async def claim(
 
 @router.post("/content")
 async def content(share_id: str, request: Request, resources: CurrentResources, address: ClientAddress) -> Response:
-    """Claim and stream in one call: one file as it is, several as a ZIP."""
-    secret, password = _basic(request)
-    presented = LinkAndPassword.by_secret(_secret(secret), password, None, address)
+    """Claim and stream in one request: a single file as it is, or a range of it; several files as a ZIP. With the same
+    claim token the request can be repeated.
+    """
+    try:
+        secret, password = _link_and_password(request)
+    except LinkCredentialsRequired as refusal:
+        return problem(refusal, headers=_challenge(request))
+    token = _token(request.headers.get("caducee-claim-token"), "Caducee-Claim-Token")
+    presented = LinkAndPassword.by_secret(_secret(secret), password, token, address, reply_of(request))
     claimed = await claim_share(resources, share_id, presented)
     try:
         files = await open_files(
             resources, claim_id=claimed.claim_id, token=claimed.token, numbers=None, decrypted=True, address=address
         )
-        return content_response(files, claimed)
+        return content_response(files, claimed, request.headers)
     except (Refusal, DatabaseUnavailable, StorageError, CryptoError) as error:
         # The share is used: what is needed to go on by files/{n} must not be lost.
         return problem(refusal_for(error), headers=claim_header(claimed))
+
+
+def _challenge(request: Request) -> dict[str, str]:
+    """Return the challenge that makes curl, wget and others send Basic credentials. A browser that navigates gets none:
+    it would open a dialog of its own.
+    """
+    navigates = request.headers.get("sec-fetch-mode") == "navigate"
+    return {} if navigates else {"WWW-Authenticate": 'Basic realm="Caducee"'}
 
 
 def _secret(text: str) -> bytes:
@@ -79,27 +101,35 @@ def _secret(text: str) -> bytes:
         raise ShareNotFound from None
 
 
-def _presented(asked: ClaimRequest, address: str) -> LinkAndPassword:
+def _token(text: str | None, field: str) -> bytes | None:
+    """Decode a claim token that the client chose. Raises InvalidRequest."""
     try:
-        token = decode(asked.claim_token, length=32) if asked.claim_token is not None else None
+        return None if text is None else decode(text, length=32)
     except MalformedSecret:
-        raise InvalidRequest("claim_token: 32 bytes, base64url without padding.") from None
+        raise InvalidRequest(f"{field}: 32 bytes, base64url without padding.") from None
+
+
+def _presented(asked: ClaimRequest, address: str, reply: Reply) -> LinkAndPassword:
+    token = _token(asked.claim_token, "claim_token")
     if asked.link_secret is not None and asked.link_proof is None:
-        return LinkAndPassword.by_secret(_secret(asked.link_secret), asked.password, token, address)
+        return LinkAndPassword.by_secret(_secret(asked.link_secret), asked.password, token, address, reply)
     if asked.link_proof is not None and asked.link_secret is None:
-        return LinkAndPassword(_secret(asked.link_proof), None, asked.password, token, address)
+        return LinkAndPassword(_secret(asked.link_proof), None, asked.password, token, address, reply)
     raise InvalidRequest("Give either link_secret or link_proof.")
 
 
-def _basic(request: Request) -> tuple[str, str]:
-    """Link secret and password from `Authorization: Basic` (RFC 7617). Raises ShareNotFound."""
+def _link_and_password(request: Request) -> tuple[str, str]:
+    """Return link secret and password from `Authorization: Basic` (RFC 7617). Both are in the Basic password, because
+    proxies log the Basic user name. Raises LinkCredentialsRequired.
+    """
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     try:
-        secret, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
+        user, _, both = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
     except ValueError:  # not base64, not UTF-8, or not even ASCII
-        raise ShareNotFound from None
-    if scheme.lower() != "basic" or not colon:
-        raise ShareNotFound
+        raise LinkCredentialsRequired from None
+    secret, dot, password = both.partition(".")
+    if scheme.lower() != "basic" or user != BASIC_USER or not dot:
+        raise LinkCredentialsRequired
     return secret, password
 
 

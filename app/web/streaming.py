@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -24,8 +24,8 @@ from app.db.errors import DatabaseUnavailable
 from app.domain.errors import RangeNotSatisfiable, Refusal
 from app.runtime.stream_watch import Progress, watched
 from app.storage.errors import StorageError
+from app.web.peer import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Peer, peer_of
 from app.web.problems import problem, refusal_for
-from app.web.server import ABORT, UNSENT
 
 log = structlog.get_logger()
 
@@ -41,9 +41,6 @@ LITTLE_BYTES = 64 * 1024
 """Once no more of a download waits in the kernel, the log tells it as sent: the very last is taken late, if at all, by
 clients that wait a little before they acknowledge it.
 """
-
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.001, 0.1
-"""Between two looks at what the kernel still holds at the end."""
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
@@ -87,6 +84,12 @@ def asked_range(header: str | None, size: int) -> ByteRange:
     if start >= size:
         raise RangeNotSatisfiable(size=size)
     return ByteRange(start, stop, size, partial=True)
+
+
+def range_header(headers: Mapping[str, str], etag: str) -> str | None:
+    """Return the Range header, unless If-Range names another version (RFC 9110, 13.1.5)."""
+    condition = headers.get("if-range")
+    return headers.get("range") if condition is None or condition == etag else None
 
 
 def attachment(name: str) -> str:
@@ -136,7 +139,7 @@ class StreamedDownload(Response):
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
             await self._begin(send)
-            await self._stream(send, gone, scope.get(UNSENT, int))
+            await self._stream(send, gone, peer_of(scope))
         except Refusal as refusal:
             log.info("download_cut", code=refusal.code, share=self._download.standing.share.id)
             await _abort(scope)
@@ -146,7 +149,7 @@ class StreamedDownload(Response):
         finally:
             gone.cancel()
 
-    async def _stream(self, send: Send, gone: asyncio.Future[None], unsent: Callable[[], int]) -> None:
+    async def _stream(self, send: Send, gone: asyncio.Future[None], peer: Peer) -> None:
         idle = self._download.resources.settings.idle_timeout.total_seconds()
         before_turn = TURN_BYTES
         async with watched(self._download.check, idle_seconds=idle) as progress:
@@ -165,11 +168,11 @@ class StreamedDownload(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": True})
             for _ in range(TURNS_UNTIL_TOLD):
                 await asyncio.sleep(0)
-            await _taken(unsent, gone, progress, leaving=LITTLE_BYTES)
+            await _taken(peer.unacknowledged, gone, progress, leaving=LITTLE_BYTES)
             if gone.done():
                 return
             await self._download.arrived()  # before the client says the same
-            await _taken(unsent, gone, progress)
+            await _taken(peer.unacknowledged, gone, progress)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -198,10 +201,8 @@ async def _taken(
 
 async def _abort(scope: Scope) -> None:
     """Drop the connection with what it still holds: a stalled client must not find it there after the end."""
-    abort = scope.get(ABORT)
-    if abort is not None:
-        abort()
-        await asyncio.sleep(0)  # let the server see it
+    peer_of(scope).abort()
+    await asyncio.sleep(0)  # let the server see it
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -9,16 +9,15 @@ from app.actions.create_transfer import TransferAsked, create_sealed_transfer, c
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
 from app.actions.give_receipt import give_receipt
-from app.actions.issue_share import issue_share, prepare_share
+from app.actions.issue_share import NewShare, issue_share, prepare_share
 from app.actions.list_transfers import list_transfers, show_transfer
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.encoding import encode
 from app.domain.access_token import Caller
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest, TransferIsSealed, TransferNotSealed
-from app.runtime.resources import Resources
 from app.web.bodies import arriving
-from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
+from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, reply_of, resources_of
 from app.web.listing import listed
 from app.web.schemas import (
     FileCreated,
@@ -100,11 +99,13 @@ async def share(
     """Issue a share; the first one closes the transfer for new files. Of a sealed transfer it is only prepared."""
     own = await resources.in_thread(show_transfer, resources, caller, transfer_id)
     if own.transfer.sealed:
-        return await _prepared(transfer_id, asked, caller, resources, client_key)
+        if client_key is not None:
+            raise TransferIsSealed
+        return await _prepared(request, NewShare(transfer_id, asked.recipient), asked.password, caller)
     if asked.password is not None:
         raise TransferNotSealed("password: only for sealed transfers; of others the service makes it.")
     issued = await issue_share(
-        resources, caller, transfer_id=transfer_id, client_key=client_key, recipient=asked.recipient
+        resources, caller, NewShare(transfer_id, asked.recipient), client_key=client_key, reply=reply_of(request)
     )
     answer = ShareCreated(
         share_id=issued.id,
@@ -115,16 +116,11 @@ async def share(
     return share_answer(request, answer)
 
 
-async def _prepared(
-    transfer_id: str, asked: ShareRequest, caller: Caller, resources: Resources, client_key: bytes | None
-) -> Response:
-    if client_key is not None:
-        raise TransferIsSealed
-    if asked.password is None:
+async def _prepared(request: Request, asked: NewShare, password: str | None, caller: Caller) -> Response:
+    if password is None:
         raise InvalidRequest("password: for a sealed transfer the depositor's program makes it.")
-    prepared = await prepare_share(
-        resources, caller, transfer_id=transfer_id, recipient=asked.recipient, password=asked.password
-    )
+    resources = resources_of(request)
+    prepared = await prepare_share(resources, caller, asked, password=password, reply=reply_of(request))
     answer = SharePrepared(
         share_id=prepared.id,
         server_part=encode(prepared.server_part),

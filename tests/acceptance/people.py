@@ -34,7 +34,7 @@ class Share:
     @property
     def basic(self) -> httpx.BasicAuth:
         """Link and password as the one-line route takes them."""
-        return httpx.BasicAuth(self.secret, self.password)
+        return httpx.BasicAuth("link", f"{self.secret}.{self.password}")
 
 
 @dataclass(frozen=True)

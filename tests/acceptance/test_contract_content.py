@@ -1,12 +1,26 @@
 """The one-line route: claim and stream in one call, one file as it is or several as a ZIP."""
 
 import io
+import secrets
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.acceptance.people import add_file, bearer, issue, look, ok, open_transfer, send, wrong_password, wrong_secret
+from app.crypto.token import new_id
+from tests.acceptance.people import (
+    add_file,
+    bearer,
+    issue,
+    look,
+    ok,
+    open_transfer,
+    send,
+    to_text,
+    wrong_password,
+    wrong_secret,
+)
 from tests.acceptance.service import until
 
 
@@ -93,9 +107,59 @@ def test_only_post_is_taken(staff, anyone, method):
 
 def test_wrong_credentials_are_refused_like_everywhere(staff, anyone):
     share = send(staff)
-    wrong = anyone.post(content_of(share), auth=(share.secret, wrong_password()))
+    wrong = anyone.post(content_of(share), auth=("link", f"{share.secret}.{wrong_password()}"))
     assert ok(wrong, 401)["attempts_left"] == 4
-    for header in ({}, {"Authorization": "Basic !!!"}, {"Authorization": f"Bearer {share.secret}"}):
-        assert ok(anyone.post(content_of(share), headers=header), 404)["code"] == "share_not_found"
-    assert ok(anyone.post(content_of(share), auth=(wrong_secret(), share.password)), 404)["code"] == "share_not_found"
+    wrong = anyone.post(content_of(share), auth=("link", f"{wrong_secret()}.{share.password}"))
+    assert ok(wrong, 404)["code"] == "share_not_found"
     assert look(anyone, share)["attempts_left"] == 4
+
+
+CHALLENGE = 'Basic realm="Caducee"'
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_without_credentials_it_asks_for_them_whatever_the_id(staff, anyone, known):
+    """wget, `curl --anyauth` and PowerShell send none before they were asked; a browser would open a dialog."""
+    share = send(staff)
+    address = content_of(share if known else replace(share, id=new_id()))
+    for sent in (
+        {},
+        {"Authorization": "Basic !!!"},
+        {"Authorization": b"Basic \xff\xff"},
+        {"Authorization": f"Bearer {share.secret}"},
+        {"auth": (share.secret, share.password)},  # the secret as user name: proxies would log it
+        {"auth": ("link", share.password)},
+    ):
+        asked = {"auth": sent["auth"]} if "auth" in sent else {"headers": sent}
+        answer = anyone.post(address, **asked)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, CHALLENGE)
+        assert answer.json()["code"] == "link_credentials_required"
+    answer = anyone.post(address, headers={"Sec-Fetch-Mode": "navigate"})
+    assert (answer.status_code, "www-authenticate" in answer.headers) == (401, False)
+    assert look(anyone, share)["attempts_left"] == 5
+
+
+def test_with_a_token_of_its_own_the_request_can_be_repeated_and_resumed(staff, anyone):
+    share = send(staff, b"0123456789", "a.txt")
+    token = {"Caducee-Claim-Token": to_text(secrets.token_bytes(32))}
+    first = anyone.post(content_of(share), auth=share.basic, headers=token)
+    again = anyone.post(content_of(share), auth=share.basic, headers=token)
+    assert (first.content, again.content) == (b"0123456789", b"0123456789")
+    assert first.headers["caducee-claim"] == again.headers["caducee-claim"]
+    rest = anyone.post(content_of(share), auth=share.basic, headers=token | {"Range": "bytes=7-"})
+    assert (rest.status_code, rest.content, rest.headers["content-range"]) == (206, b"789", "bytes 7-9/10")
+    stale = token | {"Range": "bytes=7-", "If-Range": '"another"'}
+    assert anyone.post(content_of(share), auth=share.basic, headers=stale).status_code == 200
+    other = {"Caducee-Claim-Token": to_text(secrets.token_bytes(32))}
+    for headers in ({}, other):
+        refused = anyone.post(content_of(share), auth=share.basic, headers=headers)
+        assert ok(refused, 410)["code"] == "share_used"
+
+
+@pytest.mark.parametrize("token", ["", "x", "A" * 42, "A" * 44, "é" * 43])
+def test_a_malformed_token_redeems_nothing(staff, anyone, token):
+    share = send(staff)
+    headers = {"Caducee-Claim-Token": token.encode()}
+    refused = anyone.post(content_of(share), auth=share.basic, headers=headers)
+    assert ok(refused, 400)["code"] == "invalid_request"
+    assert look(anyone, share)["state"] == "issued"

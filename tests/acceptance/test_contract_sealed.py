@@ -142,7 +142,7 @@ def test_a_sealed_transfer_refuses_every_plain_way(staff, anyone):
     for password in (share.password, wrong_password()):
         for answer in (
             anyone.post(f"/api/v1/shares/{share.id}/claim", json={"link_secret": secret, "password": password}),
-            anyone.post(f"/api/v1/shares/{share.id}/content", auth=(secret, password)),
+            anyone.post(f"/api/v1/shares/{share.id}/content", auth=("link", f"{secret}.{password}")),
         ):
             assert ok(answer, 409)["code"] == "transfer_is_sealed"
     assert look(anyone, share.link)["attempts_left"] == 5

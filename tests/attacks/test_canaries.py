@@ -195,6 +195,7 @@ def _suffer(server, http, token, secrets):
     http.post("/api/v1/shares/x/claim", content=f'{{"password": "{password}", "link_secret": {{}}')
     http.post("/api/v1/shares/x/claim", json={"password": password, "link_secret": [NAME], "x": NAME})
     http.post("/api/v1/shares/x/content", auth=(password, NAME.encode("ascii", "ignore").decode()))
+    http.post("/api/v1/shares/x/content", auth=("link", f"{password}.{password}"))
     share = send(http, CONTENT, name)
     try_claim(http, share, password=password)
     try_claim(http, share, password=f"{password}X")
@@ -319,6 +320,8 @@ def test_a_refused_request_repeats_nothing_of_what_was_sent(server, anyone):
         anyone.post("/api/v1/shares/x/claim", json={"password": secret, "link_secret": secret, "x": secret}),
         anyone.post("/api/v1/shares/x/claim", content=secret.encode(), headers={"Content-Type": "application/json"}),
         anyone.post("/api/v1/shares/x/content", auth=(secret, secret)),
+        anyone.post("/api/v1/shares/x/content", auth=("link", f"{secret}.{secret}")),
+        anyone.post("/api/v1/shares/x/content", headers={"Caducee-Claim-Token": secret}),
         anyone.get(f"/api/v1/{secret}", headers=bearer(secret)),
         anyone.get("/api/v1/me", headers={"Host": secret}),
         anyone.request("DELETE", f"/s/{secret}"),

@@ -44,7 +44,7 @@ def test_opening_looking_and_previewing_redeem_nothing(staff, anyone):
             assert share.password not in answer.text
     for body in ({}, {"link_secret": share.secret}, {"link_secret": share.secret, "password": ""}):
         assert anyone.post(f"/api/v1/shares/{share.id}/claim", json=body, headers=SCANNER).status_code == 400
-    anyone.post(f"/api/v1/shares/{share.id}/content", auth=(share.secret, ""), headers=SCANNER)
+    anyone.post(f"/api/v1/shares/{share.id}/content", auth=("link", f"{share.secret}."), headers=SCANNER)
     seen = look(anyone, share)
     assert (seen["state"], seen["attempts_left"]) == ("issued", 5)
     assert claim(anyone, share).get().content == b"content"
@@ -134,7 +134,7 @@ def test_wrong_links_and_passwords_never_burn_a_share(staff, anyone, path):
     share = send(staff)
     for _ in range(50):
         assert try_claim(anyone, share, link_secret=wrong_secret()).status_code == 404
-        wrong = (wrong_secret(), share.password)
+        wrong = ("link", f"{wrong_secret()}.{share.password}")
         assert anyone.post(f"/api/v1/shares/{share.id}/content", auth=wrong).status_code == 404
     for _ in range(4):
         assert try_claim(anyone, share, password=wrong_password()).status_code == 401

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
 from app.actions.create_transfer import CreatedSealedTransfer, TransferAsked, create_sealed_transfer
 from app.actions.deposit_sealed_file import SealedArriving, deposit_sealed_file
-from app.actions.issue_share import PreparedShare, prepare_share
+from app.actions.issue_share import NewShare, PreparedShare, prepare_share
 from app.actions.keep_owner_key import store_owner_key
 from app.actions.open_share import open_share
 from app.client import sealing
@@ -98,7 +98,7 @@ async def prepare(
 ) -> SealedShare:
     """A share that nobody can claim yet."""
     password = password or new_password()
-    prepared = await prepare_share(resources, caller, transfer_id=transfer.id, recipient="Agency", password=password)
+    prepared = await prepare_share(resources, caller, NewShare(transfer.id, "Agency"), password=password)
     return SealedShare(prepared, transfer, new_secret(), password)
 
 

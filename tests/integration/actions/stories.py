@@ -23,7 +23,7 @@ from app.actions.create_transfer import CreatedTransfer, TransferAsked, create_t
 from app.actions.deposit_file import Arriving, DepositedFile, deposit_file
 from app.actions.fetch_file import ClaimFiles, open_files
 from app.actions.issue_access_token import issue_access_token
-from app.actions.issue_share import IssuedShare, issue_share
+from app.actions.issue_share import IssuedShare, NewShare, issue_share
 from app.actions.sweep import SweepReport
 from app.crypto.token import new_id
 from app.db import audit_rows, file_rows, share_rows, transfer_rows
@@ -114,9 +114,7 @@ async def issue(
     resources: Resources, caller: Caller, transfer: CreatedTransfer, recipient: str = "Agency, Ms Durand"
 ) -> IssuedShare:
     """A link and a password for one recipient."""
-    return await issue_share(
-        resources, caller, transfer_id=transfer.id, client_key=transfer.client_key, recipient=recipient
-    )
+    return await issue_share(resources, caller, NewShare(transfer.id, recipient), client_key=transfer.client_key)
 
 
 async def claim(

@@ -14,7 +14,7 @@ from app.actions.claim_share import LinkAndPassword, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.fetch_file import open_files
-from app.actions.issue_share import prepare_share
+from app.actions.issue_share import NewShare, prepare_share
 from app.actions.keep_owner_key import show_owner_key, store_owner_key
 from app.actions.lock_down import lift_lockdown, lock_down
 from app.actions.look_at_share import look_at_share
@@ -615,7 +615,7 @@ def test_a_share_needs_a_file_whole_and_the_owners_key(resources, caller):
 @pytest.mark.parametrize("password", ["", "short", "0123-4567-89AB-CDEU", "0123456789ABCDEF0", "Élan-4567-89AB-CDEF"])
 def test_a_password_must_be_well_formed(resources, caller, filled, password):
     with pytest.raises(MalformedPassword):
-        run(prepare_share(resources, caller, transfer_id=filled.id, recipient="Agency", password=password))
+        run(prepare_share(resources, caller, NewShare(filled.id, "Agency"), password=password))
     assert count_rows(resources, shares) == 0
 
 

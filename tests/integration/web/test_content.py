@@ -31,7 +31,8 @@ def test_a_failure_after_the_claim_still_hands_the_claim_out(resources, caller, 
     with TestClient(application, base_url=resources.settings.public_url, raise_server_exceptions=False) as http:
         with monkeypatch.context() as patch:
             patch.setattr(share_rows, "reserve_bytes", fail)
-            answer = http.post(f"/api/v1/shares/{share.id}/content", auth=(encode(share.link_secret), share.password))
+            both = f"{encode(share.link_secret)}.{share.password}"
+            answer = http.post(f"/api/v1/shares/{share.id}/content", auth=("link", both))
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         claim_id, _, token = answer.headers["Caducee-Claim"].partition(".")
         held = {"Authorization": f"Bearer {token}"}

@@ -10,7 +10,7 @@ from app.actions.fetch_file import PIECE_BYTES, Download
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.errors import CannotDecrypt
 from app.runtime import stream_watch
-from app.web.server import ABORT
+from app.web.peer import UnknownPeer, put_peer
 from app.web.streaming import TURN_BYTES, StreamedDownload
 from tests.integration.actions.stories import (
     blob_path,
@@ -116,11 +116,18 @@ def test_a_failure_of_ours_leaves_nothing_in_the_buffer(resources, sent):
     path.write_bytes(sealed)
     dropped: list[bool] = []
 
+    class AbortedPeer(UnknownPeer):
+        def abort(self):
+            dropped.append(True)
+
+    scope = dict(SCOPE)
+    put_peer(scope, AbortedPeer())
+
     async def story():
         client = Client()
         answer = await answer_to(resources, await claim(resources, sent.share))
         with pytest.raises(CannotDecrypt):
-            await answer(SCOPE | {ABORT: lambda: dropped.append(True)}, client.receive, client.send)
+            await answer(scope, client.receive, client.send)
         return client
 
     assert not run(story()).finished
