@@ -22,6 +22,7 @@ from app.actions.prune_log import prune_log
 from app.actions.reconcile import reconcile
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.sweep import sweep
+from app.lifecycle import repetition
 from app.lifecycle.gone import ListingPace
 from app.lifecycle.vault_watch import VaultWatch
 from app.runtime.clock import Clock
@@ -88,8 +89,9 @@ class Timetable:
             self.sign()
 
     def reconcile(self) -> None:
-        """Destroy orphaned blobs, keys and rows."""
+        """Destroy orphaned blobs, keys and rows, and forget old idempotency keys."""
         reconcile(self._resources())
+        repetition.forget(self._resources())
 
     def prune(self) -> None:
         """Remove the content of log entries older than the log's retention."""

@@ -44,7 +44,7 @@ from app.domain.share import ShareState
 from app.lifecycle import claim_record, endings, key_ring
 from app.lifecycle.gate import require_open_for_outflow
 from app.lifecycle.reply import LOCAL, Reply
-from app.lifecycle.secret_lookup import find_by_proof
+from app.lifecycle.secret_lookup import find_by_proof, note_link_seen
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 
@@ -116,6 +116,7 @@ async def claim_share(resources: Resources, share_id: str, presented: LinkAndPas
     try:
         password = normalise(presented.password)
     except MalformedSecret:
+        await resources.in_thread(note_link_seen, resources, found.share)
         raise MalformedPassword from None
     async with resources.claiming.turn():
         # Another request may have won while this one waited; check again before hashing.

@@ -16,6 +16,8 @@ from app.domain.transfer import MAX_RECORDS, Ending, TransferState, checked_free
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings
 from app.lifecycle.gate import require_open_for_intake
+from app.lifecycle.repetition import Result
+from app.lifecycle.reply import LOCAL, Reply
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
@@ -55,23 +57,32 @@ class CreatedSealedTransfer:
 
 
 def create_transfer(
-    resources: Resources, caller: Caller, asked: TransferAsked, *, client_key: bytes | None = None
+    resources: Resources,
+    caller: Caller,
+    asked: TransferAsked,
+    *,
+    client_key: bytes | None = None,
+    reply: Reply = LOCAL,
 ) -> CreatedTransfer:
-    """Open a transfer. Raises RetentionNotAssured, LifetimeOutOfRange, InvalidRequest, VaultOutOfReach."""
+    """Open a transfer. Raises RetentionNotAssured, LifetimeOutOfRange, InvalidRequest, VaultOutOfReach, and what
+    `Reply.settle` raises.
+    """
     transfer_id, transfer_key, shred_key = new_id(), new_secret(), new_secret()
     client_key = client_key or new_secret()
     owner_key = wrapping.owner_key(client_key, wrapping.owner_part(shred_key, transfer_id), transfer_id)
     owner_wrap = wrapping.wrap_for_owner(transfer_key, owner_key=owner_key, transfer_id=transfer_id)
     row = _row(resources, caller, asked, transfer_id=transfer_id, owner_wrap=owner_wrap)
-    _store(resources, row, caller, shred_key)
+    _store(resources, row, caller, shred_key, reply)
     return CreatedTransfer(transfer_id, client_key, row.expires_at)
 
 
-def create_sealed_transfer(resources: Resources, caller: Caller, asked: TransferAsked) -> CreatedSealedTransfer:
+def create_sealed_transfer(
+    resources: Resources, caller: Caller, asked: TransferAsked, *, reply: Reply = LOCAL
+) -> CreatedSealedTransfer:
     """Open a transfer whose key only the depositor's client knows. Raises the errors of `create_transfer`."""
     transfer_id, shred_key = new_id(), new_secret()
     row = _row(resources, caller, asked, transfer_id=transfer_id, owner_wrap=None)
-    _store(resources, row, caller, shred_key)
+    _store(resources, row, caller, shred_key, reply)
     return CreatedSealedTransfer(transfer_id, wrapping.owner_part(shred_key, transfer_id), row.expires_at)
 
 
@@ -108,10 +119,11 @@ def _row(
     )
 
 
-def _store(resources: Resources, row: TransferRow, caller: Caller, shred_key: bytes) -> None:
+def _store(resources: Resources, row: TransferRow, caller: Caller, shred_key: bytes, reply: Reply) -> None:
     """Write the row, then the vault. A crash in between leaves a transfer that cannot be opened and expires."""
-    _insert(resources, row, caller)
+    replaced = _insert(resources, row, caller, reply)
     reach("deposit.row_written")
+    resources.destroy_keys(replaced)
     try:
         resources.vault.create(EntryName(row.id, row.expires_at), shred_key)
         reach("deposit.key_stored")
@@ -120,7 +132,7 @@ def _store(resources: Resources, row: TransferRow, caller: Caller, shred_key: by
         raise VaultOutOfReach from error
 
 
-def _insert(resources: Resources, row: TransferRow, caller: Caller) -> None:
+def _insert(resources: Resources, row: TransferRow, caller: Caller, reply: Reply) -> list[EntryName]:
     with resources.database.writing() as transaction:
         require_open_for_intake(resources, transaction.connection)
         transfer_rows.create(transaction.connection, row)
@@ -137,6 +149,7 @@ def _insert(resources: Resources, row: TransferRow, caller: Caller) -> None:
                 owner=row.owner,
             )
         )
+        return reply.settle(transaction, Result(row.id, None, row.created_at), caller)
 
 
 def _deny(resources: Resources, row: TransferRow) -> None:

@@ -38,6 +38,7 @@ from app.domain.transfer import FileState, checked_free_text, require_open
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings, key_ring
 from app.lifecycle.gate import require_open_for_outflow
+from app.lifecycle.repetition import Result
 from app.lifecycle.reply import LOCAL, Reply
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
@@ -84,7 +85,7 @@ async def issue_share(
     """Issue a share, and close the transfer for new files with the first one.
 
     Raises TransferNotFound, TransferEnded, TransferIsSealed, TransferEmpty, UploadUnfinished, ClientKeyRequired,
-    WrongClientKey, InvalidRequest, VaultOutOfReach, Busy, ClientGone.
+    WrongClientKey, InvalidRequest, VaultOutOfReach, Busy, and what `Reply.settle` raises.
     """
     named = _checked(asked.recipient)
     transfer, keys = await resources.in_thread(_open, resources, caller, asked.transfer_id, client_key)
@@ -110,7 +111,7 @@ async def prepare_share(
     files with the first one.
 
     Raises TransferNotFound, TransferEnded, TransferNotSealed, TransferEmpty, UploadUnfinished, OwnerKeyMissing,
-    MalformedPassword, InvalidRequest, VaultOutOfReach, Busy, ClientGone.
+    MalformedPassword, InvalidRequest, VaultOutOfReach, Busy, and what `Reply.settle` raises.
     """
     named = _checked(asked.recipient)
     try:
@@ -225,14 +226,15 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
     with resources.database.writing() as transaction:
         connection, now = transaction.connection, resources.clock.now()  # hashing and queueing took their time
         require_open_for_outflow(resources, connection)
+        reply.lock(transaction, row.transfer_id)
         found = transfer_rows.find(connection, row.transfer_id, for_update=True)
         transfer = _require_own(found, caller, now)
         files = file_rows.of_transfers(connection, [row.transfer_id])
         prepared = row.state == ShareState.PREPARED
         _require_shareable(transfer, files, sealed=prepared)
-        reply.require_receiver()
         transfer_rows.close(connection, row.transfer_id, now)
         share_rows.create(connection, replace(row, issued_at=now))
+        replaced = reply.settle(transaction, Result(row.transfer_id, row.id, now), caller)
         transaction.log(
             Entry(
                 event=Event.SHARE_PREPARED if prepared else Event.SHARE_ISSUED,
@@ -247,6 +249,7 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
             )
         )
     reach("share.row_written")
+    resources.destroy_keys(replaced)
     name = EntryName(row.transfer_id, row.expires_at, row.id)
     try:
         resources.vault.create(name, share_shred_key)

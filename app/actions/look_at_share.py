@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.domain.share import ShareState, state_shown
-from app.lifecycle.secret_lookup import find_by_proof
+from app.lifecycle.secret_lookup import find_by_proof, note_link_seen
 from app.runtime.resources import Resources
 
 
@@ -26,6 +26,7 @@ def look_at_share(resources: Resources, share_id: str, link_proof: bytes) -> Sha
     """Look. Raises ShareNotFound, one and the same at the same cost, for an unknown share and for a wrong proof."""
     with resources.database.reading() as connection:
         share, transfer = find_by_proof(connection, share_id, link_proof)
+    note_link_seen(resources, share)
     return ShareSeen(
         state=state_shown(share.state, share.expires_at, resources.clock.now()),
         label=transfer.label,

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, literal, select, update
 
 from app.crypto.stretching import Argon2Parameters
 from app.crypto.token import is_id
 from app.db.any_of import any_of
-from app.db.tables import claims, shares
+from app.db.tables import UtcTime, claims, shares
 from app.domain.share import OPEN_STATES, ShareState
 
 
@@ -39,6 +39,7 @@ class ShareRow:
     used_at: datetime | None
     ended_at: datetime | None
     keys_destroyed_at: datetime | None
+    link_seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,20 @@ def reserve_attempt(connection: Connection, share_id: str, limit: int, now: date
     reserved = connection.execute(
         update(shares)
         .where(shares.c.id == share_id, shares.c.state.in_(_REDEEMABLE), shares.c.attempts < limit)
-        .values(attempts=shares.c.attempts + 1, attempted_at=now)
+        .values(
+            attempts=shares.c.attempts + 1,
+            attempted_at=now,
+            link_seen_at=func.coalesce(shares.c.link_seen_at, literal(now, UtcTime())),
+        )
     )
     return reserved.rowcount == 1
+
+
+def note_link_seen(connection: Connection, share_id: str, now: datetime) -> None:
+    """Record the first time that somebody presented the link."""
+    connection.execute(
+        update(shares).where(shares.c.id == share_id, shares.c.link_seen_at.is_(None)).values(link_seen_at=now)
+    )
 
 
 def return_attempt(connection: Connection, share_id: str) -> None:

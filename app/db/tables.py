@@ -246,6 +246,7 @@ shares = Table(
     Column("used_at", UtcTime),
     Column("ended_at", UtcTime),
     Column("keys_destroyed_at", UtcTime, comment="when the end of its keys was observed"),
+    Column("link_seen_at", UtcTime, comment="when somebody first presented the link"),
 )
 
 claims = Table(
@@ -270,6 +271,19 @@ claims = Table(
         comment="of the allowance, taken by downloads under way",
     ),
     UniqueConstraint("share_id"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("digest", Digest, primary_key=True, comment="of the key, with its owner, route and transfer"),
+    Column("fingerprint", Digest, nullable=False, comment="what a repeated request must be like"),
+    Column("created_at", UtcTime, nullable=False),
+    Column("attempt", Id, nullable=False, comment="the request that holds the key, or held it last"),
+    Column("lease_until", UtcTime, comment="while that request runs"),
+    Column("transfer_id", Id, comment="the result"),
+    Column("share_id", Id),
+    Column("made_at", UtcTime, comment="when the result became usable"),
 )
 
 audit_entries = Table(

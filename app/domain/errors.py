@@ -93,6 +93,21 @@ class TooLarge(Refusal):
 # --- not permitted
 
 
+class IdempotencyKeyReused(Refusal):
+    code = "idempotency_key_reused"
+    title = "This Idempotency-Key was used for another request."
+
+
+class IdempotencyInProgress(Refusal):
+    code = "idempotency_in_progress"
+    title = "A request with this Idempotency-Key is still running; try again in a moment."
+
+
+class AlreadyAnswered(Refusal):
+    code = "already_answered"
+    title = "The response to the first request with this Idempotency-Key has arrived; its result is not replaced."
+
+
 class ClientGone(Refusal):
     code = "client_gone"
     title = "The client closed the connection before the request took effect; nothing was changed."

@@ -12,6 +12,7 @@ from app.db.share_rows import ClaimRow, ShareRow
 from app.db.transfer_rows import TransferRow
 from app.domain.errors import ClaimNotFound, ShareNotFound
 from app.domain.share import ShareState
+from app.runtime.resources import Resources
 
 _NO_DIGEST = bytes(32)
 """Compared when there is no row, so that a comparison always takes place. No digest is all zeros."""
@@ -28,6 +29,13 @@ def find_by_proof(connection: Connection, share_id: str, link_proof: bytes) -> t
     if share is None or transfer is None or share.state == ShareState.PREPARED:
         raise ShareNotFound
     return share, transfer
+
+
+def note_link_seen(resources: Resources, share: ShareRow) -> None:
+    """Record that somebody has the link of this share: a repeated deposit no longer replaces it."""
+    if share.link_seen_at is None:
+        with resources.database.writing() as transaction:
+            share_rows.note_link_seen(transaction.connection, share.id, resources.clock.now())
 
 
 def find_by_token(connection: Connection, claim_id: str, token: bytes) -> tuple[ClaimRow, ShareRow]:

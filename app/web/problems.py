@@ -60,6 +60,8 @@ STATUS: dict[type[Refusal], int] = {
     errors.TransferNotSealed: 409,
     errors.WrongFileNumber: 409,
     errors.KeyAlreadySet: 409,
+    errors.AlreadyAnswered: 409,
+    errors.IdempotencyKeyReused: 422,
     errors.OwnerKeyMissing: 409,
     errors.ClaimedByProof: 409,
     errors.NotDeletedYet: 409,
@@ -76,6 +78,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.DatabaseOutOfReach: 503,
     errors.DiskNearlyFull: 507,
     errors.Busy: 503,
+    errors.IdempotencyInProgress: 503,
     errors.InternalError: 500,
 }
 
@@ -84,6 +87,7 @@ _HEADERS: dict[type[Refusal], dict[str, str]] = {
     # Not Basic, although `content` accepts it: browsers would open their own dialog over the recipient's page.
     errors.WrongPassword: {"WWW-Authenticate": 'Caducee realm="link and password"'},
     errors.Busy: {"Retry-After": "2"},
+    errors.IdempotencyInProgress: {"Retry-After": "5"},
     errors.ReceiptNotSigned: {"Retry-After": "10"},
     errors.RetentionNotAssured: {"Retry-After": "60"},
     errors.VaultOutOfReach: {"Retry-After": "10"},

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.actions.create_transfer import TransferAsked, create_transfer
+from app.actions.create_transfer import CreatedTransfer, TransferAsked, create_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
-from app.actions.issue_share import NewShare, issue_share
+from app.actions.issue_share import IssuedShare, NewShare, issue_share
 from app.crypto.encoding import encode
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest
 from app.domain.transfer import Ending, checked_free_text
+from app.runtime.resources import Resources
 from app.web.bodies import arriving
 from app.web.confirmed_response import ConfirmedResponse
-from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, reply_of
+from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
+from app.web.idempotency import digested, idempotent
 from app.web.schemas import SendAnswer
 from app.web.share_answer import link_of, share_answer
 
@@ -75,27 +78,37 @@ async def send(
     acknowledges, because nobody would have the link.
     """
     file = arriving(request, filename)
-    created = await resources.in_thread(create_transfer, resources, caller, options.asked, client_key=given_key)
+    body_digest, body = await digested(request, file.body)
+    file = replace(file, body=body)
+    async with idempotent(request, caller, body_digest=body_digest) as reply:
+        created = await resources.in_thread(create_transfer, resources, caller, options.asked, client_key=given_key)
 
-    async def end(ending: Ending) -> None:
-        await asyncio.shield(resources.in_thread(delete_transfer, resources, created.id, caller=caller, ending=ending))
+        async def end(ending: Ending) -> None:
+            await asyncio.shield(
+                resources.in_thread(delete_transfer, resources, created.id, caller=caller, ending=ending)
+            )
 
-    try:
-        deposited = await deposit_file(
-            resources, caller, transfer_id=created.id, client_key=created.client_key, arriving=file
-        )
-        asked = NewShare(created.id, options.recipient or "")
-        share = await issue_share(resources, caller, asked, client_key=created.client_key, reply=reply_of(request))
-    except BaseException:
-        await end(Ending.FAILED)
-        raise
-    answer = SendAnswer(
+        try:
+            deposited = await deposit_file(
+                resources, caller, transfer_id=created.id, client_key=created.client_key, arriving=file
+            )
+            new = NewShare(created.id, options.recipient or "")
+            share = await issue_share(resources, caller, new, client_key=created.client_key, reply=reply)
+        except BaseException:
+            await end(Ending.FAILED)
+            raise
+    answer = _answer(resources, created, share, size=deposited.size)
+    shown = answer.model_copy(update={"client_key": None}) if given_key else answer
+    return ConfirmedResponse(share_answer(request, shown), lambda: end(Ending.UNANSWERED))
+
+
+def _answer(resources: Resources, created: CreatedTransfer, share: IssuedShare, *, size: int) -> SendAnswer:
+    return SendAnswer(
         transfer_id=created.id,
-        client_key=None if given_key else encode(created.client_key),
+        client_key=encode(created.client_key),
         share_id=share.id,
         link=link_of(resources.settings, share),
         password=share.password,
         expires_at=created.expires_at,
-        size=deposited.size,
+        size=size,
     )
-    return ConfirmedResponse(share_answer(request, answer), lambda: end(Ending.UNANSWERED))

@@ -17,7 +17,8 @@ from app.domain.access_token import Caller
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest, TransferIsSealed, TransferNotSealed
 from app.web.bodies import arriving
-from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, reply_of, resources_of
+from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, resources_of
+from app.web.idempotency import idempotent
 from app.web.listing import listed
 from app.web.schemas import (
     FileCreated,
@@ -51,7 +52,11 @@ async def openapi(request: Request, caller: CurrentCaller) -> JSONResponse:  # n
 
 @router.post("/transfers", status_code=201, response_model_exclude_none=True)
 async def open_transfer(
-    asked: TransferRequest, caller: CurrentCaller, resources: CurrentResources, given_key: GivenClientKey
+    request: Request,
+    asked: TransferRequest,
+    caller: CurrentCaller,
+    resources: CurrentResources,
+    given_key: GivenClientKey,
 ) -> TransferCreated:
     """Open a transfer for files."""
     terms = TransferAsked(
@@ -61,12 +66,15 @@ async def open_transfer(
         records=asked.records,
         keep_until_expiry=asked.keep_until_expiry,
     )
-    if asked.sealed:
-        if given_key is not None:
-            raise TransferIsSealed
-        sealed = await resources.in_thread(create_sealed_transfer, resources, caller, terms)
-        return TransferCreated(id=sealed.id, owner_part=encode(sealed.owner_part), expires_at=sealed.expires_at)
-    created = await resources.in_thread(create_transfer, resources, caller, terms, client_key=given_key)
+    if asked.sealed and given_key is not None:
+        raise TransferIsSealed
+    async with idempotent(request, caller) as reply:
+        if asked.sealed:
+            sealed = await resources.in_thread(create_sealed_transfer, resources, caller, terms, reply=reply)
+            return TransferCreated(id=sealed.id, owner_part=encode(sealed.owner_part), expires_at=sealed.expires_at)
+        created = await resources.in_thread(
+            create_transfer, resources, caller, terms, client_key=given_key, reply=reply
+        )
     client_key = None if given_key else encode(created.client_key)
     return TransferCreated(id=created.id, client_key=client_key, expires_at=created.expires_at)
 
@@ -104,9 +112,9 @@ async def share(
         return await _prepared(request, NewShare(transfer_id, asked.recipient), asked.password, caller)
     if asked.password is not None:
         raise TransferNotSealed("password: only for sealed transfers; of others the service makes it.")
-    issued = await issue_share(
-        resources, caller, NewShare(transfer_id, asked.recipient), client_key=client_key, reply=reply_of(request)
-    )
+    new = NewShare(transfer_id, asked.recipient)
+    async with idempotent(request, caller, transfer_id=transfer_id) as reply:
+        issued = await issue_share(resources, caller, new, client_key=client_key, reply=reply)
     answer = ShareCreated(
         share_id=issued.id,
         link=link_of(resources.settings, issued),
@@ -120,7 +128,8 @@ async def _prepared(request: Request, asked: NewShare, password: str | None, cal
     if password is None:
         raise InvalidRequest("password: for a sealed transfer the depositor's program makes it.")
     resources = resources_of(request)
-    prepared = await prepare_share(resources, caller, asked, password=password, reply=reply_of(request))
+    async with idempotent(request, caller, transfer_id=asked.transfer_id) as reply:
+        prepared = await prepare_share(resources, caller, asked, password=password, reply=reply)
     answer = SharePrepared(
         share_id=prepared.id,
         server_part=encode(prepared.server_part),

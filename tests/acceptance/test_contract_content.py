@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.crypto.token import new_id
+from tests.acceptance.independent_client import to_text
 from tests.acceptance.people import (
     add_file,
     bearer,
@@ -17,7 +18,6 @@ from tests.acceptance.people import (
     ok,
     open_transfer,
     send,
-    to_text,
     wrong_password,
     wrong_secret,
 )

@@ -74,6 +74,7 @@ CARRIES_NOTHING = {
     "shares.attempted_at": "paces guesses at a password of 80 bits",
     "shares.used_at": "shown only; `state` and the vault's record decide",
     "shares.ended_at": "shown only; `state` decides",
+    "shares.link_seen_at": "keeps a repeated deposit from replacing the first, which its depositor may end at any time",
     "claims.id": "names the claim to its holder; its key is bound to this id",
     "claims.by_proof": "whether there is a wrapped key; without one nothing is decrypted here",
     "claims.wrapped_key": "authenticated: altered, it opens nothing",

@@ -1,0 +1,81 @@
+"""`Idempotency-Key`: what a repeated request must be like, and the reply that replaces a lost one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+
+from fastapi import Request
+
+from app.domain.access_token import Caller
+from app.domain.errors import ClientTooSlow, InvalidRequest
+from app.domain.idempotency import DIGESTED_BYTES, IdempotentRequest, RequestedPart, checked_key, identify
+from app.lifecycle.repetition import attempted
+from app.lifecycle.reply import Reply
+from app.web.guard import reply_of, resources_of
+
+
+@asynccontextmanager
+async def idempotent(
+    request: Request, caller: Caller, *, transfer_id: str | None = None, body_digest: bytes | None = None
+) -> AsyncIterator[Reply]:
+    """Provide the reply of a request, which holds its idempotency key, if it has one, while the block runs.
+
+    `body_digest` (SHA-256) is that of a raw body, as `digested` returns it; a JSON body is digested here. Raises
+    InvalidRequest, IdempotencyKeyReused, IdempotencyInProgress, AlreadyAnswered.
+    """
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) > 1:
+        raise InvalidRequest("Idempotency-Key: given twice.")
+    reply = reply_of(request)
+    if not keys:
+        yield reply
+        return
+    if request.method == "POST":
+        body_digest = sha256(await request.body()).digest()
+    identified = _identified(request, caller, checked_key(keys[0]), transfer_id, body_digest)
+    async with attempted(resources_of(request), identified) as attempt:
+        yield Reply(reply.is_gone, attempt)
+
+
+def _identified(
+    request: Request, caller: Caller, key: str, transfer_id: str | None, body_digest: bytes | None
+) -> IdempotentRequest:
+    length = request.headers.get("content-length")
+    part = RequestedPart(
+        method=request.method,
+        path=request.scope["raw_path"],
+        query=request.scope["query_string"],
+        length=int(length) if length else None,
+        body_digest=body_digest,
+    )
+    return identify(key, part, owner=caller.owner, route=request.scope["route"].name, transfer_id=transfer_id)
+
+
+async def digested(request: Request, body: AsyncIterator[bytes]) -> tuple[bytes | None, AsyncIterator[bytes]]:
+    """Read ahead in a request with an idempotency key. Return the SHA-256 of a body of at most DIGESTED_BYTES, None for
+    a longer one; and the whole body again. Raises ClientTooSlow, and what the body raises.
+    """
+    length = int(request.headers.get("content-length") or 0)
+    if "idempotency-key" not in request.headers or length > DIGESTED_BYTES:
+        return None, body
+    pieces, held = list[bytes](), 0
+    try:
+        async with asyncio.timeout(resources_of(request).settings.idle_timeout.total_seconds()):
+            async for piece in body:
+                pieces.append(piece)
+                held += len(piece)
+                if held > DIGESTED_BYTES:
+                    return None, _chained(pieces, body)
+    except TimeoutError:
+        raise ClientTooSlow from None
+    return sha256(b"".join(pieces)).digest(), _chained(pieces, body)
+
+
+async def _chained(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in first:
+        yield piece
+    async for piece in rest:
+        yield piece
