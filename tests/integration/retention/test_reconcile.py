@@ -214,14 +214,14 @@ def test_counting_destroys_nothing(resources, time, grace):
 # So many that it is more likely a mistake
 
 
-def test_twenty_go_by_themselves(resources, time, grace):
+def test_twenty_orphans_are_destroyed_without_confirmation(resources, time, grace):
     for _ in range(20):
         an_orphan_blob(resources, time.moment - 2 * grace)
         an_orphan_key(resources)
     assert destroyed(resources) == NOTHING | {"blobs": 20, "keys": 20}
 
 
-def test_twenty_one_wait_for_a_word(resources, time, grace):
+def test_twenty_one_orphans_wait_for_confirmation(resources, time, grace):
     for _ in range(21):
         an_orphan_blob(resources, time.moment - 2 * grace)
         an_orphan_key(resources)
@@ -238,7 +238,7 @@ def test_twenty_one_wait_for_a_word(resources, time, grace):
     assert blobs_held(resources) == set()
 
 
-def test_a_vault_emptied_by_mistake_denies_nothing_without_a_word(resources, caller, time, grace):
+def test_a_vault_emptied_by_mistake_denies_nothing_without_confirmation(resources, caller, time, grace):
     for _ in range(21):
         a_transfer(resources, caller)
     resources.vault.destroy_everything()
