@@ -54,7 +54,7 @@ def require_new_vault(resources: Resources) -> None:
     if found == state.installation_id:
         raise VaultInUse("this vault is in use; nothing is lost")
     if found is not None or not resources.vault.is_empty():
-        raise VaultInUse("this vault is not empty: it is another installation's, or no new one")
+        raise VaultInUse("this vault is not empty: it belongs to another installation, or is not new")
 
 
 def accept_vault(resources: Resources) -> int:

@@ -11,7 +11,7 @@ from app.runtime.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class ClockSeen:
-    """The time that the service goes by, the host's, and why they differ, if they do."""
+    """The time in force, the host's clock, and why the host's clock is not trusted (None if it is)."""
 
     now: datetime
     host: datetime
@@ -19,7 +19,7 @@ class ClockSeen:
 
 
 def judge_clock(resources: Resources) -> ClockSeen:
-    """Judge by the host's clock at this moment; what the scheduler noted counts too."""
+    """Judge the host's clock now. A problem that the scheduler recorded counts as well."""
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
     resources.vault_time.refresh()

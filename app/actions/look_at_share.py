@@ -12,7 +12,7 @@ from app.runtime.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class ShareSeen:
-    """What the holder of a link may know before the password."""
+    """The properties of a share that are shown to the holder of its link before the password is entered."""
 
     state: ShareState
     label: str | None
@@ -23,7 +23,7 @@ class ShareSeen:
 
 
 def look_at_share(resources: Resources, share_id: str, link_proof: bytes) -> ShareSeen:
-    """Look. Raises ShareNotFound, one and the same at the same cost, for an unknown share and for a wrong proof."""
+    """Return the share. Raises ShareNotFound, at the same cost, for an unknown share and for a wrong proof."""
     with resources.database.reading() as connection:
         share, transfer = find_by_proof(connection, share_id, link_proof)
     return ShareSeen(
