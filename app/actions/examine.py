@@ -33,7 +33,7 @@ class Finding:
 
     level: Level
     check: str
-    said: str
+    detail: str
 
 
 def examine(resources: Resources) -> list[Finding]:

@@ -11,7 +11,7 @@ from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
-class ShareSeen:
+class ShareView:
     """The properties of a share that are shown to the holder of its link before the password is entered."""
 
     state: ShareState
@@ -22,11 +22,11 @@ class ShareSeen:
     used_at: datetime | None
 
 
-def look_at_share(resources: Resources, share_id: str, link_proof: bytes) -> ShareSeen:
+def look_at_share(resources: Resources, share_id: str, link_proof: bytes) -> ShareView:
     """Return the share. Raises ShareNotFound, at the same cost, for an unknown share and for a wrong proof."""
     with resources.database.reading() as connection:
         share, transfer = find_by_proof(connection, share_id, link_proof)
-    return ShareSeen(
+    return ShareView(
         state=state_shown(share.state, share.expires_at, resources.clock.now()),
         label=transfer.label,
         expires_at=share.expires_at,

@@ -82,7 +82,7 @@ class _ExportedLog:
             size = record.get("size")
             notes.append(HeldNote(str(record.get("note")), size if isinstance(size, int) else None))
         if since is not None:
-            notes.append(HeldNote(since, asked=True))
+            notes.append(HeldNote(since, requested=True))
         size, pruned = log.get("size"), log.get("pruned_below")
         if not isinstance(size, int) or not isinstance(pruned, int):
             raise ExportUnreadable("the first line does not contain the size of the log")

@@ -62,7 +62,7 @@ def _head(resources: Resources, signing: SigningFolder, since: str | None) -> Lo
             notes=[
                 *stored,
                 *([HeldNote(kept)] if kept is not None else []),
-                *([HeldNote(since, asked=True)] if since is not None else []),
+                *([HeldNote(since, requested=True)] if since is not None else []),
             ],
             pruned_below=audit_rows.pruned_below(connection),
             stored_size=audit_rows.stored_size(connection),

@@ -33,7 +33,7 @@ class HeldNote:
 
     note: str
     size: int | None = None
-    asked: bool = False
+    requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class LogHead:
 
 
 @dataclass(frozen=True, slots=True)
-class _Signed:
+class _SignedCheckpoint:
     checkpoint: Checkpoint
     held: HeldNote
 
@@ -64,8 +64,8 @@ class LogVerifier:
         self.head = head
         self._key, self._stored = key, stored
         self._upper = GrowingTree(level=STRETCH_LEVEL)
-        self._signed: dict[int, list[_Signed]] = {}
-        self._earlier: list[_Signed] = []
+        self._signed: dict[int, list[_SignedCheckpoint]] = {}
+        self._earlier: list[_SignedCheckpoint] = []
         self._strange: dict[str, str] = {}
         self._roots: dict[int, bytes] = {0: merkle.EMPTY_ROOT}
         self._matched = 0
@@ -107,14 +107,14 @@ class LogVerifier:
         try:
             checkpoint = self._opened(held.note, origin)
         except (NoteInvalid, ValueError) as error:
-            if origin != self.head.origin and not held.asked:
+            if origin != self.head.origin and not held.requested:
                 self._strange[origin] = which  # perhaps of an earlier key
                 return
             raise Tampered(Kind.CHANGED, f"{which} is not what was signed: {error}") from None
         if held.size is not None and checkpoint.size != held.size:
             raise Tampered(Kind.CHANGED, f"{which} belongs to another log or size")
-        signed = _Signed(checkpoint, held)
-        if origin == self.head.origin or held.asked:
+        signed = _SignedCheckpoint(checkpoint, held)
+        if origin == self.head.origin or held.requested:
             self._signed.setdefault(checkpoint.size, []).append(signed)
         else:
             self._earlier.append(signed)

@@ -13,7 +13,7 @@ from app.crypto import merkle
 from app.db.any_of import Texts, any_of
 from app.db.tables import audit_entries, transfers
 from app.domain.audit_events import Event
-from app.domain.testimony import LIFE, Attested, Testimony
+from app.domain.testimony import LIFE, AttestedEntry, Testimony
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF = audit_entries.c
@@ -31,7 +31,7 @@ _LAST = (
 )
 
 
-def told_of(
+def of_transfers(
     connection: Connection, transfer_ids: Sequence[str], events: Sequence[Event] = LIFE, *, leaves: bool = False
 ) -> dict[str, Testimony]:
     """What the log says of each of these transfers; of one without an entry, an empty testimony. `leaves`: with the
@@ -44,7 +44,7 @@ def told_of(
     return told
 
 
-def last_of(connection: Connection, *events: Event) -> Attested | None:
+def last_of(connection: Connection, *events: Event) -> AttestedEntry | None:
     """The last entry of one of these events that speaks of no transfer; None without one."""
     rows: Any = connection.execute(_LAST, {"of": [event.value for event in events]}).cursor
     found = rows.fetchall()
@@ -65,12 +65,12 @@ def without_row(connection: Connection, after: str, entries: int) -> tuple[list[
     return list(connection.execute(rowless).scalars()), upto
 
 
-def _attested(sequence: int, content: str | bytes, stored_leaf: object, at: int) -> Attested:
+def _attested(sequence: int, content: str | bytes, stored_leaf: object, at: int) -> AttestedEntry:
     leaf = bytes(stored_leaf) if isinstance(stored_leaf, (bytes, memoryview)) else b""
     try:
         fields = json.loads(content)
         moment = _EPOCH + timedelta(microseconds=at)
     except (ValueError, TypeError, OverflowError, RecursionError):  # SQLite takes any value anywhere
-        return Attested(sequence, leaf, {}, _EPOCH, sound=False)
+        return AttestedEntry(sequence, leaf, {}, _EPOCH, sound=False)
     sound = isinstance(fields, dict) and isinstance(content, str) and merkle.leaf_hash(content.encode()) == leaf
-    return Attested(sequence, leaf, fields if sound else {}, moment, sound)
+    return AttestedEntry(sequence, leaf, fields if sound else {}, moment, sound)

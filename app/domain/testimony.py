@@ -56,7 +56,7 @@ _MOST = 2**53 - 1
 """The largest number that an entry can hold (RFC 8785, section 3.2.2.3)."""
 
 
-class Attested(NamedTuple):
+class AttestedEntry(NamedTuple):
     """One entry: its number, leaf hash (32 bytes), fields, the time in its column, whether content and leaf agree."""
 
     sequence: int
@@ -123,7 +123,7 @@ class Testimony:
         """When the first share was made; None without one."""
         return min((share.issued_at for share in self.shares.values()), default=None)
 
-    def add(self, entry: Attested) -> None:
+    def add(self, entry: AttestedEntry) -> None:
         """Read the next entry, in the log's order. One that cannot be understood counts as altered."""
         self.entries += 1
         if self.leaves is not None:

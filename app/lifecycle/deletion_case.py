@@ -67,7 +67,7 @@ def load(resources: Resources, ids: list[str]) -> list[Case]:
     """Return the transfers with these ids. Raises ValueError or TypeError for rows that cannot be read."""
     with resources.database.reading() as connection:
         wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, ids))
-        told = testimony_rows.told_of(connection, ids, FACTS)
+        told = testimony_rows.of_transfers(connection, ids, FACTS)
     return [
         Case(whole.transfer, whole.files, whole.shares, whole.claims, told=told[whole.transfer.id]) for whole in wholes
     ]

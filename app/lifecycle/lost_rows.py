@@ -42,7 +42,7 @@ def find_lost(resources: Resources, due: datetime) -> LostTransfers:
     while after is not None and len(found.ended) + len(found.living) < KEPT:
         with resources.database.reading() as connection:
             ids, after = testimony_rows.without_row(connection, after, PAGE)
-            told = testimony_rows.told_of(connection, ids)
+            told = testimony_rows.of_transfers(connection, ids)
         for transfer_id, each in told.items():
             (found.ended if _has_ended(each, due) else found.living)[transfer_id] = each
     return found

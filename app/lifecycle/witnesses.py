@@ -108,7 +108,7 @@ def _without_row(resources: Resources, due: datetime) -> set[str]:
     return lost.living.keys() | left_of(resources, lost)
 
 
-class _Judged(NamedTuple):
+class _Judgement(NamedTuple):
     words: set[str]
     hidden_end: bool
 
@@ -126,14 +126,14 @@ def _pages(resources: Resources, *, verified_too: bool) -> Iterator[list[str]]:
 
 def _judge_rows(
     resources: Resources, ids: list[str], due: datetime, tree: ProvenTree | None = None
-) -> dict[str, _Judged]:
+) -> dict[str, _Judgement]:
     """Judge these transfers on one snapshot of the database; the vault is read after it."""
     if not ids:
         return {}
-    judged: dict[str, _Judged] = {}
+    judged: dict[str, _Judgement] = {}
     with resources.database.reading() as connection:
         wholes, unreadable = _load(connection, ids)
-        told = testimony_rows.told_of(connection, ids, leaves=tree is not None)
+        told = testimony_rows.of_transfers(connection, ids, leaves=tree is not None)
         unproven = {one for one in ids if tree is not None and not _is_proven(connection, told[one], tree)}
         log_is_whole = audit_rows.pruned_below(connection) == 0
     moment = Moment(resources.clock.now(), resources.settings.argon2, log_is_whole)
@@ -143,8 +143,8 @@ def _judge_rows(
         words = judge(whole, told[own], sights[own], moment)
         if own in unproven:
             words.add("entry_unproven")
-        judged[own] = _Judged(words, is_hidden_end(whole, told[own], due))
-    return judged | {one: _Judged({"unreadable"}, hidden_end=False) for one in unreadable}
+        judged[own] = _Judgement(words, is_hidden_end(whole, told[own], due))
+    return judged | {one: _Judgement({"unreadable"}, hidden_end=False) for one in unreadable}
 
 
 def _load(connection: Connection, ids: list[str]) -> tuple[list[WholeTransfer], list[str]]:

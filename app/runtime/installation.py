@@ -46,7 +46,7 @@ def open_resources(settings: Settings) -> Resources:
     return resources
 
 
-def open_to_look(settings: Settings) -> Resources:
+def open_read_only(settings: Settings) -> Resources:
     """Open the installation read-only: nothing is written, created or adopted, whichever user runs this. Raises
     DatabaseUnavailable, SchemaOutdated, InstallationMismatch; a missing store raises its error when it is used.
     """

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.actions.complete_claim import complete_claim
 from app.actions.fetch_file import open_files
 from app.web.guard import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
-from app.web.streaming import StreamedDownload, asked_range, attachment
+from app.web.streaming import StreamedDownload, attachment, requested_range
 
 router = APIRouter(prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute, tags=["receive"])
 
@@ -23,7 +23,7 @@ async def fetch_file(
     )
     file = opened.files[0]
     etag = f'"{file.blob_id}"'
-    part = asked_range(_range_header(request, etag), file.size)
+    part = requested_range(_range_header(request, etag), file.size)
     headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(opened.meta(file).name)}
     download = opened.plaintext(file, part.start, part.stop)
     return StreamedDownload(download, headers=headers, status=206 if part.partial else 200)
@@ -40,7 +40,7 @@ async def fetch_blob(
     )
     file = opened.files[0]
     etag = f'"{file.blob_id}.sealed"'
-    part = asked_range(_range_header(request, etag), file.sealed_size)
+    part = requested_range(_range_header(request, etag), file.sealed_size)
     headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(f"{file.number}.sealed")}
     download = opened.ciphertext(file, part.start, part.stop)
     return StreamedDownload(download, headers=headers, status=206 if part.partial else 200)

@@ -11,7 +11,7 @@ from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
 from app.crypto.wrapping import KEY_BYTES, WRAPPED_KEY_BYTES
 from app.domain.errors import InvalidRequest, TransferIsSealed
-from app.web.bodies import sealed_arriving
+from app.web.bodies import incoming_sealed_file
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
 from app.web.schemas import FileCreated, OwnerKeyRequest, OwnerKeyShown, ShareKeyRequest
 
@@ -47,8 +47,8 @@ async def add_blob(
     request: Request, transfer_id: str, number: int, caller: CurrentCaller, resources: CurrentResources
 ) -> FileCreated:
     """Upload one sealed file to a transfer. The size in the response is that of the plaintext."""
-    file = sealed_arriving(request, number)
-    size = await deposit_sealed_file(resources, caller, transfer_id=transfer_id, arriving=file)
+    file = incoming_sealed_file(request, number)
+    size = await deposit_sealed_file(resources, caller, transfer_id=transfer_id, incoming=file)
     return FileCreated(number=number, size=size)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.actions.create_transfer import TransferAsked, create_transfer
+from app.actions.create_transfer import TransferOptions, create_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
 from app.actions.issue_share import issue_share
@@ -15,7 +15,7 @@ from app.crypto.encoding import encode
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest
 from app.domain.transfer import Ending, checked_free_text
-from app.web.bodies import arriving
+from app.web.bodies import incoming_file
 from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
 from app.web.schemas import SendAnswer
 from app.web.share_answer import link_of, share_answer
@@ -49,7 +49,7 @@ class SendOptions:
         self.recipient = checked_free_text(recipient, field="recipient")
         if self.recipient is None:
             raise InvalidRequest("recipient: who is this for?")
-        self.asked = TransferAsked(
+        self.transfer_options = TransferOptions(
             lifetime=parse_duration(expires_in) if expires_in is not None else None,
             label=label,
             purpose=purpose,
@@ -72,11 +72,13 @@ async def send(
 
     Any failure ends the transfer, so that no partial deposit remains.
     """
-    file = arriving(request, filename)
-    created = await resources.in_thread(create_transfer, resources, caller, options.asked, client_key=given_key)
+    file = incoming_file(request, filename)
+    created = await resources.in_thread(
+        create_transfer, resources, caller, options.transfer_options, client_key=given_key
+    )
     try:
         deposited = await deposit_file(
-            resources, caller, transfer_id=created.id, client_key=created.client_key, arriving=file
+            resources, caller, transfer_id=created.id, client_key=created.client_key, incoming=file
         )
         share = await issue_share(
             resources, caller, transfer_id=created.id, client_key=created.client_key, recipient=options.recipient or ""

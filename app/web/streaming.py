@@ -66,7 +66,7 @@ class ByteRange:
         return headers
 
 
-def asked_range(header: str | None, size: int) -> ByteRange:
+def requested_range(header: str | None, size: int) -> ByteRange:
     """The part that a Range header asks for (RFC 9110, 14.1.2); everything for none, a malformed one, or several.
 
     Raises RangeNotSatisfiable when it lies outside.

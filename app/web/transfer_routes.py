@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from app.actions.create_transfer import TransferAsked, create_sealed_transfer, create_transfer
+from app.actions.create_transfer import TransferOptions, create_sealed_transfer, create_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
 from app.actions.give_receipt import give_receipt
@@ -17,7 +17,7 @@ from app.domain.access_token import Caller
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest, TransferIsSealed, TransferNotSealed
 from app.runtime.resources import Resources
-from app.web.bodies import arriving
+from app.web.bodies import incoming_file
 from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
 from app.web.listing import listed
 from app.web.schemas import (
@@ -55,7 +55,7 @@ async def open_transfer(
     asked: TransferRequest, caller: CurrentCaller, resources: CurrentResources, given_key: GivenClientKey
 ) -> TransferCreated:
     """Open a transfer for files."""
-    terms = TransferAsked(
+    options = TransferOptions(
         lifetime=None if asked.expires_in is None else parse_duration(asked.expires_in),
         label=asked.label,
         purpose=asked.purpose,
@@ -65,9 +65,9 @@ async def open_transfer(
     if asked.sealed:
         if given_key is not None:
             raise TransferIsSealed
-        sealed = await resources.in_thread(create_sealed_transfer, resources, caller, terms)
+        sealed = await resources.in_thread(create_sealed_transfer, resources, caller, options)
         return TransferCreated(id=sealed.id, owner_part=encode(sealed.owner_part), expires_at=sealed.expires_at)
-    created = await resources.in_thread(create_transfer, resources, caller, terms, client_key=given_key)
+    created = await resources.in_thread(create_transfer, resources, caller, options, client_key=given_key)
     client_key = None if given_key else encode(created.client_key)
     return TransferCreated(id=created.id, client_key=client_key, expires_at=created.expires_at)
 
@@ -83,8 +83,8 @@ async def add_file(
     filename: str | None = None,
 ) -> FileCreated:
     """Stream one file into a transfer."""
-    file = arriving(request, filename)
-    deposited = await deposit_file(resources, caller, transfer_id=transfer_id, client_key=client_key, arriving=file)
+    file = incoming_file(request, filename)
+    deposited = await deposit_file(resources, caller, transfer_id=transfer_id, client_key=client_key, incoming=file)
     return FileCreated(number=deposited.number, size=deposited.size)
 
 

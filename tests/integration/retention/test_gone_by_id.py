@@ -435,7 +435,7 @@ def test_keys_of_rows_that_ended_go_without_an_operators_word(resources, caller,
     for name in names:
         resources.vault.create(name, new_secret())
     look = {look.what: look for look in count_orphans(resources)}["keys"]
-    assert (look.orphans, look.certain, look.needs_word) == (30, 30, False)
+    assert (look.orphans, look.certain, look.needs_confirmation) == (30, 30, False)
     destroyed = {look.what: look.destroyed for look in reconcile(resources)}
     assert (destroyed["keys"], keys_held(resources)) == (30, set())
 
@@ -449,7 +449,7 @@ def test_keys_of_unknown_rows_count_against_the_ceiling_and_others_go_all_the_sa
         resources.vault.create(EntryName(f"{number:022}", later), new_secret())
     resources.vault.create(EntryName(sent.id, later), new_secret())
     look = {look.what: look for look in reconcile(resources)}["keys"]
-    assert (look.orphans, look.certain, look.destroyed, look.needs_word) == (22, 1, 1, True)
+    assert (look.orphans, look.certain, look.destroyed, look.needs_confirmation) == (22, 1, 1, True)
     assert len(keys_held(resources)) == 21
 
 
