@@ -1,4 +1,4 @@
-"""What the log says of transfers, read for a comparison with their rows; each entry's content is hashed on the way."""
+"""Read log entries of transfers, for comparison with their rows. Each entry's content is checked against its hash."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ _LAST = (
 def of_transfers(
     connection: Connection, transfer_ids: Sequence[str], events: Sequence[Event] = LIFE, *, leaves: bool = False
 ) -> dict[str, Testimony]:
-    """What the log says of each of these transfers; of one without an entry, an empty testimony. `leaves`: with the
-    leaf hashes of its entries.
+    """Return the log's testimony on each of these transfers, empty for one without entries. `leaves` includes the leaf
+    hashes of the entries.
     """
     told = {transfer_id: Testimony(leaves={} if leaves else None) for transfer_id in transfer_ids}
     rows: Any = connection.execute(_TOLD, {"of_ids": transfer_ids, "of": [event.value for event in events]}).cursor
-    for transfer_id, *stored in rows.fetchall():  # as the driver has them: SQLAlchemy's own rows cost as much again
+    for transfer_id, *stored in rows.fetchall():  # driver rows: SQLAlchemy's double the cost
         told[transfer_id].add(_attested(*stored))
     return told
 
 
 def last_of(connection: Connection, *events: Event) -> AttestedEntry | None:
-    """The last entry of one of these events that speaks of no transfer; None without one."""
+    """Return the last entry of one of these events that concerns no transfer, or None."""
     rows: Any = connection.execute(_LAST, {"of": [event.value for event in events]}).cursor
     found = rows.fetchall()
     return _attested(*found[0][1:]) if found else None
 
 
 def without_row(connection: Connection, after: str, entries: int) -> tuple[list[str], str | None]:
-    """Transfers that the log names and that have no row, by id from the one after `after` on, over about so many
-    entries; and the id after which to go on, None at the end.
+    """Return the ids above `after`, in order, of transfers that the log names but that have no row, over about
+    `entries` log entries; and the id after which the next page begins, None at the end.
     """
     told = _OF.transfer
     upto: str | None = connection.execute(
@@ -70,7 +70,7 @@ def _attested(sequence: int, content: str | bytes, stored_leaf: object, at: int)
     try:
         fields = json.loads(content)
         moment = _EPOCH + timedelta(microseconds=at)
-    except (ValueError, TypeError, OverflowError, RecursionError):  # SQLite takes any value anywhere
+    except (ValueError, TypeError, OverflowError, RecursionError):  # SQLite accepts any type in any column
         return AttestedEntry(sequence, leaf, {}, _EPOCH, sound=False)
     sound = isinstance(fields, dict) and isinstance(content, str) and merkle.leaf_hash(content.encode()) == leaf
     return AttestedEntry(sequence, leaf, fields if sound else {}, moment, sound)
