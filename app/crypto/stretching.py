@@ -83,4 +83,4 @@ def stretch(password: str, salt: bytes, parameters: Argon2Parameters) -> bytes:
             version=_ARGON2_VERSION,
         )
     except HashingError:
-        raise CryptoError("Argon2id could not run; is there memory for its parameters?") from None
+        raise CryptoError("Argon2id could not run; is there enough memory for its parameters?") from None

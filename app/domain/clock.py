@@ -26,7 +26,7 @@ DATABASE_APART = timedelta(seconds=60)
 """How far PostgreSQL's clock may differ from the time, either way."""
 
 WAIT_BEFORE_TAKING = timedelta(hours=24)
-"""A host clock that is ahead is accepted after this much uptime: destruction must not wait for ever."""
+"""A host clock that is ahead is accepted after this much uptime, so that destruction is not delayed forever."""
 
 PAUSES_AT_MOST = timedelta(hours=1)
 """Total length of machine pauses that are accepted without an operator, per 24 hours of uptime."""
@@ -226,9 +226,9 @@ def problem_of(
     if database.clock is not None and abs(database.clock - now) > DATABASE_APART:
         return f"the database's clock is {_apart(database.clock, now)} the boot clock's count"
     if database.mark > now + BELIEVED:
-        return f"the time kept in the database is {_apart(database.mark, now)} the boot clock's count"
+        return f"the time stored in the database is {_apart(database.mark, now)} the boot clock's count"
     if not _agrees(database.anchor, counts):
-        return "the database counts this boot's time from another moment than the key vault"
+        return "the database's anchor for this boot differs from the key vault's"
     return None
 
 
