@@ -1,4 +1,4 @@
-"""Claims: fetch the files of a share that was redeemed, resume, and say that everything has arrived."""
+"""Claims: download the files of a claimed share, resume, and confirm that everything has arrived."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute,
 async def fetch_file(
     request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
 ) -> Response:
-    """A file, decrypted; whole or a range of it."""
+    """Return a file or a range of it, decrypted."""
     opened = await open_files(
         resources, claim_id=claim_id, token=token, numbers=[number], decrypted=True, address=address
     )
@@ -34,7 +34,7 @@ async def fetch_file(
 async def fetch_blob(
     request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
 ) -> Response:
-    """A file as it is stored, encrypted; whole or a range of it."""
+    """Return a file or a range of it, encrypted as stored."""
     opened = await open_files(
         resources, claim_id=claim_id, token=token, numbers=[number], decrypted=False, address=address
     )
@@ -48,11 +48,11 @@ async def fetch_blob(
 
 @router.post("/complete", status_code=204, response_class=Response)
 async def complete(claim_id: str, token: ClaimToken, resources: CurrentResources, address: ClientAddress) -> None:
-    """Everything has arrived: destroy. Idempotent."""
+    """Confirm that everything has arrived, so that the keys are destroyed. Idempotent."""
     await resources.in_thread(complete_claim, resources, claim_id=claim_id, token=token, address=address)
 
 
 def _range_header(request: Request, etag: str) -> str | None:
-    """The Range header, unless If-Range names another version (RFC 9110, 13.1.5)."""
+    """Return the Range header, unless If-Range names another version (RFC 9110, 13.1.5)."""
     condition = request.headers.get("if-range")
     return request.headers.get("range") if condition is None or condition == etag else None

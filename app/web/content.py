@@ -1,4 +1,4 @@
-"""The one-line `content` route's answer: one file as it is, or several as a ZIP that is made while it streams."""
+"""The response of the `content` route: a single file unchanged, or several as a ZIP that is built while it streams."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from app.web.streaming import StreamedDownload, attachment
 
 
 def content_response(files: ClaimFiles, claimed: Claimed) -> StreamedDownload:
-    """Everything of a claim in one body. `Caducee-Claim`, also on a refusal, lets a program go on by `files/{n}`: the
-    share is used, and what that takes must not be lost.
+    """Return all files of a claim in one body. `Caducee-Claim`, sent with refusals too, lets a client resume with
+    `files/{n}`, since the share is already used.
     """
     claim = claim_header(claimed)
     if len(files.files) == 1:
@@ -32,15 +32,15 @@ def content_response(files: ClaimFiles, claimed: Claimed) -> StreamedDownload:
 
 
 def claim_header(claimed: Claimed) -> dict[str, str]:
-    """What a program needs to go on by `files/{n}`."""
+    """Return the header with claim id and token, with which a client can resume with `files/{n}`."""
     return {"Caducee-Claim": f"{claimed.claim_id}.{encode(claimed.token)}"}
 
 
 class _Archive:
-    """A ZIP of the download's files, stored without compression so that its length is known beforehand (ZIP64).
+    """A ZIP of the download's files (ZIP64), uncompressed so that its length is known in advance.
 
-    The ZIP library pulls its input where our pieces come from the event loop; so it runs in a worker thread, and asks
-    the loop for each piece.
+    The ZIP library pulls its input synchronously, but the pieces come from the event loop. So it runs in a worker
+    thread and requests each piece from the loop.
     """
 
     def __init__(self, files: ClaimFiles) -> None:
@@ -79,7 +79,7 @@ def _archive(files: ClaimFiles) -> _Archive:
 
 
 def _distinct(name: str, taken: set[str]) -> str:
-    """The name, or `name (2).ext` and so on where it is taken; some file systems ignore case."""
+    """Return the name, or `name (2).ext` and so on if it is taken, ignoring case as some file systems do."""
     stem, dot, suffix = name.rpartition(".")
     if not stem:
         stem, dot, suffix = name, "", ""

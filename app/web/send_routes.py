@@ -48,7 +48,7 @@ class SendOptions:
             raise InvalidRequest("A query parameter is repeated.")
         self.recipient = checked_free_text(recipient, field="recipient")
         if self.recipient is None:
-            raise InvalidRequest("recipient: who is this for?")
+            raise InvalidRequest("recipient: name the recipient.")
         self.transfer_options = TransferOptions(
             lifetime=parse_duration(expires_in) if expires_in is not None else None,
             label=label,

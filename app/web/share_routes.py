@@ -1,4 +1,4 @@
-"""Shares, for recipients: look, claim, and the one-line `content` route. Nobody here has an account."""
+"""Shares, for recipients: state, claim, and the `content` route. Recipients have no account."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute,
 
 @router.post("/look", response_model_exclude_unset=True)
 async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -> ShareStatus:
-    """What the link is and whether it still works. Redeems nothing."""
+    """Return the state of the link's share. Claims nothing."""
     seen = await resources.in_thread(look_at_share, resources, share_id, _secret(asked.link_proof))
     looked = ShareStatus(
         state=seen.state.value,
@@ -40,7 +40,7 @@ async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -
 async def claim(
     share_id: str, asked: ClaimRequest, response: Response, resources: CurrentResources, address: ClientAddress
 ) -> ClaimAnswer:
-    """Redeem the share. The same call with the same token of one's own answers the same again."""
+    """Claim the share. A retry with the same claim token returns the same claim."""
     claimed = await claim_share(resources, share_id, _presented(asked, address))
     if asked.link_secret is not None:
         response.set_cookie(
@@ -57,7 +57,7 @@ async def claim(
 
 @router.post("/content")
 async def content(share_id: str, request: Request, resources: CurrentResources, address: ClientAddress) -> Response:
-    """Claim and stream in one call: one file as it is, several as a ZIP."""
+    """Claim and download in one call: a single file unchanged, several as a ZIP."""
     secret, password = _basic(request)
     presented = LinkAndPassword.by_secret(_secret(secret), password, None, address)
     claimed = await claim_share(resources, share_id, presented)
@@ -67,12 +67,12 @@ async def content(share_id: str, request: Request, resources: CurrentResources, 
         )
         return content_response(files, claimed)
     except (Refusal, DatabaseUnavailable, StorageError, CryptoError) as error:
-        # The share is used: what is needed to go on by files/{n} must not be lost.
+        # The share is already used: without this header, the client could not resume with files/{n}.
         return problem(refusal_for(error), headers=claim_header(claimed))
 
 
 def _secret(text: str) -> bytes:
-    """A link secret or proof. A malformed one opens nothing, like any wrong one."""
+    """Decode a link secret or proof (32 bytes). Raises ShareNotFound: a malformed one is treated as wrong."""
     try:
         return decode(text, length=32)
     except MalformedSecret:
@@ -92,7 +92,7 @@ def _presented(asked: ClaimRequest, address: str) -> LinkAndPassword:
 
 
 def _basic(request: Request) -> tuple[str, str]:
-    """Link secret and password from `Authorization: Basic` (RFC 7617). Raises ShareNotFound."""
+    """Return link secret and password from `Authorization: Basic` (RFC 7617). Raises ShareNotFound."""
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     try:
         secret, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")

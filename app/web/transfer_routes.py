@@ -1,4 +1,4 @@
-"""Transfers and their shares, for depositors: open, add files, share, list, show, delete, withdraw."""
+"""Transfers and their shares, for depositors: create, upload, share, list, show, delete, withdraw."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["dep
 
 @router.get("/me")
 async def me(caller: CurrentCaller) -> Me:
-    """Who the access token stands for, and until when."""
+    """Return the caller's own token: id, name, role and expiry."""
     return Me(id=caller.token_id, name=caller.name, role=caller.role.value, expires_at=caller.expires_at)
 
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request, caller: CurrentCaller) -> JSONResponse:  # noqa: ARG001 - for callers only
-    """The API's description, for staff only."""
+    """Return the OpenAPI description, for callers with a token."""
     application: FastAPI = request.app
     return JSONResponse(application.openapi())
 
@@ -54,7 +54,7 @@ async def openapi(request: Request, caller: CurrentCaller) -> JSONResponse:  # n
 async def open_transfer(
     asked: TransferRequest, caller: CurrentCaller, resources: CurrentResources, given_key: GivenClientKey
 ) -> TransferCreated:
-    """Open a transfer for files."""
+    """Create a transfer, open for files."""
     options = TransferOptions(
         lifetime=None if asked.expires_in is None else parse_duration(asked.expires_in),
         label=asked.label,
@@ -82,7 +82,7 @@ async def add_file(
     client_key: GivenClientKey,
     filename: str | None = None,
 ) -> FileCreated:
-    """Stream one file into a transfer."""
+    """Upload one file to a transfer."""
     file = incoming_file(request, filename)
     deposited = await deposit_file(resources, caller, transfer_id=transfer_id, client_key=client_key, incoming=file)
     return FileCreated(number=deposited.number, size=deposited.size)
@@ -97,12 +97,12 @@ async def share(
     resources: CurrentResources,
     client_key: GivenClientKey,
 ) -> Response:
-    """Issue a share; the first one closes the transfer for new files. Of a sealed transfer it is only prepared."""
+    """Issue a share; for a sealed transfer, only prepare it. The first share closes the transfer to new files."""
     own = await resources.in_thread(show_transfer, resources, caller, transfer_id)
     if own.transfer.sealed:
         return await _prepared(transfer_id, asked, caller, resources, client_key)
     if asked.password is not None:
-        raise TransferNotSealed("password: only for sealed transfers; of others the service makes it.")
+        raise TransferNotSealed("password: only for sealed transfers; for others, the service generates it.")
     issued = await issue_share(
         resources, caller, transfer_id=transfer_id, client_key=client_key, recipient=asked.recipient
     )
@@ -121,7 +121,7 @@ async def _prepared(
     if client_key is not None:
         raise TransferIsSealed
     if asked.password is None:
-        raise InvalidRequest("password: for a sealed transfer the depositor's program makes it.")
+        raise InvalidRequest("password: required for a sealed transfer; the depositor's client generates it.")
     prepared = await prepare_share(
         resources, caller, transfer_id=transfer_id, recipient=asked.recipient, password=asked.password
     )
@@ -136,30 +136,30 @@ async def _prepared(
 
 @router.get("/transfers")
 async def own_transfers(caller: CurrentCaller, resources: CurrentResources) -> TransferList:
-    """One's own transfers, newest first."""
+    """Return the caller's newest transfers, newest first."""
     shown = await resources.in_thread(list_transfers, resources, caller)
     return TransferList(transfers=[listed(resources, one) for one in shown])
 
 
 @router.get("/transfers/{transfer_id}")
 async def own_transfer(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> TransferListed:
-    """One's own transfer, with the state of each share."""
+    """Return one of the caller's transfers, with the state of each share."""
     return listed(resources, await resources.in_thread(show_transfer, resources, caller, transfer_id))
 
 
 @router.get("/transfers/{transfer_id}/receipt", response_class=PlainTextResponse)
 async def receipt(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> PlainTextResponse:
-    """The signed proof that one's own transfer was deleted (c2sp.org/tlog-proof)."""
+    """Return the signed proof that a transfer of the caller was deleted (c2sp.org/tlog-proof)."""
     return PlainTextResponse(await resources.in_thread(give_receipt, resources, transfer_id, caller=caller))
 
 
 @router.delete("/transfers/{transfer_id}", status_code=204, response_class=Response)
 async def delete(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
-    """Delete a transfer now."""
+    """Delete a transfer: its keys at once, its bytes within seconds."""
     await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller)
 
 
 @router.delete("/shares/{share_id}", status_code=204, response_class=Response)
 async def withdraw(share_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
-    """Withdraw a share."""
+    """Withdraw a share. Idempotent."""
     await resources.in_thread(withdraw_share, resources, share_id, caller=caller)
