@@ -54,7 +54,7 @@ class Case(WholeTransfer):
     @property
     def sizes(self) -> list[int]:
         """The plaintext size of each file in bytes, from the log; from the rows if the log names no file."""
-        stored: list[object] = [file.size for file in self.files]  # SQLite takes any value anywhere
+        stored: list[object] = [file.size for file in self.files]  # SQLite accepts any type in any column
         return [file.size for file in self.told.files.values()] or [size for size in stored if isinstance(size, int)]
 
     @property

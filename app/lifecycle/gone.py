@@ -36,7 +36,7 @@ class Traces:
     misplaced: bool
 
     def __bool__(self) -> bool:
-        """Whether anything is left."""
+        """Return whether anything is left."""
         return bool(self.names or self.blobs or self.misplaced)
 
 

@@ -202,7 +202,7 @@ def _remembered_tree(resources: Resources) -> ProvenTree | None:
         with resources.database.reading() as connection:
             return ProvenTree(remembered.log_size, remembered.log_root, audit_rows.node_reader(connection))
     except (KeyError, ValueError):
-        raise DatabaseRolledBack("database_rolled_back: the log is not the one that the vault remembers") from None
+        raise DatabaseRolledBack("database_rolled_back: the log differs from the vault's mark") from None
 
 
 def _is_proven(connection: Connection, told: Testimony, tree: ProvenTree) -> bool:

@@ -44,7 +44,7 @@ def doctor(
 def _orphans(result: PassResult) -> Finding:
     said = f"{result.held} held, {result.orphans} belong to nothing, {result.destroyed} destroyed"
     if result.needs_confirmation:
-        return Finding(Level.WRONG, result.what, f"{said}: destroying so many needs --reconcile --confirm")
+        return Finding(Level.WRONG, result.what, f"{said}: destroying this many requires --reconcile --confirm")
     return Finding(Level.WRONG if result.failed else Level.GOOD, result.what, said)
 
 

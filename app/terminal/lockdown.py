@@ -33,7 +33,7 @@ _NO_DATABASE = (
     NoInstallation,
     InstallationMismatch,
     OSError,
-    ValueError,  # a row that cannot be read, as TypeError
+    ValueError,  # like TypeError: raised for an unreadable row
     TypeError,
 )
 
