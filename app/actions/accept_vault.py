@@ -128,8 +128,8 @@ def _end_unkept(
 def _claimed(connection: Connection, page: list[TransferRow]) -> list[ShareRow]:
     """Return the open shares that are claimed according to their row or the log; a row may have been rolled back."""
     ids = [row.id for row in page]
-    told = testimony_rows.of_transfers(connection, ids, [Event.SHARE_CLAIMED])
-    logged = {share_id for testimony in told.values() for share_id in testimony.shares}
+    testimonies = testimony_rows.of_transfers(connection, ids, [Event.SHARE_CLAIMED])
+    logged = {share_id for testimony in testimonies.values() for share_id in testimony.shares}
     shares = [share for share in share_rows.of_transfers(connection, ids) if share.state in OPEN_STATES]
     return [share for share in shares if share.state == ShareState.CLAIMED or share.id in logged]
 

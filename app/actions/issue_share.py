@@ -251,8 +251,8 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
 
 
 def _require_still_open(resources: Resources, name: EntryName, share_id: str) -> None:
-    """Destroy the key and raise TransferEnded if the share was ended meanwhile. Whoever ended it looked for the key
-    before it existed and will not look again.
+    """Destroy the key and raise TransferEnded if the share was ended meanwhile: the code that ended it destroyed the
+    keys that existed then, and does not return for this one.
     """
     with resources.database.reading() as connection:
         share = share_rows.find(connection, share_id)

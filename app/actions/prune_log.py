@@ -63,8 +63,8 @@ def _move_boundary(resources: Resources, cutoff: datetime, *, now: datetime, act
 
 def _boundary(connection: Connection) -> int:
     """Return the last boundary that the log itself records; one that only the table contains prunes nothing."""
-    told = testimony_rows.last_of(connection, Event.LOG_PRUNED)
-    below = told.fields.get("below") if told is not None and told.sound else 0
+    last = testimony_rows.last_of(connection, Event.LOG_PRUNED)
+    below = last.fields.get("below") if last is not None and last.sound else 0
     return min(below, audit_rows.pruned_below(connection)) if isinstance(below, int) else 0
 
 

@@ -18,7 +18,7 @@ from app.domain.testimony import LIFE, AttestedEntry, Testimony
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OF = audit_entries.c
 _STORED = (_OF.transfer, _OF.sequence, _OF.content, _OF.leaf_hash, _OF.at)
-_TOLD = (
+_OF_TRANSFERS = (
     select(*_STORED)
     .where(any_of(_OF.transfer, bindparam("of_ids", type_=Texts())), any_of(_OF.event, bindparam("of", type_=Texts())))
     .order_by(_OF.sequence)
@@ -37,11 +37,13 @@ def of_transfers(
     """Return the log's testimony on each of these transfers, empty for one without entries. `leaves` includes the leaf
     hashes of the entries.
     """
-    told = {transfer_id: Testimony(leaves={} if leaves else None) for transfer_id in transfer_ids}
-    rows: Any = connection.execute(_TOLD, {"of_ids": transfer_ids, "of": [event.value for event in events]}).cursor
+    testimonies = {transfer_id: Testimony(leaves={} if leaves else None) for transfer_id in transfer_ids}
+    rows: Any = connection.execute(
+        _OF_TRANSFERS, {"of_ids": transfer_ids, "of": [event.value for event in events]}
+    ).cursor
     for transfer_id, *stored in rows.fetchall():  # driver rows: SQLAlchemy's double the cost
-        told[transfer_id].add(_attested(*stored))
-    return told
+        testimonies[transfer_id].add(_attested(*stored))
+    return testimonies
 
 
 def last_of(connection: Connection, *events: Event) -> AttestedEntry | None:
@@ -55,13 +57,13 @@ def without_row(connection: Connection, after: str, entries: int) -> tuple[list[
     """Return the ids above `after`, in order, of transfers that the log names but that have no row, over about
     `entries` log entries; and the id after which the next page begins, None at the end.
     """
-    told = _OF.transfer
+    named = _OF.transfer
     upto: str | None = connection.execute(
-        select(told).where(told > after).order_by(told).offset(entries).limit(1)
+        select(named).where(named > after).order_by(named).offset(entries).limit(1)
     ).scalar()
-    rowless = select(told).where(told > after, ~exists().where(transfers.c.id == told)).distinct()
+    rowless = select(named).where(named > after, ~exists().where(transfers.c.id == named)).distinct()
     if upto is not None:
-        rowless = rowless.where(told <= upto)
+        rowless = rowless.where(named <= upto)
     return list(connection.execute(rowless).scalars()), upto
 
 

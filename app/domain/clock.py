@@ -233,7 +233,7 @@ def problem_of(
 
 
 def _agrees(anchor: Anchor | None, counts: tuple[Anchor, ...]) -> bool:
-    """Whether an anchor agrees with an anchor of this boot; an anchor of another boot cannot contradict it."""
+    """Return whether an anchor agrees with one of this boot. An anchor of another boot cannot contradict it."""
     same = [known for known in counts if anchor is not None and known.uptime.boot_id == anchor.uptime.boot_id]
     return anchor is None or not same or any(abs(anchor.count(known.uptime) - known.wall) <= BELIEVED for known in same)
 

@@ -141,40 +141,40 @@ class Testimony:
         except (KeyError, TypeError, ValueError):
             self.altered = True
 
-    def _read(self, event: Event, said: Mapping[str, Any], moment: datetime) -> None:
+    def _read(self, event: Event, fields: Mapping[str, Any], moment: datetime) -> None:
         if event == Event.TRANSFER_CREATED:
-            self._read_creation(said, moment)
+            self._read_creation(fields, moment)
         elif event == Event.FILE_DEPOSITED:
-            self._read_deposit(said)
+            self._read_deposit(fields)
         elif event in _STATE_AFTER:
             self.state, self.state_at = _STATE_AFTER[event], moment
             if event == Event.TRANSFER_DENIED:
-                self.denied_at, self.ending = moment, said.get("outcome")
+                self.denied_at, self.ending = moment, fields.get("outcome")
             elif event == Event.KEYS_DESTROYED:
                 for share in self.shares.values():
                     share.keys_destroyed_at = share.keys_destroyed_at or moment
         elif event == Event.SHARE_KEYS_DESTROYED:
-            self.shares[_id(said["share"])].keys_destroyed_at = moment
+            self.shares[_id(fields["share"])].keys_destroyed_at = moment
         elif event == Event.PASSWORD_WRONG:
-            share = self.shares[_id(said["share"])]
-            share.wrong_passwords = max(share.wrong_passwords, _number(said["count"]))
+            share = self.shares[_id(fields["share"])]
+            share.wrong_passwords = max(share.wrong_passwords, _number(fields["count"]))
         else:
-            self._read_of_share(event, said, moment)
+            self._read_of_share(event, fields, moment)
 
-    def _read_creation(self, said: Mapping[str, Any], moment: datetime) -> None:
-        expires_at = _time(said["expires_at"])
-        if "owner" in said:
-            _require_owner(said)
+    def _read_creation(self, fields: Mapping[str, Any], moment: datetime) -> None:
+        expires_at = _time(fields["expires_at"])
+        if "owner" in fields:
+            _require_owner(fields)
         if self.created is not None:
             self.repeated = True
             return
-        self.created, self.created_at, self.expires_at = said, moment, expires_at
+        self.created, self.created_at, self.expires_at = fields, moment, expires_at
         self.state = self.state or TransferState.RECEIVING
 
-    def _read_deposit(self, said: Mapping[str, Any]) -> None:
+    def _read_deposit(self, fields: Mapping[str, Any]) -> None:
         """Read a deposit. A file number is deposited at most once: an abandoned upload is not logged as a deposit."""
-        number, blob = _number(said["file"]), said.get("blob")
-        file = AttestedFile(_number(said["size"]), None if blob is None else _id(blob))
+        number, blob = _number(fields["file"]), fields.get("blob")
+        file = AttestedFile(_number(fields["size"]), None if blob is None else _id(blob))
         if file.blob is not None:
             self.blobs.add(file.blob)
         if number in self.files:
@@ -184,10 +184,10 @@ class Testimony:
         if self.state == TransferState.RECEIVING:
             self.state = TransferState.LIVE
 
-    def _read_of_share(self, event: Event, said: Mapping[str, Any], moment: datetime) -> None:
-        share_id, state = _id(said["share"]), _SHARE_STATE_AFTER[event]
-        expires_at = _time(said["expires_at"]) if event in _STARTS else None
-        claim = _optional_id(said.get("claim")) if event == Event.SHARE_CLAIMED else None
+    def _read_of_share(self, event: Event, fields: Mapping[str, Any], moment: datetime) -> None:
+        share_id, state = _id(fields["share"]), _SHARE_STATE_AFTER[event]
+        expires_at = _time(fields["expires_at"]) if event in _STARTS else None
+        claim = _optional_id(fields.get("claim")) if event == Event.SHARE_CLAIMED else None
         if (event, share_id) in self._seen:
             self.repeated = True
             return
@@ -230,8 +230,8 @@ def _optional_id(value: Any) -> str | None:
     return None if value is None else _id(value)
 
 
-def _require_owner(said: Mapping[str, Any]) -> None:
+def _require_owner(fields: Mapping[str, Any]) -> None:
     """Raise TypeError or ValueError unless the owner is text (a digest under the salt) and the salt decodes."""
-    if not isinstance(said["owner"], str):
+    if not isinstance(fields["owner"], str):
         raise TypeError("an owner is text")
-    urlsafe_b64decode(f"{said['salt']}==")
+    urlsafe_b64decode(f"{fields['salt']}==")

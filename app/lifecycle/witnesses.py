@@ -133,17 +133,17 @@ def _judge_rows(
     judged: dict[str, _Judgement] = {}
     with resources.database.reading() as connection:
         wholes, unreadable = _load(connection, ids)
-        told = testimony_rows.of_transfers(connection, ids, leaves=tree is not None)
-        unproven = {one for one in ids if tree is not None and not _is_proven(connection, told[one], tree)}
+        testimonies = testimony_rows.of_transfers(connection, ids, leaves=tree is not None)
+        unproven = {one for one in ids if tree is not None and not _is_proven(connection, testimonies[one], tree)}
         log_is_whole = audit_rows.pruned_below(connection) == 0
     moment = Moment(resources.clock.now(), resources.settings.argon2, log_is_whole)
-    sights = _sights(resources, wholes, told)
+    sights = _sights(resources, wholes, testimonies)
     for whole in wholes:
         own = whole.transfer.id
-        words = judge(whole, told[own], sights[own], moment)
+        words = judge(whole, testimonies[own], sights[own], moment)
         if own in unproven:
             words.add("entry_unproven")
-        judged[own] = _Judgement(words, is_hidden_end(whole, told[own], due))
+        judged[own] = _Judgement(words, is_hidden_end(whole, testimonies[own], due))
     return judged | {one: _Judgement({"unreadable"}, hidden_end=False) for one in unreadable}
 
 
@@ -159,8 +159,10 @@ def _load(connection: Connection, ids: list[str]) -> tuple[list[WholeTransfer], 
     return left + right, broken + also_broken
 
 
-def _sights(resources: Resources, wholes: list[WholeTransfer], told: dict[str, Testimony]) -> dict[str, VaultSight]:
-    wanted = {whole.transfer.id: names_to_look_for(whole, told[whole.transfer.id]) for whole in wholes}
+def _sights(
+    resources: Resources, wholes: list[WholeTransfer], testimonies: dict[str, Testimony]
+) -> dict[str, VaultSight]:
+    wanted = {whole.transfer.id: names_to_look_for(whole, testimonies[whole.transfer.id]) for whole in wholes}
     held = resources.vault.held(name for names in wanted.values() for name in names)
     sights: dict[str, VaultSight] = {}
     for transfer_id, names in wanted.items():
@@ -205,12 +207,12 @@ def _remembered_tree(resources: Resources) -> ProvenTree | None:
         raise DatabaseRolledBack("database_rolled_back: the log differs from the vault's mark") from None
 
 
-def _is_proven(connection: Connection, told: Testimony, tree: ProvenTree) -> bool:
+def _is_proven(connection: Connection, testimony: Testimony, tree: ProvenTree) -> bool:
     """Return whether all entries covered by the vault's mark lie in its tree; a later run checks newer ones. For a
     deleted transfer only its last entry is checked.
     """
-    leaves = told.leaves or {}
-    asked = sorted(leaves)[-1:] if told.state == TransferState.VERIFIED else leaves
+    leaves = testimony.leaves or {}
+    asked = sorted(leaves)[-1:] if testimony.state == TransferState.VERIFIED else leaves
     node = audit_rows.node_reader(connection)
     return all(tree.holds(sequence, leaves[sequence], node) for sequence in asked if sequence < tree.size)
 

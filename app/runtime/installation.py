@@ -146,7 +146,7 @@ def new_log_origin() -> str:
 
 
 def _in_use(resources: Resources) -> bool:
-    """Whether blobs or vault contain anything; a store without an id counts as empty."""
+    """Return whether blobs or vault contain anything; a store without an id counts as empty."""
     blobs, vault = resources.blobs, resources.vault
     return (vault.installation() is not None and any(True for _ in vault.names())) or (
         blobs.installation() is not None and any(True for _ in blobs.listing())

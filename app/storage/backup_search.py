@@ -67,8 +67,8 @@ def _problem(path: Path) -> str | None:
 
 
 def _is_known(path: Path) -> bool:
-    """Whether a file is of a kind that contains no other files. A vault's files are random or encrypted bytes, so they
-    never pass as text, under any name.
+    """Return whether a file is of a kind that contains no other files. A vault's files are random or encrypted bytes,
+    so they never pass as text, under any name.
     """
     if _DATABASE_FILE.fullmatch(path.name) or _is_blob(path):
         return True

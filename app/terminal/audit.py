@@ -65,7 +65,7 @@ def drill(
         verdict = "passed" if result.passed else "FAILED" if result.findings else "PROVED NOTHING"
         put(f"drill {verdict}: {result.transfers} transfers in the backup, {result.ended} of them ended since")
     if result.proved_nothing:
-        say("nothing in it has ended since: let something expire, or take an older backup")
+        say("nothing in the backup has ended since: let a transfer expire, or use an older backup")
         raise typer.Exit(CANNOT)
     if result.findings:
         raise typer.Exit(REFUSED)

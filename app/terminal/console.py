@@ -49,7 +49,7 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
 
 
 def _is_known(error: Exception) -> bool:
-    """Whether one line explains the error: our own errors, wrong settings and I/O errors. Any other is a defect."""
+    """Return whether one line explains the error: our own errors, wrong settings, I/O errors. Others are defects."""
     return type(error).__module__.startswith(("app.", "pydantic")) or isinstance(error, OSError)
 
 
