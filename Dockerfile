@@ -1,11 +1,11 @@
-# Two stages: the first builds a virtual environment from pinned, hashed packages; the second is what runs, without
-# compiler, pip or sources. For a release, pin both FROM lines to the digest of the image that was tested.
+# Two stages: the first builds a virtual environment from pinned, hashed packages; the second is the image that runs,
+# without compiler, pip or sources. For a release, pin both FROM lines to the digest of the image that was tested.
 
 FROM python:3.11-slim-bookworm AS builder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN ["python", "-m", "venv", "--without-pip", "/opt/caducee"]
-# The packages first: this layer changes only with the pins.
+# Install the packages first, so that this layer changes only with the pins.
 COPY requirements/run.txt requirements/build.txt requirements/
 RUN pip --python /opt/caducee/bin/python install --no-deps --only-binary=:all: --require-hashes -r requirements/run.txt \
  && pip install --no-deps --only-binary=:all: --require-hashes -r requirements/build.txt
@@ -17,13 +17,13 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && pip --python /opt/caducee/bin/python install --no-deps --no-index /wheels/*.whl
 
 FROM python:3.11-slim-bookworm AS runtime
-# 10001: a number that no host account has, so that a file left behind belongs to nobody.
+# 10001: no account of the host has this number, so a file that is left behind belongs to nobody.
 RUN groupadd --gid 10001 caducee \
  && useradd --uid 10001 --gid caducee --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin caducee \
  && install --directory --owner caducee --group caducee --mode 0700 /var/lib/caducee /var/lib/caducee-vault
 COPY --from=builder /opt/caducee /opt/caducee
-# MALLOC_*: glibc otherwise gives memory back and takes it again for every piece of a large body, which makes uploads
-# two to three times slower. PYTHONDONTWRITEBYTECODE: the container may run with a read-only root file system.
+# MALLOC_*: otherwise glibc returns and reallocates memory for every piece of a large body, which makes uploads two to
+# three times slower. PYTHONDONTWRITEBYTECODE: the container may run with a read-only root file system.
 ENV PATH=/opt/caducee/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
@@ -32,14 +32,14 @@ ENV PATH=/opt/caducee/bin:$PATH \
     MALLOC_TOP_PAD_=16777216 \
     CADUCEE_DATA_DIR=/var/lib/caducee \
     CADUCEE_VAULT=/var/lib/caducee-vault
-# Two volumes: the first is backed up, the second (the key vault) never is, nor replicated, nor snapshotted.
+# Two volumes: back up the first; never back up, replicate or snapshot the second, the key vault.
 VOLUME ["/var/lib/caducee"]
 VOLUME ["/var/lib/caducee-vault"]
 WORKDIR /var/lib/caducee
 USER 10001:10001
 EXPOSE 8000
-# Liveness only: readiness (/readyz) also goes red for reasons that a restart does not mend. A container that runs
-# another command, such as `scheduler`, switches this off.
+# Liveness only: /readyz also fails for reasons that a restart does not fix. Disable this check in a container that runs
+# another command, such as `scheduler`.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/livez', timeout=4)"]
 ENTRYPOINT ["caducee"]

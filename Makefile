@@ -1,22 +1,22 @@
-# Each target installs what it needs first: what runs the service, or with it what tests and checks it.
-# Everything happens in .venv; nothing is installed elsewhere.
+# Each target first installs the packages that it needs: those of the service, for most targets also those of tests and
+# checks. Everything is installed into .venv, nothing elsewhere.
 
 VENV    := .venv
 BIN     := $(VENV)/bin
 RUNS    := $(VENV)/.run-done
 STAMP   := $(VENV)/.setup-done
 PYTHON  ?=
-# Two more than there are cores: many tests wait, for an expiry or a program.
+# Two more workers than cores, because many tests wait for an expiry or a process.
 WORKERS ?= $(shell echo $$(( 2 + $$(nproc 2>/dev/null || echo 2) )))
 ARGS    ?=
 PAGE    := tests/browser
 UV      ?= $(BIN)/uv
-# Every package is pinned and its hash checked; the pins are complete, so pip has nothing to resolve (--no-deps).
+# Every package is pinned and its hash is checked; the pins are complete, so pip need not resolve anything (--no-deps).
 INSTALL  = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
 COMPILE  = $(UV) pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" $(UPGRADE)
 
-# Where this is set, each start of the program compiles it anew; the tests start it over and over.
+# If this were set, every start of the program would compile it again, and the tests start it many times.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -37,16 +37,17 @@ $(BIN)/python:
 	done; \
 	echo "Caducée needs Python 3.11 or newer. Install it, or name one: make run PYTHON=/path/to/python3" >&2; exit 1
 
-# The program and the packages it runs on. Python compiles the modules that it uses when it first starts.
+# The program and its packages. Python compiles each module when it is first imported.
 $(RUNS): $(BIN)/python requirements/run.txt requirements/build.txt pyproject.toml
-	@echo "installing the pinned packages that the service runs on (a quarter of a minute, more on a slow network)"
+	@echo "installing the pinned packages of the service (about 15 seconds, longer on a slow network)"
 	@$(INSTALL) --require-hashes -r requirements/run.txt -r requirements/build.txt
 	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-# The other packages. Tests start many processes at once, which would all compile the same modules: compiled here.
+# The other packages. All modules are compiled here, because tests start many processes at once, and each would compile
+# them.
 $(STAMP): $(RUNS) requirements/dev.txt
-	@echo "installing the pinned packages for tests and checks (half a minute, more on a slow network)"
+	@echo "installing the pinned packages for tests and checks (about 30 seconds, longer on a slow network)"
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # as pip does, ignore files that do not compile
 	@$(BIN)/python -m pip check --disable-pip-version-check
@@ -55,32 +56,32 @@ $(STAMP): $(RUNS) requirements/dev.txt
 run: $(RUNS) ## start the service on http://127.0.0.1:8000 and show a first token
 	$(BIN)/caducee serve --welcome $(ARGS)
 
-demo: $(RUNS) ## the life of one file, from deposit to proven deletion, in a scratch folder
+demo: $(RUNS) ## run one file through its life, from deposit to verified deletion, in a scratch folder
 	$(BIN)/python deploy/demo.py $(ARGS)
 
-drill: $(RUNS) ## restore a backup in a scratch folder: what has ended stays closed
+drill: $(RUNS) ## restore a backup in a scratch folder and show that it opens nothing that has ended
 	$(BIN)/python deploy/drill.py $(ARGS)
 
-test: $(STAMP) ## every test but the full-scale ones and those of test-all
+test: $(STAMP) ## run every test except those of acceptance and test-all
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not acceptance and not external" $(ARGS)
 
-test-fast: $(STAMP) ## unit and integration tests on SQLite
+test-fast: $(STAMP) ## run the unit and integration tests on SQLite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
 	  -m "not postgres and not acceptance and not external and not slow" tests/unit tests/integration $(ARGS)
 
-test-all: $(STAMP) ## after `make test`: the tests that need other browsers or servers (marker: external)
+test-all: $(STAMP) ## run the tests that need other browsers or servers (marker: external); use after `make test`
 	$(BIN)/python -m tests.external $(ARGS)
 
-acceptance: $(STAMP) ## the full-scale tests, one after the other
+acceptance: $(STAMP) ## run the full-scale tests, one after the other
 	$(BIN)/python -m pytest -m acceptance $(ARGS)
 
-coverage: $(STAMP) ## what `make test` reaches, by line and branch
+coverage: $(STAMP) ## report the lines and branches that `make test` reaches
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(WORKERS) -m "not acceptance and not external" $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-lint: $(STAMP) ## style, types, layers, dependencies, house rules
+lint: $(STAMP) ## check style, types, layers, dependencies, house rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -89,29 +90,29 @@ lint: $(STAMP) ## style, types, layers, dependencies, house rules
 	@$(MAKE) --no-print-directory types
 	$(BIN)/python -m pytest -q tests/unit/test_house_rules.py tests/unit/test_dockerfile.py
 
-# npm is needed for this alone: TypeScript reads the types in the page's comments; nothing is built.
-types: ## the types of the recipient's page
+# Only this target needs npm. TypeScript checks the types in the page's comments; nothing is built.
+types: ## check the types of the recipient's page
 	@if command -v npm >/dev/null; then \
 	  $(MAKE) --no-print-directory $(PAGE)/node_modules/.package-lock.json && \
 	  for project in tsconfig tsconfig.worker; do $(PAGE)/node_modules/.bin/tsc -p $(PAGE)/$$project.json || exit 1; done; \
-	elif [ "$$CADUCEE_REQUIRE_ALL" = 1 ]; then echo "NO NPM HERE: the page's types cannot be checked" >&2; exit 1; \
-	else echo "NO NPM HERE: the types of the recipient's page were NOT checked" >&2; fi
+	elif [ "$$CADUCEE_REQUIRE_ALL" = 1 ]; then echo "npm is missing: the types of the recipient's page cannot be checked" >&2; exit 1; \
+	else echo "npm is missing: the types of the recipient's page were NOT checked" >&2; fi
 
 $(PAGE)/node_modules/.package-lock.json: $(PAGE)/package-lock.json
 	@npm ci --silent --prefix $(PAGE)
 	@touch $@
 
-screenshots: $(STAMP) ## take the pictures in docs/images anew
+screenshots: $(STAMP) ## renew the pictures in docs/images
 	$(BIN)/python -m tests.browser.screenshots
 
-format: $(STAMP) ## rewrite the code as `make lint` wants it
+format: $(STAMP) ## rewrite the code in the house style
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure; see bench/
+bench: $(STAMP) ## measure the service (docs/performance.md)
 	$(BIN)/python -m bench $(ARGS)
 
-docs: $(STAMP) ## check the documentation: links, and every claim that a test holds
+docs: $(STAMP) ## check the documentation: links, and every statement that a test compares with the code
 	$(BIN)/python -m pytest -k docs -m "not acceptance and not external" $(ARGS)
 
 pins: $(BIN)/python ## rewrite requirements/*.txt from pyproject.toml (newer versions: make pins UPGRADE=--upgrade)

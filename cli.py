@@ -1,4 +1,4 @@
-"""The command tree of `caducee`. Each noun's commands stand in `app/terminal/`."""
+"""The command tree of `caducee`. The commands of each noun are in `app/terminal/`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def build() -> typer.Typer:
-    """The whole tree. The service's commands are there where the service is installed (the extra `server`)."""
+    """Return the whole tree. The service's commands are included if the extra `server` is installed."""
     import typer
 
     from app.terminal import shares
@@ -36,8 +36,8 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; refusals and failures are told in one line."""
-    if sys.argv[1:] == ["--version"]:  # answered before anything else is loaded
+    """Run the command line. Refusals and failures are reported in one line."""
+    if sys.argv[1:] == ["--version"]:  # before anything else is imported
         from app.terminal.version import print_version
 
         print_version()

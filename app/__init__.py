@@ -11,7 +11,7 @@ The life of a file, and the code of each step:
     delete     app/actions/sweep.py                         by the sweeper, each step observed: app/lifecycle/
     audit      app/db/audit_rows.py                         every step above is an entry, in the same transaction
 
-A sealed file is encrypted before it comes (app/client/) and stored by app/actions/deposit_sealed_file.py; its share is
+A sealed file is encrypted by the client (app/client/) and stored by app/actions/deposit_sealed_file.py; its share is
 prepared, then opened by app/actions/open_share.py.
 
 Calls only go down: web, scheduler, terminal -> actions -> lifecycle -> runtime -> db, storage -> crypto -> domain.

@@ -1,1 +1,1 @@
-"""Measurements that the documentation quotes."""
+"""Measurements that docs/performance.md quotes."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print a table, say loudly which goals were missed."""
+"""`python -m bench`: measure, print a table, and list the goals that were missed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.figures import FULL, QUICK, Figure, measure
 
 
 def main() -> int:
-    """Measure as the options ask. With `--strict`, 1 when a goal was missed."""
+    """Measure according to the options. Return 1 with `--strict` if a goal was missed."""
     asked = _options()
     asked.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=asked.folder) as folder:
@@ -30,10 +30,12 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the service against a bare handler.")
-    parser.add_argument("--quick", action="store_true", help="a sanity run of some 20 seconds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 when a goal is missed")
-    parser.add_argument("--folder", type=Path, default=Path("var"), help="on the disk to measure (default: var)")
+    parser.add_argument("--quick", action="store_true", help="a shorter run, of about half a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a goal is missed")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("var"), help="a folder on the disk to measure (default: var)"
+    )
     return parser.parse_args()
 
 

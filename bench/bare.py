@@ -1,8 +1,8 @@
-"""What the service is compared with: a bare ASGI handler under the same server, on plain files.
+"""The baseline of the measurements: a bare ASGI handler under the same server, on plain files.
 
-It does the work that nobody can do without: take the bytes from the socket, put them into a file in pieces of 1 MiB,
-fsync, answer; and send a file in pieces of 1 MiB. No routes, no checks, no log, no encryption, no database. For small
-deposits it syncs as often as the service does, on files that nobody else writes to.
+It does only the unavoidable work: receive the bytes, write them to a file in pieces of 1 MiB, fsync, respond; and send
+a file in pieces of 1 MiB. No routes, no checks, no log, no encryption, no database. For small deposits it calls fsync
+as often as the service does, on separate files.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Bare:
     """PUT, GET and DELETE /file; POST /api/v1/transfers and PUT /api/v1/transfers/{id}/files/x."""
 
     def __init__(self, folder: Path) -> None:
-        """Work in `folder`."""
+        """Store all files in `folder`."""
         self._folder = folder
         self._small = SmallFiles(folder)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
             return
         method, path = scope["method"], scope["path"]
@@ -53,7 +53,7 @@ class Bare:
         await _answer(send, b'{"id": "x"}')
 
     async def _take(self, receive: Receive) -> None:
-        # A new file, like the service's: to overwrite one costs less memory traffic.
+        # A new file, as in the service: overwriting a file costs less memory traffic.
         descriptor = os.open(self._folder / "file", os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
         piece, filled, more = memoryview(bytearray(PIECE_BYTES)), 0, True
         try:
@@ -84,10 +84,10 @@ class Bare:
 
 
 class SmallFiles:
-    """The syncs of a small deposit, one for one: a journal in place of the database's, synced by one at a time."""
+    """The same fsyncs as a small deposit; a journal, synced by one thread at a time, stands for the database."""
 
     def __init__(self, folder: Path) -> None:
-        """Make what the deposits share."""
+        """Create the folders and the journal."""
         self._incoming, self._final, self._vault = (folder / name for name in ("incoming", "final", "vault"))
         for made in (self._incoming, self._final, self._vault):
             made.mkdir()
@@ -96,13 +96,13 @@ class SmallFiles:
         self._last = 0
 
     def open_transfer(self) -> None:
-        """A row; a key, in a folder of keys."""
+        """Commit a row; write a key and sync its folder."""
         self._commit()
         _write_synced(self._vault / self._name(), b"\xa5" * 60)
         _sync_folder(self._vault)
 
     def take(self, body: bytes) -> None:
-        """A row; a file written aside and moved into its folder; the row again."""
+        """Commit a row; write a file in one folder and move it to another; commit the row again."""
         self._commit()
         name = self._name()
         _write_synced(self._incoming / name, body)
@@ -159,7 +159,7 @@ def _start(status: int, length: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Serve under the same server, parser, loop, limits and allocator as `caducee serve`; not by its protocol class
+    """Serve with the same server, parser, loop, limits and allocator as `caducee serve`, but without its protocol class
     (app/web/server.py), which is part of what is measured.
     """
     port, folder = int(sys.argv[1]), Path(sys.argv[2])

@@ -1,6 +1,6 @@
-"""The figures and their goals. Each one is a comparison within one run: baseline and candidate take turns, round by
-round, so that a busy or slow machine is equally so for both. What counts is the median of all rounds; for CPU, the
-median of their ratios.
+"""The figures and their goals. Each figure compares baseline and service within one run. The two alternate, round by
+round, so that a busy or slow machine affects both alike. A figure is the median of all rounds; for CPU, the median of
+their ratios.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from bench.wire import Connection
 
 MIB, GIB = 1 << 20, 1 << 30
 SETTLE_SECONDS = 0.15
-"""After an answer's last byte the service writes its log entry; that belongs to the request."""
+"""Wait after each request, because the service logs a download only after its last byte."""
 
 CLIENT_KEY = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo"
 DEPOSIT_GOAL, FETCH_GOAL, VERIFY_GOAL = 1.3, 1.25, 3
-"""A deposit's CPU to the bare handler's; a fetch's to the bare handler's and AES together, since what AES costs depends
-on the processor; and verification of the log to a plain loop (docs/adr/0021-no-tricks-for-speed.md).
+"""Maximum ratios of CPU time (docs/adr/0021-no-tricks-for-speed.md): of a deposit to the bare handler; of a fetch to
+the bare handler and AES together, because the cost of AES depends on the processor; of verifying the log to a plain
+loop.
 """
 
 MEMORY_GOAL_MB = 150
 FETCHES_PER_CLAIM = 3
 SYNCS_PER_SMALL_DEPOSIT = 8
-"""Three commits, the vault's entry and its folder, the blob and the two folders it is in."""
+"""Three commits, the vault entry and its folder, the blob and its two folders."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured."""
+    """The amount of work per measurement."""
 
     rounds: int
     bytes_each: int
@@ -66,7 +67,7 @@ QUICK = Plan(
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table. `goal` is None where a figure only explains another one."""
+    """One line of the table. `goal` is None for a figure that only explains another one."""
 
     name: str
     measured: float
@@ -82,7 +83,7 @@ class Figure:
 
 
 def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Figure]:
-    """All figures, one after the other, as they come."""
+    """Yield each figure once it is measured. `say` is called with the name of each measurement before it starts."""
     with servers.bare(folder / "bare") as bare, servers.service(folder / "service") as service:
         say("deposits: CPU")
         yield _cpu("deposit, CPU per byte", DEPOSIT_GOAL, *_deposits(plan, bare, service))
@@ -102,7 +103,7 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Fi
 
 
 def _deposits(plan: Plan, bare: Server, service: Service) -> tuple[list[float], list[float]]:
-    """CPU seconds per GiB taken in: the service's, the bare handler's."""
+    """Return CPU seconds per GiB received, of the service and of the bare handler, one per round."""
     ours, theirs = list[float](), list[float]()
     for _ in range(plan.rounds):
         theirs.append(_deposit_to(bare, "/file", {}, plan.bytes_each))
@@ -126,8 +127,8 @@ def _deposit_to(server: Server, path: str, headers: dict[str, str], size: int) -
 
 
 def _warm_memory(folder: Path, size: int) -> None:
-    """Fill as much of the page cache as the deposit will, and give it back. A virtual machine has to ask its host for
-    memory that it has not used lately: that costs as much as the deposit, and falls to whoever writes first.
+    """Fill `size` bytes of page cache and release them. A virtual machine must request memory that it has not used
+    lately from its host. That costs as much as the deposit itself, and would count for the first server that writes.
     """
     with tempfile.TemporaryFile(dir=folder) as scratch:
         for _ in range(size // MIB):
@@ -135,7 +136,7 @@ def _warm_memory(folder: Path, size: int) -> None:
 
 
 def _fetches(plan: Plan, bare: Server, service: Service) -> tuple[list[float], list[float], list[float]]:
-    """CPU seconds per GiB sent: the service's, the bare handler's; and what AES takes for so much."""
+    """Return CPU seconds per GiB sent, of the service, of the bare handler, and of AES alone, one per round."""
     ours, theirs, aes = list[float](), list[float](), list[float]()
     _deposit_to(bare, "/file", {}, plan.bytes_each)
     for _ in range(0, plan.rounds, FETCHES_PER_CLAIM):
@@ -148,8 +149,8 @@ def _fetches(plan: Plan, bare: Server, service: Service) -> tuple[list[float], l
 
 
 def _aes(size: int) -> float:
-    """CPU seconds per GiB that the library takes to open chunks, one that stays in the processor's cache over and over:
-    what no service of this format can do without.
+    """Return the CPU seconds per GiB that the library needs to decrypt chunks. It decrypts the same chunk, which stays
+    in the processor's cache, again and again: the minimum cost of a fetch in this format.
     """
     cipher, nonce, plain = AESGCM(bytes(32)), bytes(12), bytearray(CHUNK_BYTES)
     sealed = cipher.encrypt(nonce, bytes(CHUNK_BYTES), None)
@@ -166,7 +167,7 @@ def _fetch_from(server: Server, path: str, headers: dict[str, str], size: int) -
 
 
 def _memory(plan: Plan, service: Service) -> Iterator[Figure]:
-    """Peak memory of the process that serves, during a deposit and a fetch of each size."""
+    """Measure the peak memory of the serving process, during a deposit and a fetch of each size."""
     for size in plan.memory_bytes:
         service.forget_peak()
         with _claim(service, size) as (path, headers):
@@ -179,9 +180,7 @@ def _memory(plan: Plan, service: Service) -> Iterator[Figure]:
 
 
 def _small(plan: Plan, folder: Path, running: dict[str, Server]) -> Iterator[Figure]:
-    """Deposits of 64 KiB per second, with the workers that `serve` starts by itself and with one, and what the disk
-    allows.
-    """
+    """Measure deposits of 64 KiB per second, with the default number of workers and with one, and fsyncs per second."""
     rates: dict[str, list[float]] = {name: [] for name in (*running, "syncs")}
     cpu = list[float]()
     for _ in range(plan.small_rounds):
@@ -204,7 +203,7 @@ def _small(plan: Plan, folder: Path, running: dict[str, Server]) -> Iterator[Fig
 
 
 def _verification(plan: Plan, folder: Path) -> Figure:
-    """CPU of verifying a log of so many entries, to that of a plain loop over the same rows."""
+    """Measure the CPU of verifying the log, relative to a plain loop over the same rows."""
     ours, theirs = verification.rounds(folder, entries=plan.log_entries, rounds=plan.rounds)
     ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
     return Figure(
@@ -225,7 +224,7 @@ def _deposit_small(server: Server, plan: Plan) -> tuple[float, int]:
 
 
 def _syncs_per_second(path: Path, seconds: float) -> float:
-    """How often one thread alone can append 4 KiB and fsync."""
+    """Return how many times per second a single thread can append 4 KiB and call fsync."""
     descriptor, count = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 0
     try:
         started = time.perf_counter()
@@ -244,7 +243,7 @@ def _depositor(service: Service) -> dict[str, str]:
 
 @contextmanager
 def _transfer(service: Service) -> Iterator[tuple[str, dict[str, str]]]:
-    """A transfer open for files, deleted afterwards: its path, and the headers that go with it."""
+    """Open a transfer and yield its path and the headers for requests on it. Delete it afterwards."""
     headers = _depositor(service)
     connection = Connection(service.port, headers)
     opened = connection.ask("POST", "/api/v1/transfers", b"{}", Content_Type="application/json").json()
@@ -257,7 +256,7 @@ def _transfer(service: Service) -> Iterator[tuple[str, dict[str, str]]]:
 
 @contextmanager
 def _claim(service: Service, size: int) -> Iterator[tuple[str, dict[str, str]]]:
-    """A claimed file of that size: its path, and the headers that go with it."""
+    """Deposit and claim a file of `size` bytes; yield its path and the headers to fetch it."""
     with _transfer(service) as (path, headers):
         _deposit_to(service, f"{path}/files/x", headers, size)
         connection = Connection(service.port)
@@ -273,7 +272,7 @@ def _claim(service: Service, size: int) -> Iterator[tuple[str, dict[str, str]]]:
 
 @contextmanager
 def _metered(server: Server, size: int) -> Iterator[list[float]]:
-    """CPU seconds per GiB that the server uses inside the block."""
+    """Yield a list; after the block it contains the CPU seconds per GiB that the server used."""
     cost, before = list[float](), server.cpu_seconds()
     yield cost
     time.sleep(SETTLE_SECONDS)

@@ -1,4 +1,4 @@
-"""The clients, in a process of their own: `python -m bench.load` takes a job as JSON and answers as JSON."""
+"""The clients, in a separate process: `python -m bench.load` reads a job as JSON and prints the result as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALL_BYTES = 64 * 1024
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Have a job done by another process and wait for what it found."""
+    """Run a job in another process and return its result."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.load"], input=json.dumps(job), capture_output=True, text=True, check=False
     )
@@ -25,7 +25,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def send(job: dict[str, Any]) -> dict[str, Any]:
-    """One large body in."""
+    """Upload one large body. Returns the elapsed seconds."""
     connection = Connection(job["port"], job["headers"])
     started = time.perf_counter()
     connection.send(job["path"], job["bytes"], b"\xa5" * PIECE_BYTES).json()
@@ -33,7 +33,7 @@ def send(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def fetch(job: dict[str, Any]) -> dict[str, Any]:
-    """One large body out."""
+    """Download one large body. Returns the elapsed seconds."""
     connection = Connection(job["port"], job["headers"])
     started = time.perf_counter()
     assert connection.fetch(job["path"]) == job["bytes"]
@@ -41,7 +41,7 @@ def fetch(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def deposit_small(job: dict[str, Any]) -> dict[str, Any]:
-    """Deposits of 64 KiB over several connections at once, for some seconds: open a transfer, put one file in."""
+    """Deposit files of 64 KiB, each in a transfer of its own, over `connections` connections for `seconds` seconds."""
     stop_at = time.perf_counter() + job["seconds"]
     counts, failures = [0] * job["connections"], list[BaseException]()
 
@@ -52,7 +52,7 @@ def deposit_small(job: dict[str, Any]) -> dict[str, Any]:
                 opened = connection.ask("POST", "/api/v1/transfers", b"{}", Content_Type="application/json").json()
                 connection.ask("PUT", f"/api/v1/transfers/{opened['id']}/files/x", content).json()
                 counts[place] += 1
-        except BaseException as error:  # noqa: BLE001 - told to the main thread, which fails for all
+        except BaseException as error:  # noqa: BLE001 - passed to the main thread, which raises it
             failures.append(error)
 
     started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The servers under measurement: started on a free port with a folder of their own, looked at from outside, stopped."""
+"""The measured servers: start each on a free port with its own folder, measure it from outside, and stop it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ START_SECONDS = 60
 STOP_SECONDS = 30
 
 CHEAP_ARGON2 = {"CADUCEE_ARGON2_TIME": "1", "CADUCEE_ARGON2_MEMORY_KIB": "64", "CADUCEE_ARGON2_LANES": "1"}
-"""Shares are issued and claimed between the measurements, never during one."""
+"""Cheap, because shares are issued and claimed between the measurements, never during one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: its port, the process that serves (with one worker; its children are not counted), and a
-    folder on the disk it writes to.
+    """A running server: its port, its main process (which serves, if there is one worker; child processes are not
+    counted), and a folder on the disk that it writes to.
     """
 
     port: int
@@ -35,33 +35,33 @@ class Server:
     folder: Path
 
     def cpu_seconds(self) -> float:
-        """What the process has used: utime + stime of /proc/<pid>/stat, read from its CPU clock since the former
-        counts in steps of 10 ms (man 3 clock_getcpuclockid).
+        """CPU time of the process, user and system. It is read from the process's CPU clock
+        (man 3 clock_getcpuclockid), because /proc/<pid>/stat counts in steps of 10 ms.
         """
         clock = ctypes.c_int()
         assert ctypes.CDLL(None).clock_getcpuclockid(self.pid, ctypes.byref(clock)) == 0
         return time.clock_gettime(clock.value)
 
     def forget_peak(self) -> None:
-        """Begin a new peak (man 5 proc_pid_clear_refs)."""
+        """Reset the peak memory (man 5 proc_pid_clear_refs)."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
 
     def peak_bytes(self) -> int:
-        """The most memory the process held since `forget_peak` (VmHWM)."""
+        """Peak memory since `forget_peak` (VmHWM)."""
         lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 @dataclass(frozen=True, slots=True)
 class Service(Server):
-    """Caducée, and an access token for it."""
+    """A running Caducée, with an access token."""
 
     token: str
 
 
 @contextmanager
 def bare(folder: Path) -> Iterator[Server]:
-    """The handler to compare with."""
+    """Run the bare handler."""
     folder.mkdir()
     port = _free_port()
     with _running([sys.executable, "-m", "bench.bare", str(port), str(folder)], folder, dict(os.environ)) as process:
@@ -71,7 +71,7 @@ def bare(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def service(folder: Path, *, workers: int = 1) -> Iterator[Service]:
-    """Caducée on a fresh data folder: SQLite, everything on this disk, its scheduler beside it."""
+    """Run Caducée on a new data folder: SQLite, all stores on this disk, and the scheduler."""
     folder.mkdir()
     port = _free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CADUCEE_")}
@@ -93,7 +93,7 @@ def service(folder: Path, *, workers: int = 1) -> Iterator[Service]:
 
 
 def _fill_in_prefixes(blobs: Path) -> None:
-    """Give the store the folders it has after some weeks; each costs one more sync when it is first used."""
+    """Create all folders of the blob store, as after some weeks of use: the first blob in a new one costs an fsync."""
     alphabet = f"{string.ascii_letters}{string.digits}-_"
     for first, second in itertools.product(alphabet, repeat=2):
         (blobs / f"{first}{second}").mkdir(mode=0o700)
@@ -128,7 +128,7 @@ def _free_port() -> int:
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
-        assert process.poll() is None, "the server ended; its log says why"
+        assert process.poll() is None, "the server exited; see its log"
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:

@@ -1,4 +1,4 @@
-"""Verification of the log, against a plain loop that reads the same rows and hashes each once."""
+"""Verification of the log, compared with a plain loop that reads the same rows and hashes each once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rounds(folder: Path, *, entries: int, rounds: int) -> tuple[list[float], lis
 
 
 def _fill(resources: Resources, entries: int) -> None:
-    """Append downloads, the longest entries that are common."""
+    """Append entries of downloads, the longest of the frequent events."""
     transfer, share, claim = new_id(), new_id(), new_id()
     for first in range(0, entries, ENTRIES_AT_ONCE):
         with resources.database.writing() as transaction:

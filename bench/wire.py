@@ -1,4 +1,4 @@
-"""HTTP/1.1 over a plain socket, as little of it as the measurements need: what the client costs is not measured."""
+"""A minimal HTTP/1.1 client over a plain socket; the client's own cost is not measured."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ TIMEOUT_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer whose body was small enough to keep."""
+    """A response with a small body."""
 
     status: int
     body: bytes
 
     def json(self) -> Any:
-        """The body as JSON. Raises AssertionError for a refusal: a benchmark of refusals measures nothing."""
+        """Return the body as JSON. Raises AssertionError for an error, which would make the figures meaningless."""
         assert self.status < 300, f"{self.status}: {self.body.decode(errors='replace')}"
         return json.loads(self.body)
 
 
 @dataclass(slots=True)
 class Connection:
-    """One keep-alive connection to 127.0.0.1, with headers that go out on every request."""
+    """One keep-alive connection to 127.0.0.1, with headers that are sent with every request."""
 
     port: int
     headers: dict[str, str] = field(default_factory=dict)
     _socket: socket.socket | None = None
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
-        """Send a request with a small body and read its answer."""
+        """Send a request with a small body and return the response."""
         self._open().sendall(self._head(method, path, len(body), headers) + body)
         return self._answer()
 
     def send(self, path: str, size: int, piece: bytes, **headers: str) -> Answer:
-        """PUT a body of `size` bytes, made of one piece over and over."""
+        """PUT a body of `size` bytes that repeats `piece`."""
         connection, rest, view = self._open(), size, memoryview(piece)
         connection.sendall(self._head("PUT", path, size, headers))
         while rest:
@@ -48,7 +48,7 @@ class Connection:
         return self._answer()
 
     def fetch(self, path: str, **headers: str) -> int:
-        """GET a body and throw it away. Answers how many bytes came, all of them or AssertionError."""
+        """GET a body, discard it, and return its length. Raises AssertionError if it is incomplete."""
         connection, into = self._open(), bytearray(PIECE_BYTES)
         connection.sendall(self._head("GET", path, 0, headers))
         status, length, begun = self._read_head()
@@ -56,11 +56,11 @@ class Connection:
         rest = length - len(begun)
         while rest and (count := connection.recv_into(into, min(rest, PIECE_BYTES))):
             rest -= count
-        assert rest == 0, f"{rest} bytes did not come"
+        assert rest == 0, f"{rest} bytes are missing"
         return length
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection; the next request opens another."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -84,7 +84,7 @@ class Connection:
         return Answer(status, body)
 
     def _read_head(self) -> tuple[int, int, bytes]:
-        """Status, Content-Length, and what of the body came along."""
+        """Return status, Content-Length, and the part of the body that was read with the headers."""
         read = b""
         while b"\r\n\r\n" not in read:
             read += self._more()
@@ -96,5 +96,5 @@ class Connection:
     def _more(self) -> bytes:
         assert self._socket is not None
         data = self._socket.recv(1 << 16)
-        assert data, "the server hung up"
+        assert data, "the server closed the connection"
         return data

@@ -1,6 +1,6 @@
-"""`make demo`: the life of one file, from deposit to verified deletion, on a service that the demo starts for itself.
+"""`make demo`: the life of one file, from deposit to verified deletion, on a service that the demo itself starts.
 
-Nothing is faked, see `own_service.py`. Each step shows the request as a person would type it, then checks the result.
+Nothing is simulated (`own_service.py`). Each step shows the request as a person would type it, then checks the result.
 The last line is `verified`, or names the first deviation (exit 1). No files remain afterwards.
 """
 
@@ -120,12 +120,12 @@ def claim_and_fetch(demo: Demo, given: dict[str, Any], export: bytes) -> None:
     file, half = f"/api/v1/claims/{claim['claim_id']}/files/0", len(export) // 2
     first = demo.http.get(file, headers=bearer | {"Range": f"bytes=0-{half - 1}"})
     rest = demo.http.get(file, headers=bearer | {"Range": f"bytes={half}-"})
-    expect(first.content + rest.content == export, "what was fetched is not what was deposited")
+    expect(first.content + rest.content == export, "the fetched bytes differ from the deposited ones")
     tell(f"fetched in two ranges ({first.status_code}, {rest.status_code}): the same {len(export):,} bytes")
     refused(demo.http.post(url, json=claim_body(given)), 410, "share_used")
     done = demo.http.post(f"/api/v1/claims/{claim['claim_id']}/complete", headers=bearer)
     expect(done.status_code == httpx.codes.NO_CONTENT, f"complete was refused: {done.text}")
-    tell("complete: the recipient has everything")
+    tell("completed: the recipient has everything")
     refused(demo.http.get(file, headers=bearer), 410, "claim_ended")
 
 
@@ -150,7 +150,7 @@ def let_expire(demo: Demo, export: bytes) -> None:
     """A transfer that nobody fetches expires on time, even for the correct link and password."""
     given = deposit(demo, export, recipient="agency", expires_in="3s")
     expires_at = datetime.fromisoformat(given["expires_at"])
-    tell("nobody comes; waiting for the expiry ...")
+    tell("nobody fetches it; waiting for the expiry ...")
     time.sleep(max(0.0, (expires_at - datetime.now(UTC)).total_seconds()) + 0.01)
     refused(demo.http.post(f"/api/v1/shares/{given['share_id']}/claim", json=claim_body(given)), 410, "share_expired")
     see_it_gone(demo, given)
@@ -160,7 +160,7 @@ def review(demo: Demo) -> None:
     """Show the reports that an administrator or auditor reads on the machine."""
     step("The retention report: caducee audit retention")
     print(demo.service.command("audit", "retention"), end="")
-    step("The audit log: caducee audit log (shortened); no name, no label, no secret has a place in it")
+    step("The audit log: caducee audit log (shortened); it has no field for a name, label or secret")
     log = demo.service.command("audit", "log", "--json")
     leaked = [what for what, text in demo.secrets.items() if text in log]
     expect(not leaked and FILE_NAME not in log, f"the audit log holds {leaked or 'the file name'}")
@@ -168,7 +168,7 @@ def review(demo: Demo) -> None:
         who, whom = entry["actor"].partition(":")[0], entry.get("transfer", "")[:6]
         rest = " ".join(f"{name}={entry[name]}" for name in ("size", "outcome", "lateness_ms") if name in entry)
         print(f"{entry['sequence']:>3} {entry['time'][11:23]} {entry['event']:<18} {who:<9} {whom:<6} {rest}")
-    step("The log is whole: caducee audit verify")
+    step("The log verifies: caducee audit verify")
     print(demo.service.command("audit", "verify"), end="")
 
 
@@ -185,15 +185,15 @@ def tell_story(demo: Demo) -> None:
     demo.secrets["access token"] = demo.token
     step(f"Deposit an export of {PATIENTS:,} people, for the insurer, for an hour")
     given = deposit(demo, export, recipient="insurer", expires_in="1h")
-    step("What lies on the server's disk")
+    step("The server's disk")
     look_at_the_disk(demo, export)
     step("Looking and guessing redeem nothing")
     look_and_fail(demo, given)
-    step("The recipient claims, fetches, and is done: once")
+    step("The recipient claims, fetches and completes, once")
     claim_and_fetch(demo, given, export)
-    step("Deletion, observed")
+    step("The deletion, verified")
     see_it_gone(demo, given)
-    step("Another transfer, for an agency that never comes, for three seconds")
+    step("Another transfer, which nobody fetches and which expires after three seconds")
     let_expire(demo, export)
     review(demo)
 

@@ -2,8 +2,8 @@
 
 The scenario: one transfer expires, another is fetched and completed. `caducee audit drill` checks a backup made before
 that, and a careless one that contains the vault. Then the database and blobs of the backup are restored, once over the
-original installation and once beside it with a new, empty key vault. Nothing is faked, see `own_service.py`. The last
-line is `drill passed`, or names the first deviation (exit 1).
+original installation and once beside it with a new, empty key vault. Nothing is simulated (`own_service.py`).
+The last line is `drill passed`, or names the first deviation (exit 1).
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def fetch_and_complete(http: httpx.Client, given: IssuedShare) -> None:
     expect("claim_id" in claim, f"the claim was refused: {claim}")
     bearer = {"Authorization": f"Bearer {claim['claim_token']}"}
     fetched = http.get(f"/api/v1/claims/{claim['claim_id']}/files/0", headers=bearer)
-    expect(fetched.content == CONTENT, "what was fetched is not what was deposited")
+    expect(fetched.content == CONTENT, "the fetched bytes differ from the deposited ones")
     done = http.post(f"/api/v1/claims/{claim['claim_id']}/complete", headers=bearer)
     expect(done.status_code == httpx.codes.NO_CONTENT, f"complete was refused: {done.text}")
-    tell(f"fetched {len(fetched.content):,} bytes and completed; a backup from before does not know")
+    tell(f"fetched {len(fetched.content):,} bytes and completed; the earlier backup does not record that")
 
 
 def see_it_gone(http: httpx.Client, token: str, given: IssuedShare) -> None:
@@ -104,8 +104,8 @@ def start_is_refused(service: Installation, reason: str) -> None:
     try:
         done = service.run("serve", "--port", str(free_port()))
     except subprocess.TimeoutExpired:
-        raise Deviation(f"serve started, where {reason!r} was promised") from None
-    expect(done.returncode != 0 and reason in done.stderr, f"{reason!r} was promised, not: {done.stderr}")
+        raise Deviation(f"serve started; expected {reason!r}") from None
+    expect(done.returncode != 0 and reason in done.stderr, f"expected {reason!r}, not: {done.stderr}")
     tell(f"$ caducee serve   exit {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
 
 
@@ -128,7 +128,7 @@ def is_gone(answer: httpx.Response) -> None:
 def expect_no_keys(service: Installation, ended: list[IssuedShare]) -> None:
     """Expect that the vault's folder has no key of these transfers."""
     left = [path for path in files_below(service.vault) if any(g.transfer_id in path.name for g in ended)]
-    expect(not left, f"the vault holds keys of what ended: {left}")
+    expect(not left, f"the vault holds keys of transfers that have ended: {left}")
     tell("in the vault: no key of any of them")
 
 
@@ -139,8 +139,8 @@ def audit_drill(service: Installation, backup: Path, *, passes: bool) -> None:
     for line in done.stdout.splitlines():
         tell(f"  {line}")
     promised = "drill passed" if passes else "drill FAILED"
-    expect(done.returncode == (0 if passes else 1), f"{promised!r} was promised: {done.stdout}{done.stderr}")
-    expect(promised in done.stdout, f"{promised!r} was promised, not: {done.stdout}")
+    expect(done.returncode == (0 if passes else 1), f"expected {promised!r}: {done.stdout}{done.stderr}")
+    expect(promised in done.stdout, f"expected {promised!r}, not: {done.stdout}")
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -161,7 +161,10 @@ def live_and_end(service: Installation, backup: Path) -> tuple[str, list[IssuedS
         step("A backup while both live")
         back_up(service, backup)
         shutil.copytree(service.vault, backup.with_name("careless-backup") / "vault")
-        expect(datetime.now(UTC) < lapsing.expires_at, "the backup came too late for this drill: a slow machine?")
+        expect(
+            datetime.now(UTC) < lapsing.expires_at,
+            "the backup took longer than the transfer lived: is the machine slow?",
+        )
         step("Afterwards: one is fetched, one expires")
         fetch_and_complete(http, fetched)
         time.sleep(max(0.0, (lapsing.expires_at - datetime.now(UTC)).total_seconds()))
@@ -208,7 +211,7 @@ def restore_beside(place: Installation, backup: Path, token: str, ended: list[Is
     shutil.copy(place.data / "blobs" / "installation", place.vault / "installation")
     tell("$ cp blobs/installation vault/installation")
     unproved = place.run("audit", "retention")
-    expect("vault_rolled_back" in unproved.stdout, f"a vault without its mark was believed: {unproved.stdout}")
+    expect("vault_rolled_back" in unproved.stdout, f"a vault without its mark was accepted: {unproved.stdout}")
     tell(f"$ caducee audit retention   exit {unproved.returncode}: vault_rolled_back")
     place.command("keys", "accept-vault", typed="older\n")
     tell("$ caducee keys accept-vault")

@@ -1,7 +1,7 @@
 """Shared by the demo and the drill: start a service as an operator would, run commands on it, print the steps.
 
-Nothing is faked: `caducee serve` runs on a free port with its own data folder and key vault and the default settings,
-except that a transfer may be as short as one second. A run succeeds or raises Deviation.
+Nothing is simulated: `caducee serve` runs on a free port with its own data folder and key vault and the default
+settings, except that a transfer may be as short as one second. A run succeeds or raises Deviation.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def wait_for(what: str, holds: Callable[[], bool], seconds: float = PATIENCE_SEC
     """Poll until the condition holds. Raises Deviation after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
-        expect(time.monotonic() < deadline, f"waited {seconds:.0f} s in vain until {what}")
+        expect(time.monotonic() < deadline, f"after {seconds:.0f} s, still not: {what}")
         time.sleep(0.1)
 
 
 def refused(answer: httpx.Response, status: int, code: str) -> None:
     """Expect this refusal, and print it."""
     said = answer.json()
-    expect((answer.status_code, said.get("code")) == (status, code), f"{status} {code} was promised, not {said}")
+    expect((answer.status_code, said.get("code")) == (status, code), f"expected {status} {code}, not {said}")
     tell(f"{status} {code}: {said['title']}")
 
 
@@ -117,7 +117,7 @@ class Installation:
             process = subprocess.Popen([CADUCEE, "serve", "--port", str(port)], env=self.environment, stderr=log)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_SECONDS, trust_env=False) as http:
-                wait_for("the service takes deposits", lambda: is_ready(http, process))
+                wait_for("the service accepts deposits", lambda: is_ready(http, process))
                 yield http
         finally:
             process.send_signal(signal.SIGINT)

@@ -1,1 +1,1 @@
-"""The scheduler: a separate process, or a child of `caducee serve`. It deletes; only it signs the log."""
+"""The scheduler: a separate process, or a child of `caducee serve`. It deletes, and only it signs the log."""

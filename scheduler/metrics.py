@@ -27,33 +27,33 @@ class ServiceCollector(Collector):
             held.add_metric([state], count)
         yield held
         for name, text, value in (
-            ("oldest_object_age_seconds", "Age of the oldest transfer that holds anything.", measures.oldest_age_s),
-            ("overdue_transfers", "Transfers that should be gone and are not.", measures.overdue),
+            ("oldest_object_age_seconds", "Age of the oldest transfer with keys or bytes.", measures.oldest_age_s),
+            ("overdue_transfers", "Transfers that are due but not verified as deleted.", measures.overdue),
             ("failing_deletions", "Deletions that failed and are being retried.", measures.failing),
             ("deletion_assured", "1 while a sweep has succeeded recently enough.", measures.deletion_assured),
-            ("clock_trusted", "1 while the host's clock is believed.", measures.clock_trusted),
+            ("clock_trusted", "1 while the host's clock is trusted.", measures.clock_trusted),
             ("vault_trusted", "1 unless the key vault is an older copy of itself.", measures.vault_trusted),
             ("locked_down", "1 during a lockdown.", measures.locked_down),
         ):
             yield GaugeMetricFamily(f"caducee_{name}", text, value=float(value))
         since = float("inf") if measures.since_sweep_s is None else measures.since_sweep_s
-        yield GaugeMetricFamily("caducee_seconds_since_sweep", "Since the last sweep that succeeded.", value=since)
+        yield GaugeMetricFamily("caducee_seconds_since_sweep", "Seconds since the last successful sweep.", value=since)
         yield from _counters(measures.counters)
 
 
 def _counters(counters: dict[str, int]) -> Iterator[Metric]:
-    sweeps = CounterMetricFamily("caducee_sweeps", "Sweeps, by whether they succeeded.", labels=["outcome"])
+    sweeps = CounterMetricFamily("caducee_sweeps", "Sweeps by outcome.", labels=["outcome"])
     sweeps.add_metric(["succeeded"], counters.get("sweeps", 0))
     sweeps.add_metric(["failed"], counters.get("sweeps_failed", 0))
     yield sweeps
     contradicted = counters.get("row_contradictions", 0)
-    text = "Transfers that a sweep ended though their rows contradicted log or vault."
+    text = "Transfers ended by a sweep whose rows contradicted the log or the vault."
     yield CounterMetricFamily("caducee_row_contradictions", text, value=contradicted)
     count = counters.get("lateness_count", 0)
     buckets = [(str(float(le)), counters.get(f"lateness_le_{le}", 0)) for le in LATENESS_BUCKETS_SECONDS]
     yield HistogramMetricFamily(
         "caducee_deletion_lateness_seconds",
-        "From the end of a transfer to the moment its deletion was verified.",
+        "From the end of a transfer to its verified deletion.",
         buckets=[*buckets, ("+Inf", count)],
         sum_value=counters.get("lateness_sum_ms", 0) / 1000,
     )

@@ -1,1 +1,1 @@
-"""What the service does, one step a file, named with a verb. Actions never call each other; routes may compose two."""
+"""The actions of the service, one per file, named by a verb. Actions never call each other; routes may call two."""

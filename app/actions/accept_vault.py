@@ -54,7 +54,7 @@ def require_new_vault(resources: Resources) -> None:
     if found == state.installation_id:
         raise VaultInUse("this vault is in use; nothing is lost")
     if found is not None or not resources.vault.is_empty():
-        raise VaultInUse("this vault is not empty: it is another installation's, or no new one")
+        raise VaultInUse("this vault is not empty: it belongs to another installation, or is not new")
 
 
 def accept_vault(resources: Resources) -> int:
@@ -128,8 +128,8 @@ def _end_unkept(
 def _claimed(connection: Connection, page: list[TransferRow]) -> list[ShareRow]:
     """Return the open shares that are claimed according to their row or the log; a row may have been rolled back."""
     ids = [row.id for row in page]
-    told = testimony_rows.told_of(connection, ids, [Event.SHARE_CLAIMED])
-    logged = {share_id for testimony in told.values() for share_id in testimony.shares}
+    testimonies = testimony_rows.of_transfers(connection, ids, [Event.SHARE_CLAIMED])
+    logged = {share_id for testimony in testimonies.values() for share_id in testimony.shares}
     shares = [share for share in share_rows.of_transfers(connection, ids) if share.state in OPEN_STATES]
     return [share for share in shares if share.state == ShareState.CLAIMED or share.id in logged]
 

@@ -24,7 +24,7 @@ from app.storage.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True)
-class TransferAsked:
+class TransferOptions:
     """A depositor's options for a transfer; None means the default."""
 
     lifetime: timedelta | None = None
@@ -59,7 +59,7 @@ class CreatedSealedTransfer:
 def create_transfer(
     resources: Resources,
     caller: Caller,
-    asked: TransferAsked,
+    options: TransferOptions,
     *,
     client_key: bytes | None = None,
     reply: Reply = LOCAL,
@@ -71,32 +71,32 @@ def create_transfer(
     client_key = client_key or new_secret()
     owner_key = wrapping.owner_key(client_key, wrapping.owner_part(shred_key, transfer_id), transfer_id)
     owner_wrap = wrapping.wrap_for_owner(transfer_key, owner_key=owner_key, transfer_id=transfer_id)
-    row = _row(resources, caller, asked, transfer_id=transfer_id, owner_wrap=owner_wrap)
+    row = _row(resources, caller, options, transfer_id=transfer_id, owner_wrap=owner_wrap)
     _store(resources, row, caller, shred_key, reply)
     return CreatedTransfer(transfer_id, client_key, row.expires_at)
 
 
 def create_sealed_transfer(
-    resources: Resources, caller: Caller, asked: TransferAsked, *, reply: Reply = LOCAL
+    resources: Resources, caller: Caller, options: TransferOptions, *, reply: Reply = LOCAL
 ) -> CreatedSealedTransfer:
     """Open a transfer whose key only the depositor's client knows. Raises the errors of `create_transfer`."""
     transfer_id, shred_key = new_id(), new_secret()
-    row = _row(resources, caller, asked, transfer_id=transfer_id, owner_wrap=None)
+    row = _row(resources, caller, options, transfer_id=transfer_id, owner_wrap=None)
     _store(resources, row, caller, shred_key, reply)
     return CreatedSealedTransfer(transfer_id, wrapping.owner_part(shred_key, transfer_id), row.expires_at)
 
 
 def _row(
-    resources: Resources, caller: Caller, asked: TransferAsked, *, transfer_id: str, owner_wrap: bytes | None
+    resources: Resources, caller: Caller, options: TransferOptions, *, transfer_id: str, owner_wrap: bytes | None
 ) -> TransferRow:
     """Build the row. Without a depositor's wrap the transfer is sealed; the client stores the wrap later."""
     now = resources.clock.now()
     purposes = resources.settings.purposes
-    if asked.purpose is not None and asked.purpose not in purposes:
+    if options.purpose is not None and options.purpose not in purposes:
         raise InvalidRequest(f"purpose: one of {', '.join(purposes)}." if purposes else "purpose: none is configured.")
-    if asked.records is not None and not 0 <= asked.records <= MAX_RECORDS:
+    if options.records is not None and not 0 <= options.records <= MAX_RECORDS:
         raise InvalidRequest("records: a count of people, 0 or more.")
-    expires_at = resources.settings.lifetimes.expiry(asked.lifetime, now)
+    expires_at = resources.settings.lifetimes.expiry(options.lifetime, now)
     return TransferRow(
         id=transfer_id,
         token_id=caller.token_id,
@@ -105,10 +105,10 @@ def _row(
         created_at=now,
         expires_at=expires_at,
         closed_at=None,
-        keep_until_expiry=asked.keep_until_expiry,
-        label=checked_free_text(asked.label, field="label"),
-        purpose=asked.purpose,
-        records=asked.records,
+        keep_until_expiry=options.keep_until_expiry,
+        label=checked_free_text(options.label, field="label"),
+        purpose=options.purpose,
+        records=options.records,
         owner_wrap=owner_wrap,
         ending=None,
         denied_at=None,

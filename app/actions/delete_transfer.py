@@ -53,5 +53,5 @@ def _is_contradicted(resources: Resources, transfer_id: str) -> bool:
 def _names(transaction: Transaction, transfer: TransferRow) -> set[EntryName]:
     """Return the key names in rows and log; the sweeper finds keys under other names by the transfer's id."""
     (whole,) = whole_transfers.load(transaction.connection, [transfer])
-    told = testimony_rows.told_of(transaction.connection, [transfer.id], FACTS)
-    return names_to_look_for(whole, told[transfer.id])
+    testimonies = testimony_rows.of_transfers(transaction.connection, [transfer.id], FACTS)
+    return names_to_look_for(whole, testimonies[transfer.id])

@@ -14,7 +14,7 @@ from app.domain.access_token import Caller
 from app.domain.errors import ClientKeyRequired
 from app.domain.file_meta import FileMeta
 from app.lifecycle import intake, key_ring
-from app.lifecycle.intake import Admitted, Asked
+from app.lifecycle.intake import AdmittedUpload, UploadRequest
 from app.runtime.resources import Resources
 
 
@@ -27,7 +27,7 @@ class DepositedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Arriving:
+class IncomingFile:
     """An incoming file: name and type, body stream, and size in bytes if the client announced it."""
 
     meta: FileMeta
@@ -36,7 +36,7 @@ class Arriving:
 
 
 async def deposit_file(
-    resources: Resources, caller: Caller, *, transfer_id: str, client_key: bytes | None, arriving: Arriving
+    resources: Resources, caller: Caller, *, transfer_id: str, client_key: bytes | None, incoming: IncomingFile
 ) -> DepositedFile:
     """Store one file in an open transfer.
 
@@ -44,24 +44,24 @@ async def deposit_file(
     RetentionNotAssured, TooLarge, DiskNearlyFull, VaultOutOfReach, ClientTooSlow. After any error nothing of the file
     is left.
     """
-    asked = Asked(caller, transfer_id, sealed=False, announced_size=arriving.announced_size)
-    admitted, transfer_key = await resources.in_thread(_admit, resources, asked, client_key)
-    async with intake.or_nothing(resources, admitted):
-        number = admitted.row.number
+    request = UploadRequest(caller, transfer_id, sealed=False, announced_size=incoming.announced_size)
+    upload, transfer_key = await resources.in_thread(_admit, resources, request, client_key)
+    async with intake.or_nothing(resources, upload):
+        number = upload.row.number
         row = await intake.take_in(
             resources,
-            admitted,
-            body=arriving.body,
+            upload,
+            body=incoming.body,
             passage=chunked.Encryptor(transfer_key, chunked.file_context(transfer_id, number)),
-            sealed_meta=chunked.seal(transfer_key, chunked.meta_context(transfer_id, number), arriving.meta.to_json()),
+            sealed_meta=chunked.seal(transfer_key, chunked.meta_context(transfer_id, number), incoming.meta.to_json()),
         )
     return DepositedFile(row.number, row.size)
 
 
-def _admit(resources: Resources, asked: Asked, client_key: bytes | None) -> tuple[Admitted, bytes]:
+def _admit(resources: Resources, request: UploadRequest, client_key: bytes | None) -> tuple[AdmittedUpload, bytes]:
     """Return the admitted upload and the transfer key to encrypt it with."""
-    transfer = intake.find_open(resources, asked)
+    transfer = intake.find_open(resources, request)
     if client_key is None:
         raise ClientKeyRequired
     keys = key_ring.open_for_owner(resources.vault, transfer, client_key, resources.clock.now())
-    return intake.admit(resources, asked), keys.transfer_key
+    return intake.admit(resources, request), keys.transfer_key

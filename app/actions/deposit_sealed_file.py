@@ -14,12 +14,12 @@ from app.domain.access_token import Caller
 from app.domain.errors import InvalidRequest, MalformedCiphertext
 from app.domain.file_meta import MAX_JSON_BYTES
 from app.lifecycle import intake
-from app.lifecycle.intake import Asked
+from app.lifecycle.intake import UploadRequest
 from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class SealedArriving:
+class IncomingSealedFile:
     """An incoming sealed file: number, sealed name and type, ciphertext stream, and its size in bytes if the client
     announced it.
     """
@@ -31,7 +31,7 @@ class SealedArriving:
 
 
 async def deposit_sealed_file(
-    resources: Resources, caller: Caller, *, transfer_id: str, arriving: SealedArriving
+    resources: Resources, caller: Caller, *, transfer_id: str, incoming: IncomingSealedFile
 ) -> int:
     """Store one sealed file in an open sealed transfer. Return its size in bytes of plaintext.
 
@@ -39,19 +39,19 @@ async def deposit_sealed_file(
     WrongFileNumber, RetentionNotAssured, TooLarge, DiskNearlyFull, ClientTooSlow. After any error nothing of the file
     is left.
     """
-    asked = Asked(
-        caller, transfer_id, sealed=True, announced_size=_plain(arriving.announced_size), number=arriving.number
+    request = UploadRequest(
+        caller, transfer_id, sealed=True, announced_size=_plain(incoming.announced_size), number=incoming.number
     )
-    _require_meta_shape(arriving.sealed_meta)
-    admitted = await resources.in_thread(intake.admit, resources, asked)
-    async with intake.or_nothing(resources, admitted):
+    _require_meta_shape(incoming.sealed_meta)
+    upload = await resources.in_thread(intake.admit, resources, request)
+    async with intake.or_nothing(resources, upload):
         try:
             row = await intake.take_in(
                 resources,
-                admitted,
-                body=arriving.body,
+                upload,
+                body=incoming.body,
                 passage=PassingBlob(),
-                sealed_meta=arriving.sealed_meta,
+                sealed_meta=incoming.sealed_meta,
             )
         except Truncated:
             raise MalformedCiphertext from None

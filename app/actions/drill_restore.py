@@ -28,8 +28,9 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """What the drill looked at and found: of the transfers in the backup, those that were open then and have ended
-    since, and the shares likewise. Without any of either, an empty list of findings says nothing.
+    """Result of a drill: the number of transfers in the backup, how many of them (`ended`) and of their shares
+    (`shares_ended`) were open in the backup and have ended since, and the findings. If both are zero, an empty list of
+    findings proves nothing.
     """
 
     transfers: int
@@ -49,12 +50,14 @@ class DrillResult:
 
 
 def drill_restore(resources: Resources, restored: Path) -> DrillResult:
-    """Look through a restored data folder (`db/caducee.sqlite` somewhere below it). Raises NotADirectoryError,
-    FileNotFoundError, DatabaseUnavailable, VaultUnavailable: what cannot be looked at has not passed;
-    InstallationMismatch for another installation's backup, of which our vault holds no key in any case.
+    """Search a restored data folder, which contains `db/caducee.sqlite` at any depth, and log the result.
+
+    Raises NotADirectoryError, FileNotFoundError, DatabaseUnavailable or VaultUnavailable if something cannot be
+    inspected, since it then has not passed; InstallationMismatch for the backup of another installation, whose keys
+    this vault never held.
     """
     if not restored.is_dir():
-        raise NotADirectoryError(f"{restored} is no folder: name the one that the whole backup was restored into")
+        raise NotADirectoryError(f"{restored} is not a folder: name the one that the whole backup was restored into")
     findings = list(look_through(restored))
     transfers = ended = shares_ended = 0
     with _restored_database(restored, findings) as database:
@@ -79,7 +82,7 @@ def _restored_database(restored: Path, findings: list[str]) -> Iterator[Database
     candidates = [*restored.rglob("*.sqlite")]
     if len(candidates) != 1:
         counted = f"{restored} holds {len(candidates)} databases (*.sqlite); one is needed"
-        raise FileNotFoundError("; ".join([counted, *findings]))  # which may say where the database is
+        raise FileNotFoundError("; ".join([counted, *findings]))  # the findings may explain where the database is
     database = Database(f"sqlite:///{candidates[0].resolve()}")
     try:
         yield database
@@ -92,7 +95,7 @@ def _require_own(resources: Resources, restored: Database) -> None:
         found = service_rows.find(theirs)
         if found is None or found.installation_id != service_rows.get(ours).installation_id:
             raise InstallationMismatch(
-                "the backup is another installation's: the drill would prove nothing of this one"
+                "the backup belongs to another installation: the drill would prove nothing about this one"
             )
 
 

@@ -33,7 +33,7 @@ class Finding:
 
     level: Level
     check: str
-    said: str
+    detail: str
 
 
 def examine(resources: Resources) -> list[Finding]:
@@ -57,7 +57,7 @@ def _modes(resources: Resources) -> Iterator[Finding]:
         if place.mode is None:
             continue
         if place.mode & 0o077:
-            yield Finding(Level.WRONG, f"{name} folder", f"mode {place.mode:04o}: others can look in; chmod 700")
+            yield Finding(Level.WRONG, f"{name} folder", f"mode {place.mode:04o}: other users have access; chmod 700")
         else:
             yield Finding(Level.GOOD, f"{name} folder", f"mode {place.mode:04o}")
 
@@ -75,7 +75,7 @@ def _vault_place(resources: Resources) -> Iterator[Finding]:
             "Give it its own: CADUCEE_VAULT",
         )
     else:
-        yield Finding(Level.GOOD, "vault volume", "apart from database and blobs")
+        yield Finding(Level.GOOD, "vault volume", "separate from database and blobs")
 
 
 def _space(resources: Resources) -> Iterator[Finding]:
@@ -96,7 +96,7 @@ def _sweeper(resources: Resources) -> Iterator[Finding]:
         yield Finding(Level.WRONG, "sweeper", said)
     elif not deletion_is_assured(marked_at, now, deadman):
         known = f"since {marked_at:%Y-%m-%dT%H:%M:%SZ}" if marked_at else "at all"
-        yield Finding(Level.WRONG, "sweeper", f"{said}, says the database; the vault knows of none {known}")
+        yield Finding(Level.WRONG, "sweeper", f"{said} according to the database; the vault has recorded none {known}")
     else:
         yield Finding(Level.GOOD, "sweeper", said)
 
@@ -114,7 +114,7 @@ def _clock(resources: Resources) -> Iterator[Finding]:
     with resources.database.reading() as connection:
         doubts = doubts_of(resources, service_rows.get(connection))
     if doubts.clock_problem:
-        said = f"not believed: {doubts.clock_problem}; caducee clock status, caducee clock accept"
+        said = f"not trusted: {doubts.clock_problem}; caducee clock status, caducee clock accept"
         yield Finding(Level.WRONG, "clock", said)
     else:
         yield Finding(Level.GOOD, "clock", "host, database and vault agree with the boot clock's count")
@@ -127,7 +127,7 @@ def _vault_mark(resources: Resources) -> Iterator[Finding]:
     except (StorageError, VaultRolledBack) as error:
         yield Finding(Level.WRONG, "high-water mark", str(error))
     else:
-        yield Finding(Level.GOOD, "high-water mark", "the vault knows of the log what it knew before")
+        yield Finding(Level.GOOD, "high-water mark", "the vault's mark is as new as the signer's copy of it")
 
 
 def _user(_resources: Resources) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Export the log as lines of JSON, for whoever checks it without the service. The format: `app.domain.log_export`."""
+"""Export the log as JSON lines, for verification without the service. `app/domain/log_export.py` has the format."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ PAGE = 2_000
 
 
 class LogPrunedMeanwhile(Exception):
-    """Entries lost their content while they were exported, beyond the boundary that the first line names."""
+    """Entries above the pruning boundary in the first line were pruned during the export."""
 
 
 def export_log(
     resources: Resources, signing: SigningFolder, *, progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> Iterator[str]:
-    """The lines, without their ends, of the log as it is now; pages are read in short transactions. Raises
-    LogPrunedMeanwhile in place of the last line, so that what was written passes for no export.
+    """Yield the lines of the export, without line ends. The log is read in pages, in short transactions. Raises
+    LogPrunedMeanwhile instead of yielding the last line, so that the incomplete output cannot pass for an export.
     """
-    kept = signing.last_checkpoint()  # first: one that is signed meanwhile may be of a longer log than is read below
+    kept = signing.last_checkpoint()  # read first: one signed meanwhile may cover more entries than are read below
     with resources.database.reading() as connection:
         size, newest = audit_rows.size(connection), audit_rows.last_checkpoint(connection)
         origin, pruned = service_rows.get(connection).log_origin, audit_rows.pruned_below(connection)
@@ -40,5 +40,5 @@ def export_log(
         progress(stop, size)
     with resources.database.reading() as connection:
         if audit_rows.pruned_below(connection) != pruned:
-            raise LogPrunedMeanwhile("the log was pruned while it was exported: throw this away and export it again")
+            raise LogPrunedMeanwhile("the log was pruned during the export: discard this file and export the log again")
     yield end_record(size)

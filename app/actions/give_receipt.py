@@ -98,5 +98,5 @@ def _proof(connection: Connection, entry: StoredEntry, content: str, signed: Sto
         leaf = merkle.leaf_hash(content.encode())
         merkle.verify_inclusion(leaf, entry.sequence, checkpoint.size, hashes, checkpoint.root)
     except (CryptoError, KeyError):
-        raise LogAltered("the log was altered: no proof leads to what was signed; run `caducee audit verify`") from None
+        raise LogAltered("the log was altered: it no longer proves this entry; run `caducee audit verify`") from None
     return TlogProof(content.encode(), entry.sequence, tuple(hashes), signed.note)

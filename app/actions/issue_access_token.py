@@ -1,4 +1,4 @@
-"""Make an access token for a member of staff, an auditor or an administrator. It is shown once."""
+"""Issue an access token to a member of staff, an auditor or an administrator. The token is shown only once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.runtime.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token's row, and the token itself, which is nowhere else."""
+    """A token's row and the token itself, which is stored nowhere."""
 
     row: access_token_rows.TokenRow
     token: str
@@ -29,11 +29,11 @@ class IssuedToken:
 def issue_access_token(
     resources: Resources, *, name: str, role: Role, lifetime: timedelta | None, owner: str | None = None
 ) -> IssuedToken:
-    """Make a token. `lifetime` None: it does not expire. It deposits and sees the transfers of `owner`; None: an owner
-    of its own, named after it.
+    """Issue a token with access to the transfers of `owner`; None means an owner of its own, named after the token. A
+    `lifetime` of None means that the token does not expire.
 
-    Raises InvalidRequest for an unusable name or owner, OwnerTaken when `owner` is None and a token of that owner
-    exists, revoked or not: namesakes never share transfers unasked.
+    Raises InvalidRequest for an invalid name or owner; OwnerTaken if `owner` is None and the owner of that name already
+    has a token, revoked or not, so that tokens never share transfers merely because their names are equal.
     """
     checked = checked_free_text(name, field="name")
     if checked is None:
@@ -51,7 +51,7 @@ def issue_access_token(
     )
     with resources.database.writing() as transaction:
         if owner is None and access_token_rows.is_owner(transaction.connection, row.owner):
-            raise OwnerTaken(f"{row.owner} has a token already: choose another name, or pass --owner '{row.owner}'.")
+            raise OwnerTaken(f"{row.owner} already has a token: choose another name, or pass --owner '{row.owner}'.")
         access_token_rows.create(transaction.connection, row, access_token_digest(token))
         transaction.log(
             Entry(

@@ -1,7 +1,7 @@
-"""Step 4 of a file's life: give one recipient the right to fetch a transfer once, by a link and a password.
+"""Step 4 of a file's life: issue a share, one recipient's right to fetch a transfer once with a link and a password.
 
-Of a sealed transfer the server cannot wrap the key. It prepares the share, which the depositor's program then opens
-with the key that it wrapped itself (`open_share.py`).
+The server cannot wrap the key of a sealed transfer. It only prepares the share; the depositor's client wraps the key
+and then opens the share (`open_share.py`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class NewShare:
 
 @dataclass(frozen=True, slots=True)
 class IssuedShare:
-    """A share, with the link secret (32 bytes) and the password: shown once, kept nowhere."""
+    """A share with its link secret (32 bytes) and password. Both are shown once and stored nowhere."""
 
     id: str
     transfer_id: str
@@ -70,8 +70,8 @@ class IssuedShare:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PreparedShare:
-    """A share of a sealed transfer, closed until the depositor's program has wrapped the transfer key with
-    `server_part` (32 bytes): see `open_share`.
+    """A share of a sealed transfer. It cannot be claimed until the depositor's client has wrapped the transfer key with
+    `server_part` (32 bytes) and called `open_share`.
     """
 
     id: str
@@ -82,7 +82,7 @@ class PreparedShare:
 async def issue_share(
     resources: Resources, caller: Caller, asked: NewShare, *, client_key: bytes | None, reply: Reply = LOCAL
 ) -> IssuedShare:
-    """Issue a share, and close the transfer for new files with the first one.
+    """Issue a share. The first share closes the transfer to new files.
 
     Raises TransferNotFound, TransferEnded, TransferIsSealed, TransferEmpty, UploadUnfinished, ClientKeyRequired,
     WrongClientKey, InvalidRequest, VaultOutOfReach, Busy, and what `Reply.settle` raises.
@@ -107,8 +107,8 @@ async def issue_share(
 async def prepare_share(
     resources: Resources, caller: Caller, asked: NewShare, *, password: str, reply: Reply = LOCAL
 ) -> PreparedShare:
-    """Prepare a share of a sealed transfer for a password of the depositor's program, and close the transfer for new
-    files with the first one.
+    """Prepare a share of a sealed transfer, with a `password` made by the depositor's client. The first share closes
+    the transfer to new files.
 
     Raises TransferNotFound, TransferEnded, TransferNotSealed, TransferEmpty, UploadUnfinished, OwnerKeyMissing,
     MalformedPassword, InvalidRequest, VaultOutOfReach, Busy, and what `Reply.settle` raises.
@@ -127,14 +127,14 @@ async def prepare_share(
 def _checked(recipient: str) -> str:
     named = checked_free_text(recipient, field="recipient")
     if named is None:
-        raise InvalidRequest("recipient: who is this for?")
+        raise InvalidRequest("recipient: name the recipient.")
     return named
 
 
 def _open(
     resources: Resources, caller: Caller, transfer_id: str, client_key: bytes | None
 ) -> tuple[TransferRow, key_ring.OwnerKeys]:
-    """The transfer and its keys, by the depositor's client key."""
+    """Return the transfer and its keys, opened with the depositor's client key."""
     now = resources.clock.now()
     transfer = _find_shareable(resources, caller, transfer_id, now, sealed=False)
     if client_key is None:
@@ -143,7 +143,7 @@ def _open(
 
 
 def _open_sealed(resources: Resources, caller: Caller, transfer_id: str) -> tuple[TransferRow, bytes]:
-    """The transfer and its shred key."""
+    """Return the transfer and its shred key (32 bytes)."""
     now = resources.clock.now()
     transfer = _find_shareable(resources, caller, transfer_id, now, sealed=True)
     return transfer, key_ring.shred_key_of(resources.vault, transfer, now)
@@ -174,14 +174,16 @@ def _require_shareable(transfer: TransferRow, files: list[FileRow], *, sealed: b
     if not files:
         raise TransferEmpty
     if sealed and [file.number for file in files] != list(range(len(files))):
-        raise UploadUnfinished("The upload of a file broke off and was not sent again: the numbers have a gap.")
+        raise UploadUnfinished("An upload failed and was not repeated: the file numbers have a gap.")
     if transfer.owner_wrap is None:
         raise OwnerKeyMissing
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Draft:
-    """A share that nobody can claim yet, for want of a link and of the wrapped key; and what it takes to make that."""
+    """The row of a share that cannot be claimed yet, because its link and wrapped key are missing; the server's part of
+    the share key, with which the key is wrapped; and the share's shred key, to be stored in the vault.
+    """
 
     row: ShareRow
     server_part: bytes
@@ -220,11 +222,11 @@ async def _draft(
 
 
 def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key: bytes, reply: Reply) -> None:
-    """The row, then the vault, as for transfers: a share whose key did not get there cannot be claimed and is ended;
-    one that was ended before its key got there does not leave it behind.
+    """Write the row, then the vault, as for transfers. If the vault fails, the share cannot be claimed and is ended. If
+    the share was ended before its key was stored, the key is destroyed.
     """
     with resources.database.writing() as transaction:
-        connection, now = transaction.connection, resources.clock.now()  # hashing and queueing took their time
+        connection, now = transaction.connection, resources.clock.now()  # not as read before hashing, which takes long
         require_open_for_outflow(resources, connection)
         reply.lock(transaction, row.transfer_id)
         found = transfer_rows.find(connection, row.transfer_id, for_update=True)
@@ -262,7 +264,9 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
 
 
 def _require_still_open(resources: Resources, name: EntryName, share_id: str) -> None:
-    """Who ended the share meanwhile looked for its key before it was there, and looks no more: it goes here."""
+    """Destroy the key and raise TransferEnded if the share was ended meanwhile: the code that ended it destroyed the
+    keys that existed then, and does not return for this one.
+    """
     with resources.database.reading() as connection:
         share = share_rows.find(connection, share_id)
     if share is None or share.state not in OPEN_SHARES:

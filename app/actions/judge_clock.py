@@ -10,18 +10,18 @@ from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
-class ClockSeen:
-    """The time that the service goes by, the host's, and why they differ, if they do."""
+class ClockStatus:
+    """The time in force, the host's clock, and why the host's clock is not trusted (None if it is)."""
 
     now: datetime
     host: datetime
     problem: str | None
 
 
-def judge_clock(resources: Resources) -> ClockSeen:
-    """Judge by the host's clock at this moment; what the scheduler noted counts too."""
+def judge_clock(resources: Resources) -> ClockStatus:
+    """Judge the host's clock now. A problem that the scheduler recorded counts as well."""
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
     resources.vault_time.refresh()
     judgement = resources.clock.judge(state.time)
-    return ClockSeen(judgement.now, judgement.now + judgement.lead, judgement.problem or state.clock_problem)
+    return ClockStatus(judgement.now, judgement.now + judgement.lead, judgement.problem or state.clock_problem)

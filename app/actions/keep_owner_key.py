@@ -1,4 +1,4 @@
-"""The depositor's way to the key of a sealed transfer: wrapped by its program, kept here, useless without the vault."""
+"""Store and return the depositor's wrapped key of a sealed transfer, which the vault's part is needed to open."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from app.runtime.resources import Resources
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OwnerKey:
-    """What the depositor's program needs beside its client key: 32 bytes from the vault, and its own wrap of 60 bytes,
-    once it has stored that.
+    """What the depositor's client needs besides its client key: the vault's part (32 bytes), and the wrapped key (60
+    bytes; None until the client has stored it).
     """
 
     owner_part: bytes
@@ -27,7 +27,7 @@ class OwnerKey:
 
 
 def store_owner_key(resources: Resources, caller: Caller, transfer_id: str, wrapped_key: bytes) -> None:
-    """Keep the wrapped key, once. Raises TransferNotFound, TransferEnded, TransferNotSealed, KeyAlreadySet."""
+    """Store the wrapped key, once. Raises TransferNotFound, TransferEnded, TransferNotSealed, KeyAlreadySet."""
     with resources.database.writing() as transaction:
         require_open_for_intake(resources, transaction.connection)
         found = transfer_rows.find(transaction.connection, transfer_id, for_update=True)
@@ -37,7 +37,7 @@ def store_owner_key(resources: Resources, caller: Caller, transfer_id: str, wrap
 
 
 def show_owner_key(resources: Resources, caller: Caller, transfer_id: str) -> OwnerKey:
-    """The wrapped key, and the vault's part. Raises TransferNotFound, TransferEnded, TransferNotSealed."""
+    """Return the wrapped key and the vault's part. Raises TransferNotFound, TransferEnded, TransferNotSealed."""
     now = resources.clock.now()
     with resources.database.reading() as connection:
         require_open_for_outflow(resources, connection)

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Attended:
+class _Assessment:
     """A judgement, the anchor to keep, and why the host's clock was accepted, if it was."""
 
     judgement: Judgement
@@ -40,24 +40,24 @@ def keep_time(resources: Resources) -> Judgement:
     DatabaseRolledBack; VaultRolledBack; StorageError if the vault or the signer's folder cannot be read or written.
     """
     signing = SigningFolder(resources.settings.signing_dir)
-    attended = _attend(resources, signing)
+    assessment = _attend(resources, signing)
     doubted: StorageError | VaultRolledBack | None = None
     try:
         rollback.require_vault_not_rolled_back(resources.vault, signing)
     except (StorageError, VaultRolledBack) as error:
         doubted = error
     vault_problem = str(doubted)[:200] if isinstance(doubted, VaultRolledBack) else None
-    _note(resources, attended, vault_problem)
+    _note(resources, assessment, vault_problem)
     if doubted is not None:
         raise doubted
     try:
-        rollback.keep(resources, attended.judgement.now)
+        rollback.keep(resources, assessment.judgement.now)
     except DatabaseRolledBack:
         with resources.database.writing() as transaction:
-            service_rows.note_rolled_back(transaction.connection, attended.judgement.now)
+            service_rows.note_rolled_back(transaction.connection, assessment.judgement.now)
         raise
     rollback.remember_vault(resources.vault, signing)
-    return attended.judgement
+    return assessment.judgement
 
 
 def keep_time_or_alert(resources: Resources) -> bool:
@@ -77,7 +77,7 @@ def keep_time_or_alert(resources: Resources) -> bool:
     return False
 
 
-def _attend(resources: Resources, signing: SigningFolder) -> _Attended:
+def _attend(resources: Resources, signing: SigningFolder) -> _Assessment:
     """Load the time from the vault, or from the signer's folder if the vault lost its marks; judge, and write a new
     anchor or doubt to the vault. If the vault cannot be read, the count is unchanged; if it cannot be written, the
     anchor is not changed.
@@ -101,22 +101,22 @@ def _attend(resources: Resources, signing: SigningFolder) -> _Attended:
     clock.keep(boot)
     if taking:
         judgement = clock.judge()
-    return _Attended(judgement, boot, taking)
+    return _Assessment(judgement, boot, taking)
 
 
-def _note(resources: Resources, attended: _Attended, vault_problem: str | None) -> None:
+def _note(resources: Resources, assessment: _Assessment, vault_problem: str | None) -> None:
     """Record the judgement in the database. Its stored time stays unchanged while not trusted, as evidence."""
-    judgement, waited = attended.judgement, resources.clock.waited_seconds
+    judgement, waited = assessment.judgement, resources.clock.waited_seconds
     if judgement.problem:
         log.error("clock_not_trusted", problem=judgement.problem, waited_seconds=int(waited), alert=True)
     with resources.database.writing() as transaction:
         connection, now = transaction.connection, judgement.now
         state = service_rows.get(connection)
-        if attended.taking:
-            transaction.log(Entry(event=Event.CLOCK_ACCEPTED, at=now, actor="scheduler", outcome=attended.taking))
+        if assessment.taking:
+            transaction.log(Entry(event=Event.CLOCK_ACCEPTED, at=now, actor="scheduler", outcome=assessment.taking))
         elif judgement.problem and state.clock_problem is None:
             transaction.log(Entry(event=Event.CLOCK_DISTRUSTED, at=now, actor="scheduler"))
         if judgement.problem is None:
             service_rows.keep_mark(connection, now)
-            service_rows.keep_anchor(connection, attended.boot.anchor)
+            service_rows.keep_anchor(connection, assessment.boot.anchor)
         service_rows.keep_problems(connection, clock=judgement.problem, vault=vault_problem, waited_seconds=waited)

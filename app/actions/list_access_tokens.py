@@ -1,4 +1,4 @@
-"""List the access tokens, without the tokens. Needs the database alone."""
+"""List the access tokens' rows; the tokens themselves are not stored. Needs only the database."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from app.db.engine import Database
 
 
 def list_access_tokens(database: Database) -> list[TokenRow]:
-    """All tokens, oldest first."""
+    """Return the rows of all tokens, oldest first."""
     with database.reading() as connection:
         return access_token_rows.every(connection)

@@ -1,4 +1,4 @@
-"""Show depositors their transfers and the state of each share. The server cannot read file names, so none here."""
+"""List transfers with the state of each share. File names are missing: the server cannot decrypt them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 500
 
 
 def list_transfers(resources: Resources, caller: Caller | None) -> list[WholeTransfer]:
-    """The newest transfers of the caller; of everybody for an operator on the machine (None)."""
+    """Return the newest transfers of the caller's owner, at most MOST; those of all owners for an operator (None)."""
     with resources.database.reading() as connection:
         if caller is None:
             rows = transfer_rows.newest(connection, MOST)
@@ -22,7 +22,7 @@ def list_transfers(resources: Resources, caller: Caller | None) -> list[WholeTra
 
 
 def show_transfer(resources: Resources, caller: Caller | None, transfer_id: str) -> WholeTransfer:
-    """One transfer. Raises TransferNotFound, also for others' transfers."""
+    """Return one transfer. Raises TransferNotFound, also for others' transfers."""
     with resources.database.reading() as connection:
         row = require_owner(transfer_rows.find(connection, transfer_id), caller)
         return whole_transfers.load(connection, [row])[0]

@@ -11,8 +11,8 @@ from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
-class ShareSeen:
-    """What the holder of a link may know before the password."""
+class ShareView:
+    """The properties of a share that are shown to the holder of its link before the password is entered."""
 
     state: ShareState
     label: str | None
@@ -22,12 +22,12 @@ class ShareSeen:
     used_at: datetime | None
 
 
-def look_at_share(resources: Resources, share_id: str, link_proof: bytes) -> ShareSeen:
-    """Look. Raises ShareNotFound, one and the same at the same cost, for an unknown share and for a wrong proof."""
+def look_at_share(resources: Resources, share_id: str, link_proof: bytes) -> ShareView:
+    """Return the share. Raises ShareNotFound, at the same cost, for an unknown share and for a wrong proof."""
     with resources.database.reading() as connection:
         share, transfer = find_by_proof(connection, share_id, link_proof)
     note_link_seen(resources, share)
-    return ShareSeen(
+    return ShareView(
         state=state_shown(share.state, share.expires_at, resources.clock.now()),
         label=transfer.label,
         expires_at=share.expires_at,

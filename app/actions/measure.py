@@ -1,4 +1,4 @@
-"""What operators watch: how old the oldest object is, what is overdue, whether sweeps succeed, how late deletion is."""
+"""Measure what operators monitor: the oldest transfer's age, overdue transfers, sweeps, and lateness of deletion."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.runtime.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """As of one moment. Ages in seconds; `counters` only grow."""
+    """Measurements taken in one transaction. Ages in seconds; `counters` are monotonic."""
 
     transfers: dict[str, int]
     oldest_age_s: float
@@ -27,7 +27,7 @@ class Measures:
 
 
 def measure(resources: Resources) -> Measures:
-    """Look, in one short transaction."""
+    """Take all measurements in one short transaction."""
     now = resources.clock.now()
     with resources.database.reading() as connection:
         state = service_rows.get(connection)

@@ -1,6 +1,7 @@
-"""Step 4 of a sealed file's life, second half: the depositor's program has wrapped the key; let the share be claimed.
+"""Step 4 of a sealed file's life, second half: store the key that the depositor's client wrapped; the share can then
+be claimed.
 
-One UPDATE decides, as for claims: a share is opened once, and whoever opens it fixes link and key for good.
+A single conditional UPDATE opens the share, as for claims. A share is opened once, which fixes its link and key.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from app.runtime.resources import Resources
 
 
 def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_key: bytes, link_proof: bytes) -> None:
-    """Open a prepared share. `wrapped_key` has 60 bytes, `link_proof` 32; whether they fit together the server cannot
-    tell. Raises ShareNotFound (also for others' shares), TransferNotSealed, KeyAlreadySet, and the share's end.
+    """Open a prepared share. `wrapped_key` has 60 bytes, `link_proof` 32; the server cannot check that they match.
+
+    Raises ShareNotFound (also for others' shares), TransferNotSealed, KeyAlreadySet; ShareExpired, ShareUsed,
+    ShareWithdrawn or ShareLocked if the share has ended.
     """
     now = resources.clock.now()
     with resources.database.writing() as transaction:
@@ -27,7 +30,7 @@ def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_k
         found = share_rows.find(connection, share_id)
         row = transfer_rows.find(connection, found.transfer_id, for_update=True) if found else None
         transfer = require_owner(row, caller, refusal=ShareNotFound)
-        share = share_rows.find(connection, share_id)  # as it is now that nobody else can end it
+        share = share_rows.find(connection, share_id)  # read again under the lock: it cannot end from here on
         if share is None:
             raise ShareNotFound
         if not transfer.sealed:

@@ -1,12 +1,12 @@
-"""Let entries older than the log's retention lose their content and its salt; their hashes stay.
+"""Remove the content, including the salt, of log entries older than the log's retention; their hashes stay.
 
-How old an entry is its content tells, and no column beside it. The boundary is logged first, in a transaction of its
-own: verification accepts missing content only below one that the log itself tells of. The content goes after it, a
-stretch at a time, so that no deposit waits; what a crash leaves over goes with the next run. Entries that explain the
-log (a new origin, a restored database) keep theirs.
+An entry's age is read from its content, not from a column. The pruning boundary is logged first, in its own
+transaction, because verification accepts missing content only below a boundary that the log itself records. The content
+is then removed in batches, so that no deposit waits; after a crash, the next run removes the rest. Entries about the
+log itself (a new origin, a restored database) keep their content.
 
-Checkpoints are thinned with it: a busy day has one for each second, and a later one proves all that an earlier one
-does.
+Old checkpoints are thinned as well: a busy day has one per second, and a later one proves everything that an earlier
+one does.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from app.runtime.resources import Resources
 
 AT_ONCE = 2_000
 CHECKPOINTS_KEPT = timedelta(days=1)
-"""Beyond this, the last checkpoint of each hour stays."""
+"""Of older checkpoints, only the last one of each hour is kept."""
 
 
 def prune_log(resources: Resources, *, actor: str) -> int:
-    """Prune what is older than CADUCEE_AUDIT_RETENTION. Answers how many entries the boundary moved past."""
+    """Prune entries older than CADUCEE_AUDIT_RETENTION. Return how many entries the boundary moved past."""
     now = resources.clock.now()
     _thin_checkpoints(resources, now - CHECKPOINTS_KEPT)
     moved, below = _move_boundary(resources, now - resources.settings.audit_retention, now=now, actor=actor)
@@ -43,8 +43,8 @@ def prune_log(resources: Resources, *, actor: str) -> int:
 
 
 def _move_boundary(resources: Resources, cutoff: datetime, *, now: datetime, actor: str) -> tuple[int, int]:
-    """Log a boundary at the first entry from `cutoff` on, if that is further than the last one; answers how far it
-    moved and where it is.
+    """Move the boundary to the first entry at or after `cutoff`, and log it, if that is beyond the previous boundary.
+    Return by how many entries it moved, and where it is now.
     """
     with resources.database.reading() as connection:
         before = _boundary(connection)
@@ -54,7 +54,7 @@ def _move_boundary(resources: Resources, cutoff: datetime, *, now: datetime, act
         connection = transaction.connection
         before = _boundary(connection)
         below = audit_rows.first_since(connection, cutoff, before)
-        if below <= before:  # another process was quicker
+        if below <= before:  # another process moved it first
             return 0, before
         audit_rows.add_boundary(connection, below)
         transaction.log(Entry(event=Event.LOG_PRUNED, at=now, actor=actor, count=below - before, below=below))
@@ -62,14 +62,14 @@ def _move_boundary(resources: Resources, cutoff: datetime, *, now: datetime, act
 
 
 def _boundary(connection: Connection) -> int:
-    """Where the last pruning ended, as the log itself says: a boundary that only the table knows prunes nothing."""
-    told = testimony_rows.last_of(connection, Event.LOG_PRUNED)
-    below = told.fields.get("below") if told is not None and told.sound else 0
+    """Return the last boundary that the log itself records; one that only the table contains prunes nothing."""
+    last = testimony_rows.last_of(connection, Event.LOG_PRUNED)
+    below = last.fields.get("below") if last is not None and last.sound else 0
     return min(below, audit_rows.pruned_below(connection)) if isinstance(below, int) else 0
 
 
 def _thin_checkpoints(resources: Resources, before: datetime) -> None:
-    """Of checkpoints before a moment keep the last of each hour and origin."""
+    """Remove the checkpoints before a time, except the last one of each hour and origin."""
     with resources.database.reading() as connection:
         newest = audit_rows.last_checkpoint(connection)
     doomed: list[int] = []
@@ -84,5 +84,5 @@ def _thin_checkpoints(resources: Resources, before: datetime) -> None:
 
 
 def _hour_of(checkpoint: StoredCheckpoint) -> tuple[str, datetime]:
-    """Its origin and its hour."""
+    """Return the checkpoint's origin and the hour of its signing."""
     return checkpoint.note.partition("\n")[0], checkpoint.at.replace(minute=0, second=0, microsecond=0)

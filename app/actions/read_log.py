@@ -1,4 +1,4 @@
-"""Read the log's entries, newest last, for people and programs: all of them, some of them, or those to come."""
+"""Read log entries, oldest first: all, those that match a filter, or new ones as they are written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.domain.period import parse_moment
 from app.runtime.resources import Resources
 
 PAGE = 2_000
-"""Entries looked at in one transaction."""
+"""Entries read per transaction."""
 
 PAGES_OF_AN_ANSWER = 25
 """A response ends after this many pages, even if it holds fewer entries than requested."""
@@ -38,7 +38,7 @@ def entry_filter(
     since: str | None = None,
     until: str | None = None,
 ) -> EntryFilter:
-    """The filter as people write it; a date at the end means that whole day. Raises InvalidRequest, InvalidTime."""
+    """Parse a filter; a date as `until` includes that whole day. Raises InvalidRequest, InvalidTime."""
     if event is not None and event not in set(Event):
         raise InvalidRequest("event: not one of the events of the log.")
     for name, value in (("transfer", transfer), ("share", share)):
@@ -59,8 +59,8 @@ def entry_filter(
 def read_log(
     resources: Resources, wanted: EntryFilter = EVERYTHING, *, last: int | None = None
 ) -> Iterator[StoredEntry]:
-    """The entries asked for, in order; with `last`, only so many at their end. Pages are read in short transactions,
-    and nothing is kept but a page, or the last ones.
+    """Yield the matching entries in order; with `last`, only the last ones, at most that many. Entries are read in
+    pages, in short transactions; at most one page, or `last` entries, are in memory.
     """
     start, stop = _bounds(resources, wanted)
     if last is None:
@@ -76,7 +76,7 @@ def read_log(
 
 
 def follow_log(resources: Resources, wanted: EntryFilter = EVERYTHING, *, last: int = 10) -> Iterator[StoredEntry]:
-    """The last entries asked for, and then each that is written, for ever."""
+    """Yield the `last` matching entries, then each new one as it is written. Never returns."""
     with resources.database.reading() as connection:
         seen = audit_rows.size(connection)
     yield from (entry for entry in read_log(resources, wanted, last=last) if entry.sequence < seen)
@@ -91,15 +91,15 @@ def follow_log(resources: Resources, wanted: EntryFilter = EVERYTHING, *, last: 
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Some entries, and the sequence number from which to go on; None at the end."""
+    """A page of entries, and the sequence number at which the next page starts; None at the end of the log."""
 
     entries: list[StoredEntry]
     following: int | None
 
 
 def page_of_log(resources: Resources, wanted: EntryFilter, *, start: int, limit: int) -> LogPage:
-    """Up to `limit` of the entries asked for, from sequence number `start` on. Looks at a bounded part of the log: a
-    page can hold fewer, even none, and still name the next.
+    """Return up to `limit` matching entries from sequence number `start` on. Only a bounded part of the log is read, so
+    a page may have fewer entries, even none, although another page follows.
     """
     first, stop = _bounds(resources, wanted)
     first, found = max(first, start), list[StoredEntry]()

@@ -50,7 +50,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PassResult:
     """Result of one pass: numbers of items held, of orphans among them, and of orphans destroyed. `certain` orphans
     belong to ended transfers or shares and do not count towards the ceiling.
     """
@@ -62,7 +62,7 @@ class Look:
     certain: int = 0
 
     @property
-    def needs_word(self) -> bool:
+    def needs_confirmation(self) -> bool:
         """Whether an operator must confirm."""
         doubtful = self.orphans - self.certain
         return self.orphans > self.destroyed and doubtful > max(CEILING, self.held * CEILING_SHARE)
@@ -70,7 +70,7 @@ class Look:
     @property
     def failed(self) -> int:
         """Orphans that could not be destroyed, although no confirmation was required."""
-        return 0 if self.needs_word else self.orphans - self.destroyed
+        return 0 if self.needs_confirmation else self.orphans - self.destroyed
 
 
 class _Batch(NamedTuple, Generic[T]):
@@ -81,7 +81,7 @@ class _Batch(NamedTuple, Generic[T]):
     certain: list[T]
 
 
-def reconcile(resources: Resources, *, confirmed: bool = False) -> list[Look]:
+def reconcile(resources: Resources, *, confirmed: bool = False) -> list[PassResult]:
     """Compare, count and destroy. `confirmed`: an operator has confirmed that the number of orphans is right.
 
     Raises InstallationMismatch, StorageError or DatabaseUnavailable rather than treat a missing store as empty, and
@@ -94,21 +94,23 @@ def reconcile(resources: Resources, *, confirmed: bool = False) -> list[Look]:
     _end_hidden(resources, comparison.hidden_ends)
     _call_sweeper_for_dead_uploads(resources)
     lost = find_lost(resources, resources.clock.now())
-    looks = [
-        _look(resources, "blobs", partial(_orphan_blobs, lost=lost), _destroy_blobs, confirmed=confirmed),
-        _look(resources, "keys", partial(_orphan_keys, lost=lost), _destroy_keys, confirmed=confirmed),
-        _look(resources, "rows", _hollow_rows, _deny_rows, confirmed=confirmed),
+    results = [
+        _run_pass(resources, "blobs", partial(_orphan_blobs, lost=lost), _destroy_blobs, confirmed=confirmed),
+        _run_pass(resources, "keys", partial(_orphan_keys, lost=lost), _destroy_keys, confirmed=confirmed),
+        _run_pass(resources, "rows", _hollow_rows, _deny_rows, confirmed=confirmed),
     ]
-    for look in looks:
-        if look.needs_word:
-            log.error("reconcile_needs_confirmation", what=look.what, orphans=look.orphans, held=look.held, alert=True)
-        elif look.orphans:
-            log.error("orphans", what=look.what, orphans=look.orphans, destroyed=look.destroyed, alert=True)
-    left = sum(look.orphans - look.destroyed for look in looks)
+    for result in results:
+        if result.needs_confirmation:
+            log.error(
+                "reconcile_needs_confirmation", what=result.what, orphans=result.orphans, held=result.held, alert=True
+            )
+        elif result.orphans:
+            log.error("orphans", what=result.what, orphans=result.orphans, destroyed=result.destroyed, alert=True)
+    left = sum(result.orphans - result.destroyed for result in results)
     now = resources.clock.now()
     found = ReconciliationResult(now, comparison.names, left, comparison.found, comparison.shown)
     write_reconciled(resources.vault, found)
-    return looks
+    return results
 
 
 def _alert(comparison: Comparison, strangers: list[str]) -> None:
@@ -142,41 +144,41 @@ def _call_sweeper_for_dead_uploads(resources: Resources) -> None:
             transfer_rows.bring_forward(transaction.connection, transfer_id, now)
 
 
-def count_orphans(resources: Resources) -> list[Look]:
+def count_orphans(resources: Resources) -> list[PassResult]:
     """Count orphans in the three passes without destroying any. Raises the errors of `reconcile`, except
     DatabaseRolledBack.
     """
     require_same_installation(resources)
     lost = find_lost(resources, resources.clock.now())
-    looks = (
+    results = (
         _count(resources, "blobs", partial(_orphan_blobs, lost=lost)),
         _count(resources, "keys", partial(_orphan_keys, lost=lost)),
         _count(resources, "rows", _hollow_rows),
     )
-    return list(looks)
+    return list(results)
 
 
-def _count(resources: Resources, what: str, batches: Callable[[Resources], Iterator[_Batch[T]]]) -> Look:
+def _count(resources: Resources, what: str, batches: Callable[[Resources], Iterator[_Batch[T]]]) -> PassResult:
     held = doubtful = certain = 0
     for batch in batches(resources):
         held, doubtful, certain = held + batch.held, doubtful + len(batch.doubtful), certain + len(batch.certain)
-    return Look(what, held, doubtful + certain, 0, certain)
+    return PassResult(what, held, doubtful + certain, 0, certain)
 
 
-def _look(
+def _run_pass(
     resources: Resources,
     what: str,
     batches: Callable[[Resources], Iterator[_Batch[T]]],
     destroy: Callable[[Resources, list[T]], int],
     *,
     confirmed: bool,
-) -> Look:
+) -> PassResult:
     """Count the orphans and, if allowed, destroy them in a second pass; only one batch is kept in memory."""
-    look = _count(resources, what, batches)
-    doubtful = look.orphans - look.certain
-    may = confirmed or doubtful <= max(CEILING, look.held * CEILING_SHARE)
+    result = _count(resources, what, batches)
+    doubtful = result.orphans - result.certain
+    may = confirmed or doubtful <= max(CEILING, result.held * CEILING_SHARE)
     destroyed = 0
-    if look.certain or (doubtful and may):
+    if result.certain or (doubtful and may):
         for batch in batches(resources):
             orphans = [*batch.certain, *(batch.doubtful if may else ())]
             destroyed += destroy(resources, orphans) if orphans else 0
@@ -185,7 +187,7 @@ def _look(
             transaction.log(
                 Entry(event=Event.ORPHAN_DESTROYED, at=now, actor="scheduler", outcome=what, count=destroyed)
             )
-    return replace(look, destroyed=destroyed)
+    return replace(result, destroyed=destroyed)
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

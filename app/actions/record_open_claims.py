@@ -1,7 +1,7 @@
-"""Once, when a data folder of before the vault recorded claims is upgraded: record those that are open.
+"""Record the open claims in the vault, once, while upgrading a data folder from a version whose vault did not.
 
-Without a record a claim opens nothing. The database is believed here for the last time, so never run this on one whose
-claims the vault already records: a claims row that somebody invented would get a record.
+A claim without a record opens nothing. This is the last time that the database is trusted about claims. Never run it on
+a database whose claims the vault already records: a forged claim row would get a record.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from app.storage.errors import KeyGone
 
 
 def record_open_claims(resources: Resources) -> int:
-    """Record every open claim that has no record and whose keys the vault still holds. Returns how many were recorded
-    now; interrupted, it is run again. A damaged row is passed over: its claim opens nothing. Raises VaultUnavailable.
+    """Record every open claim that has no record and whose keys the vault still holds. Return how many were recorded by
+    this call. It may be repeated after an interruption. Damaged rows are skipped: their claims open nothing. Raises
+    VaultUnavailable.
     """
     digests = _open_claims(resources)
     living = resources.vault.living(digests)
@@ -26,14 +27,14 @@ def record_open_claims(resources: Resources) -> int:
 
 
 def _open_claims(resources: Resources) -> dict[EntryName, bytes]:
-    """The token digests of all open claims, by the shares' entries in the vault."""
+    """Return the token digests (32 bytes) of all open claims, by the vault entry name of the share."""
     with resources.database.reading() as connection:
         claimed = [share for share in share_rows.open_ones(connection) if share.state == ShareState.CLAIMED]
         claims = share_rows.claims_of(connection, {share.transfer_id for share in claimed})
     token_digests = {claim.share_id: claim.token_digest for claim in claims}
     found = {}
     for share in claimed:
-        with suppress(ValueError, KeyError):  # an expiry that no entry has; a claimed share without its claim
+        with suppress(ValueError, KeyError):  # no valid entry name; a claimed share without a claim row
             found[EntryName(share.transfer_id, share.expires_at, share.id)] = token_digests[share.id]
     return found
 
@@ -43,5 +44,5 @@ def _record(resources: Resources, name: EntryName, token_digest: bytes) -> bool:
         return False
     try:
         return same(resources.vault.record_claim(name.of_claim, token_digest), token_digest)
-    except KeyGone:  # it ended meanwhile
+    except KeyGone:  # the share ended meanwhile
         return False

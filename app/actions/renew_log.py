@@ -1,7 +1,7 @@
-"""Go on with the log under a new origin, when what was signed under the old one cannot be gone on with.
+"""Continue the log under a new origin, when it cannot be continued under the old one.
 
-Nothing is reset: the entries stay, the new origin's first one quotes the last checkpoint of the old origin and says
-why, and verification goes on naming whatever is wrong with what came before.
+Nothing is reset. The entries stay, the first entry of the new origin quotes the last checkpoint of the old origin and
+records the reason, and verification still reports anything wrong with earlier entries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.storage.signing_folder import SigningFolder
 
 @dataclass(frozen=True, slots=True)
 class RenewedLog:
-    """The two origins, the checkpoint that is quoted, and the number of the entry that quotes it."""
+    """Both origins, the quoted checkpoint (None if nothing was signed), and the quoting entry's sequence number."""
 
     old_origin: str
     new_origin: str
@@ -27,10 +27,10 @@ class RenewedLog:
 
 
 def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReason) -> RenewedLog:
-    """Begin a new origin; with a new key, unless the reason is that the log was damaged. Raises DatabaseRolledBack: a
-    log that the vault does not know for its own is gone on with by `accept_restore` alone, which withdraws open shares.
+    """Begin a new origin, with a new key unless `reason` is that the log was damaged. Raises DatabaseRolledBack: a log
+    that differs from the vault's mark may be continued only by `accept_restore`, which withdraws open shares.
 
-    The key goes first: a crash in between leaves a log that is not signed until this is run again.
+    The key is discarded first. After a crash in between, the log stays unsigned until this is run again.
     """
     rollback.require_not_rolled_back(resources)
     quoted = signing.last_checkpoint()

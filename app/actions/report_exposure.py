@@ -1,8 +1,9 @@
-"""Answer the question a breach asks: what was held in a period, who fetched it, who tried, when was it gone.
+"""Report the exposure of data in a period, after a breach: what was held, who fetched it or tried to, and when it was
+deleted.
 
-From the log alone: the answer is the same when every row of every transfer is gone. Read in pages, each in a short
-transaction; memory is bounded by what is reported, and a question about a day does not read the log of a year: the
-transfers it concerns are found by an index, and only their entries are read.
+The report uses only the log, so it is the same after every transfer's rows are gone. The log is read in pages, each in
+a short transaction; memory is bounded by the size of the report. An index finds the transfers held in the period, and
+only their entries are read, so a report on one day does not read the log of a year.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ BATCH = 250
 
 
 class LogUnreadable(Exception):
-    """An entry is not what the service writes: somebody altered the log."""
+    """An entry is not one that the service writes: the log was altered."""
 
 
 def report_exposure(resources: Resources, period: Period) -> ExposureReport:
-    """The exposure in a period, of the log as it is now. Raises LogUnreadable."""
+    """Return the exposure in a period according to the log as it is now. Raises LogUnreadable."""
     with resources.database.reading() as connection:
         size = audit_rows.size(connection)
         pruned_before = audit_queries.first_kept(connection)
@@ -70,7 +71,7 @@ def _in_period(resources: Resources, period: Period, size: int) -> Iterator[Stor
 
 
 def _accounts(resources: Resources, period: Period, transfers: list[str], size: int) -> list[TransferAccount]:
-    """The accounts of some transfers, each from all its entries."""
+    """Return the accounts of these transfers, each built from all its entries below `size`."""
     accounts = {transfer: TransferAccount(transfer, period) for transfer in transfers}
     after = -1
     while True:

@@ -43,7 +43,7 @@ ones.
 
 
 @dataclass(frozen=True, slots=True)
-class VaultSeen:
+class VaultFindings:
     """Numbers of expired keys and past hours in the vault, and why the vault cannot be read or trusted, if so."""
 
     keys_past_due: int | None
@@ -78,7 +78,7 @@ class RetentionReport:
     overdue: int
     worst_lateness_s: int
     failing: list[str]
-    vault: VaultSeen
+    vault: VaultFindings
     rolled_back: str | None
     orphans: int | None
     last_sweep_at: datetime | None
@@ -104,8 +104,8 @@ class RetentionReport:
 def report_retention(resources: Resources, *, orphans: int | None) -> RetentionReport:
     """Build the report from the database and the vault separately. `orphans`: their number, None if unknown."""
     now = resources.clock.now()
-    vault, rolled_back = _vault_seen(resources, now - SLACK), _rolled_back(resources)
-    witnesses = _ask_witnesses(resources, now)
+    vault, rolled_back = _vault_findings(resources, now - SLACK), _rolled_back(resources)
+    witnesses = _witnesses(resources, now)
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
         overdue, oldest = retention_figures.overdue(connection, now - SLACK)
@@ -131,19 +131,19 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
         )
 
 
-def _vault_seen(resources: Resources, due: datetime) -> VaultSeen:
+def _vault_findings(resources: Resources, due: datetime) -> VaultFindings:
     try:
         keys = sum(name.expires_at <= due for name in resources.vault.names())
         hours = resources.vault.ended_hours(due)
         require_vault_not_rolled_back(resources.vault, SigningFolder(resources.settings.signing_dir))
     except VaultRolledBack as error:
-        return VaultSeen(keys, hours, str(error))
+        return VaultFindings(keys, hours, str(error))
     except StorageError as error:
-        return VaultSeen(None, None, str(error))
-    return VaultSeen(keys, hours)
+        return VaultFindings(None, None, str(error))
+    return VaultFindings(keys, hours)
 
 
-def _ask_witnesses(resources: Resources, now: datetime) -> Witnesses:
+def _witnesses(resources: Resources, now: datetime) -> Witnesses:
     """Compare everything or, with too many transfers, return the result of a recent reconciliation."""
     try:
         strangers = list(islice(resources.vault.strangers(), STRANGERS_SHOWN))

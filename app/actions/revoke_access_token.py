@@ -1,4 +1,4 @@
-"""Revoke an access token: the very next request with it is refused, in every process. Needs the database alone."""
+"""Revoke an access token. Every process refuses the next request that uses it. Needs only the database."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from app.runtime.clock import Clock
 
 
 def revoke_access_token(database: Database, clock: Clock, token_id: str) -> bool:
-    """Revoke the token of this id. False when there is none, or it was revoked before. Raises ChangeUndone unless it is
-    revoked when it is read back.
+    """Revoke the token with this id. Return False if there is none or it is already revoked. The change is read back in
+    a separate transaction: raises ChangeUndone if the token is still valid.
     """
     now = clock.now()
     with database.writing() as transaction:

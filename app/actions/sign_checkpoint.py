@@ -1,8 +1,9 @@
-"""Sign what the log says now. Only the scheduler does: the processes that face the network hold no signing key.
+"""Sign a checkpoint of the current log. Only the scheduler signs; processes that face the network have no signing key.
 
-The last checkpoint is kept beside the key too, outside the database. A log that is shorter than it, or that does not
-contain it, was restored or altered: nothing is signed then (`LogRolledBack`), loudly. Of another origin than the log's
-it must be one that an entry of the log gives up; else changing the origin in the database would silence all that.
+The last checkpoint is also kept next to the key, outside the database. If the log does not contain that checkpoint, it
+was restored or altered: nothing is signed, and LogRolledBack is raised. If the kept checkpoint has another origin than
+the log, an entry of the log must record that this origin was abandoned; otherwise a change of the origin in the
+database would bypass the check.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
 IDLE_INTERVAL = timedelta(hours=1)
-"""An idle log is signed anew this often, so that a checkpoint also says "and nothing since"."""
+"""An idle log is signed again at this interval, so that the newest checkpoint also proves that nothing was added."""
 
 
 class LogRolledBack(Exception):
-    """The log in the database does not contain what was signed before: a restored database, or an altered one."""
+    """The log does not contain the last signed checkpoint: the database was restored or altered."""
 
 
 def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheckpoint | None:
-    """Sign the log as it is now; None when it was signed as it is less than an hour ago.
+    """Sign the current log and return the checkpoint; None if the same log was signed less than IDLE_INTERVAL ago.
 
-    Raises LogRolledBack; SigningUnavailable when the key cannot be used. The note is kept outside the database first:
-    a crash in between leaves a checkpoint of a log that exists.
+    Raises LogRolledBack; SigningUnavailable if the key cannot be used. The note is stored outside the database first:
+    after a crash in between, it is a valid checkpoint of an existing log.
     """
     now = resources.clock.now()
     with resources.database.reading() as connection:
@@ -54,18 +55,18 @@ def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheck
 
 
 def _require_given_up(connection: Connection, kept: str) -> None:
-    """The log must say that the origin of this checkpoint was given up."""
+    """Raise LogRolledBack unless an entry of the log records that this checkpoint's origin was abandoned."""
     origin, _, _ = kept.partition("\n")
     quotations = (entry.fields().get("quoted") for entry in audit_queries.renewals(connection))
     if not any(str(quoted).startswith(f"{origin}\n") for quoted in quotations):
-        raise LogRolledBack(f"the log has another origin than what was signed before ({origin}), and no entry says why")
+        raise LogRolledBack(f"the log has another origin than its last checkpoint ({origin}), and no entry says why")
 
 
 def _require_contained(connection: Connection, size: int, earlier: Checkpoint) -> None:
-    """A log must not be signed that is inconsistent with what was signed before (c2sp.org/tlog-checkpoint)."""
+    """Raise LogRolledBack unless the log extends the earlier checkpoint (required by c2sp.org/tlog-checkpoint)."""
     try:
         contained = earlier.size <= size and audit_rows.root(connection, earlier.size) == earlier.root
     except KeyError:  # a stored node is missing
         contained = False
     if not contained:
-        raise LogRolledBack(f"the log has {size} entries and does not contain the {earlier.size} signed before")
+        raise LogRolledBack(f"the log has {size} entries and does not contain the {earlier.size} that were signed")

@@ -1,7 +1,6 @@
-"""Check an exported log, offline: no data folder, no server, and no key but the one that the caller brings.
+"""Verify an exported log offline, without a data folder or a server, against a public key that the caller supplies.
 
-The same check as that of the log itself, but for what an export does not have: stored nodes, and times beside the
-content.
+The checks are those of the log itself, except for what an export lacks: stored nodes, and the column with the time.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def verify_export(
     since: str | None = None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> LogVerdict:
-    """Verify. Raises ExportUnreadable, NoteInvalid (a public key that is none), OSError."""
+    """Return the verdict. Raises ExportUnreadable, NoteInvalid (for a malformed public key), OSError."""
     key = Verifier.parse(public_key.strip())
     with file.open("rb") as stream:
         lines = _ExportedLog(_records(stream))
@@ -57,24 +56,24 @@ def _records(stream: Any) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict) or len(line) > MAX_LINE_BYTES:
-            raise ExportUnreadable(f"line {number} is no record of an exported log")
+            raise ExportUnreadable(f"line {number} is not a record of a log export")
         yield record
 
 
 class _ExportedLog:
     """The records of an export, read once from beginning to end: a `LogSource`."""
 
-    seconds = None  # no time stands beside the content
+    seconds = None  # exports have no column with the time
 
     def __init__(self, records: Iterator[dict[str, Any]]) -> None:
         self._records = records
         self._ahead: dict[str, Any] | None = None
 
     def head(self, since: str | None) -> LogHead:
-        """What stands before the entries."""
+        """Read the records before the first entry; add `since`, a checkpoint kept elsewhere, to the notes."""
         log = next(self._records, {})
         if log.get("kind") != "log" or log.get("format") != FORMAT:
-            raise ExportUnreadable("the file is no export of a log in a format that this program knows")
+            raise ExportUnreadable("the file is not a log export in a format that this program supports")
         notes = []
         for record in self._records:
             if record.get("kind") != "checkpoint":
@@ -83,15 +82,15 @@ class _ExportedLog:
             size = record.get("size")
             notes.append(HeldNote(str(record.get("note")), size if isinstance(size, int) else None))
         if since is not None:
-            notes.append(HeldNote(since, asked=True))
+            notes.append(HeldNote(since, requested=True))
         size, pruned = log.get("size"), log.get("pruned_below")
         if not isinstance(size, int) or not isinstance(pruned, int):
-            raise ExportUnreadable("the first line does not say how long the log is")
+            raise ExportUnreadable("the first line does not contain the size of the log")
         return LogHead(size=size, origin=str(log.get("origin")), notes=notes, pruned_below=pruned)
 
     @contextmanager
     def page(self, start: int, stop: int) -> Iterator[tuple[list[Row], None]]:
-        """The entries from `start` up to `stop`, as far as they follow each other."""
+        """Yield the entries from `start` up to but not including `stop`; fewer if another record comes first."""
         rows: list[Row] = []
         while len(rows) < stop - start:
             record = self._next()
@@ -102,23 +101,23 @@ class _ExportedLog:
         yield rows, None
 
     def require_end(self) -> None:
-        """Raise ExportUnreadable unless the last record comes next and nothing after it."""
+        """Raise ExportUnreadable unless the next record is the end record and nothing follows it."""
         if self._next().get("kind") != "end" or next(self._records, None) is not None:
-            raise ExportUnreadable("the export holds more than it says")
+            raise ExportUnreadable("the export has more records than its first line states")
 
     def _next(self) -> dict[str, Any]:
         record, self._ahead = self._ahead, None
         if record is None:
             record = next(self._records, None)
         if record is None:
-            raise ExportUnreadable("the export ends before its end: it was not written or sent whole")
+            raise ExportUnreadable("the export is truncated: it was not written or sent completely")
         return record
 
 
 def _row(record: dict[str, Any]) -> Row:
     sequence, content, stored = record.get("sequence"), record.get("content"), record.get("hash")
     if not isinstance(sequence, int):
-        raise ExportUnreadable("an entry of the export has no number")
+        raise ExportUnreadable("an entry of the export has no sequence number")
     if isinstance(content, str):
         return sequence, content, leaf_hash(content.encode()), 0
     try:

@@ -1,7 +1,6 @@
-"""Check the whole log: every entry, every stored node of its tree, every checkpoint; name the first that fails.
+"""Verify the whole log: every entry, every stored node of its tree, every checkpoint. Report the first that fails.
 
-The log is read stretch by stretch, in order, so memory does not grow with it. Entries that arrive meanwhile are not
-checked: the check goes up to the size the log had at the start.
+The log is read in order, one stretch at a time, in constant memory. Only entries that existed at the start are checked.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ def verify_log(
     public_key: str | None = None,
     progress: Progress = lambda _done, _all: None,
 ) -> LogVerdict:
-    """Verify. `since` is a checkpoint that was kept elsewhere, `public_key` the key as somebody else kept it (else the
-    signing folder's own is believed). `progress` is told how many entries of how many are done. Raises NoteInvalid
-    for a public key that is none.
+    """Return the verdict. `since` is a checkpoint kept elsewhere, which the log must extend. `public_key` is the key
+    kept elsewhere; without it, the signing folder's key is trusted. `progress` is called with the numbers of checked
+    and of all entries. Raises NoteInvalid for a malformed public key.
     """
     text = public_key if public_key is not None else signing.verifier_key()
     key = None if text is None else Verifier.parse(text.strip())
@@ -39,7 +38,7 @@ def verify_log(
         verdict = _verified(resources, head, key, progress)
         if verdict.kind is not Kind.REMOVED or _pruned_below(resources) == head.pruned_below:
             return verdict
-        # else: the daily pruning came in between, and took content that should still have been there
+        # Otherwise the daily pruning ran meanwhile and removed content that the check still expected.
 
 
 def _verified(resources: Resources, head: LogHead, key: Verifier | None, progress: Progress) -> LogVerdict:
@@ -54,7 +53,7 @@ def _verified(resources: Resources, head: LogHead, key: Verifier | None, progres
 
 
 def _head(resources: Resources, signing: SigningFolder, since: str | None) -> LogHead:
-    kept = signing.last_checkpoint()  # first: one that is signed meanwhile may be of a longer log than is read below
+    kept = signing.last_checkpoint()  # read first: one signed meanwhile may cover more entries than are read below
     with resources.database.reading() as connection:
         stored = [HeldNote(each.note, each.size) for each in audit_rows.checkpoints(connection)]
         return LogHead(
@@ -63,7 +62,7 @@ def _head(resources: Resources, signing: SigningFolder, since: str | None) -> Lo
             notes=[
                 *stored,
                 *([HeldNote(kept)] if kept is not None else []),
-                *([HeldNote(since, asked=True)] if since is not None else []),
+                *([HeldNote(since, requested=True)] if since is not None else []),
             ],
             pruned_below=audit_rows.pruned_below(connection),
             stored_size=audit_rows.stored_size(connection),
@@ -79,8 +78,8 @@ def _pruned_below(resources: Resources) -> int:
 def _stretches(
     resources: Resources, head: LogHead, signed: Sequence[int], progress: Progress
 ) -> Iterator[StretchReport]:
-    """Check all stretches, in order: those that the stored entries fill, and one more where an entry is missing. So
-    an entry with a forged, huge sequence number does not make this walk through every number below it.
+    """Check the stretches in order: as many as the stored entries fill, and one more if an entry is missing. This
+    bounds the work if an entry has a forged, huge sequence number.
     """
     pages = AuditPages(resources.database)
     with resources.database.reading() as connection:

@@ -1,4 +1,4 @@
-"""Check a receipt of deletion against the log's public key, offline: no server, no database, no trust in either."""
+"""Verify a deletion receipt offline against the log's public key. Neither server nor database is needed or trusted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.domain.audit_events import Event
 
 @dataclass(frozen=True, slots=True)
 class ReceiptVerdict:
-    """What a receipt that holds says: the entry as it stands in the log, and the log and size that it was signed in."""
+    """The contents of a valid receipt: the log entry of the deletion, and the origin and size of the signed log."""
 
     transfer: str
     entry: dict[str, object]
@@ -22,7 +22,7 @@ class ReceiptVerdict:
 
 
 def verify_receipt(receipt: str, public_key: str) -> ReceiptVerdict:
-    """Check signature, proof, and that the entry says of a transfer that it was deleted.
+    """Verify the signature and the proof, and that the entry records the deletion of a transfer.
 
     Raises NoteInvalid (key, checkpoint or its signature) and ProofInvalid (anything else).
     """
@@ -38,7 +38,7 @@ def _deletion(proof: TlogProof) -> dict[str, object]:
     except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict) or entry.get("sequence") != proof.index:
-        raise ProofInvalid("what the receipt proves is no entry of its place in the log")
+        raise ProofInvalid("the receipt does not contain the log entry of its index")
     if entry.get("event") != Event.TRANSFER_DELETED or not isinstance(entry.get("transfer"), str):
-        raise ProofInvalid("the entry does not say that a transfer was deleted")
+        raise ProofInvalid("the entry does not record the deletion of a transfer")
     return entry

@@ -1,4 +1,4 @@
-"""Withdraw a share: the depositor or an operator ends it before or while its recipient uses it."""
+"""Withdraw a share: the depositor or an operator ends it, whether or not its recipient has claimed it."""
 
 from __future__ import annotations
 

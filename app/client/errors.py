@@ -8,9 +8,9 @@ class NotConfigured(Exception):
 
 
 class ServiceRefused(Exception):
-    """The service refused a request (`code` is the problem's code), was unreachable or sent no valid answer (None)."""
+    """The service refused a request, was unreachable, or sent an invalid response."""
 
-    def __init__(self, told: str, code: str | None = None) -> None:
-        """`told` is the message for a person."""
-        super().__init__(told)
+    def __init__(self, message: str, code: str | None = None) -> None:
+        """`message` is for people; `code` is the problem's code, or None if there was no problem document."""
+        super().__init__(message)
         self.code = code

@@ -27,7 +27,7 @@ def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str,
     try:
         document: dict[str, Any] = answer.json() if answer.content else {}
     except ValueError:
-        raise ServiceRefused(f"the service answered {answer.status_code}, and not in JSON") from None
+        raise ServiceRefused(f"the service responded with {answer.status_code} and no JSON") from None
     return document
 
 
@@ -42,7 +42,7 @@ def refused(answer: httpx.Response) -> ServiceRefused:
         problem = answer.json()
         return ServiceRefused(f"{problem['detail']} ({problem['code']})", str(problem["code"]))
     except (ValueError, KeyError, TypeError):
-        return ServiceRefused(f"the service answered {answer.status_code}")
+        return ServiceRefused(f"the service responded with {answer.status_code}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Service:
         try:
             decode(client_key, length=32)
         except MalformedSecret:
-            raise NotConfigured("a client key is 43 characters, base64url: the deposit's answer shows it") from None
+            raise NotConfigured("a client key has 43 characters, base64url; see the response to the deposit") from None
         return self._call(
             "POST",
             f"/api/v1/transfers/{quote(transfer_id, safe='')}/shares",

@@ -10,7 +10,7 @@ class CryptoError(Exception):
 
 
 class CannotDecrypt(CryptoError):
-    """Wrong key, wrong context or altered bytes, with one message for all, because nobody may learn which."""
+    """Wrong key, wrong context or altered bytes. All have the same message, so that the cause is not revealed."""
 
     message = "cannot decrypt: wrong key, wrong context or altered data"
 

@@ -1,4 +1,4 @@
-"""The check of a stretch of the audit log: every entry against its hash, every stored node against its entries.
+"""Checks a stretch of the audit log: every entry against its hash, every stored node against its entries.
 
 A log is cut into stretches of 2**15 entries, each the whole subtree under one node; `app.crypto.log_verifier` combines
 their reports. Bytes come from a source, the database or an exported file. The loops are written for speed: checking a
@@ -20,36 +20,35 @@ from app.domain.log_verdict import Finding, Kind, Tampered
 STRETCH_LEVEL = 15
 STRETCH = 1 << STRETCH_LEVEL
 PAGE = 1 << 14
-"""Entries read at once, in one short transaction: an open reader would keep destroyed keys in SQLite's write-ahead
-log.
-"""
+"""Entries read in one short transaction: an open reader would keep destroyed keys in SQLite's WAL."""
 
 Row = tuple[int, str | None, bytes, int]
-"""Sequence, content (None once pruned), leaf hash, and the time beside the content in microseconds since 1970."""
+"""Sequence number, content (None once pruned), leaf hash, and the time column in microseconds since 1970."""
 
 StoredNodes = Callable[[int, int, int], Sequence[bytes]]
-"""The stored nodes of a level, from one position up to another; fewer where some are missing."""
+"""Returns the stored nodes of (level, start, stop); missing nodes are left out."""
 
 
 class LogSource(Protocol):
-    """Where entries come from. Pages are asked for in order within a stretch."""
+    """A source of entries. Within a stretch, pages are read in order."""
 
     @property
     def seconds(self) -> Mapping[str, str] | None:
-        """What content says of a time, up to its second, by the digits of that second; None where no time stands
-        beside the content.
+        """The text of a time in an entry's content, up to its second, by the digits of the Unix second; None if the
+        source has no time column.
         """
         ...
 
     def page(self, start: int, stop: int) -> AbstractContextManager[tuple[Iterable[Row], StoredNodes | None]]:
-        """The rows from sequence `start` up to `stop`, and the nodes that they complete (None: it has none)."""
+        """Yield the rows from `start` up to `stop`, and the stored nodes that they complete (None: not available)."""
         ...
 
 
 @dataclass
 class StretchReport:
-    """What a stretch holds: the roots of the complete subtrees that make it up, largest first, at its end and at each
-    size that was signed; the entries that explain gaps; the entries without content, as runs; the first failure.
+    """The result for one stretch: the roots of its complete subtrees, largest first, at its end (`peaks`) and at each
+    signed size (`peaks_at`); the entries that explain gaps (`statements`); the runs of entries without content
+    (`bare`); and the first failure.
     """
 
     start: int
@@ -64,8 +63,8 @@ class StretchReport:
 def check_stretch(
     source: LogSource, start: int, stop: int, *, signed: Sequence[int], pruned_below: int
 ) -> StretchReport:
-    """Check the entries from `start`, a multiple of STRETCH, up to `stop`. `signed` are the sizes that checkpoints
-    speak of; from `pruned_below` on no entry may lack its content.
+    """Check the entries from `start`, a multiple of STRETCH, up to `stop`. `signed` are the sizes of the checkpoints;
+    from `pruned_below` on, every entry must have its content.
     """
     report = StretchReport(start, stop)
     tree = GrowingTree(start, top=STRETCH_LEVEL)
@@ -90,7 +89,7 @@ def check_stretch(
 def _check_rows(
     rows: Iterable[Row], first: int, source: LogSource, report: StretchReport
 ) -> tuple[list[bytes], Tampered | None]:
-    """The leaf hashes of the rows up to the first that fails, and how it fails."""
+    """Return the leaf hashes of the rows before the first failure, and that failure, or None."""
     leaves: list[bytes] = []
     seconds, expected = source.seconds, first
     for sequence, content, stored, at in rows:
@@ -101,7 +100,7 @@ def _check_rows(
             leaves.append(stored)
         else:
             leaf = sha256(b"\x00" + content.encode()).digest()
-            # Canonical JSON has one spelling, and no string in it can hold a bare quote: finding the text is enough.
+            # Canonical JSON has one spelling, and its strings cannot contain a bare quote: searching the text suffices.
             if leaf != stored or f'"sequence":{expected},' not in content:
                 return leaves, _what_is_wrong(sequence, content, same_hash=leaf == stored)
             if seconds is not None:
@@ -116,7 +115,7 @@ def _check_rows(
 
 
 def _what_is_wrong(sequence: int, content: str, *, same_hash: bool) -> Tampered:
-    """Name the failure of one entry."""
+    """Return the failure of one entry."""
     if not same_hash:
         return Tampered(Kind.CHANGED, "an entry was changed", sequence)
     fields = fields_of(content)
@@ -124,12 +123,12 @@ def _what_is_wrong(sequence: int, content: str, *, same_hash: bool) -> Tampered:
     if isinstance(said, int) and said != sequence:
         return Tampered(Kind.REORDERED, "entries were reordered", sequence)
     if f'"sequence":{sequence},' in content and f'"time":"{time}"' in content:
-        return Tampered(Kind.CHANGED, "an entry's time was changed beside its content", sequence)
-    return Tampered(Kind.CHANGED, "what stands there is no entry of the log", sequence)
+        return Tampered(Kind.CHANGED, "the time in an entry's column differs from its content", sequence)
+    return Tampered(Kind.CHANGED, "the content is not a log entry", sequence)
 
 
 def fields_of(content: str) -> dict[str, object]:
-    """What an entry's content says; nothing of what is no entry at all."""
+    """Return the fields of an entry's content; an empty dictionary if it is not a JSON object."""
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError):
@@ -153,7 +152,7 @@ def _require_pruned(report: StretchReport, pruned_below: int) -> None:
 def _grow(
     tree: GrowingTree, leaves: list[bytes], stored: StoredNodes | None, marks: list[int], report: StretchReport
 ) -> None:
-    """Add a page's leaves to the tree, stopping at each size that was signed."""
+    """Add a page's leaves to the tree, and record its peaks at each signed size."""
     first, done = tree.size, 0
     for mark in marks:
         if first + len(leaves) < mark:
@@ -165,12 +164,12 @@ def _grow(
 
 
 class GrowingTree:
-    """A tree that grows from a complete subtree's first leaf on, level by level, comparing the nodes as they become
-    complete. With `level` its leaves are the nodes of that level.
+    """A tree that grows from the first leaf of a complete subtree, level by level, and compares nodes as they become
+    complete. With `level`, its leaves are the nodes of that level.
     """
 
     def __init__(self, first: int = 0, *, level: int = 0, top: int = 64) -> None:
-        """Start before leaf number `first`; nodes of the level `top` are not combined any further."""
+        """Start before leaf number `first`; nodes of the level `top` are not combined."""
         self._next, self._level, self._top = first, level, top
         self._lone: dict[int, bytes] = {}
 
@@ -180,7 +179,7 @@ class GrowingTree:
         return self._next
 
     def add(self, hashes: Sequence[bytes], stored: StoredNodes | None) -> None:
-        """Add the next leaves. Raises Tampered for the first stored node that is not theirs."""
+        """Add the next leaves. Raises Tampered for the first stored node that differs from the computed one."""
         level, position, row = self._level, self._next, list(hashes)
         self._next += len(row)
         wrong: list[tuple[int, int, int]] = []
@@ -205,12 +204,12 @@ class GrowingTree:
             )
 
     def peaks(self) -> list[bytes]:
-        """The roots of the complete subtrees that make the tree up, largest first."""
+        """Return the roots of the complete subtrees that make up the tree, largest first."""
         return [self._lone[level] for level in sorted(self._lone, reverse=True)]
 
 
 def _first_other(row: Sequence[bytes], found: Sequence[bytes], level: int, position: int) -> list[tuple[int, int, int]]:
-    """The first stored node of a level that differs, as (last entry below it, level, position)."""
+    """Return the first stored node of a level that differs, as a list of (last entry below it, level, position)."""
     if row == found:
         return []
     at = next(each for each, (one, other) in enumerate(zip_longest(row, found)) if one != other) + position

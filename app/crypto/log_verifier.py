@@ -1,13 +1,13 @@
-"""The verdict on a log: what its stretches report, put together and held against every checkpoint there is.
+"""The verdict on a log: combines the reports of its stretches and compares them with every checkpoint.
 
-    1. every note that the caller trusts a key for is read: those beside the log, those kept elsewhere;
-    2. stretches are taken in order: the first failure in them ends the check;
-    3. at each size that was signed, the root must be the signed one;
-    4. at the end the log must be as long as anything that was signed over it, and every gap explained by an entry.
+    1. read every note that the trusted key signed, whether stored with the log or kept elsewhere;
+    2. process the stretches in order: the first failure ends the check;
+    3. at each signed size, the root must equal the signed root;
+    4. at the end, the log must be as long as every checkpoint requires, and an entry must explain every gap.
 
-The kinds: an entry, node or note that is not what it was (changed), is not there (removed) or stands elsewhere
-(reordered); a log shorter than its own remains say (truncated) or than a checkpoint kept elsewhere says (rolled_back);
-two signed histories (forked). `app.crypto.log_check` does the hashing.
+Kinds of tampering: an entry, node or note was changed, removed, or moved (reordered); the log is shorter than its
+stored nodes and checkpoints require (truncated), or than a checkpoint kept elsewhere requires (rolled_back); two signed
+histories exist (forked). `app.crypto.log_check` does the hashing.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ RENEWALS = {Event.LOG_RENEWED.value, Event.DATABASE_RESTORED.value}
 
 @dataclass(frozen=True, slots=True)
 class HeldNote:
-    """A checkpoint that the log is held against: `size` is where it is filed beside the log, None for one that is kept
-    elsewhere. `asked`: somebody asks for this one, whatever origin it has.
+    """A checkpoint to compare the log with. `size` is the size under which it is stored with the log, None for one kept
+    elsewhere. `requested`: the caller requires it to match, whatever its origin.
     """
 
     note: str
     size: int | None = None
-    asked: bool = False
+    requested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LogHead:
-    """What is known of a log before it is read: entries, origin, notes; the boundary below which it says it was pruned;
-    for how many entries tree nodes are stored; the number of a row before the first entry or beyond the last.
+    """What is known of a log before it is read: its number of entries, its origin, the notes, the boundary below which
+    it was pruned, the number of entries covered by stored tree nodes (`stored_size`), and the sequence number of a row
+    before the first entry or after a gap beyond the last (`stray`).
     """
 
     size: int
@@ -51,21 +52,21 @@ class LogHead:
 
 
 @dataclass(frozen=True, slots=True)
-class _Signed:
+class _SignedCheckpoint:
     checkpoint: Checkpoint
     held: HeldNote
 
 
 class LogVerifier:
-    """One check of one log."""
+    """One verification of one log."""
 
     def __init__(self, head: LogHead, key: Verifier | None, stored: StoredNodes | None = None) -> None:
-        """`key` is the log's public key, under whatever name; `stored` reads the nodes above the stretches."""
+        """`key` is the log's public key, under any name; `stored` reads the nodes above the stretches."""
         self.head = head
         self._key, self._stored = key, stored
         self._upper = GrowingTree(level=STRETCH_LEVEL)
-        self._signed: dict[int, list[_Signed]] = {}
-        self._earlier: list[_Signed] = []
+        self._signed: dict[int, list[_SignedCheckpoint]] = {}
+        self._earlier: list[_SignedCheckpoint] = []
         self._strange: dict[str, str] = {}
         self._roots: dict[int, bytes] = {0: merkle.EMPTY_ROOT}
         self._matched = 0
@@ -75,8 +76,8 @@ class LogVerifier:
         self._bare: list[tuple[int, int]] = []
 
     def verify(self, stretches: Callable[[Sequence[int]], Iterable[StretchReport]]) -> LogVerdict:
-        """The verdict. `stretches` gets the sizes at which a root is needed and reports of all stretches in order; no
-        more of them are asked for once something failed.
+        """Return the verdict. `stretches` is called with the sizes at which a root is needed, and yields the reports of
+        all stretches in order; after a failure, it is not read any further.
         """
         try:
             self._read_notes()
@@ -107,14 +108,14 @@ class LogVerifier:
         try:
             checkpoint = self._opened(held.note, origin)
         except (NoteInvalid, ValueError) as error:
-            if origin != self.head.origin and not held.asked:
-                self._strange[origin] = which  # perhaps of an earlier key
+            if origin != self.head.origin and not held.requested:
+                self._strange[origin] = which  # may be signed with an earlier key
                 return
             raise Tampered(Kind.CHANGED, f"{which} is not what was signed: {error}") from None
         if held.size is not None and checkpoint.size != held.size:
             raise Tampered(Kind.CHANGED, f"{which} belongs to another log or size")
-        signed = _Signed(checkpoint, held)
-        if origin == self.head.origin or held.asked:
+        signed = _SignedCheckpoint(checkpoint, held)
+        if origin == self.head.origin or held.requested:
             self._signed.setdefault(checkpoint.size, []).append(signed)
         else:
             self._earlier.append(signed)
@@ -123,7 +124,7 @@ class LogVerifier:
 
     def _opened(self, note: str, origin: str) -> Checkpoint:
         if self._key is None:
-            raise NoteInvalid("there is no public key to check it with")
+            raise NoteInvalid("there is no public key to verify it with")
         return Checkpoint.parse(self._key.under_name(origin).verify(note))
 
     # 2. and 3. the stretches
@@ -143,9 +144,9 @@ class LogVerifier:
             self._upper.add(report.peaks, self._stored)
 
     def _compare(self, size: int) -> None:
-        """Hold the root against what was signed over so many entries.
+        """Compare the root with the checkpoints of this size.
 
-        A contradiction is kept, not raised: whether something signed later agrees tells a fork from a change.
+        A contradiction is stored instead of raised: if a later checkpoint matches, the log was forked, not changed.
         """
         for signed in self._signed.get(size, ()):
             if signed.checkpoint.root != self._roots[size]:
@@ -199,7 +200,7 @@ class LogVerifier:
             )
 
     def _require_explained(self) -> None:
-        """A checkpoint of another origin is no contradiction if the log itself says that it was given up."""
+        """Check checkpoints of other origins: an entry of the log must record that the origin was abandoned."""
         given_up = {renewal.origin: renewal for renewal in self._renewals}
         for origin, which in self._strange.items():
             if origin not in given_up:
@@ -224,7 +225,7 @@ class LogVerifier:
 
 
 def _renewal(sequence: int, fields: dict[str, object], quoted: str) -> Renewal:
-    """What a renewal says. Its quotation is not checked here: the note is held by whoever kept it."""
+    """Parse a renewal. The quoted note is not verified here: its holders can verify it."""
     lines = quoted.split("\n")
     reason = fields.get("outcome")
     return Renewal(

@@ -114,7 +114,7 @@ def verify_inclusion(leaf: bytes, sequence: int, size: int, proof: Sequence[byte
     Raises ProofInvalid.
     """
     if not 0 <= sequence < size:
-        raise ProofInvalid("the proof speaks of a leaf outside the tree")
+        raise ProofInvalid("the proof is for a leaf outside the tree")
     _check_hashes(leaf, root, *proof)
     index, last, computed = sequence, size - 1, leaf
     for sibling in proof:
@@ -144,7 +144,7 @@ def verify_consistency(old_size: int, old_root: bytes, size: int, root: bytes, p
     if 0 < old_size < size:
         _verify_growth(old_size, old_root, size, root, proof)
     elif proof:
-        raise ProofInvalid("there is nothing to prove, yet the consistency proof is not empty")
+        raise ProofInvalid("the consistency proof must be empty for these sizes")
     elif old_size == size and not hmac.compare_digest(old_root, root):
         raise ProofInvalid("two trees of the same size have different roots")
 

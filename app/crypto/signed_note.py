@@ -127,7 +127,7 @@ class Checkpoint:
         if not all(line and "\n" not in line and _is_note_text(line) for line in (self.origin, *self.extensions)):
             raise ValueError("the lines of a checkpoint are not empty and have no control characters")
         if not 0 <= self.size <= _MAX_TREE_SIZE:
-            raise ValueError("the size of a log is not negative and below 2**63")
+            raise ValueError("the size of a log is at least 0 and below 2**63")
         if len(self.root) != _ROOT_BYTES:
             raise ValueError("the root of a log has 32 bytes")
 

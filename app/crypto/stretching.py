@@ -49,7 +49,7 @@ class Argon2Parameters:
             raise ValueError("Argon2 memory must be at least 8 KiB for each lane")
 
     def exceeds(self, configured: Argon2Parameters) -> bool:
-        """Whether a parameter is above both its ceiling and the configured value."""
+        """Return whether a parameter is above both its ceiling and the configured value."""
         return (
             self.time > max(CEILING_TIME, configured.time)
             or self.memory_kib > max(CEILING_MEMORY_KIB, configured.memory_kib)
@@ -83,4 +83,4 @@ def stretch(password: str, salt: bytes, parameters: Argon2Parameters) -> bytes:
             version=_ARGON2_VERSION,
         )
     except HashingError:
-        raise CryptoError("Argon2id could not run; is there memory for its parameters?") from None
+        raise CryptoError("Argon2id could not run; is there enough memory for its parameters?") from None

@@ -38,7 +38,7 @@ class TlogProof:
     def parse(cls, text: str) -> TlogProof:
         """Parse the output of `to_text`, in exactly that spelling. Raises ProofInvalid."""
         if len(text) > _MAX_CHARS:
-            raise ProofInvalid("a proof of this kind is shorter")
+            raise ProofInvalid("a valid proof is shorter")
         proof, separator, checkpoint = text.partition("\n\n")
         header, *lines = proof.split("\n")
         if header != HEADER or not separator or len(lines) < 2 or not lines[0].startswith("extra "):
@@ -53,6 +53,6 @@ class TlogProof:
         """Verify signature, origin and inclusion; return the checkpoint. Raises NoteInvalid, ProofInvalid."""
         checkpoint = Checkpoint.parse(key.verify(self.checkpoint))
         if checkpoint.origin != key.name:
-            raise ProofInvalid("the checkpoint is that of another log than the key's")
+            raise ProofInvalid("the checkpoint and the key belong to different logs")
         merkle.verify_inclusion(merkle.leaf_hash(self.entry), self.index, checkpoint.size, self.hashes, checkpoint.root)
         return checkpoint

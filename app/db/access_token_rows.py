@@ -26,7 +26,7 @@ class TokenRow:
 
 
 _COLUMNS = [access_tokens.c[name] for name in TokenRow.__dataclass_fields__]
-_OF_DIGEST = select(*_COLUMNS).where(access_tokens.c.digest == bindparam("of_digest"))  # built once: every call asks
+_OF_DIGEST = select(*_COLUMNS).where(access_tokens.c.digest == bindparam("of_digest"))  # built once: for every request
 _OF_ID = select(*_COLUMNS).where(access_tokens.c.id == bindparam("of_id"))
 
 
@@ -37,20 +37,20 @@ def create(connection: Connection, row: TokenRow, digest: bytes) -> None:
 
 
 def find_by_digest(connection: Connection, digest: bytes) -> TokenRow | None:
-    """The token with this digest."""
+    """Return the token with this digest (32 bytes), or None."""
     row = connection.execute(_OF_DIGEST, {"of_digest": digest}).first()
     return _row(row) if row else None
 
 
 def find(connection: Connection, token_id: str) -> TokenRow | None:
-    """The token of this id."""
+    """Return the token with this id, or None."""
     row = connection.execute(_OF_ID, {"of_id": token_id}).first()
     return _row(row) if row else None
 
 
 def is_owner(connection: Connection, owner: str) -> bool:
-    """Whether any token, revoked or not, has this owner. Locks out other writers that ask, until the transaction ends:
-    two new tokens never take the same owner unseen.
+    """Return whether any token, revoked or not, has this owner. Locks the service's row until the transaction ends, so
+    that concurrent calls wait and two new tokens cannot take the same owner.
     """
     service_rows.lock(connection)
     query = select(access_tokens.c.id).where(access_tokens.c.owner == owner).limit(1)
@@ -58,20 +58,20 @@ def is_owner(connection: Connection, owner: str) -> bool:
 
 
 def every(connection: Connection) -> list[TokenRow]:
-    """All tokens, oldest first."""
+    """Return all tokens, oldest first."""
     query = select(*_COLUMNS).order_by(access_tokens.c.created_at, access_tokens.c.id)
     return [_row(row) for row in connection.execute(query)]
 
 
 def valid(connection: Connection, now: datetime) -> list[TokenRow]:
-    """Those that were not revoked and have not expired, oldest first."""
+    """Return the tokens that are neither revoked nor expired, oldest first."""
     return [
         row for row in every(connection) if row.revoked_at is None and (row.expires_at is None or now < row.expires_at)
     ]
 
 
 def revoke(connection: Connection, token_id: str, now: datetime) -> bool:
-    """Revoke a token; False when there is none of that id, or it was revoked before."""
+    """Revoke a token. Return False if there is none with this id or it is already revoked."""
     changed = connection.execute(
         update(access_tokens)
         .where(access_tokens.c.id == token_id, access_tokens.c.revoked_at.is_(None))
@@ -81,7 +81,7 @@ def revoke(connection: Connection, token_id: str, now: datetime) -> bool:
 
 
 def is_revoked(connection: Connection, token_id: str) -> bool:
-    """Whether the token of this id is revoked, or is no more."""
+    """Return whether the token with this id is revoked or does not exist."""
     valid = select(access_tokens.c.id).where(access_tokens.c.id == token_id, access_tokens.c.revoked_at.is_(None))
     return connection.execute(valid).first() is None
 

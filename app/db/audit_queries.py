@@ -41,7 +41,7 @@ class EntryFilter:
         return {name: str(value) for name, value in members.items() if value is not None}
 
     def __contains__(self, entry: StoredEntry) -> bool:
-        """Whether an entry matches. A pruned entry has no members, so it matches only by time."""
+        """Return whether an entry matches. A pruned entry has no members, so it matches only by time."""
         since, until = self.since or entry.at, self.until
         fields = entry.fields()
         in_time = since <= entry.at and (until is None or entry.at < until)
@@ -98,14 +98,14 @@ def held_at(connection: Connection, moment: datetime, after: str, rows: int) -> 
     """Return a page of the transfers that were created before `moment` and not yet verified as deleted then, ordered by
     id, over about `rows` index entries. A transfer whose creation entry was pruned counts as created before.
     """
-    told = ENTRIES.transfer
-    ahead = select(told).where(told > after).order_by(told).offset(rows).limit(1)
+    transfer = ENTRIES.transfer
+    ahead = select(transfer).where(transfer > after).order_by(transfer).offset(rows).limit(1)
     upto: str | None = connection.execute(ahead).scalar()
     created = func.min(case((ENTRIES.event == Event.TRANSFER_CREATED, ENTRIES.at)))
     deleted = func.min(case((ENTRIES.event == Event.TRANSFER_DELETED, ENTRIES.at)))
-    query = select(told).where(told > after).group_by(told)
+    query = select(transfer).where(transfer > after).group_by(transfer)
     if upto is not None:
-        query = query.where(told <= upto)
+        query = query.where(transfer <= upto)
     held = query.having(or_(created.is_(None), created < moment), or_(deleted.is_(None), deleted > moment))
     return HeldPage(list(connection.execute(held).scalars()), upto)
 

@@ -2,8 +2,8 @@
 
 SQLite runs with WAL, `synchronous=FULL` and `secure_delete=ON`. Write transactions start with `BEGIN IMMEDIATE`,
 because a deferred transaction that becomes a writer fails with "database is locked" regardless of the busy timeout.
-On PostgreSQL every transaction locks rows in one order, or two of them could deadlock: transfers by id, what belongs to
-them, the service's own row, counters by name, the log.
+On PostgreSQL every transaction locks rows in the same order, to avoid deadlocks: transfers by id, the rows that belong
+to them, the service's own row, counters by name, the log.
 Calls are synchronous; web actions run them in worker threads. No transaction stays open while bytes stream.
 """
 
@@ -43,8 +43,8 @@ class Transaction:
         self.entries: list[Entry] = []
 
     def count(self, increments: Mapping[str, int]) -> None:
-        """Queue increments of counters, which are made just before the commit: every transaction changes the same few
-        rows, and none waits for another lock while it holds them.
+        """Queue increments of counters, which are applied just before the commit. Every transaction changes the same
+        few rows, and none may wait for another lock while it holds them.
         """
         self.counts.update(increments)
 
@@ -96,7 +96,7 @@ class Database:
             try:
                 self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
-                raise DatabaseUnavailable(f"the database's folder cannot be made: {error.strerror}") from None
+                raise DatabaseUnavailable(f"the database's folder cannot be created: {error.strerror}") from None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

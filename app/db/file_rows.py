@@ -108,7 +108,7 @@ def blobs_in_use(connection: Connection, blob_ids: Sequence[str]) -> set[str]:
 
 
 def transfers_of_dead_uploads(connection: Connection, before: datetime, limit: int) -> list[str]:
-    """Transfers with an upload whose lease ended before then, or that has none."""
+    """Return up to `limit` ids of transfers with an upload that has no lease, or one that expired before `before`."""
     dead = or_(files.c.lease_until.is_(None), files.c.lease_until < before)
     query = select(files.c.transfer_id).where(files.c.state == FileState.RECEIVING, dead).distinct().limit(limit)
     return list(connection.execute(query).scalars())

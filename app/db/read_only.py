@@ -50,7 +50,7 @@ class ReadOnlyDatabase(Database):
     def require_unchanged(self) -> None:
         """Raise DatabaseUnavailable if a file that was read without locks was written meanwhile: reads may be torn."""
         if self._still is not None and (_is_open_elsewhere(self._beside("-shm")) or self._still != self._as_it_is()):
-            raise DatabaseUnavailable("the database was taken into use while it was read: ask again")
+            raise DatabaseUnavailable("the database was opened by another process while it was read: ask again")
 
     def _beside(self, suffix: str) -> Path:
         file = self.file or Path()

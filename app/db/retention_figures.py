@@ -18,7 +18,7 @@ _DAY = 86_400_000_000  # microseconds, as times are stored
 
 
 def count_keys_left(connection: Connection, now: datetime) -> int:
-    """Count the transfers with a due key that could not be destroyed yet, or in a state that leaves this open."""
+    """Count the transfers with a due key that could not be destroyed yet, or whose state does not rule that out."""
     ended = shares.c.state.not_in(OPEN_SHARES) & shares.c.keys_destroyed_at.is_(None)
     of_share = exists().where(shares.c.transfer_id == transfers.c.id, ended)
     due = transfers.c.state.in_(OPEN_STATES) & (of_share | (transfers.c.expires_at <= now))

@@ -55,8 +55,8 @@ def upgrade(database: Database) -> None:
 
 
 def strange_triggers(database: Database) -> list[str]:
-    """Triggers that are not exactly those of the migrations: others, changed ones, and those that are gone. Of
-    PostgreSQL names are compared.
+    """Return the names of triggers that differ from the migrations': additional, changed and missing ones. On
+    PostgreSQL only the names are compared.
     """
     if not database.is_sqlite:
         with database.reading() as connection:
@@ -75,7 +75,7 @@ def strange_triggers(database: Database) -> list[str]:
 
 
 def _sqlite_triggers(database: Database) -> set[tuple[str, str, str]]:
-    """Name, table and text of each."""
+    """Return name, table and SQL text of each trigger."""
     with database.reading() as connection:
         rows = connection.execute(text("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"))
         return {(str(name), str(table), str(sql)) for name, table, sql in rows}

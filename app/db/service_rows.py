@@ -12,9 +12,9 @@ from app.db.tables import LenientTime, UtcTime, service_state, sweep_gaps
 from app.domain.clock import Anchor, DatabaseTime, Uptime
 
 _LONGEST_BOOT = 1e10
-"""No machine runs for so many seconds (three centuries)."""
+"""A limit that no boot clock reaches, in seconds (three centuries)."""
 _NEVER = datetime(9000, 1, 1, tzinfo=UTC)
-"""What an anchor that cannot be read counts from: no clock agrees with it."""
+"""The time of an unreadable anchor, with which no clock agrees."""
 
 LONG_GAP = timedelta(seconds=60)
 """A sweep runs each second; a longer gap than this is recorded for the retention report."""
@@ -53,7 +53,7 @@ class ServiceState:
         """The clock's anchor, or None if none was stored."""
         if self.anchor_at is None or self.anchor_boot_id is None or self.anchor_boot_seconds is None:
             return None
-        seconds: object = self.anchor_boot_seconds  # SQLite takes any value anywhere
+        seconds: object = self.anchor_boot_seconds  # SQLite accepts any type in any column
         if not isinstance(seconds, (int, float)) or not 0 <= seconds <= _LONGEST_BOOT:
             return Anchor(_NEVER, Uptime(self.anchor_boot_id, 0.0))
         return Anchor(min(self.anchor_at, _NEVER), Uptime(self.anchor_boot_id, seconds))
@@ -63,7 +63,7 @@ _NAMES = [name for name in ServiceState.__dataclass_fields__ if name != "databas
 
 
 def _lenient(name: str) -> ColumnElement[Any]:
-    """A column of the row. A time that cannot be read must not stop emergency controls, nor the sweep."""
+    """Return a column of the row. An unreadable time must stop neither emergency controls nor the sweep."""
     column = service_state.c[name]
     return type_coerce(column, LenientTime()).label(name) if isinstance(column.type, UtcTime) else column
 
@@ -176,7 +176,7 @@ def replace_refused_since(connection: Connection, before: datetime | None, after
 
 
 def lockdown_since(connection: Connection) -> datetime | None:
-    """Since when the lockdown is on; None when it is not. Reads this column alone."""
+    """Return the start of the lockdown, or None if there is none. Reads only this column."""
     since: datetime | None = connection.execute(
         select(_lenient("locked_down_at")).order_by(service_state.c.id).limit(1)
     ).scalar_one()

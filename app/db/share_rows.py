@@ -1,4 +1,4 @@
-"""Rows of shares and claims. The conditional UPDATE in `claim` is what makes a share work once."""
+"""Rows of shares and claims. The conditional UPDATE in `claim` ensures that a share is claimed only once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.domain.share import OPEN_STATES, ShareState
 
 @dataclass(frozen=True, slots=True)
 class ShareRow:
-    """A share as it is stored."""
+    """A stored share. The wrapped key is removed when the share ends."""
 
     id: str
     transfer_id: str
@@ -44,7 +44,7 @@ class ShareRow:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRow:
-    """A claim as it is stored."""
+    """A stored claim. Allowance and counts are in bytes; `by_proof`: claimed by a client that decrypts."""
 
     id: str
     share_id: str
@@ -63,7 +63,7 @@ class ClaimRow:
 _SHARE = [shares.c[name] for name in ShareRow.__dataclass_fields__]
 _CLAIM = [claims.c[name] for name in ClaimRow.__dataclass_fields__]
 
-_REDEEMABLE = (ShareState.ISSUED, ShareState.CLAIMED)  # the second: its winner may ask again
+_REDEEMABLE = (ShareState.ISSUED, ShareState.CLAIMED)  # claimed too: a retry with the same token returns the same claim
 
 
 def create(connection: Connection, row: ShareRow) -> None:
@@ -72,7 +72,7 @@ def create(connection: Connection, row: ShareRow) -> None:
 
 
 def find(connection: Connection, share_id: str) -> ShareRow | None:
-    """The share of this id."""
+    """Return the share with this id, or None."""
     if not is_id(share_id):
         return None
     row = connection.execute(select(*_SHARE).where(shares.c.id == share_id)).first()
@@ -80,21 +80,21 @@ def find(connection: Connection, share_id: str) -> ShareRow | None:
 
 
 def hashing_of(share: ShareRow) -> Argon2Parameters | None:
-    """The parameters that the share's password is stretched with; None for a row with others than Argon2 has."""
+    """Return the Argon2 parameters of the share's password, or None if the row's are invalid."""
     try:
         return Argon2Parameters(time=share.argon2_time, memory_kib=share.argon2_memory_kib, lanes=share.argon2_lanes)
-    except (ValueError, TypeError):  # SQLite takes any value anywhere
+    except (ValueError, TypeError):  # SQLite accepts any type in any column
         return None
 
 
 def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[ShareRow]:
-    """All shares of these transfers, oldest first."""
+    """Return the shares of these transfers, ordered by transfer, oldest first."""
     query = select(*_SHARE).where(any_of(shares.c.transfer_id, transfer_ids))
     return [_share(row) for row in connection.execute(query.order_by(shares.c.transfer_id, shares.c.issued_at))]
 
 
 def open_prepared(connection: Connection, share_id: str, wrapped_key: bytes, link_proof_digest: bytes) -> bool:
-    """Let a prepared share be claimed: once. False when it is not, or no longer, waiting for that."""
+    """Make a prepared share claimable, once. Return False if its state is not `prepared`."""
     opened = connection.execute(
         update(shares)
         .where(shares.c.id == share_id, shares.c.state == ShareState.PREPARED)
@@ -104,7 +104,7 @@ def open_prepared(connection: Connection, share_id: str, wrapped_key: bytes, lin
 
 
 def reserve_attempt(connection: Connection, share_id: str, limit: int, now: datetime) -> bool:
-    """Spend an attempt before the password is hashed. False when none is left to spend."""
+    """Spend a password attempt before hashing. Return False if none is left or the share cannot be claimed."""
     reserved = connection.execute(
         update(shares)
         .where(shares.c.id == share_id, shares.c.state.in_(_REDEEMABLE), shares.c.attempts < limit)
@@ -125,23 +125,24 @@ def note_link_seen(connection: Connection, share_id: str, now: datetime) -> None
 
 
 def return_attempt(connection: Connection, share_id: str) -> None:
-    """Give back an attempt that turned out right, or that the service could not judge."""
+    """Restore an attempt whose password was right or could not be checked."""
     connection.execute(
         update(shares).where(shares.c.id == share_id, shares.c.attempts > 0).values(attempts=shares.c.attempts - 1)
     )
 
 
 def count_failure(connection: Connection, share_id: str) -> int:
-    """A reserved attempt was wrong. Answers how many were, this one included."""
+    """Count a wrong password. Return the number of wrong passwords, including this one."""
     counted = update(shares).where(shares.c.id == share_id).values(failures=shares.c.failures + 1)
     failures: int = connection.execute(counted.returning(shares.c.failures)).scalar_one()
     return failures
 
 
 def claim(connection: Connection, row: ClaimRow, now: datetime) -> bool:
-    """Claim the share, if nobody has: of any number of concurrent claims, on any node, one gets True.
+    """Claim the share if it is unclaimed and unexpired. Of concurrent claims, on any number of nodes, only one returns
+    True.
 
-    The condition is judged by the database while it holds the row; the claim is inserted in the same transaction.
+    The database checks the condition under the row's lock; the claim is inserted in the same transaction.
     """
     won = connection.execute(
         update(shares)
@@ -155,7 +156,7 @@ def claim(connection: Connection, row: ClaimRow, now: datetime) -> bool:
 
 
 def end(connection: Connection, share_ids: Sequence[str], state: ShareState, now: datetime) -> set[str]:
-    """End open shares: their wrapped keys go in the same transaction. Answers those that had not ended before."""
+    """End open shares and remove their wrapped keys and their claims'. Return the ids of those that were open."""
     if not share_ids:
         return set()
     ending = (
@@ -170,24 +171,24 @@ def end(connection: Connection, share_ids: Sequence[str], state: ShareState, now
 
 
 def open_ones(connection: Connection) -> list[ShareRow]:
-    """All shares that have not ended, by transfer."""
+    """Return all open shares, ordered by transfer."""
     query = select(*_SHARE).where(shares.c.state.in_(OPEN_STATES)).order_by(shares.c.transfer_id)
     return [_share(row) for row in connection.execute(query)]
 
 
 def with_keys(connection: Connection, share_ids: Iterable[str]) -> set[str]:
-    """Those of these shares that may still have a key: open, or ended without that having been observed."""
+    """Return those of the shares that may still have a key: the destruction was not observed."""
     query = select(shares.c.id).where(any_of(shares.c.id, share_ids), shares.c.keys_destroyed_at.is_(None))
     return set(connection.execute(query).scalars())
 
 
 def known(connection: Connection, share_ids: Iterable[str]) -> set[str]:
-    """Those of these shares that there are."""
+    """Return those of the shares that exist."""
     return set(connection.execute(select(shares.c.id).where(any_of(shares.c.id, share_ids))).scalars())
 
 
 def mark_keys_destroyed(connection: Connection, share_ids: Sequence[str], now: datetime) -> set[str]:
-    """Note that the end of these shares' keys was observed. Answers for which it was noted now, and not before."""
+    """Record that the destruction of these shares' keys was observed. Return those not recorded before."""
     noted = (
         update(shares)
         .where(any_of(shares.c.id, share_ids), shares.c.keys_destroyed_at.is_(None))
@@ -198,12 +199,12 @@ def mark_keys_destroyed(connection: Connection, share_ids: Sequence[str], now: d
 
 
 def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:
-    """Drop the recipients of long-ended transfers."""
+    """Erase the recipients of transfers that ended long ago."""
     connection.execute(update(shares).where(any_of(shares.c.transfer_id, transfer_ids)).values(recipient=None))
 
 
 def find_claim(connection: Connection, claim_id: str) -> ClaimRow | None:
-    """The claim of this id."""
+    """Return the claim with this id, or None."""
     if not is_id(claim_id):
         return None
     row = connection.execute(select(*_CLAIM).where(claims.c.id == claim_id)).first()
@@ -211,21 +212,21 @@ def find_claim(connection: Connection, claim_id: str) -> ClaimRow | None:
 
 
 def claim_of_share(connection: Connection, share_id: str) -> ClaimRow | None:
-    """The claim of a share, once there is one."""
+    """Return the claim of a share, or None if it was not claimed."""
     row = connection.execute(select(*_CLAIM).where(claims.c.share_id == share_id)).first()
     return _claim(row) if row else None
 
 
 def claims_of(connection: Connection, transfer_ids: Iterable[str]) -> list[ClaimRow]:
-    """All claims of these transfers."""
+    """Return the claims of these transfers, in no order."""
     return [
         _claim(row) for row in connection.execute(select(*_CLAIM).where(any_of(claims.c.transfer_id, transfer_ids)))
     ]
 
 
 def bytes_served(connection: Connection, share_ids: Iterable[str]) -> dict[str, int]:
-    """Of those of these shares that were claimed, how many bytes went out at most: what a download still running, or
-    cut off with its process, has reserved counts as sent.
+    """Return the maximum number of bytes sent for each claimed share. Bytes reserved by a running download, or by one
+    whose process died, count as sent.
     """
     at_most = (claims.c.bytes_served + claims.c.bytes_reserved).label("at_most")
     query = select(claims.c.share_id, at_most).where(any_of(claims.c.share_id, share_ids))
@@ -233,7 +234,7 @@ def bytes_served(connection: Connection, share_ids: Iterable[str]) -> dict[str, 
 
 
 def reserve_bytes(connection: Connection, claim_id: str, count: int) -> bool:
-    """Take bytes out of a claim's allowance before they are sent. False when so many are not left."""
+    """Reserve bytes of a claim's allowance before they are sent. Return False if fewer are left."""
     taken = claims.c.bytes_served + claims.c.bytes_reserved
     reserved = connection.execute(
         update(claims)
@@ -244,27 +245,27 @@ def reserve_bytes(connection: Connection, claim_id: str, count: int) -> bool:
 
 
 def settle_bytes(connection: Connection, claim_id: str, *, reserved: int, sent: int) -> None:
-    """A download is over: what was reserved for it is free again, but for what was sent."""
+    """Release the bytes that a finished download had reserved, and count those it sent."""
     values = {"bytes_reserved": claims.c.bytes_reserved - reserved, "bytes_served": claims.c.bytes_served + sent}
     connection.execute(update(claims).where(claims.c.id == claim_id).values(values))
 
 
 def move_window(connection: Connection, claim_id: str, window_until: datetime) -> None:
-    """Move the end of a claim's window. One that the one-line route has shortened stays short."""
+    """Set the end of a claim's window, unless the `content` route has delivered everything and shortened it."""
     connection.execute(
         update(claims).where(claims.c.id == claim_id, claims.c.delivered_at.is_(None)).values(window_until=window_until)
     )
 
 
 def reopen_window(connection: Connection, claim_id: str, window_until: datetime, now: datetime) -> None:
-    """Move the end of a claim's window, if it is over."""
+    """Set the end of a claim's window if it has closed."""
     connection.execute(
         update(claims).where(claims.c.id == claim_id, claims.c.window_until <= now).values(window_until=window_until)
     )
 
 
 def mark_delivered(connection: Connection, claim_id: str, now: datetime, left: timedelta) -> None:
-    """The one-line route has sent everything: the window ends soon, and then counts as completed."""
+    """Record that the `content` route sent everything. The window closes after `left`; the share is then completed."""
     connection.execute(
         update(claims)
         .where(claims.c.id == claim_id, claims.c.delivered_at.is_(None))

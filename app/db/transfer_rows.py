@@ -1,7 +1,7 @@
 """Rows of transfers.
 
-`due_at` is when the sweeper must look at a transfer next: at its expiry, at the end of a claim's window or an upload's
-lease, at a retry. One index over it answers, each second, whether anything at all is due.
+`due_at` is when the sweeper must process a transfer next: at its expiry, the end of a claim window or an upload's
+lease, or a retry. An index over it makes the check whether anything is due, which runs every second, a single lookup.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, TransferStat
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:
-    """A transfer as it is stored."""
+    """A stored transfer. `due_at` None: the sweeper never needs to process it again."""
 
     id: str
     token_id: str
@@ -55,7 +55,7 @@ class TransferRow:
 
 
 class Expiry(NamedTuple):
-    """What of a transfer tells whether it is to be denied."""
+    """The columns that determine whether a transfer must be denied."""
 
     id: str
     state: TransferState
@@ -64,7 +64,7 @@ class Expiry(NamedTuple):
 
 _TRANSFER = [transfers.c[name] for name in TransferRow.__dataclass_fields__]
 
-# What every deposit and fetch says is built once: building a statement costs several times what running it does.
+# Statements of every deposit and download are built once: building one takes several times as long as running it.
 _OF_ID = transfers.c.id == bindparam("of_id")
 _FIND = select(*_TRANSFER).where(_OF_ID)
 _FIND_FOR_UPDATE = _FIND.with_for_update()
@@ -91,54 +91,54 @@ def create(connection: Connection, row: TransferRow) -> None:
 
 
 def find(connection: Connection, transfer_id: str, *, for_update: bool = False) -> TransferRow | None:
-    """The transfer of this id. `for_update` locks the row until the transaction ends (PostgreSQL)."""
-    if not is_id(transfer_id):  # what a client sends may hold anything, NUL included, which PostgreSQL refuses
+    """Return the transfer with this id, or None. `for_update` locks the row until the transaction ends (PostgreSQL)."""
+    if not is_id(transfer_id):  # a client may send anything, including NUL, which PostgreSQL rejects
         return None
     row = connection.execute(_FIND_FOR_UPDATE if for_update else _FIND, {"of_id": transfer_id}).first()
     return _transfer(row) if row else None
 
 
 def owned_by(connection: Connection, owner: str, limit: int) -> list[TransferRow]:
-    """The newest transfers of an owner."""
+    """Return up to `limit` transfers of an owner, newest first."""
     query = select(*_TRANSFER).where(transfers.c.owner == owner)
     newest = query.order_by(transfers.c.created_at.desc(), transfers.c.id).limit(limit)
     return [_transfer(row) for row in connection.execute(newest)]
 
 
 def newest(connection: Connection, limit: int) -> list[TransferRow]:
-    """The newest transfers of all depositors: for operators, on the machine itself."""
+    """Return up to `limit` transfers of all owners, newest first, for operators on the machine."""
     query = select(*_TRANSFER).order_by(transfers.c.created_at.desc(), transfers.c.id).limit(limit)
     return [_transfer(row) for row in connection.execute(query)]
 
 
 def due(connection: Connection, now: datetime, limit: int) -> list[str]:
-    """The transfers the sweeper must look at, longest due first. Those that another sweeper works on are passed over.
-    Their ids only: a row that cannot be read must not hide the others.
+    """Return the ids of up to `limit` transfers that are due, longest due first. Rows that another sweeper has locked
+    are skipped. Only ids are read, so that an unreadable row does not hide the others.
     """
     query = select(transfers.c.id).where(transfers.c.due_at <= now).order_by(transfers.c.due_at).limit(limit)
     return list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
 
 
 def expiries(connection: Connection, transfer_ids: Sequence[str]) -> list[Expiry]:
-    """When these transfers expire, and whether they have ended."""
+    """Return state and expiry of these transfers, ordered by id."""
     query = select(*(transfers.c[name] for name in Expiry._fields)).where(any_of(transfers.c.id, transfer_ids))
     rows = connection.execute(query.order_by(transfers.c.id))
     return [Expiry(transfer_id, TransferState(state), expires_at) for transfer_id, state, expires_at in rows]
 
 
 def anything_due(connection: Connection, now: datetime) -> bool:
-    """Whether `due` would answer anything: the one indexed question of every second."""
+    """Return whether `due` would return anything. Runs every second, on one index."""
     return connection.execute(select(transfers.c.id).where(transfers.c.due_at <= now).limit(1)).first() is not None
 
 
 def set_due(connection: Connection, transfer_id: str, due_at: datetime | None) -> None:
-    """Set when to look next (None: never again)."""
+    """Set when the sweeper must process the transfer next; None means never again."""
     connection.execute(_SET_DUE, {"of_id": transfer_id, "moment": due_at})
 
 
 def lock(connection: Connection, transfer_ids: Sequence[str]) -> None:
-    """Lock these rows until the transaction ends, by id. On PostgreSQL one UPDATE of many rows locks them in the order
-    of its plan, so that two could deadlock. A write transaction of SQLite's holds the only lock already.
+    """Lock these rows until the transaction ends, in order of id. On PostgreSQL an UPDATE of many rows locks them in
+    the order of its plan, so that two could deadlock. On SQLite a write transaction holds the only lock already.
     """
     if connection.dialect.name == "postgresql" and len(transfer_ids) > 1:
         locked = select(transfers.c.id).where(any_of(transfers.c.id, transfer_ids)).order_by(transfers.c.id)
@@ -146,30 +146,30 @@ def lock(connection: Connection, transfer_ids: Sequence[str]) -> None:
 
 
 def postpone(connection: Connection, transfer_ids: Sequence[str], due_at: datetime) -> None:
-    """Keep other sweepers off these transfers until then."""
+    """Make these transfers due at `due_at`, so that no other sweeper takes them before."""
     lock(connection, transfer_ids)
     connection.execute(update(transfers).where(any_of(transfers.c.id, transfer_ids)).values(due_at=due_at))
 
 
 def bring_forward(connection: Connection, transfer_id: str, moment: datetime) -> None:
-    """Have the sweeper look at `moment` at the latest."""
+    """Make the transfer due at `moment`, unless it is due earlier."""
     connection.execute(_BRING_FORWARD, {"of_id": transfer_id, "moment": moment})
 
 
 def mark_live(connection: Connection, transfer_id: str, due_at: datetime) -> None:
-    """A file is durable: the transfer is live from its first one on. `due_at`: when the sweeper must look next."""
+    """Mark an open transfer as live, once a file is durable, and set when it is due next."""
     connection.execute(_MARK_LIVE, {"of_id": transfer_id, "moment": due_at})
 
 
 def close(connection: Connection, transfer_id: str, now: datetime) -> None:
-    """Take no more files; keeps the first time."""
+    """Close the transfer to new files. A transfer that is already closed keeps its time."""
     connection.execute(
         update(transfers).where(transfers.c.id == transfer_id, transfers.c.closed_at.is_(None)).values(closed_at=now)
     )
 
 
 def set_owner_wrap(connection: Connection, transfer_id: str, owner_wrap: bytes) -> bool:
-    """Store the wrapped key that the depositor's program made: once. False when there is one, or the transfer ended."""
+    """Store the depositor's wrapped key, once. Return False if there is one already or the transfer has ended."""
     stored = connection.execute(
         update(transfers)
         .where(transfers.c.id == transfer_id, transfers.c.owner_wrap.is_(None), transfers.c.state.in_(OPEN_STATES))
@@ -179,8 +179,8 @@ def set_owner_wrap(connection: Connection, transfer_id: str, owner_wrap: bytes) 
 
 
 def deny(connection: Connection, transfer_ids: Sequence[str], ending: Ending, now: datetime) -> set[str]:
-    """The one step that ends transfers: no request opens them from here on, their wrapped keys are gone, the sweeper
-    takes over. Answers those that had not ended before.
+    """End these transfers: no request can open them any more, their wrapped keys are removed, and they are due now for
+    the sweeper. Return the ids of those that were open. Transfers end only here.
     """
     lock(connection, transfer_ids)
     denied = (
@@ -192,7 +192,7 @@ def deny(connection: Connection, transfer_ids: Sequence[str], ending: Ending, no
 
 
 def find_all(connection: Connection, transfer_ids: Sequence[str], *, for_update: bool = False) -> list[TransferRow]:
-    """The transfers of these ids. `for_update` locks their rows until the transaction ends (PostgreSQL)."""
+    """Return these transfers, ordered by id. `for_update` locks the rows until the transaction ends (PostgreSQL)."""
     query = select(*_TRANSFER).where(any_of(transfers.c.id, transfer_ids)).order_by(transfers.c.id)
     return [_transfer(row) for row in connection.execute(query.with_for_update() if for_update else query)]
 
@@ -203,9 +203,9 @@ _BEFORE = dict(zip((*ENDING_STATES[1:], TransferState.VERIFIED), ENDING_STATES, 
 def advance(
     connection: Connection, transfer_ids: Sequence[str], state: TransferState, verified_at: datetime | None
 ) -> set[str]:
-    """Note the next state of deletions that were observed. Answers which took that step now: another sweeper may have
-    noted it before, and the log tells each step once. Verified ones are done: the sweeper is to look at them again when
-    their people are to be forgotten.
+    """Set the next state of transfers whose deletion step was observed. Return the ids of those that changed state
+    now: another sweeper may have recorded the step already, and each step is logged once. Verified transfers become due
+    again when their personal data is to be erased.
     """
     lock(connection, transfer_ids)
     taken = update(transfers).where(any_of(transfers.c.id, transfer_ids), transfers.c.state == _BEFORE[state])
@@ -217,14 +217,14 @@ def advance(
 
 
 def count_failure(connection: Connection, transfer_id: str) -> int:
-    """A deletion attempt failed. Answers how many did in a row, this one included."""
+    """Count a failed deletion attempt. Return the number of consecutive failures, including this one."""
     counted = update(transfers).where(transfers.c.id == transfer_id).values(failures=transfers.c.failures + 1)
     failures: int = connection.execute(counted.returning(transfers.c.failures)).scalar_one()
     return failures
 
 
 def note_success(connection: Connection, due: Mapping[str, datetime]) -> None:
-    """Note of each of these transfers that all that was due has been done, and when to look again."""
+    """Record that everything due was done: reset the failures of these transfers, and set when each is due next."""
     if due:
         looked_at = update(transfers).where(transfers.c.id == bindparam("looked_at"))
         values = looked_at.values(failures=0, due_at=bindparam("next"))
@@ -232,12 +232,12 @@ def note_success(connection: Connection, due: Mapping[str, datetime]) -> None:
 
 
 def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:
-    """Drop the free text of long-ended transfers."""
+    """Erase the label of transfers that ended long ago, which are then never due again."""
     connection.execute(update(transfers).where(any_of(transfers.c.id, transfer_ids)).values(label=None, due_at=None))
 
 
 def unfinished(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:
-    """Those of these transfers that exist and are not verified."""
+    """Return those of the transfers that exist and are not verified."""
     query = select(transfers.c.id).where(
         any_of(transfers.c.id, transfer_ids), transfers.c.state != TransferState.VERIFIED
     )
@@ -245,7 +245,7 @@ def unfinished(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:
 
 
 def verified(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:
-    """Those of these transfers whose row says that they are gone."""
+    """Return those of the transfers that are verified as deleted according to their rows."""
     query = select(transfers.c.id).where(
         any_of(transfers.c.id, transfer_ids), transfers.c.state == TransferState.VERIFIED
     )
@@ -253,14 +253,15 @@ def verified(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:
 
 
 def page(connection: Connection, after: str, limit: int) -> list[TransferRow]:
-    """Up to `limit` transfers by id, from the one after `after` on."""
+    """Return up to `limit` transfers whose id is above `after`, ordered by id."""
     query = select(*_TRANSFER).where(transfers.c.id > after).order_by(transfers.c.id).limit(limit)
     return [_transfer(row) for row in connection.execute(query)]
 
 
 def ids_page(connection: Connection, after: str, limit: int, *, verified_too: bool) -> list[str]:
-    """Up to `limit` ids of transfers from the one after `after` on: those not verified, or with `verified_too` also
-    those whose people are not forgotten yet. Ids only: a row that cannot be read must not hide the others.
+    """Return up to `limit` ids above `after`, in order, of transfers that are not verified; with `verified_too` also of
+    verified ones whose personal data is not erased yet. Only ids are read, so that an unreadable row does not hide the
+    others.
     """
     held = transfers.c.state != TransferState.VERIFIED
     wanted = or_(held, transfers.c.due_at.is_not(None)) if verified_too else held
@@ -269,13 +270,13 @@ def ids_page(connection: Connection, after: str, limit: int, *, verified_too: bo
 
 
 def count_held(connection: Connection, limit: int) -> int:
-    """How many transfers are not verified; no more than `limit` are counted."""
+    """Count the transfers that are not verified, up to `limit`."""
     held = select(transfers.c.id).where(transfers.c.state != TransferState.VERIFIED).limit(limit).subquery()
     return connection.execute(select(func.count()).select_from(held)).scalar_one()
 
 
 def count_listed(connection: Connection, limit: int) -> int:
-    """How many transfers `ids_page` lists with those that are verified; no more than `limit` are counted."""
+    """Count the transfers that `ids_page` lists with `verified_too`, up to `limit`."""
     listed = or_(transfers.c.state != TransferState.VERIFIED, transfers.c.due_at.is_not(None))
     return connection.execute(
         select(func.count()).select_from(select(transfers.c.id).where(listed).limit(limit).subquery())
@@ -283,7 +284,7 @@ def count_listed(connection: Connection, limit: int) -> int:
 
 
 def open_among(connection: Connection, transfer_ids: Sequence[str], now: datetime) -> list[str]:
-    """Those of these transfers that are open, but for those that failed and wait for their next try."""
+    """Return those of the transfers that are open, except those that failed and are not yet due for a retry."""
     query = select(transfers.c.id).where(
         any_of(transfers.c.id, transfer_ids),
         transfers.c.state.in_(OPEN_STATES),
@@ -293,13 +294,13 @@ def open_among(connection: Connection, transfer_ids: Sequence[str], now: datetim
 
 
 def deny_again(connection: Connection, transfer_id: str, ending: Ending, now: datetime) -> None:
-    """Begin the deletion of a transfer anew that is said to have ended already."""
+    """Restart the deletion of a transfer that has already ended according to its row."""
     again = {"state": TransferState.DENIED, "ending": ending, "denied_at": now, "verified_at": None, "due_at": now}
     connection.execute(update(transfers).where(_OF_ID).values(failures=0, **again), {"of_id": transfer_id})
 
 
 def open_page(connection: Connection, after: str, now: datetime, limit: int) -> list[TransferRow]:
-    """Up to `limit` open transfers not yet due, by id, from the one after `after` on."""
+    """Return up to `limit` open, unexpired transfers whose id is above `after`, ordered by id."""
     query = select(*_TRANSFER).where(
         transfers.c.id > after, transfers.c.state.in_(OPEN_STATES), transfers.c.expires_at > now
     )
@@ -307,7 +308,7 @@ def open_page(connection: Connection, after: str, now: datetime, limit: int) -> 
 
 
 def any_open(connection: Connection, limit: int) -> list[TransferRow]:
-    """Up to `limit` open transfers, whether due or not."""
+    """Return up to `limit` open transfers, expired or not, in no order."""
     return [
         _transfer(row)
         for row in connection.execute(select(*_TRANSFER).where(transfers.c.state.in_(OPEN_STATES)).limit(limit))

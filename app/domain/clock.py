@@ -26,7 +26,7 @@ DATABASE_APART = timedelta(seconds=60)
 """How far PostgreSQL's clock may differ from the time, either way."""
 
 WAIT_BEFORE_TAKING = timedelta(hours=24)
-"""A host clock that is ahead is accepted after this much uptime: destruction must not wait for ever."""
+"""A host clock that is ahead is accepted after this much uptime, so that destruction is not delayed forever."""
 
 PAUSES_AT_MOST = timedelta(hours=1)
 """Total length of machine pauses that are accepted without an operator, per 24 hours of uptime."""
@@ -226,14 +226,14 @@ def problem_of(
     if database.clock is not None and abs(database.clock - now) > DATABASE_APART:
         return f"the database's clock is {_apart(database.clock, now)} the boot clock's count"
     if database.mark > now + BELIEVED:
-        return f"the time kept in the database is {_apart(database.mark, now)} the boot clock's count"
+        return f"the time stored in the database is {_apart(database.mark, now)} the boot clock's count"
     if not _agrees(database.anchor, counts):
-        return "the database counts this boot's time from another moment than the key vault"
+        return "the database's anchor for this boot differs from the key vault's"
     return None
 
 
 def _agrees(anchor: Anchor | None, counts: tuple[Anchor, ...]) -> bool:
-    """Whether an anchor agrees with an anchor of this boot; an anchor of another boot cannot contradict it."""
+    """Return whether an anchor agrees with one of this boot. An anchor of another boot cannot contradict it."""
     same = [known for known in counts if anchor is not None and known.uptime.boot_id == anchor.uptime.boot_id]
     return anchor is None or not same or any(abs(anchor.count(known.uptime) - known.wall) <= BELIEVED for known in same)
 

@@ -23,7 +23,7 @@ class PurgeTime:
     anchor: Anchor
 
     def is_news(self, to: datetime | None) -> bool:
-        """Whether this is at least KEPT_EACH later than `to`, the latest recorded time, and so worth a write."""
+        """Return whether this is at least KEPT_EACH later than `to`, the latest recorded time, and worth a write."""
         return to is None or self.at - to >= KEPT_EACH
 
     def to_text(self) -> str:

@@ -34,7 +34,7 @@ class ReconciliationResult:
     contradictions: list[Contradiction]
 
     def is_good(self, now: datetime) -> bool:
-        """Whether it is at most GOOD_FOR old and not from the future."""
+        """Return whether the result is at most GOOD_FOR old and not from the future."""
         return timedelta(0) <= now - self.at <= GOOD_FOR
 
     def to_text(self) -> str:

@@ -37,7 +37,7 @@ def retry_at(now: datetime, failures: int) -> datetime:
 
 
 def deletion_is_assured(last_sweep_at: datetime | None, now: datetime, deadman: timedelta) -> bool:
-    """The dead-man's switch: whether a sweep succeeded recently enough to accept new data (G1). A sweep that lies in
-    the future by more than BELIEVED, the most that processes may differ, does not count.
+    """Return whether a sweep succeeded recently enough to accept new data (G1): the dead-man's switch. A sweep more
+    than BELIEVED in the future, the most that processes may differ, does not count.
     """
     return last_sweep_at is not None and -BELIEVED <= now - last_sweep_at <= deadman

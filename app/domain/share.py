@@ -52,7 +52,7 @@ def refusal(state: ShareState) -> Refusal | None:
 
 
 def ends_transfer_early(states: Iterable[ShareState], *, keep_until_expiry: bool) -> bool:
-    """Whether the transfer may be deleted before its expiry: at least one share is completed, every other one is
+    """Return whether the transfer may be deleted before its expiry: at least one share is completed, every other one is
     completed or withdrawn, and the depositor did not ask to keep the transfer (docs/http-api.md).
     """
     states = list(states)

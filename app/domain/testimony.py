@@ -1,9 +1,9 @@
-"""What the log's entries say of one transfer: a witness that its rows are held against.
+"""A transfer's testimony: the facts that its log entries attest, with which its rows are compared.
 
-Entries are read elsewhere (`app/db/testimony_rows.py`), which also checks that each one's content hashes to its leaf.
-Only sound entries are believed; an altered one is remembered as such and says nothing. Whoever writes to the database
-can append an entry with a valid hash. So every field is validated here, and the first entry of its kind counts: a later
-one cannot replace what was logged when the thing happened.
+`app/db/testimony_rows.py` reads the entries and checks each one's content against its hash. Only sound entries count;
+an altered one is recorded as such, and its content is ignored. An attacker who can write to the database can append an
+entry with a valid hash. So every field is validated here, and the first entry of each kind counts: a later one cannot
+replace what was logged at the time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 
 FACTS = (Event.TRANSFER_CREATED, Event.FILE_DEPOSITED, Event.SHARE_PREPARED, Event.SHARE_ISSUED)
-"""The entries that say what was handed over and until when; enough to end and delete a transfer by."""
+"""The events that record files and expiry: all that ending and deleting a transfer requires."""
 
 _STATE_AFTER = {
     Event.TRANSFER_DENIED: TransferState.DENIED,
@@ -45,19 +45,19 @@ LIFE = (
     Event.SHARE_KEYS_DESTROYED,
     Event.PASSWORD_WRONG,
 )
-"""All entries that a transfer's rows can be compared with."""
+"""All events that a transfer's rows are compared with."""
 
 
 _EVENTS = {event.value: event for event in LIFE}
 _STARTS = frozenset({Event.SHARE_PREPARED, Event.SHARE_ISSUED})
 _ONCE_PER_SHARE = _STARTS | {Event.SHARE_CLAIMED}
-_ID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")  # 16 bytes in base64url: the last character carries two bits
+_ID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")  # 16 bytes in base64url: the last character has two bits
 _MOST = 2**53 - 1
-"""The largest number that an entry can hold (RFC 8785, section 3.2.2.3)."""
+"""The largest number that an entry can contain (RFC 8785, section 3.2.2.3)."""
 
 
-class Attested(NamedTuple):
-    """One entry: its number, leaf hash (32 bytes), fields, the time in its column, whether content and leaf agree."""
+class AttestedEntry(NamedTuple):
+    """One entry: sequence number, leaf hash (32 bytes), fields, time in its column, whether content and hash agree."""
 
     sequence: int
     leaf: bytes
@@ -67,7 +67,7 @@ class Attested(NamedTuple):
 
 
 class AttestedFile(NamedTuple):
-    """A file as it was deposited: bytes of plaintext; the blob is None in entries of version 0.1."""
+    """A deposited file according to the log: plaintext size in bytes, and blob id (None in entries of version 0.1)."""
 
     size: int
     blob: str | None
@@ -75,7 +75,7 @@ class AttestedFile(NamedTuple):
 
 @dataclass(slots=True)
 class AttestedShare:
-    """A share as the log knows it."""
+    """A share according to the log; None for what was not logged."""
 
     state: ShareState
     issued_at: datetime
@@ -89,10 +89,12 @@ class AttestedShare:
 
 @dataclass(slots=True)
 class Testimony:
-    """What sound entries say of one transfer. `altered`: an entry's content is not what was hashed, or a field has the
-    wrong type or form; `mistimed`: an entry's column says another time than its content; `repeated`: something that
-    happens once was logged again. `blobs`: every blob that any entry names, a repeated one too. `leaves`: the leaf hash
-    of each entry by its number, where entries are to be proved.
+    """The facts about one transfer in its sound entries.
+
+    `altered`: an entry's content does not match its hash, or a field has the wrong type or form. `mistimed`: the time
+    in an entry's column differs from the time in its content. `repeated`: an event that can happen only once was logged
+    again. `blobs` are the blobs named by any entry, repeated ones included. `leaves` are leaf hashes by sequence number
+    if the entries are to be proved, otherwise None.
     """
 
     created: Mapping[str, Any] | None = None
@@ -114,17 +116,17 @@ class Testimony:
 
     @property
     def ends_at(self) -> datetime | None:
-        """The earliest end that an entry names; None without one."""
+        """The earliest expiry that an entry names, or None."""
         ends = [self.expires_at, *(share.expires_at for share in self.shares.values())]
         return min((end for end in ends if end is not None), default=None)
 
     @property
     def closed_at(self) -> datetime | None:
-        """When the first share was made; None without one."""
+        """When the first share was prepared or issued, or None."""
         return min((share.issued_at for share in self.shares.values()), default=None)
 
-    def add(self, entry: Attested) -> None:
-        """Read the next entry, in the log's order. One that cannot be understood counts as altered."""
+    def add(self, entry: AttestedEntry) -> None:
+        """Read the next entry, in the order of the log. A malformed entry counts as altered."""
         self.entries += 1
         if self.leaves is not None:
             self.leaves[entry.sequence] = entry.leaf
@@ -139,40 +141,40 @@ class Testimony:
         except (KeyError, TypeError, ValueError):
             self.altered = True
 
-    def _read(self, event: Event, said: Mapping[str, Any], moment: datetime) -> None:
+    def _read(self, event: Event, fields: Mapping[str, Any], moment: datetime) -> None:
         if event == Event.TRANSFER_CREATED:
-            self._read_creation(said, moment)
+            self._read_creation(fields, moment)
         elif event == Event.FILE_DEPOSITED:
-            self._read_deposit(said)
+            self._read_deposit(fields)
         elif event in _STATE_AFTER:
             self.state, self.state_at = _STATE_AFTER[event], moment
             if event == Event.TRANSFER_DENIED:
-                self.denied_at, self.ending = moment, said.get("outcome")
+                self.denied_at, self.ending = moment, fields.get("outcome")
             elif event == Event.KEYS_DESTROYED:
                 for share in self.shares.values():
                     share.keys_destroyed_at = share.keys_destroyed_at or moment
         elif event == Event.SHARE_KEYS_DESTROYED:
-            self.shares[_id(said["share"])].keys_destroyed_at = moment
+            self.shares[_id(fields["share"])].keys_destroyed_at = moment
         elif event == Event.PASSWORD_WRONG:
-            share = self.shares[_id(said["share"])]
-            share.wrong_passwords = max(share.wrong_passwords, _number(said["count"]))
+            share = self.shares[_id(fields["share"])]
+            share.wrong_passwords = max(share.wrong_passwords, _number(fields["count"]))
         else:
-            self._read_of_share(event, said, moment)
+            self._read_of_share(event, fields, moment)
 
-    def _read_creation(self, said: Mapping[str, Any], moment: datetime) -> None:
-        expires_at = _time(said["expires_at"])
-        if "owner" in said:
-            _require_owner(said)
+    def _read_creation(self, fields: Mapping[str, Any], moment: datetime) -> None:
+        expires_at = _time(fields["expires_at"])
+        if "owner" in fields:
+            _require_owner(fields)
         if self.created is not None:
             self.repeated = True
             return
-        self.created, self.created_at, self.expires_at = said, moment, expires_at
+        self.created, self.created_at, self.expires_at = fields, moment, expires_at
         self.state = self.state or TransferState.RECEIVING
 
-    def _read_deposit(self, said: Mapping[str, Any]) -> None:
-        """A file's number is deposited once: an upload that was abandoned has no such entry."""
-        number, blob = _number(said["file"]), said.get("blob")
-        file = AttestedFile(_number(said["size"]), None if blob is None else _id(blob))
+    def _read_deposit(self, fields: Mapping[str, Any]) -> None:
+        """Read a deposit. A file number is deposited at most once: an abandoned upload is not logged as a deposit."""
+        number, blob = _number(fields["file"]), fields.get("blob")
+        file = AttestedFile(_number(fields["size"]), None if blob is None else _id(blob))
         if file.blob is not None:
             self.blobs.add(file.blob)
         if number in self.files:
@@ -182,10 +184,10 @@ class Testimony:
         if self.state == TransferState.RECEIVING:
             self.state = TransferState.LIVE
 
-    def _read_of_share(self, event: Event, said: Mapping[str, Any], moment: datetime) -> None:
-        share_id, state = _id(said["share"]), _SHARE_STATE_AFTER[event]
-        expires_at = _time(said["expires_at"]) if event in _STARTS else None
-        claim = _optional_id(said.get("claim")) if event == Event.SHARE_CLAIMED else None
+    def _read_of_share(self, event: Event, fields: Mapping[str, Any], moment: datetime) -> None:
+        share_id, state = _id(fields["share"]), _SHARE_STATE_AFTER[event]
+        expires_at = _time(fields["expires_at"]) if event in _STARTS else None
+        claim = _optional_id(fields.get("claim")) if event == Event.SHARE_CLAIMED else None
         if (event, share_id) in self._seen:
             self.repeated = True
             return
@@ -203,7 +205,7 @@ class Testimony:
 
 
 def _time(value: Any) -> datetime:
-    """Raises TypeError or ValueError for anything but a time in UTC."""
+    """Parse a time. Raises TypeError or ValueError unless it is in UTC."""
     moment = datetime.fromisoformat(value)
     if moment.utcoffset() != timedelta(0):
         raise ValueError("not a time in UTC")
@@ -211,14 +213,14 @@ def _time(value: Any) -> datetime:
 
 
 def _number(value: Any) -> int:
-    """Raises ValueError for anything but a whole number that is not negative."""
+    """Return the value. Raises ValueError unless it is an integer from 0 to _MOST."""
     if type(value) is not int or not 0 <= value <= _MOST:
-        raise ValueError("not a number of something")
+        raise ValueError("not a whole number")
     return value
 
 
 def _id(value: Any) -> str:
-    """Raises TypeError or ValueError for anything but an id."""
+    """Return the value. Raises TypeError or ValueError unless it is an id."""
     if _ID.fullmatch(value) is None:
         raise ValueError("not an id")
     return str(value)
@@ -228,8 +230,8 @@ def _optional_id(value: Any) -> str | None:
     return None if value is None else _id(value)
 
 
-def _require_owner(said: Mapping[str, Any]) -> None:
-    """The owner is a digest under the entry's salt: both are texts, and the salt decodes."""
-    if not isinstance(said["owner"], str):
-        raise TypeError("an owner is a text")
-    urlsafe_b64decode(f"{said['salt']}==")
+def _require_owner(fields: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError unless the owner is text (a digest under the salt) and the salt decodes."""
+    if not isinstance(fields["owner"], str):
+        raise TypeError("an owner is text")
+    urlsafe_b64decode(f"{fields['salt']}==")

@@ -116,7 +116,7 @@ _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def is_plain(text: str) -> bool:
-    """Whether the text is one line without control characters or directional marks."""
+    """Return whether the text is one line without control characters or directional marks."""
     return not any(c in _DIRECTIONAL or unicodedata.category(c) in _CONTROL for c in text)
 
 

@@ -26,13 +26,13 @@ class EntryName:
     def __post_init__(self) -> None:
         """Raise ValueError for a malformed name."""
         if not all(_ID.fullmatch(given) for given in (self.transfer_id, self.share_id) if given is not None):
-            raise ValueError("an entry of the vault is named by the ids of its transfer and share")
+            raise ValueError("a vault entry is named by the ids of its transfer and share")
         if self.claimed and self.share_id is None:
-            raise ValueError("only a share is claimed")
+            raise ValueError("only a share can be claimed")
         if self.expires_at.utcoffset() != timedelta(0):
-            raise ValueError("an entry of the vault expires at a time in UTC")
+            raise ValueError("a vault entry expires at a time in UTC")
         if self.expires_at.microsecond or self.expires_at.timestamp() < 0:
-            raise ValueError("an entry of the vault expires at a whole second after 1970")
+            raise ValueError("a vault entry expires at a whole second after 1970")
 
     @property
     def expiry_unix(self) -> int:

@@ -61,8 +61,8 @@ def require_unlogged(connection: Connection, share: ShareRow, token: bytes) -> N
     """Refuse a share that the log records as claimed with another token. Row and vault are not trusted here: either may
     have been rolled back. Raises ShareUsed.
     """
-    told = testimony_rows.told_of(connection, [share.transfer_id], [Event.SHARE_CLAIMED])[share.transfer_id]
-    attested = told.shares.get(share.id)
+    testimony = testimony_rows.of_transfers(connection, [share.transfer_id], [Event.SHARE_CLAIMED])[share.transfer_id]
+    attested = testimony.shares.get(share.id)
     if attested is not None and attested.claim != claim_id_of(share, token):
         raise ShareUsed
 

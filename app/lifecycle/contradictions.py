@@ -51,18 +51,18 @@ class Moment:
     log_is_whole: bool = True
 
 
-def is_hidden_end(whole: WholeTransfer, told: Testimony, due: datetime) -> bool:
+def is_hidden_end(whole: WholeTransfer, testimony: Testimony, due: datetime) -> bool:
     """Return whether an open transfer has ended according to the log but not its row."""
-    row, end = whole.transfer, told.ends_at
+    row, end = whole.transfer, testimony.ends_at
     return row.state in OPEN_STATES and end is not None and end <= due < row.expires_at
 
 
-def names_to_look_for(whole: WholeTransfer, told: Testimony) -> set[EntryName]:
+def names_to_look_for(whole: WholeTransfer, testimony: Testimony) -> set[EntryName]:
     """Return every vault entry that the rows or the log name, including claim records."""
     transfer_id = whole.transfer.id
-    shares = {share.id for share in whole.shares} | told.shares.keys()
-    ends = [whole.transfer.expires_at, told.expires_at, *(share.expires_at for share in whole.shares)]
-    ends += [share.expires_at for share in told.shares.values()]
+    shares = {share.id for share in whole.shares} | testimony.shares.keys()
+    ends = [whole.transfer.expires_at, testimony.expires_at, *(share.expires_at for share in whole.shares)]
+    ends += [share.expires_at for share in testimony.shares.values()]
     names = set[EntryName]()
     for end in {end for end in ends if end is not None}:
         for share_id in (None, *shares):
@@ -72,93 +72,96 @@ def names_to_look_for(whole: WholeTransfer, told: Testimony) -> set[EntryName]:
     return names
 
 
-def judge(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Moment) -> set[str]:
+def judge(whole: WholeTransfer, testimony: Testimony, sight: VaultSight, moment: Moment) -> set[str]:
     """Return all contradictions of one transfer, including values of the wrong type (SQLite accepts any)."""
     if whole.transfer.state == TransferState.VERIFIED:
-        return set(_verified(whole, told, sight, moment))
-    words = judge_facts(whole, told)
-    if told.created is None:
+        return set(_verified(whole, testimony, sight, moment))
+    words = judge_facts(whole, testimony)
+    if testimony.created is None:
         return words
     try:
-        words |= {*_states(whole, told), *_schedule(whole, moment), *_shares(whole, told, sight)}
-        words |= {*_claims(whole, told, sight, moment), *_vault(whole, sight), *_hashing(whole, moment)}
+        words |= {*_states(whole, testimony), *_schedule(whole, moment), *_shares(whole, testimony, sight)}
+        words |= {*_claims(whole, testimony, sight, moment), *_vault(whole, sight), *_hashing(whole, moment)}
     except (TypeError, ValueError, OverflowError):
         words.add("unreadable")
     return words
 
 
-def judge_facts(whole: WholeTransfer, told: Testimony) -> set[str]:
+def judge_facts(whole: WholeTransfer, testimony: Testimony) -> set[str]:
     """Return contradictions in the files, the owner and the expiry of a transfer, which are all that a sweep needs."""
     words = set[str]()
-    if told.altered:
+    if testimony.altered:
         words.add("entry_altered")
-    if told.mistimed:
+    if testimony.mistimed:
         words.add("entry_time")
-    if told.repeated:
+    if testimony.repeated:
         words.add("entry_repeated")
-    if told.created is None:
+    if testimony.created is None:
         words.add("entry_missing")
         return words
     try:
-        return words | {*_transfer(whole, told), *_files(whole, told), *_expiries(whole, told)}
+        return words | {*_transfer(whole, testimony), *_files(whole, testimony), *_expiries(whole, testimony)}
     except (TypeError, ValueError, OverflowError):
         return words | {"unreadable"}
 
 
-def _verified(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Moment) -> Iterator[str]:
+def _verified(whole: WholeTransfer, testimony: Testimony, sight: VaultSight, moment: Moment) -> Iterator[str]:
     """Check a deleted transfer: its deletion was observed, at the time in its row, and no key is left."""
     if sight.names:
         yield "key_left"
-    if not told.entries:
+    if not testimony.entries:
         if moment.log_is_whole:
             yield "entry_missing"
-    elif told.state != TransferState.VERIFIED:
+    elif testimony.state != TransferState.VERIFIED:
         yield "state"
-    elif whole.transfer.verified_at != told.state_at:
+    elif whole.transfer.verified_at != testimony.state_at:
         yield "times"
 
 
-def _transfer(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
-    row, said = whole.transfer, told.created or {}
+def _transfer(whole: WholeTransfer, testimony: Testimony) -> Iterator[str]:
+    row, logged = whole.transfer, testimony.created or {}
     for word, stored in (("sealed", row.sealed), ("purpose", row.purpose), ("records", row.records)):
-        if stored != said.get(word):
+        if stored != logged.get(word):
             yield word
-    if said.get("actor") != actor_of(row.token_id) or not _is_owner(row.owner, said):
+    if logged.get("actor") != actor_of(row.token_id) or not _is_owner(row.owner, logged):
         yield "owner"
-    if row.created_at != told.created_at:
+    if row.created_at != testimony.created_at:
         yield "times"
 
 
-def _is_owner(owner: object, said: Mapping[str, Any]) -> bool:
+def _is_owner(owner: object, logged: Mapping[str, Any]) -> bool:
     """Return whether `transfer.created` names this owner. In older entries the depositing token is the owner."""
-    if "owner" not in said:
-        return owner == said.get("actor")
-    return isinstance(owner, str) and owner_digest(owner, said["salt"]) == said["owner"]
+    if "owner" not in logged:
+        return owner == logged.get("actor")
+    return isinstance(owner, str) and owner_digest(owner, logged["salt"]) == logged["owner"]
 
 
-def _expiries(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
+def _expiries(whole: WholeTransfer, testimony: Testimony) -> Iterator[str]:
     every = {whole.transfer.expires_at, *(share.expires_at for share in whole.shares)}
-    told_ends = {share.expires_at for share in told.shares.values()}
-    if every | told_ends != {told.expires_at}:  # shares end with their transfer
+    logged_ends = {share.expires_at for share in testimony.shares.values()}
+    if every | logged_ends != {testimony.expires_at}:  # shares end with their transfer
         yield "expiry"
 
 
-def _files(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
+def _files(whole: WholeTransfer, testimony: Testimony) -> Iterator[str]:
     live = {file.number: file for file in whole.files if file.state == FileState.LIVE}
-    if live.keys() != told.files.keys():
+    if live.keys() != testimony.files.keys():
         yield "files"
         return
-    for number, said in told.files.items():
+    for number, logged in testimony.files.items():
         row = live[number]
-        if (row.size, row.sealed_size) != (said.size, sealed_size(said.size)) or said.blob not in {None, row.blob_id}:
+        if (row.size, row.sealed_size) != (logged.size, sealed_size(logged.size)) or logged.blob not in {
+            None,
+            row.blob_id,
+        }:
             yield "files"
 
 
-def _states(whole: WholeTransfer, told: Testimony) -> Iterator[str]:
+def _states(whole: WholeTransfer, testimony: Testimony) -> Iterator[str]:
     row = whole.transfer
-    if row.state != told.state or (told.denied_at is not None and row.ending != told.ending):
+    if row.state != testimony.state or (testimony.denied_at is not None and row.ending != testimony.ending):
         yield "state"
-    if row.verified_at is not None or row.denied_at != told.denied_at or row.closed_at != told.closed_at:
+    if row.verified_at is not None or row.denied_at != testimony.denied_at or row.closed_at != testimony.closed_at:
         yield "times"
 
 
@@ -178,22 +181,22 @@ def _schedule(whole: WholeTransfer, moment: Moment) -> Iterator[str]:
         yield "files"
 
 
-def _shares(whole: WholeTransfer, told: Testimony, sight: VaultSight) -> Iterator[str]:
+def _shares(whole: WholeTransfer, testimony: Testimony, sight: VaultSight) -> Iterator[str]:
     rows = {share.id: share for share in whole.shares}
-    if rows.keys() != told.shares.keys():
+    if rows.keys() != testimony.shares.keys():
         yield "shares"
-    for share_id in rows.keys() & told.shares.keys():
-        yield from _share(rows[share_id], told.shares[share_id], sight)
+    for share_id in rows.keys() & testimony.shares.keys():
+        yield from _share(rows[share_id], testimony.shares[share_id], sight)
 
 
-def _share(row: ShareRow, said: AttestedShare, sight: VaultSight) -> Iterator[str]:
+def _share(row: ShareRow, logged: AttestedShare, sight: VaultSight) -> Iterator[str]:
     unclaimed = row.state in {ShareState.PREPARED, ShareState.ISSUED}
-    if row.state != said.state or (unclaimed and row.id in sight.claims):
+    if row.state != logged.state or (unclaimed and row.id in sight.claims):
         yield "share_state"
-    near = _agrees(row.used_at, said.claimed_at) and _agrees(row.keys_destroyed_at, said.keys_destroyed_at)
-    if row.issued_at != said.issued_at or row.ended_at != said.ended_at or not near:
+    near = _agrees(row.used_at, logged.claimed_at) and _agrees(row.keys_destroyed_at, logged.keys_destroyed_at)
+    if row.issued_at != logged.issued_at or row.ended_at != logged.ended_at or not near:
         yield "share_times"
-    if row.failures < said.wrong_passwords or row.attempts < row.failures:
+    if row.failures < logged.wrong_passwords or row.attempts < row.failures:
         yield "attempts"
     if row.keys_destroyed_at is not None and EntryName(row.transfer_id, row.expires_at, row.id) in sight.names:
         yield "key_left"
@@ -205,21 +208,21 @@ def _hashing(whole: WholeTransfer, moment: Moment) -> Iterator[str]:
             yield "hashing"
 
 
-def _agrees(stored: datetime | None, said: datetime | None) -> bool:
-    if stored is None or said is None:
-        return stored is said
-    return abs(stored - said) <= SLACK
+def _agrees(stored: datetime | None, logged: datetime | None) -> bool:
+    if stored is None or logged is None:
+        return stored is logged
+    return abs(stored - logged) <= SLACK
 
 
-def _claims(whole: WholeTransfer, told: Testimony, sight: VaultSight, moment: Moment) -> Iterator[str]:
+def _claims(whole: WholeTransfer, testimony: Testimony, sight: VaultSight, moment: Moment) -> Iterator[str]:
     rows = {claim.share_id: claim for claim in whole.claims}
-    claimed = {share_id for share_id, share in told.shares.items() if share.claim is not None}
+    claimed = {share_id for share_id, share in testimony.shares.items() if share.claim is not None}
     if rows.keys() != claimed or sight.claims.keys() - rows.keys():
         yield "claims"
-    expected = allowance_bytes([sealed_size(file.size) for file in told.files.values()])
+    expected = allowance_bytes([sealed_size(file.size) for file in testimony.files.values()])
     states = {share.id: share.state for share in whole.shares}
     for share_id in rows.keys() & claimed:
-        yield from _claim(rows[share_id], told.shares[share_id], sight)
+        yield from _claim(rows[share_id], testimony.shares[share_id], sight)
         if rows[share_id].allowance != expected:
             yield "allowance"
         if _is_unrecorded(rows[share_id], states.get(share_id), sight, moment):
@@ -239,8 +242,8 @@ def _is_unrecorded(row: ClaimRow, state: ShareState | None, sight: VaultSight, m
     return unrecorded and moment.now > row.claimed_at + SLACK
 
 
-def _claim(row: ClaimRow, said: AttestedShare, sight: VaultSight) -> Iterator[str]:
-    if row.id != said.claim or row.claimed_at != said.claimed_at or min(row.bytes_served, row.bytes_reserved) < 0:
+def _claim(row: ClaimRow, logged: AttestedShare, sight: VaultSight) -> Iterator[str]:
+    if row.id != logged.claim or row.claimed_at != logged.claimed_at or min(row.bytes_served, row.bytes_reserved) < 0:
         yield "claims"
     if sight.claims.get(row.share_id, row.token_digest) != row.token_digest:
         yield "claim_token"

@@ -54,7 +54,7 @@ class Case(WholeTransfer):
     @property
     def sizes(self) -> list[int]:
         """The plaintext size of each file in bytes, from the log; from the rows if the log names no file."""
-        stored: list[object] = [file.size for file in self.files]  # SQLite takes any value anywhere
+        stored: list[object] = [file.size for file in self.files]  # SQLite accepts any type in any column
         return [file.size for file in self.told.files.values()] or [size for size in stored if isinstance(size, int)]
 
     @property
@@ -67,7 +67,7 @@ def load(resources: Resources, ids: list[str]) -> list[Case]:
     """Return the transfers with these ids. Raises ValueError or TypeError for rows that cannot be read."""
     with resources.database.reading() as connection:
         wholes = whole_transfers.load(connection, transfer_rows.find_all(connection, ids))
-        told = testimony_rows.told_of(connection, ids, FACTS)
+        told = testimony_rows.of_transfers(connection, ids, FACTS)
     return [
         Case(whole.transfer, whole.files, whole.shares, whole.claims, told=told[whole.transfer.id]) for whole in wholes
     ]

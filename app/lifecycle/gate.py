@@ -13,7 +13,7 @@ MARK_LOST = "the key vault has lost its high-water mark"
 
 
 def require_open_for_intake(resources: Resources, connection: Connection) -> None:
-    """Raises RestoreNotAccepted, LockedDown, VaultNotTrusted, ClockNotTrusted, RetentionNotAssured."""
+    """Raise RestoreNotAccepted, LockedDown, VaultNotTrusted, ClockNotTrusted or RetentionNotAssured if one applies."""
     state = service_rows.get(connection)
     require_intake(
         doubts_of(resources, state),
@@ -24,7 +24,7 @@ def require_open_for_intake(resources: Resources, connection: Connection) -> Non
 
 
 def require_open_for_outflow(resources: Resources, connection: Connection) -> None:
-    """Raises RestoreNotAccepted, LockedDown, VaultNotTrusted, ClockNotTrusted."""
+    """Raise RestoreNotAccepted, LockedDown, VaultNotTrusted or ClockNotTrusted if one applies."""
     require_outflow(doubts_of(resources, service_rows.get(connection)))
 
 

@@ -36,7 +36,7 @@ class Traces:
     misplaced: bool
 
     def __bool__(self) -> bool:
-        """Whether anything is left."""
+        """Return whether anything is left."""
         return bool(self.names or self.blobs or self.misplaced)
 
 
@@ -47,9 +47,9 @@ def traces_of(resources: Resources, transfer_id: str) -> Traces:
     """
     with resources.database.reading() as connection:
         rows = {file.blob_id for file in file_rows.of_transfers(connection, [transfer_id])}
-        told = testimony_rows.told_of(connection, [transfer_id], [Event.FILE_DEPOSITED])[transfer_id]
+        testimony = testimony_rows.of_transfers(connection, [transfer_id], [Event.FILE_DEPOSITED])[transfer_id]
     found = resources.vault.find({transfer_id})
-    blobs = asyncio.run(resources.blobs.present(sorted(rows | told.blobs)))
+    blobs = asyncio.run(resources.blobs.present(sorted(rows | testimony.blobs)))
     return Traces(frozenset(found.names), frozenset(blobs), bool(found.misplaced))
 
 

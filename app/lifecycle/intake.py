@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class UploadRequest:
     """An upload request: the caller, the transfer and whether it must be sealed, and, if known, the plaintext size in
     bytes and the file number.
     """
@@ -62,10 +62,10 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class AdmittedUpload:
     """An admitted upload: its rows, and the bytes of plaintext that still fit into the transfer."""
 
-    asked: Asked
+    request: UploadRequest
     transfer: TransferRow
     row: FileRow
     room: int
@@ -85,16 +85,16 @@ class Passage(Protocol):
         """Return the last bytes of the blob."""
 
 
-def find_open(resources: Resources, asked: Asked) -> TransferRow:
+def find_open(resources: Resources, request: UploadRequest) -> TransferRow:
     """Return the transfer if it accepts such a file from this caller.
 
     Raises TransferNotFound, TransferEnded, TransferClosed, TransferIsSealed, TransferNotSealed.
     """
     with resources.database.reading() as connection:
-        return _require_admissible(transfer_rows.find(connection, asked.transfer_id), asked, resources.clock.now())
+        return _require_admissible(transfer_rows.find(connection, request.transfer_id), request, resources.clock.now())
 
 
-def admit(resources: Resources, asked: Asked) -> Admitted:
+def admit(resources: Resources, request: UploadRequest) -> AdmittedUpload:
     """Check everything that can be checked before the first byte, and write the file's row.
 
     Raises what `find_open` raises, and LockedDown, ClockNotTrusted, RetentionNotAssured, TooLarge, WrongFileNumber.
@@ -103,22 +103,22 @@ def admit(resources: Resources, asked: Asked) -> Admitted:
     with resources.database.writing() as transaction:
         require_open_for_intake(resources, transaction.connection)
         transfer = _require_admissible(
-            transfer_rows.find(transaction.connection, asked.transfer_id, for_update=True), asked, now
+            transfer_rows.find(transaction.connection, request.transfer_id, for_update=True), request, now
         )
         held = file_rows.of_transfers(transaction.connection, [transfer.id])
         room = resources.settings.max_transfer_bytes - sum(file.size for file in held)
-        if (asked.announced_size or 0) > room:
+        if (request.announced_size or 0) > room:
             raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
-        number = next_file_number({file.number for file in held}, asked.number)
+        number = next_file_number({file.number for file in held}, request.number)
         row = _insert_row(transaction, transfer, number, now)
     reach("deposit.file_row_written")
-    return Admitted(asked, transfer, row, room)
+    return AdmittedUpload(request, transfer, row, room)
 
 
-def _require_admissible(found: TransferRow | None, asked: Asked, now: datetime) -> TransferRow:
-    transfer = require_owner(found, asked.caller)
+def _require_admissible(found: TransferRow | None, request: UploadRequest, now: datetime) -> TransferRow:
+    transfer = require_owner(found, request.caller)
     require_open(transfer.state, transfer.expires_at, now)
-    if transfer.sealed != asked.sealed:
+    if transfer.sealed != request.sealed:
         raise TransferIsSealed if transfer.sealed else TransferNotSealed
     require_taking_files(transfer.closed_at)
     return transfer
@@ -142,12 +142,12 @@ def _insert_row(transaction: Transaction, transfer: TransferRow, number: int, no
 
 
 @asynccontextmanager
-async def or_nothing(resources: Resources, admitted: Admitted) -> AsyncIterator[None]:
+async def or_nothing(resources: Resources, upload: AdmittedUpload) -> AsyncIterator[None]:
     """Remove the file on any exception, unless the file was already committed when the task was cancelled."""
     try:
         yield
     except BaseException:
-        await asyncio.shield(_undo(resources, admitted.row))
+        await asyncio.shield(_undo(resources, upload.row))
         raise
 
 
@@ -175,7 +175,7 @@ async def _undo(resources: Resources, row: FileRow) -> None:
 
 
 async def take_in(
-    resources: Resources, admitted: Admitted, *, body: AsyncIterator[bytes], passage: Passage, sealed_meta: bytes
+    resources: Resources, upload: AdmittedUpload, *, body: AsyncIterator[bytes], passage: Passage, sealed_meta: bytes
 ) -> FileRow:
     """Stream the body into a blob. Return the row with its sizes once blob and row are durable.
 
@@ -183,12 +183,12 @@ async def take_in(
     RestoreNotAccepted, RetentionNotAssured, DiskNearlyFull, BlobsOutOfReach, and what body and passage raise.
     """
     try:
-        writer = await resources.blobs.create(admitted.row.blob_id)
+        writer = await resources.blobs.create(upload.row.blob_id)
         try:
-            await _pass(resources, admitted, body, passage, writer)
+            await _pass(resources, upload, body, passage, writer)
             reach("deposit.body_written")
             arrived = replace(
-                admitted.row,
+                upload.row,
                 state=FileState.LIVE,
                 size=passage.size,
                 sealed_size=sealed_size(passage.size),
@@ -202,13 +202,13 @@ async def take_in(
         raise DiskNearlyFull from error
     except storage_errors.StorageError as error:
         raise BlobsOutOfReach from error
-    await _finish_or_wait(resources, admitted, arrived)
+    await _finish_or_wait(resources, upload, arrived)
     return arrived
 
 
-async def _finish_or_wait(resources: Resources, admitted: Admitted, arrived: FileRow) -> None:
+async def _finish_or_wait(resources: Resources, upload: AdmittedUpload, arrived: FileRow) -> None:
     """Commit the file. A thread cannot be cancelled: on cancellation, wait for it; a commit it makes remains valid."""
-    finishing = asyncio.ensure_future(resources.in_thread(_finish, resources, admitted, arrived))
+    finishing = asyncio.ensure_future(resources.in_thread(_finish, resources, upload, arrived))
     try:
         await asyncio.shield(finishing)
     except asyncio.CancelledError:
@@ -217,19 +217,19 @@ async def _finish_or_wait(resources: Resources, admitted: Admitted, arrived: Fil
 
 
 async def _pass(
-    resources: Resources, admitted: Admitted, body: AsyncIterator[bytes], passage: Passage, writer: BlobWriter
+    resources: Resources, upload: AdmittedUpload, body: AsyncIterator[bytes], passage: Passage, writer: BlobWriter
 ) -> None:
     """Pass the body from the network to the disk piece by piece, checking limits before each."""
-    expires_at, now = admitted.transfer.expires_at, resources.clock.now
+    expires_at, now = upload.transfer.expires_at, resources.clock.now
 
     async def check() -> None:
-        await resources.in_thread(_check_running, resources, admitted)
+        await resources.in_thread(_check_running, resources, upload)
 
     async with watched(check, idle_seconds=resources.settings.idle_timeout.total_seconds()) as progress:
         async for data in body:
             progress.moved()
             pieces = passage.update(data)
-            if passage.size > admitted.room:
+            if passage.size > upload.room:
                 raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
             for piece in pieces:
                 if now() >= expires_at:
@@ -239,16 +239,16 @@ async def _pass(
         await writer.write(passage.finish())
 
 
-def _check_running(resources: Resources, admitted: Admitted) -> None:
+def _check_running(resources: Resources, upload: AdmittedUpload) -> None:
     """Stop the upload if its transfer has ended or the service no longer accepts uploads; renew its lease once half of
     it has passed. Called every second.
     """
-    now, blob_id = resources.clock.now(), admitted.row.blob_id
+    now, blob_id = resources.clock.now(), upload.row.blob_id
     with resources.database.reading() as connection:
         require_open_for_intake(resources, connection)
-        current = transfer_rows.find(connection, admitted.transfer.id)
+        current = transfer_rows.find(connection, upload.transfer.id)
         lease_until = file_rows.lease_of(connection, blob_id)
-        _require_token(connection, admitted.asked.caller, now)
+        _require_token(connection, upload.request.caller, now)
     if current is None or lease_until is None:
         raise TransferEnded
     require_open(current.state, current.expires_at, now)
@@ -269,15 +269,17 @@ def _require_token(connection: Connection, caller: Caller, now: datetime) -> Non
     require_valid(revoked_at=token.revoked_at, expires_at=token.expires_at, now=now)
 
 
-def _finish(resources: Resources, admitted: Admitted, row: FileRow) -> None:
+def _finish(resources: Resources, upload: AdmittedUpload, row: FileRow) -> None:
     """Commit the file, whose blob is durable, if its transfer and the service still accept it."""
     reach("deposit.blob_committed")
-    now, asked = resources.clock.now(), admitted.asked
+    now, request = resources.clock.now(), upload.request
     with resources.database.writing() as transaction:
         connection = transaction.connection
         require_open_for_intake(resources, connection)
-        current = _require_admissible(transfer_rows.find(connection, asked.transfer_id, for_update=True), asked, now)
-        _require_token(connection, asked.caller, now)
+        current = _require_admissible(
+            transfer_rows.find(connection, request.transfer_id, for_update=True), request, now
+        )
+        _require_token(connection, request.caller, now)
         held = file_rows.of_transfers(connection, [current.id])
         if sum(file.size for file in held) + row.size > resources.settings.max_transfer_bytes:
             raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
@@ -289,7 +291,7 @@ def _finish(resources: Resources, admitted: Admitted, row: FileRow) -> None:
             Entry(
                 event=Event.FILE_DEPOSITED,
                 at=now,
-                actor=asked.caller.actor,
+                actor=request.caller.actor,
                 transfer=current.id,
                 file=row.number,
                 size=row.size,

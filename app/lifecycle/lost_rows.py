@@ -32,7 +32,7 @@ class LostTransfers:
     @property
     def blobs_of_ended(self) -> set[str]:
         """Ids of all blobs that the log names for ended transfers."""
-        return set[str]().union(*(told.blobs for told in self.ended.values()))
+        return set[str]().union(*(testimony.blobs for testimony in self.ended.values()))
 
 
 def find_lost(resources: Resources, due: datetime) -> LostTransfers:
@@ -42,8 +42,8 @@ def find_lost(resources: Resources, due: datetime) -> LostTransfers:
     while after is not None and len(found.ended) + len(found.living) < KEPT:
         with resources.database.reading() as connection:
             ids, after = testimony_rows.without_row(connection, after, PAGE)
-            told = testimony_rows.told_of(connection, ids)
-        for transfer_id, each in told.items():
+            testimonies = testimony_rows.of_transfers(connection, ids)
+        for transfer_id, each in testimonies.items():
             (found.ended if _has_ended(each, due) else found.living)[transfer_id] = each
     return found
 
@@ -57,9 +57,9 @@ def left_of(resources: Resources, lost: LostTransfers) -> set[str]:
     found = resources.vault.find(lost.ended.keys())
     blobs = asyncio.run(resources.blobs.present(sorted(lost.blobs_of_ended)))
     named = {name.transfer_id for name in found.names} | found.misplaced
-    return named | {one for one, told in lost.ended.items() if not blobs.isdisjoint(told.blobs)}
+    return named | {one for one, testimony in lost.ended.items() if not blobs.isdisjoint(testimony.blobs)}
 
 
-def _has_ended(told: Testimony, due: datetime) -> bool:
-    end = told.ends_at
-    return told.state == TransferState.VERIFIED or (end is not None and end <= due)
+def _has_ended(testimony: Testimony, due: datetime) -> bool:
+    end = testimony.ends_at
+    return testimony.state == TransferState.VERIFIED or (end is not None and end <= due)

@@ -1,5 +1,5 @@
-"""Extend claim windows by the time in which the service itself refuses recipients; no claim lapses during it. Nor does
-a claim that the vault could not record: it opens nothing yet, so its window has not begun.
+"""Extend claim windows by the time in which the service itself refuses recipients. Meanwhile no claim lapses, nor
+does a claim that the vault could not record: it opens nothing yet, so its window has not begun.
 
 Reasons are a vault out of reach, an untrusted clock, a lockdown and a restored database. Recipients cannot influence
 these, so windows are extended by the lost time (never past the expiry). The start is stored in the database by the

@@ -46,7 +46,7 @@ def require_vault_not_rolled_back(vault: KeyVault, signing: SigningFolder) -> No
         )
     if remembered is not None and mark.log_size < remembered.log_size:
         raise VaultRolledBack(
-            f"vault_rolled_back: the key vault remembers {mark.log_size} entries of the log, and knew "
+            f"vault_rolled_back: the key vault's mark covers {mark.log_size} log entries, but covered "
             f"{remembered.log_size} before; if an older copy was restored on purpose: caducee keys accept-vault"
         )
 
@@ -77,7 +77,7 @@ def _remembered_mark(signing: SigningFolder) -> HighWater | None:
     try:
         return HighWater.from_text(text) if text is not None else None
     except ValueError:
-        raise VaultUnavailable("what the signer's folder remembers of the vault cannot be understood") from None
+        raise VaultUnavailable("the signer's copy of the vault's mark cannot be understood") from None
 
 
 def forget_purge_time(vault: KeyVault, now: datetime) -> None:
@@ -96,13 +96,13 @@ def require_not_rolled_back(resources: Resources) -> None:
         size = audit_rows.size(connection)
         if size < remembered.log_size:
             raise DatabaseRolledBack(
-                f"database_rolled_back: the log has {size} entries, the vault remembers {remembered.log_size}; "
+                f"database_rolled_back: the log has {size} entries, the vault's mark covers {remembered.log_size}; "
                 "if a backup was restored on purpose: caducee db accept-restore"
             )
         if _root(connection, remembered.log_size) != remembered.log_root:
             raise DatabaseRolledBack(
-                f"database_rolled_back: the log's first {remembered.log_size} entries are not those the vault "
-                "remembers; if a backup was restored on purpose: caducee db accept-restore"
+                f"database_rolled_back: the log's first {remembered.log_size} entries are not those in the vault's "
+                "mark; if a backup was restored on purpose: caducee db accept-restore"
             )
 
 
@@ -131,6 +131,6 @@ def _root(connection: Connection, size: int) -> bytes:
         return audit_rows.root(connection, size)
     except KeyError:
         raise LogDamaged(
-            f"log_damaged: of the log's first {size} entries some are missing, and their place in the tree too; "
-            "caducee audit verify names them; bring back the database, or the last backup before that"
+            f"log_damaged: some of the log's first {size} entries are missing, and so are the tree nodes above them; "
+            "caducee audit verify reports them; restore the database, or the last backup before the damage"
         ) from None

@@ -108,7 +108,7 @@ def _without_row(resources: Resources, due: datetime) -> set[str]:
     return lost.living.keys() | left_of(resources, lost)
 
 
-class _Judged(NamedTuple):
+class _Judgement(NamedTuple):
     words: set[str]
     hidden_end: bool
 
@@ -126,25 +126,25 @@ def _pages(resources: Resources, *, verified_too: bool) -> Iterator[list[str]]:
 
 def _judge_rows(
     resources: Resources, ids: list[str], due: datetime, tree: ProvenTree | None = None
-) -> dict[str, _Judged]:
+) -> dict[str, _Judgement]:
     """Judge these transfers on one snapshot of the database; the vault is read after it."""
     if not ids:
         return {}
-    judged: dict[str, _Judged] = {}
+    judged: dict[str, _Judgement] = {}
     with resources.database.reading() as connection:
         wholes, unreadable = _load(connection, ids)
-        told = testimony_rows.told_of(connection, ids, leaves=tree is not None)
-        unproven = {one for one in ids if tree is not None and not _is_proven(connection, told[one], tree)}
+        testimonies = testimony_rows.of_transfers(connection, ids, leaves=tree is not None)
+        unproven = {one for one in ids if tree is not None and not _is_proven(connection, testimonies[one], tree)}
         log_is_whole = audit_rows.pruned_below(connection) == 0
     moment = Moment(resources.clock.now(), resources.settings.argon2, log_is_whole)
-    sights = _sights(resources, wholes, told)
+    sights = _sights(resources, wholes, testimonies)
     for whole in wholes:
         own = whole.transfer.id
-        words = judge(whole, told[own], sights[own], moment)
+        words = judge(whole, testimonies[own], sights[own], moment)
         if own in unproven:
             words.add("entry_unproven")
-        judged[own] = _Judged(words, is_hidden_end(whole, told[own], due))
-    return judged | {one: _Judged({"unreadable"}, hidden_end=False) for one in unreadable}
+        judged[own] = _Judgement(words, is_hidden_end(whole, testimonies[own], due))
+    return judged | {one: _Judgement({"unreadable"}, hidden_end=False) for one in unreadable}
 
 
 def _load(connection: Connection, ids: list[str]) -> tuple[list[WholeTransfer], list[str]]:
@@ -159,8 +159,10 @@ def _load(connection: Connection, ids: list[str]) -> tuple[list[WholeTransfer], 
     return left + right, broken + also_broken
 
 
-def _sights(resources: Resources, wholes: list[WholeTransfer], told: dict[str, Testimony]) -> dict[str, VaultSight]:
-    wanted = {whole.transfer.id: names_to_look_for(whole, told[whole.transfer.id]) for whole in wholes}
+def _sights(
+    resources: Resources, wholes: list[WholeTransfer], testimonies: dict[str, Testimony]
+) -> dict[str, VaultSight]:
+    wanted = {whole.transfer.id: names_to_look_for(whole, testimonies[whole.transfer.id]) for whole in wholes}
     held = resources.vault.held(name for names in wanted.values() for name in names)
     sights: dict[str, VaultSight] = {}
     for transfer_id, names in wanted.items():
@@ -202,15 +204,15 @@ def _remembered_tree(resources: Resources) -> ProvenTree | None:
         with resources.database.reading() as connection:
             return ProvenTree(remembered.log_size, remembered.log_root, audit_rows.node_reader(connection))
     except (KeyError, ValueError):
-        raise DatabaseRolledBack("database_rolled_back: the log is not the one that the vault remembers") from None
+        raise DatabaseRolledBack("database_rolled_back: the log differs from the vault's mark") from None
 
 
-def _is_proven(connection: Connection, told: Testimony, tree: ProvenTree) -> bool:
+def _is_proven(connection: Connection, testimony: Testimony, tree: ProvenTree) -> bool:
     """Return whether all entries covered by the vault's mark lie in its tree; a later run checks newer ones. For a
     deleted transfer only its last entry is checked.
     """
-    leaves = told.leaves or {}
-    asked = sorted(leaves)[-1:] if told.state == TransferState.VERIFIED else leaves
+    leaves = testimony.leaves or {}
+    asked = sorted(leaves)[-1:] if testimony.state == TransferState.VERIFIED else leaves
     node = audit_rows.node_reader(connection)
     return all(tree.holds(sequence, leaves[sequence], node) for sequence in asked if sequence < tree.size)
 

@@ -46,7 +46,7 @@ def open_resources(settings: Settings) -> Resources:
     return resources
 
 
-def open_to_look(settings: Settings) -> Resources:
+def open_read_only(settings: Settings) -> Resources:
     """Open the installation read-only: nothing is written, created or adopted, whichever user runs this. Raises
     DatabaseUnavailable, SchemaOutdated, InstallationMismatch; a missing store raises its error when it is used.
     """
@@ -146,7 +146,7 @@ def new_log_origin() -> str:
 
 
 def _in_use(resources: Resources) -> bool:
-    """Whether blobs or vault contain anything; a store without an id counts as empty."""
+    """Return whether blobs or vault contain anything; a store without an id counts as empty."""
     blobs, vault = resources.blobs, resources.vault
     return (vault.installation() is not None and any(True for _ in vault.names())) or (
         blobs.installation() is not None and any(True for _ in blobs.listing())

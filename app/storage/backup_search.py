@@ -41,13 +41,13 @@ def look_through(restored: Path) -> Iterator[str]:
         # Blob store and data folder have an installation file too, but no tag; backup programs that honour the tag
         # leave only the tag of a vault.
         if {INSTALLATION_FILE, CACHE_TAG_FILE} <= {*names}:
-            yield _told("a file of the vault is in the backup", Path(folder, CACHE_TAG_FILE))
+            yield _finding("a file of the vault is in the backup", Path(folder, CACHE_TAG_FILE))
         for path in (Path(folder, name) for name in [*folders, *names]):
             problem = _problem(path)
             if problem is not None:
-                yield _told(problem, path)
+                yield _finding(problem, path)
     for error in unread:
-        yield _told(f"could not be looked into ({error.strerror})", Path(error.filename))
+        yield _finding(f"could not be looked into ({error.strerror})", Path(error.filename))
 
 
 def _problem(path: Path) -> str | None:
@@ -67,8 +67,8 @@ def _problem(path: Path) -> str | None:
 
 
 def _is_known(path: Path) -> bool:
-    """Whether a file is of a kind that contains no other files. A vault's files are random or encrypted bytes, so they
-    never pass as text, under any name.
+    """Return whether a file is of a kind that contains no other files. A vault's files are random or encrypted bytes,
+    so they never pass as text, under any name.
     """
     if _DATABASE_FILE.fullmatch(path.name) or _is_blob(path):
         return True
@@ -87,6 +87,6 @@ def _is_text(path: Path) -> bool:
         return False
 
 
-def _told(problem: str, path: Path) -> str:
+def _finding(problem: str, path: Path) -> str:
     # Names may contain bytes that are not UTF-8, which neither terminals nor JSON accept.
     return f"{problem}: {str(path).encode(errors='backslashreplace').decode()}"

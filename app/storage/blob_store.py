@@ -1,7 +1,7 @@
-"""The blob store: encrypted bytes, one blob per file of a transfer. It never sees a key or a plaintext byte.
+"""The interface of the blob store: encrypted bytes, one blob per file. It never receives a key or plaintext.
 
-A blob's place is a function of its random id alone; no string of a user's becomes a path. A blob exists only after
-`commit`, and then whole and durable. Implementation: `local_disk.py`.
+A blob's path depends only on its random id; no user input becomes a path. A blob can be read only after `commit`, and
+is then complete and durable. Implementation: `local_disk.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from app.storage.place import Place
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """One blob as a listing finds it; `complete` is False while it is being written, or after its writer crashed."""
+    """A blob in a listing. `complete` is False while it is being written, or if its writer crashed."""
 
     blob_id: str
     size: int  # bytes
@@ -24,25 +24,25 @@ class StoredBlob:
 
 
 class BlobWriter(Protocol):
-    """A blob being written. It ends with `commit` or `abort`; until then nothing can be read."""
+    """A blob being written, ended by `commit` or `abort`. It cannot be read before `commit`."""
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Append these bytes. On DiskNearlyFull and BlobUnavailable the writer has already aborted."""
+        """Append bytes. Raises DiskNearlyFull or BlobUnavailable; the writer has then already aborted."""
         ...
 
     async def commit(self) -> None:
-        """Make the blob readable and durable. Raises BlobGone when it was deleted meanwhile, BlobUnavailable."""
+        """Make the blob readable and durable. Raises BlobGone if it was deleted meanwhile, BlobUnavailable."""
         ...
 
     async def abort(self) -> None:
-        """Leave nothing behind, also of a `commit` that was cancelled. Does nothing after one that returned, so it fits
-        in a `finally`.
+        """Remove the blob, even if its `commit` was cancelled. Does nothing after a successful `commit`, so it can be
+        called in a `finally`.
         """
         ...
 
 
 class BlobReader(Protocol):
-    """A blob open for reading, by several ranges in any order."""
+    """A blob that is open for reading any ranges in any order."""
 
     @property
     def size(self) -> int:
@@ -50,19 +50,19 @@ class BlobReader(Protocol):
         ...
 
     async def read(self, offset: int, length: int) -> bytes | memoryview:
-        """Return exactly `length` bytes from `offset` on; BlobUnavailable when they are not all there."""
+        """Return exactly `length` bytes from `offset` on. Raises BlobUnavailable if the blob is shorter."""
         ...
 
     def close(self) -> None:
-        """Let go of the blob; closing twice is fine."""
+        """Close the blob. Idempotent."""
         ...
 
 
 class BlobStore(Protocol):
-    """What every blob store does. ValueError is raised for an id that is none, before anything is touched."""
+    """The interface of every blob store. A malformed id raises ValueError before anything changes."""
 
     async def create(self, blob_id: str) -> BlobWriter:
-        """Begin a new blob. Raises DiskNearlyFull, BlobUnavailable (also when the id is taken)."""
+        """Begin a new blob. Raises DiskNearlyFull, BlobUnavailable (also if the id exists)."""
         ...
 
     async def open(self, blob_id: str) -> BlobReader:
@@ -70,37 +70,37 @@ class BlobStore(Protocol):
         ...
 
     async def delete(self, blob_ids: Sequence[str], *, force: bool = False) -> dict[str, StorageError]:
-        """Remove blobs, written or being written, durably; absent ones are fine. Tries all of them.
+        """Durably remove blobs, complete or being written, if present. Tries all of them.
 
-        Returns the refusal for each blob that is not known to be gone: BlobBusy when a stream on this node has it
-        open and `force` is not given, BlobUnavailable otherwise. An empty answer means that all are gone.
+        Return the error for each blob that is not known to be gone: BlobBusy if a stream on this node has it open
+        (unless `force`), otherwise BlobUnavailable. An empty result means that all are gone.
         """
         ...
 
     async def exists(self, blob_id: str) -> bool:
-        """Look whether anything of the blob is stored, complete or not: the observation after a deletion."""
+        """Return whether the blob exists, complete or not, to verify a deletion."""
         ...
 
     async def present(self, blob_ids: Sequence[str]) -> set[str]:
-        """Look which of these are stored; as `exists`, for many at once."""
+        """Return those of the blobs that exist, complete or not."""
         ...
 
     def listing(self) -> Iterator[StoredBlob]:
-        """Stream all blobs in no order; one that is committed meanwhile may come twice. Raises BlobUnavailable."""
+        """Yield all blobs, in no order; one that is committed meanwhile may appear twice. Raises BlobUnavailable."""
         ...
 
     def place(self) -> Place:
-        """Describe where the store lies. Raises BlobUnavailable."""
+        """Return the location of the store. Raises BlobUnavailable."""
         ...
 
     def free_bytes(self) -> int:
-        """Return how many bytes can still be written to the volume."""
+        """Return how many bytes can still be written to the volume. Raises BlobUnavailable."""
         ...
 
     def installation(self) -> str | None:
-        """Return the id of the installation that the store belongs to; None when nobody adopted it yet."""
+        """Return the id of the installation that the store belongs to, or None if it was never adopted."""
         ...
 
     def adopt(self, installation_id: str) -> None:
-        """Set the store up for this installation; raises BlobUnavailable when it belongs to another one."""
+        """Set up the store for this installation. Raises BlobUnavailable if it belongs to another one."""
         ...

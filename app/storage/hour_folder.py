@@ -1,10 +1,10 @@
-"""One hour of the key vault: what its folder and files are called, and what is done inside an open folder.
+"""One hour of the key vault: the names of its folder and files, and operations inside an open folder.
 
-`<vault>/<YYYY-MM-DDTHH>/` holds `hour.key` (32 random bytes) and, wrapped with it, one entry per shred key that ends
-in that hour: `<expiry unix>.<transfer id>` or `<expiry unix>.<transfer id>.<share id>`. Beside a share's entry,
-`<expiry unix>.<transfer id>.<share id>.claimed` holds the digest of the token that claimed it (32 bytes, no key). An
-expiry on the full hour belongs to the hour that it begins. Hour keys are read anew each time and never kept: ending
-the file ends the key.
+`<vault>/<YYYY-MM-DDTHH>/` contains `hour.key` (32 random bytes) and, wrapped with it, one entry per shred key that
+expires in that hour: `<expiry unix>.<transfer id>` or `<expiry unix>.<transfer id>.<share id>`. Next to a share's
+entry, `<expiry unix>.<transfer id>.<share id>.claimed` contains the digest of the token that claimed it (32 bytes, no
+key). An expiry on the full hour belongs to the hour that it begins. Hour keys are never cached: each use reads the
+file, so removing the file destroys the key.
 """
 
 import os
@@ -35,30 +35,30 @@ CLAIM_DIGEST_BYTES = 32
 
 _HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}", re.ASCII)
 _TRANSFER_AT = slice(11, 33)
-"""Where an entry's file name carries the transfer's id, in every year from 2001 to 2286."""
+"""The position of the transfer's id in an entry's file name, in every year from 2001 to 2286."""
 
 
 @dataclass(slots=True)
 class Removal:
-    """What a pass over one folder removed, and what resisted."""
+    """The file names that were removed from one folder, and those that could not be."""
 
     removed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
 
-@lru_cache(maxsize=1024)  # many expire together
+@lru_cache(maxsize=1024)  # many entries expire together
 def hour_of(instant: datetime) -> str:
-    """Return the name of the UTC hour that contains an instant; such names sort like the hours.
+    """Return the name of the UTC hour that contains an instant; the names sort chronologically.
 
     Raises ValueError for a time without a zone.
     """
     if instant.tzinfo is None:
-        raise ValueError("a time without its zone names no hour")
+        raise ValueError("a time without a zone has no hour folder")
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H")
 
 
 def place_of(name: EntryName) -> tuple[str, str]:
-    """Return folder and file of an entry: the one place where a path is made. The name has checked its ids."""
+    """Return folder and file name of an entry. Only this function builds paths; EntryName has checked the ids."""
     parts = [str(name.expiry_unix), name.transfer_id]
     if name.share_id is not None:
         parts.append(name.share_id)
@@ -82,13 +82,13 @@ def name_at(hour: str, file_name: str) -> EntryName | None:
 
 
 def is_understood(hour: str, file_name: str) -> bool:
-    """Tell whether a file belongs in this hour: an entry, the hour key, or what a crashed writer left behind."""
+    """Return whether a file belongs in this hour: an entry, the hour key, or a crashed writer's temporary file."""
     return file_name == HOUR_KEY_FILE or name_at(hour, file_name) is not None or _is_leftover(hour, file_name)
 
 
 def _is_leftover(hour: str, file_name: str) -> bool:
-    """Tell whether a crashed writer left this: the hour key and the records of claims are written under another name
-    first. Entries never are: a key under such a name was copied there.
+    """Return whether a file is a crashed writer's temporary file. Only the hour key and claim records are first written
+    under a temporary name; an entry with such a name is a copy that someone made.
     """
     bare = without_temporary_suffix(file_name)
     if bare == file_name:
@@ -98,26 +98,26 @@ def _is_leftover(hour: str, file_name: str) -> bool:
 
 
 def of_transfers(transfer_ids: AbstractSet[str], *, within: int) -> list[str]:
-    """List the files of an open hour that name one of these transfers, in the right hour or not; not the leftover of a
-    crashed writer, which holds no key.
+    """Return the files of an open hour that name one of these transfers, even if in the wrong hour. Temporary files of
+    crashed writers are left out if they contain no key.
     """
     named = [name for name in os.listdir(within) if transfer_of(name) in transfer_ids]
     return [name for name in named if not _holds_no_key(name)]
 
 
 def _holds_no_key(file_name: str) -> bool:
-    """Tell whether this is what a crashed writer left of the record of a claim, in whatever hour."""
+    """Return whether a file is a crashed writer's temporary file for a claim record, in any hour."""
     bare = without_temporary_suffix(file_name)
     return bare != file_name and bare.endswith(f".{CLAIMED}")
 
 
 def transfer_of(file_name: str) -> str:
-    """Return the transfer's id in the name of an entry; of another file's name, whatever stands in that place."""
+    """Return the transfer's id in an entry's file name; for any other name, the characters at that position."""
     return file_name[_TRANSFER_AT]
 
 
 def names_in(hour: str, *, within: int) -> Iterator[EntryName]:
-    """Stream the names of the entries in the open folder of an hour."""
+    """Yield the names of the entries in the open folder of an hour."""
     with os.scandir(within) as listing:
         for found in listing:
             name = name_at(hour, found.name)
@@ -126,7 +126,7 @@ def names_in(hour: str, *, within: int) -> Iterator[EntryName]:
 
 
 def hours_in(root: int) -> Iterator[str]:
-    """List the hours of a vault; whatever else lies there (`lost+found`, say) is passed over."""
+    """Yield the hours of a vault. Everything else in its folder, such as `lost+found`, is skipped."""
     with os.scandir(root) as listing:
         for found in listing:
             if _HOUR.fullmatch(found.name):
@@ -134,25 +134,25 @@ def hours_in(root: int) -> Iterator[str]:
 
 
 def read_hour_key(*, within: int) -> bytes:
-    """Return the hour key; FileNotFoundError when it is gone, OSError when it is not 32 bytes."""
+    """Return the hour key. Raises FileNotFoundError if it is gone, OSError unless it has 32 bytes."""
     key = read_file(HOUR_KEY_FILE, within=within, max_bytes=HOUR_KEY_BYTES)
     if len(key) != HOUR_KEY_BYTES:
-        raise OSError("an hour key is cut short")
+        raise OSError("an hour key is truncated")
     return key
 
 
 def read_claim(entry: str, *, within: int) -> bytes:
-    """Return the digest in the record of a claim; FileNotFoundError when there is none, OSError when it is damaged."""
+    """Return the digest (32 bytes) in a claim record. Raises FileNotFoundError if there is none, OSError if damaged."""
     digest = read_file(entry, within=within, max_bytes=CLAIM_DIGEST_BYTES)
     if len(digest) != CLAIM_DIGEST_BYTES:
-        raise OSError("the record of a claim is cut short")
+        raise OSError("a claim record is truncated")
     return digest
 
 
 def make_hour(hour: str, *, within: int) -> None:
-    """Make the folder of an hour and its key, durably, unless another process does; exactly one key comes to be.
+    """Durably create an hour's folder and key, unless they exist. Concurrent callers create exactly one key.
 
-    The root is synced before the key appears: whoever finds an hour key may rely on its folder surviving a crash.
+    The root is synced before the key is created, so that the folder of an existing hour key survives a crash.
     """
     make_folder(hour, within=within)
     os.fsync(within)
@@ -161,9 +161,9 @@ def make_hour(hour: str, *, within: int) -> None:
 
 
 def due_in(*, within: int, ended: bool, now_unix: int) -> list[str]:
-    """List what must go from one hour: in an ended one everything, else entries whose second came.
+    """Return the files to remove from one hour: if the hour has `ended`, all files; otherwise its expired entries.
 
-    Only names are read. A crashed writer's temporary file may be a second link to the hour key: it counts as one.
+    Only names are read. A crashed writer's temporary file may be a second link to the hour key, and is treated as one.
     """
     with os.scandir(within) as listing:
         found = [each.name for each in listing]
@@ -171,11 +171,11 @@ def due_in(*, within: int, ended: bool, now_unix: int) -> list[str]:
 
 
 def remove_all(names: Iterable[str], *, within: int, result: Removal) -> None:
-    """Remove files from an open folder, hour keys first, then sync it once; what resists is noted in `result` and stops
-    no other.
+    """Remove files from an open folder, hour keys first, then sync it once. A file that cannot be removed is recorded
+    in `result` and does not prevent the removal of others.
 
-    The sync is due even when nothing was there: an earlier remover may have crashed before its own. Raises OSError
-    when the folder cannot be synced.
+    The folder is synced even if no file existed: an earlier remover may have crashed before its sync. Raises OSError
+    if the folder cannot be synced.
     """
 
     def remove_each(some: Sequence[str]) -> None:
@@ -193,6 +193,6 @@ def remove_all(names: Iterable[str], *, within: int, result: Removal) -> None:
 
 
 def _second_of(file_name: str) -> float:
-    """Return the second at which a file of the current hour must go; never, for the hour key and files being made."""
+    """Return when a file of the current hour expires (Unix seconds); infinity for the hour key and temporary files."""
     expiry = file_name.partition(".")[0]
     return int(expiry) if expiry.isascii() and expiry.isdigit() else float("inf")

@@ -1,8 +1,8 @@
-"""The key vault: the small store of shred keys whose destruction is what deletion means.
+"""The interface of the key vault, the small store of shred keys. Destroying its keys is what deletes a transfer.
 
-It is apart from database and blobs, and no backup holds it. No wrapped key of a transfer opens without its shred key,
-and the vault itself refuses every entry past the expiry that the entry's own name carries: editing the database
-extends nothing. Implementation: `vault_folder.py` (folders by hour). Times are passed in.
+It is separate from database and blobs, and excluded from backups. A transfer's wrapped keys cannot be unwrapped without
+its shred key. The vault refuses each entry from the expiry in the entry's own name on, so a change to the database
+cannot extend a lifetime. Implementation: `vault_folder.py` (folders by hour). Times are passed in.
 """
 
 import re
@@ -19,20 +19,20 @@ from app.storage.place import Place
 
 
 def label_of(name: EntryName) -> str:
-    """Return what a wrapped shred key is bound to (AAD): ids and expiry, so that renaming an entry breaks it.
+    """Return the AAD of a wrapped shred key: its ids and expiry, so that a renamed entry does not decrypt.
 
-    Raises ValueError for the record of a claim, which holds no key.
+    Raises ValueError for a claim record, which contains no key.
     """
     if name.claimed:
-        raise ValueError("the record of a claim holds no key")
+        raise ValueError("a claim record contains no key")
     if name.share_id is None:
         return shred_label(name.transfer_id, name.expiry_unix)
     return share_shred_label(name.transfer_id, name.share_id, name.expiry_unix)
 
 
 class Mark(StrEnum):
-    """What a vault remembers beside its keys: how far the database has come, the time of its own last purge, and what
-    the last reconciliation found.
+    """The marks that a vault stores besides keys: the database's high-water mark, the time of the vault's last purge,
+    and the result of the last reconciliation.
     """
 
     HIGH_WATER = "high-water"
@@ -45,22 +45,22 @@ _ANCHOR = re.compile(r"anchor\.[0-9a-z-]{1,64}", re.ASCII)
 
 
 def anchor_mark(boot_id: str) -> str:
-    """Return the name of the mark that keeps the time of one boot of one host. Raises ValueError for an unfit id."""
+    """Return the name of the mark with the record of one boot of one host. Raises ValueError for a malformed id."""
     mark = f"anchor.{boot_id}"
     if not is_mark(mark):
-        raise ValueError("a boot id is made of lower-case letters, digits and dashes, 64 at most")
+        raise ValueError("a boot id consists of lower-case letters, digits and dashes, at most 64")
     return mark
 
 
 def is_mark(name: str) -> bool:
-    """Tell whether this is the name of a mark."""
+    """Return whether this is the name of a mark."""
     return name in _MARKS or _ANCHOR.fullmatch(name) is not None
 
 
 @dataclass(slots=True)
 class FoundEntries:
-    """What a listing found of some transfers: their entries, and the ids of those that a file names which is no entry
-    (moved to a wrong hour, say).
+    """Result of a search for transfers: their entries, and the ids of those (`misplaced`) that are named by a file
+    that is not a valid entry, such as one in the wrong hour.
     """
 
     names: set[EntryName] = field(default_factory=set)
@@ -69,10 +69,10 @@ class FoundEntries:
 
 @dataclass(frozen=True, slots=True)
 class PurgeReport:
-    """What one purge did and could not do.
+    """Result of a purge.
 
-    `removed` entries and `hours` ended hours were seen to go. `failed` names what resisted, and `due_left` counts
-    what should be gone and was still there at a second look: only zero is a success.
+    `removed` entries and `hours` ended hours were observed to be gone. `failed` names the files that could not be
+    removed. `due_left` counts the due files that a check afterwards still found: only zero is a success.
     """
 
     removed: int
@@ -82,10 +82,10 @@ class PurgeReport:
 
 
 class KeyVault(Protocol):
-    """What every key vault does. VaultUnavailable may be raised by each method; "not there" is never guessed."""
+    """The interface of every key vault. Each method may raise VaultUnavailable; an error never counts as absence."""
 
     def create(self, name: EntryName, shred_key: bytes) -> None:
-        """Store a shred key (32 bytes); durable once it returns. Raises KeyExists, VaultUnavailable."""
+        """Durably store a shred key (32 bytes). Raises KeyExists, VaultUnavailable."""
         ...
 
     def open(self, name: EntryName, now: datetime) -> bytes:
@@ -93,81 +93,81 @@ class KeyVault(Protocol):
         ...
 
     def destroy(self, names: Iterable[EntryName]) -> None:
-        """Remove these entries durably; absent ones are fine. Tries all, then raises VaultUnavailable if any stayed."""
+        """Durably remove these entries, if present. Tries all of them, then raises VaultUnavailable if any is left."""
         ...
 
     def record_claim(self, name: EntryName, token_digest: bytes) -> bytes:
-        """Record the claim of a share (`name.claimed`) unless it was recorded before: of any number of callers, in any
-        process, one is the first. Durable once it returns. Returns the token digest (32 bytes) that is recorded now.
+        """Durably record the claim of a share (`name.claimed`), unless one is recorded. Of concurrent callers in any
+        process, only one is the first. Return the token digest (32 bytes) that is recorded.
 
-        Raises KeyGone when the hour of the share's key is gone, VaultUnavailable.
+        Raises KeyGone if the hour of the share's key is gone, VaultUnavailable.
         """
         ...
 
     def claim_recorded(self, name: EntryName) -> bytes | None:
-        """Return the token digest (32 bytes) that is recorded under `name`, None when the share was not claimed."""
+        """Return the recorded token digest (32 bytes), or None if no claim of the share is recorded."""
         ...
 
     def living(self, names: Iterable[EntryName]) -> set[EntryName]:
-        """Look which of these are there together with the key of their hour, so that they could be opened."""
+        """Return those of the entries that exist together with the key of their hour, so that they can be opened."""
         ...
 
     def find(self, transfer_ids: AbstractSet[str]) -> FoundEntries:
-        """Look through every hour for anything of these transfers: "gone" means that this finds nothing."""
+        """Search every hour for any file of these transfers. A transfer's keys are gone if this finds nothing."""
         ...
 
     def ending_by(self, moment: datetime) -> Iterator[EntryName]:
-        """Stream the entries whose second comes at `moment` or before, as far as they are still there."""
+        """Yield the existing entries that expire at or before `moment`."""
         ...
 
     def strangers(self) -> Iterator[str]:
-        """Stream the places of files that are not understood: in a vault that nobody tampered with there are none."""
+        """Yield the places of unrecognised files. A vault that was not tampered with has none."""
         ...
 
     def holds(self, name: EntryName) -> bool:
-        """Look whether the entry is there, expired or not: the observation after a destruction."""
+        """Return whether the entry exists, expired or not, to verify a destruction."""
         ...
 
     def held(self, names: Iterable[EntryName]) -> set[EntryName]:
-        """Look which of these are there; as `holds`, for many at once."""
+        """Return those of the entries that exist, expired or not."""
         ...
 
     def purge(self, now: datetime) -> PurgeReport:
-        """Remove every entry whose second has come and every hour that has ended; one that resists stops no other."""
+        """Remove every expired entry and every ended hour. A failure does not prevent the removal of others."""
         ...
 
     def names(self) -> Iterator[EntryName]:
-        """Stream the names of all entries, expired or not, in no order: for reconciliation."""
+        """Yield the names of all entries, expired or not, in no order."""
         ...
 
     def ended_hours(self, now: datetime) -> int:
-        """Count the hours that have ended and are still there, with their key or without."""
+        """Count the ended hours that still exist, with or without their key."""
         ...
 
     def destroy_everything(self) -> int:
-        """Destroy all keys (lockdown); returns how many entries went. Tries all, then raises if any stayed."""
+        """Destroy all keys. Return how many entries were removed. Tries all, then raises if any is left."""
         ...
 
     def place(self) -> Place:
-        """Describe where the vault lies, or would be set up."""
+        """Return the location of the vault, even if it does not exist yet."""
         ...
 
     def is_empty(self) -> bool:
-        """Whether nothing lies where the vault would be set up: a new volume, or none yet."""
+        """Return whether the vault's location is empty (such as a new volume) or missing."""
         ...
 
     def installation(self) -> str | None:
-        """Return the id of the installation that the vault belongs to; None when nobody adopted it yet."""
+        """Return the id of the installation that the vault belongs to, or None if it was never adopted."""
         ...
 
     def adopt(self, installation_id: str) -> None:
-        """Set the vault up for this installation; raises VaultUnavailable when it belongs to another one."""
+        """Set up the vault for this installation. Raises VaultUnavailable if it belongs to another one."""
         ...
 
     def write_mark(self, text: str, mark: str = Mark.HIGH_WATER) -> None:
-        """Replace a mark durably and atomically. Raises ValueError for a name that is no mark's (`is_mark`)."""
+        """Durably and atomically replace a mark. Raises ValueError for a name that fails `is_mark`."""
         ...
 
     def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
-        """Return a mark as it was written, None when there is none yet."""
+        """Return the text of a mark, or None if it was never written."""
         ...

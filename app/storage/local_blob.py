@@ -1,8 +1,8 @@
-"""One blob on a local disk, while it is written and while it is read.
+"""Writing and reading one blob on a local disk.
 
-Bytes go to and come from the page cache in the event loop, without a hop to a thread or a copy per piece (measured
-faster); what waits for the disk itself, fsync and unlink, runs in a thread. A writer holds flock(LOCK_EX) on its file
-and a reader LOCK_SH (man 2 flock) as long as it is open, so that a deletion on this node can tell that a stream runs.
+Reads and writes of the page cache run on the event loop, because a thread switch per piece costs more
+(docs/performance.md). Calls that wait for the disk, fsync and unlink, run in a thread. A writer holds flock(LOCK_EX)
+on its open file and a reader LOCK_SH (man 2 flock), so that a deletion on this node notices running streams.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ SMALL_BYTES = 1024 * 1024
 def begin(
     folders: BlobFolders, blob_id: str, *, min_free_bytes: int, threads: Executor | None = None
 ) -> "LocalBlobWriter":
-    """Make and lock `incoming/<id>`. `threads` commit a small blob; None: the event loop's own.
+    """Create and lock `incoming/<id>`. A small blob is committed in `threads`; None means the event loop's own.
 
-    Raises DiskNearlyFull, BlobUnavailable (also when the id is taken), ValueError.
+    Raises DiskNearlyFull, BlobUnavailable (also if the id exists), ValueError.
     """
     prefix = folder_of(blob_id)
     with as_unavailable("create"), folders.proved() as root:
@@ -36,7 +36,7 @@ def begin(
             descriptor = durable_files.create_file(blob_id, within=incoming)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Only now: an earlier writer of this id either still had the name above, or is met in its place here.
+                # Only now: an earlier writer of this id either still holds the name above, or its blob is found here.
                 _refuse_taken(f"{prefix}/{blob_id}", root)
             except BaseException:
                 os.close(descriptor)
@@ -63,7 +63,7 @@ def open_blob(folders: BlobFolders, blob_id: str) -> "LocalBlobReader":
 
 
 class LocalBlobWriter:
-    """A blob being written; made by `begin`, ends with `commit` or `abort`."""
+    """A blob being written. Created by `begin`; ended by `commit` or `abort`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class LocalBlobWriter:
         self._committed = False
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Append bytes to the page cache; every 64 MiB the free space is looked at again.
+        """Append bytes to the page cache. Free space is checked every 64 MiB.
 
         Raises DiskNearlyFull and BlobUnavailable after aborting, BlobGone after `abort`.
         """
@@ -106,14 +106,14 @@ class LocalBlobWriter:
             raise
 
     async def commit(self) -> None:
-        """Sync the bytes, move the blob into place, sync both folders; after a refusal it has aborted.
+        """Sync the bytes, move the blob into place and sync both folders. On an error, the writer has aborted.
 
-        Raises BlobGone when the blob was deleted meanwhile, BlobUnavailable, DiskNearlyFull. A cancelled commit goes on
-        in its thread; `abort` waits for that and removes the blob.
+        Raises BlobGone if the blob was deleted meanwhile, BlobUnavailable, DiskNearlyFull. A cancelled commit continues
+        in its thread; `abort` waits for it and removes the blob.
         """
         self._still_open()
         threads = self._threads if self._size <= SMALL_BYTES else None
-        # No task: the end of the event loop cancels those, and `abort` must be able to wait for the thread.
+        # Not a task: the event loop cancels tasks when it stops, and `abort` must be able to wait for the thread.
         self._committing = asyncio.get_running_loop().run_in_executor(threads, self._commit_in_thread)
         try:
             await asyncio.shield(self._committing)
@@ -124,9 +124,9 @@ class LocalBlobWriter:
         self._close()
 
     async def abort(self) -> None:
-        """Remove what was written; again, and after a `commit` that returned, it does nothing.
+        """Remove the blob. Does nothing when called again or after a successful `commit`.
 
-        Raises BlobUnavailable when something may be left.
+        Raises BlobUnavailable if something may be left.
         """
         if self._committed:
             return
@@ -143,7 +143,7 @@ class LocalBlobWriter:
             self._close()
 
     async def _abort_quietly(self) -> None:
-        with suppress(StorageError):  # a refusal is on its way already; reconciliation finds what is left
+        with suppress(StorageError):  # another error is being raised; reconciliation does the rest
             await self.abort()
 
     def _commit_in_thread(self) -> None:
@@ -152,7 +152,7 @@ class LocalBlobWriter:
             self._folders.move_into_place(self._blob_id)
 
     def _remove_in_thread(self) -> None:
-        # In the order of its life: a name that moves from the first folder to the second is met in one of them.
+        # In the order of the rename: a blob moved from the first folder to the second is found in one of them.
         with as_unavailable("abort"), self._folders.opened() as root:
             for folder_name in (INCOMING, folder_of(self._blob_id)):
                 with suppress(FileNotFoundError), opened_folder(folder_name, within=root) as folder:
@@ -170,12 +170,12 @@ class LocalBlobWriter:
             os.close(descriptor)
 
     def __del__(self) -> None:
-        """Let go of the lock of a writer that nobody ended, or its blob could not be deleted as long as we run."""
+        """Release the lock of a writer that was never ended; otherwise its blob could not be deleted."""
         self._close()
 
 
 class LocalBlobReader:
-    """A committed blob open for reading; made by `open_blob`."""
+    """A committed blob that is open for reading. Created by `open_blob`."""
 
     def __init__(self, blob_id: str, descriptor: int) -> None:
         """Take over an open and locked file."""
@@ -189,11 +189,11 @@ class LocalBlobReader:
         return self._size
 
     async def read(self, offset: int, length: int) -> bytes:
-        """Return exactly `length` bytes from `offset` on. Raises BlobUnavailable when they are not all there."""
+        """Return exactly `length` bytes from `offset` on. Raises BlobUnavailable if the blob is shorter."""
         if self._descriptor is None:
             raise BlobUnavailable(f"the blob {self._blob_id} was closed")
         if offset < 0 or length < 0:
-            raise ValueError("offset and length are not negative")
+            raise ValueError("offset and length must not be negative")
         with as_unavailable("read"):
             data = os.pread(self._descriptor, length, offset)
             while len(data) < length:
@@ -204,18 +204,18 @@ class LocalBlobReader:
         return data
 
     def close(self) -> None:
-        """Let go of the blob; closing twice is fine."""
+        """Close the blob. Idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
     def __del__(self) -> None:
-        """Let go of the lock of a reader that nobody closed."""
+        """Release the lock of a reader that was never closed."""
         self.close()
 
 
 def _share(descriptor: int, blob_id: str) -> None:
-    """Take a reader's lock. A deletion takes its lock, then the name: one of the two is seen here."""
+    """Take a reader's lock. Raises BlobGone if a deletion, which locks the file and then unlinks it, did either."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -227,7 +227,7 @@ def _share(descriptor: int, blob_id: str) -> None:
 def _refuse_taken(path: str, root: int) -> None:
     with suppress(FileNotFoundError):
         os.stat(path, dir_fd=root, follow_symlinks=False)
-        raise BlobUnavailable(f"the blob {path} exists already")
+        raise BlobUnavailable(f"the blob {path} already exists")
 
 
 def _refuse_nearly_full(descriptor: int, min_free_bytes: int) -> None:

@@ -1,8 +1,8 @@
-"""The folder of the log's signing key: the private key, the public one to hand out, and what must outlive a restore.
+"""The folder with the log's signing key, its public key, and the copies that detect a restored database or vault.
 
 Only the scheduler and the operator's commands read the private key. The last checkpoint is kept here, outside the
-database, so that a restored database cannot pass for the whole log; the vault's last mark too, so that an older copy of
-the vault cannot pass for the vault.
+database, so that a restored database cannot pass for the complete log. So is the vault's last mark, so that an older
+copy of the vault cannot pass for the current one.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _MAX_BYTES = 1 << 20
 
 
 class SigningUnavailable(StorageError):
-    """The signing key cannot be read or made."""
+    """The signing key cannot be read or created."""
 
 
 class SigningFolder:
-    """One folder, mode 0700; its files 0600, each replaced whole and durably."""
+    """The folder (mode 0700). Its files (mode 0600) are replaced atomically and durably."""
 
     def __init__(self, root: Path) -> None:
-        """Touch nothing yet."""
+        """Store the path; nothing is created or read."""
         self._root = root
 
     def signer(self, origin: str) -> Signer:
-        """The signer of the log of this origin; the key is made on first use. Raises SigningUnavailable."""
+        """Return the signer for a log with this origin; generate the key on first use. Raises SigningUnavailable."""
         try:
             durable_files.make_root(self._root)
             with durable_files.opened_folder(self._root) as folder:
@@ -49,7 +49,7 @@ class SigningFolder:
         return signer
 
     def give_up_key(self) -> None:
-        """Remove the private key, durably: the next signer makes another. Raises SigningUnavailable."""
+        """Durably remove the private key; `signer` then generates another. Raises SigningUnavailable."""
         try:
             with durable_files.opened_folder(self._root) as folder:
                 durable_files.remove(PRIVATE_KEY, within=folder)
@@ -58,33 +58,33 @@ class SigningFolder:
             raise SigningUnavailable(f"the signing key in {self._root} cannot be removed") from error
 
     def verifier_key(self) -> str | None:
-        """The public key as it was written for handing out; None before the first checkpoint."""
+        """Return the public key as text, or None before the first checkpoint. Raises SigningUnavailable."""
         return self._read(PUBLIC_KEY)
 
     def last_checkpoint(self) -> str | None:
-        """The last signed note; None before the first."""
+        """Return the last signed note, or None before the first. Raises SigningUnavailable."""
         return self._read(LAST_CHECKPOINT, strip=False)
 
     def keep(self, note: str) -> None:
-        """Keep a checkpoint as the last one. Raises SigningUnavailable."""
+        """Store a signed note as the last checkpoint. Raises SigningUnavailable."""
         try:
             with durable_files.opened_folder(self._root) as folder:
                 durable_files.replace_file(LAST_CHECKPOINT, note.encode(), within=folder)
         except OSError as error:
-            raise SigningUnavailable(f"the checkpoint in {self._root} cannot be kept") from error
+            raise SigningUnavailable(f"the checkpoint in {self._root} cannot be stored") from error
 
     def vault_mark(self) -> str | None:
-        """The vault's mark as it was last seen here; None before the first. Raises SigningUnavailable."""
+        """Return the copy of the vault's mark, or None before the first. Raises SigningUnavailable."""
         return self._read(VAULT_MARK)
 
     def keep_vault_mark(self, text: str) -> None:
-        """Remember the vault's mark. Raises SigningUnavailable."""
+        """Store a copy of the vault's mark. Raises SigningUnavailable."""
         try:
             durable_files.make_root(self._root)
             with durable_files.opened_folder(self._root) as folder:
                 durable_files.replace_file(VAULT_MARK, text.encode(), within=folder)
         except OSError as error:
-            raise SigningUnavailable(f"the vault's mark in {self._root} cannot be kept") from error
+            raise SigningUnavailable(f"the vault's mark in {self._root} cannot be stored") from error
 
     def _read(self, name: str, *, strip: bool = True) -> str | None:
         try:

@@ -34,7 +34,7 @@ def read_boot_time(vault: KeyVault, boot_id: str) -> BootTime | None:
     """Return the record of a boot; None before its first anchor. Raises VaultUnavailable, also if it is malformed."""
     boot = _read(vault, anchor_mark(boot_id), BootTime.from_text)
     if boot is not None and boot.boot_id != boot_id:
-        raise VaultUnavailable("the vault's anchor is another boot's")
+        raise VaultUnavailable("the vault's anchor belongs to another boot")
     return boot
 
 

@@ -21,7 +21,7 @@ from app.storage.signing_folder import SigningFolder
 from app.terminal.audit_log import log
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, put_table, say
 from app.terminal.exposure import exposure
-from app.terminal.opened import looked_at, opened
+from app.terminal.opened import opened, opened_read_only
 from app.terminal.retention_page import retention_page
 
 tree = typer.Typer(help="The audit log and the proof of deletion.", no_args_is_help=True)
@@ -65,7 +65,7 @@ def drill(
         verdict = "passed" if result.passed else "FAILED" if result.findings else "PROVED NOTHING"
         put(f"drill {verdict}: {result.transfers} transfers in the backup, {result.ended} of them ended since")
     if result.proved_nothing:
-        say("nothing in it has ended since: let something expire, or take an older backup")
+        say("nothing in the backup has ended since: let a transfer expire, or use an older backup")
         raise typer.Exit(CANNOT)
     if result.findings:
         raise typer.Exit(REFUSED)
@@ -78,7 +78,7 @@ def retention(
     as_json: AsJson = False,
 ) -> None:
     """Report held and overdue data. Exit 0 if clean, 1 if overdue, orphaned or contradicted, 2 if not provable."""
-    with looked_at() as resources:
+    with opened_read_only() as resources:
         report = report_retention(resources, orphans=_orphans(resources))
         settings = resources.settings
     if html is not None:
@@ -95,7 +95,7 @@ def retention(
 def _orphans(resources: Resources) -> int | None:
     """Return the number of blobs, keys and rows that belong to nothing; None if a store cannot be read."""
     try:
-        return sum(look.orphans for look in count_orphans(resources))
+        return sum(result.orphans for result in count_orphans(resources))
     except (StorageError, InstallationMismatch) as error:
         say(f"orphans could not be counted: {error}")
         return None

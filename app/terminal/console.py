@@ -41,7 +41,7 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
         return REFUSED if refusal.code else CANNOT
     except Exception as error:  # noqa: BLE001 - Python's own exit code is 1, which here means "a check failed"
         if _is_known(error):
-            say(f"cannot: {_told(error)}")
+            say(f"cannot: {_one_line(error)}")
         else:
             traceback.print_exception(error)  # to be reported; no local variables, which could hold a key
         return CANNOT
@@ -49,19 +49,19 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
 
 
 def _is_known(error: Exception) -> bool:
-    """Whether one line explains the error: our own errors, wrong settings and I/O errors. Any other is a defect."""
+    """Return whether one line explains the error: our own errors, wrong settings, I/O errors. Others are defects."""
     return type(error).__module__.startswith(("app.", "pydantic")) or isinstance(error, OSError)
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """Return the error as one line; for wrong settings, the variables and the reason, never the values."""
     errors = getattr(error, "errors", None)
     if callable(errors):
-        return "; ".join(_setting_told(e) for e in errors())
+        return "; ".join(_setting_line(e) for e in errors())
     return str(error)
 
 
-def _setting_told(error: dict[str, Any]) -> str:
+def _setting_line(error: dict[str, Any]) -> str:
     names = [f"CADUCEE_{name}".upper() for name in error["loc"]]
     return ": ".join([*names, error["msg"].removeprefix("Value error, ")])
 

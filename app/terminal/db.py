@@ -75,6 +75,6 @@ def check() -> None:
         sound = answer == "ok"
     strange = strange_triggers(database) if current == newest else []
     for name in strange:
-        put(f"trigger {name}: not as the migrations made it")
+        put(f"trigger {name}: differs from the migrations")
     if current != newest or not sound or strange:
         raise typer.Exit(REFUSED)

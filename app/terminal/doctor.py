@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.actions.examine import Finding, Level, examine
-from app.actions.reconcile import Look, reconcile
+from app.actions.reconcile import PassResult, reconcile
 from app.runtime.settings import Settings
 from app.terminal.console import REFUSED, AsJson, put_json, put_table
 from app.terminal.opened import opened
@@ -32,24 +32,24 @@ def doctor(
     with opened(in_use=True) as resources:
         findings = examine(resources)
         if reconcile_ or confirm:
-            findings += [_orphans(look) for look in reconcile(resources, confirmed=confirm)]
+            findings += [_orphans(result) for result in reconcile(resources, confirmed=confirm)]
     if as_json:
-        put_json([{"level": f.level, "check": f.check, "said": f.said} for f in findings])
+        put_json([{"level": f.level, "check": f.check, "said": f.detail} for f in findings])
     else:
         put_table(("", "CHECK", "FOUND"), (_row(finding) for finding in findings))
     if any(finding.level is Level.WRONG for finding in findings):
         raise typer.Exit(REFUSED)
 
 
-def _orphans(look: Look) -> Finding:
-    said = f"{look.held} held, {look.orphans} belong to nothing, {look.destroyed} destroyed"
-    if look.needs_word:
-        return Finding(Level.WRONG, look.what, f"{said}: destroying so many needs --reconcile --confirm")
-    return Finding(Level.WRONG if look.failed else Level.GOOD, look.what, said)
+def _orphans(result: PassResult) -> Finding:
+    said = f"{result.held} held, {result.orphans} belong to nothing, {result.destroyed} destroyed"
+    if result.needs_confirmation:
+        return Finding(Level.WRONG, result.what, f"{said}: destroying this many requires --reconcile --confirm")
+    return Finding(Level.WRONG if result.failed else Level.GOOD, result.what, said)
 
 
 def _row(finding: Finding) -> tuple[str, str, str]:
-    return (finding.level.value, finding.check, finding.said)
+    return (finding.level.value, finding.check, finding.detail)
 
 
 def _put_hashes(settings: Settings, *, as_json: bool) -> None:

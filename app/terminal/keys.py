@@ -79,4 +79,4 @@ def _accept_older(settings: Settings) -> None:
             say("nothing was changed")
             raise typer.Exit(REFUSED)
         ended = accept_older_vault(resources)
-    say(f"accepted: {ended} transfers and shares ended; keys of what had ended before go with the next reconciliation")
+    say(f"accepted: {ended} transfers and shares ended; reconciliation destroys the keys of those that ended before")

@@ -33,7 +33,7 @@ _NO_DATABASE = (
     NoInstallation,
     InstallationMismatch,
     OSError,
-    ValueError,  # a row that cannot be read, as TypeError
+    ValueError,  # like TypeError: raised for an unreadable row
     TypeError,
 )
 
@@ -68,7 +68,7 @@ def status(*, as_json: AsJson = False) -> None:
 @tree.command("destroy-all-keys")
 def destroy_everything() -> None:
     """Lock down and destroy every key in the vault: no held data is ever readable again. Exit 2 without a database."""
-    say(f"This makes everything that is held unreadable for ever. Type the word '{WORD}' to do it:")
+    say(f"This makes all held data permanently unreadable. Type the word '{WORD}' to do it:")
     if input().strip() != WORD:
         say("nothing was destroyed")
         raise typer.Exit(REFUSED)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from app.db.engine import Database
 from app.db.read_only import ReadOnlyDatabase
 from app.runtime.harden import harden_process
-from app.runtime.installation import open_database_only, open_resources, open_to_look
+from app.runtime.installation import open_database_only, open_read_only, open_resources
 from app.runtime.logs import set_up_logs
 from app.runtime.resources import Resources
 from app.runtime.settings import Settings
@@ -30,14 +30,14 @@ def opened(*, in_use: bool = False) -> Iterator[Resources]:
 
 
 @contextmanager
-def looked_at() -> Iterator[Resources]:
+def opened_read_only() -> Iterator[Resources]:
     """Open the configured installation without changing it, as any user, even a copy or a read-only folder. Raises
     DatabaseUnavailable at the end if a service wrote to a read-only database meanwhile.
     """
     settings = Settings()
     set_up_logs(settings.log_format)
     harden_process()
-    resources = open_to_look(settings)
+    resources = open_read_only(settings)
     try:
         yield resources
         if isinstance(resources.database, ReadOnlyDatabase):

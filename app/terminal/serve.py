@@ -37,7 +37,7 @@ class CannotServe(Exception):
 
 
 class NotSafeToServe(Exception):
-    """The settings would transmit secrets in the clear."""
+    """The settings would transmit secrets without TLS."""
 
 
 def serve(
@@ -115,7 +115,7 @@ def _serve_the_web(app: str, **options: Any) -> None:
         uvicorn.run(app, **options)
     except SystemExit as end:
         if end.code not in (None, 0):
-            raise CannotServe("the web workers did not start; the log says why") from None
+            raise CannotServe("the web workers did not start; see the log") from None
         raise
 
 
@@ -127,7 +127,7 @@ def scheduler() -> None:
 def _require_tls_or_loopback(origin: str) -> None:
     url = urlsplit(origin)
     if url.scheme == "http" and url.hostname not in {"127.0.0.1", "localhost", "::1"}:
-        raise NotSafeToServe(f"{origin} is http:// and not loopback: passwords and tokens would travel in the clear")
+        raise NotSafeToServe(f"{origin} is http:// and not loopback: passwords and tokens would be sent in the clear")
 
 
 def _keep_scheduler(stop: threading.Event) -> None:

@@ -72,7 +72,7 @@ def _retention(resources: Resources) -> dict[str, Any]:
 def _orphans(resources: Resources) -> int | None:
     """Count orphans now, as the command does: an old count would prove nothing. None if a store cannot be read."""
     try:
-        return sum(look.orphans for look in count_orphans(resources))
+        return sum(result.orphans for result in count_orphans(resources))
     except (StorageError, InstallationMismatch):
         return None
 

@@ -8,15 +8,15 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from app.actions.deposit_file import Arriving
-from app.actions.deposit_sealed_file import SealedArriving
+from app.actions.deposit_file import IncomingFile
+from app.actions.deposit_sealed_file import IncomingSealedFile
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
 from app.domain.errors import BodyIncomplete, InvalidFileName, InvalidRequest, TransferIsSealed
 from app.domain.file_meta import FileMeta
 
 
-def arriving(request: Request, filename: str | None) -> Arriving:
+def incoming_file(request: Request, filename: str | None) -> IncomingFile:
     """Return the file in a request; its name is in the path, or in `Caducee-File-Name` in case a proxy logs paths.
 
     Raises InvalidFileName; InvalidRequest for a form or a Content-Encoding.
@@ -24,10 +24,10 @@ def arriving(request: Request, filename: str | None) -> Arriving:
     name = filename if filename is not None else _named_in_header(request)
     meta = FileMeta.checked(name, request.headers.get("content-type"))
     _require_bare_body(request)
-    return Arriving(meta, _body(request), _announced(request))
+    return IncomingFile(meta, _body(request), _announced(request))
 
 
-def sealed_arriving(request: Request, number: int) -> SealedArriving:
+def incoming_sealed_file(request: Request, number: int) -> IncomingSealedFile:
     """Return the sealed file in a request; its encrypted name and type are in `Caducee-Sealed-Meta`.
 
     Raises InvalidRequest; TransferIsSealed for a plaintext name.
@@ -39,7 +39,7 @@ def sealed_arriving(request: Request, number: int) -> SealedArriving:
     except MalformedSecret:
         raise InvalidRequest("Caducee-Sealed-Meta: base64url without padding.") from None
     _require_bare_body(request)
-    return SealedArriving(number, sealed_meta, _body(request), _announced(request))
+    return IncomingSealedFile(number, sealed_meta, _body(request), _announced(request))
 
 
 def _require_bare_body(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Claims: fetch the files of a share that was redeemed, resume, and say that everything has arrived."""
+"""Claims: download the files of a claimed share, resume, and confirm that everything has arrived."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from app.actions.complete_claim import complete_claim
 from app.actions.fetch_file import open_files
 from app.web.guard import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
-from app.web.streaming import StreamedDownload, asked_range, attachment, range_header
+from app.web.streaming import StreamedDownload, attachment, range_header, requested_range
 
 router = APIRouter(prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute, tags=["receive"])
 
@@ -17,13 +17,13 @@ router = APIRouter(prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute,
 async def fetch_file(
     request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
 ) -> Response:
-    """A file, decrypted; whole or a range of it."""
+    """Return a file or a range of it, decrypted."""
     opened = await open_files(
         resources, claim_id=claim_id, token=token, numbers=[number], decrypted=True, address=address
     )
     file = opened.files[0]
     etag = f'"{file.blob_id}"'
-    part = asked_range(range_header(request.headers, etag), file.size)
+    part = requested_range(range_header(request.headers, etag), file.size)
     headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(opened.meta(file).name)}
     download = opened.plaintext(file, part.start, part.stop)
     return StreamedDownload(download, headers=headers, status=206 if part.partial else 200)
@@ -34,13 +34,13 @@ async def fetch_file(
 async def fetch_blob(
     request: Request, claim_id: str, number: int, token: ClaimToken, resources: CurrentResources, address: ClientAddress
 ) -> Response:
-    """A file as it is stored, encrypted; whole or a range of it."""
+    """Return a file or a range of it, encrypted as stored."""
     opened = await open_files(
         resources, claim_id=claim_id, token=token, numbers=[number], decrypted=False, address=address
     )
     file = opened.files[0]
     etag = f'"{file.blob_id}.sealed"'
-    part = asked_range(range_header(request.headers, etag), file.sealed_size)
+    part = requested_range(range_header(request.headers, etag), file.sealed_size)
     headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(f"{file.number}.sealed")}
     download = opened.ciphertext(file, part.start, part.stop)
     return StreamedDownload(download, headers=headers, status=206 if part.partial else 200)
@@ -48,5 +48,5 @@ async def fetch_blob(
 
 @router.post("/complete", status_code=204, response_class=Response)
 async def complete(claim_id: str, token: ClaimToken, resources: CurrentResources, address: ClientAddress) -> None:
-    """Everything has arrived: destroy. Idempotent."""
+    """Confirm that everything has arrived, so that the keys are destroyed. Idempotent."""
     await resources.in_thread(complete_claim, resources, claim_id=claim_id, token=token, address=address)

@@ -1,4 +1,4 @@
-"""The one-line `content` route's answer: one file as it is, or several as a ZIP that is made while it streams."""
+"""The response of the `content` route: a single file unchanged, or several as a ZIP that is built while it streams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.actions.fetch_file import ClaimFiles, Pieces
 from app.crypto.encoding import encode
 from app.db.file_rows import FileRow
 from app.domain.transfer import MAX_NAME_BYTES
-from app.web.streaming import StreamedDownload, asked_range, attachment, range_header
+from app.web.streaming import StreamedDownload, attachment, range_header, requested_range
 
 
 def content_response(files: ClaimFiles, claimed: Claimed, asked: Mapping[str, str]) -> StreamedDownload:
@@ -32,7 +32,7 @@ def content_response(files: ClaimFiles, claimed: Claimed, asked: Mapping[str, st
 def _single(files: ClaimFiles, claim: dict[str, str], asked: Mapping[str, str]) -> StreamedDownload:
     (file,) = files.files
     etag = f'"{file.blob_id}"'
-    part = asked_range(range_header(asked, etag), file.size)
+    part = requested_range(range_header(asked, etag), file.size)
     headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(files.meta(file).name)}
     download = files.plaintext(file, part.start, part.stop, delivers=part.stop == file.size)
     status = 206 if part.partial else 200
@@ -40,15 +40,15 @@ def _single(files: ClaimFiles, claim: dict[str, str], asked: Mapping[str, str]) 
 
 
 def claim_header(claimed: Claimed) -> dict[str, str]:
-    """What a program needs to go on by `files/{n}`."""
+    """Return the header with claim id and token, with which a client can resume with `files/{n}`."""
     return {"Caducee-Claim": f"{claimed.claim_id}.{encode(claimed.token)}"}
 
 
 class _Archive:
-    """A ZIP of the download's files, stored without compression so that its length is known beforehand (ZIP64).
+    """A ZIP of the download's files (ZIP64), uncompressed so that its length is known in advance.
 
-    The ZIP library pulls its input where our pieces come from the event loop; so it runs in a worker thread, and asks
-    the loop for each piece.
+    The ZIP library pulls its input synchronously, but the pieces come from the event loop. So it runs in a worker
+    thread and requests each piece from the loop.
     """
 
     def __init__(self, files: ClaimFiles) -> None:
@@ -87,7 +87,7 @@ def _archive(files: ClaimFiles) -> _Archive:
 
 
 def _distinct(name: str, taken: set[str]) -> str:
-    """The name, or `name (2).ext` and so on where it is taken; some file systems ignore case."""
+    """Return the name, or `name (2).ext` and so on if it is taken, ignoring case as some file systems do."""
     stem, dot, suffix = name.rpartition(".")
     if not stem:
         stem, dot, suffix = name, "", ""

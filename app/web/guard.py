@@ -1,4 +1,4 @@
-"""Who calls: one function guards every route. What is not on the list of open routes needs an access token."""
+"""Access control: `admit` guards every route. Routes that are not in OPEN_ROUTES require an access token."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ OPEN_ROUTES = frozenset(
         "readyz",
     }
 )
-"""Routes without an access token. Recipients prove themselves by link, password or claim token in the route."""
+"""Routes without an access token. The routes authenticate recipients by link, password or claim token."""
 
 ANY_ROLE_ROUTES = frozenset({"me", "openapi"})
-"""Routes for every valid token."""
+"""Routes for every valid token, whatever its role."""
 
 AUDIT_ROUTES = frozenset({"audit_retention", "audit_exposure", "audit_log", "audit_checkpoint"})
-"""Routes for those who look after the others; all that are on no list are for depositors."""
+"""Routes for auditors and administrators. Routes on none of these lists are for depositors."""
 
 DEPOSITORS = (Role.STAFF, Role.ADMIN)
 AUDITORS = (Role.AUDITOR, Role.ADMIN)
@@ -50,10 +50,10 @@ CLAIM_COOKIE = "caducee_claim"
 
 
 class GuardedRoute(APIRoute):
-    """A route that is entered only by whom `admit` lets in; asked before the body is read."""
+    """A route that calls `admit` for each request, before the body is read."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Put the guard before the route's own handler."""
+        """Wrap the route's own handler in the guard."""
         handle = super().get_route_handler()
         takes_json = self.body_field is not None
 
@@ -68,7 +68,7 @@ class GuardedRoute(APIRoute):
 
 
 def _limited(receive: Receive) -> Receive:
-    """Receive a JSON body and no more than the longest one: whatever length was announced. Raises TooLarge."""
+    """Limit a JSON body to MAX_JSON_BYTES, whatever length was announced. Raises TooLarge."""
     received = 0
 
     async def receive_limited() -> Message:
@@ -83,11 +83,11 @@ def _limited(receive: Receive) -> Receive:
 
 
 def _too_large() -> TooLarge:
-    return TooLarge("The body is larger than this address takes.", max_bytes=MAX_JSON_BYTES)
+    return TooLarge("The body is larger than this route accepts.", max_bytes=MAX_JSON_BYTES)
 
 
 async def _read_body(request: Request) -> None:
-    """Read a JSON body, which FastAPI then finds read, without waiting for ever. Raises ClientTooSlow, TooLarge."""
+    """Read a JSON body with a timeout; FastAPI then uses the cached body. Raises ClientTooSlow, TooLarge."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > MAX_JSON_BYTES:
         raise _too_large()
@@ -99,7 +99,7 @@ async def _read_body(request: Request) -> None:
 
 
 async def admit(request: Request, route: str) -> None:
-    """Let a request into a route, or raise NotAuthenticated or NotAllowed. A failure in here denies."""
+    """Admit a request to a route. Raises NotAuthenticated, NotAllowed; any other error also denies access."""
     if route in OPEN_ROUTES:
         return
     token = bearer(request)
@@ -113,7 +113,7 @@ async def admit(request: Request, route: str) -> None:
 
 
 def resources_of(request: Request) -> Resources:
-    """The process's resources."""
+    """Return the resources of this process."""
     resources: Resources = request.app.state.resources
     return resources
 
@@ -124,7 +124,7 @@ def reply_of(request: Request) -> Reply:
 
 
 def caller_of(request: Request) -> Caller:
-    """The caller that `admit` let in. A route that nobody was let into has none: that denies."""
+    """Return the caller that `admit` authenticated. Raises NotAuthenticated if there is none, as on an open route."""
     caller = getattr(request.state, "caller", None)
     if not isinstance(caller, Caller):
         raise NotAuthenticated
@@ -132,13 +132,13 @@ def caller_of(request: Request) -> Caller:
 
 
 def bearer(request: Request) -> str | None:
-    """The token of `Authorization: Bearer`."""
+    """Return the token in `Authorization: Bearer`, or None."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token else None
 
 
 def client_key_given(request: Request) -> bytes | None:
-    """The 32 bytes of `Caducee-Client-Key`, None without the header. Raises ClientKeyRequired when malformed."""
+    """Return the client key (32 bytes) in `Caducee-Client-Key`, or None. Raises ClientKeyRequired if malformed."""
     text = request.headers.get("caducee-client-key")
     if text is None:
         return None
@@ -149,7 +149,7 @@ def client_key_given(request: Request) -> bytes | None:
 
 
 def claim_token(request: Request) -> bytes:
-    """The claim token: `Authorization: Bearer`, or the claim's cookie if the page itself asks. Raises ClaimNotFound."""
+    """Return the claim token (32 bytes) from `Authorization: Bearer` or a same-origin cookie. Raises ClaimNotFound."""
     text = bearer(request)
     if text is None and _same_origin(request):
         text = request.cookies.get(CLAIM_COOKIE)
@@ -160,9 +160,11 @@ def claim_token(request: Request) -> bytes:
 
 
 def _same_origin(request: Request) -> bool:
-    """Whether a cookie may count: the browser says that our own page asks (Fetch Metadata), or the Origin does.
+    """Return whether the cookie may be used: the request comes from the recipient's page according to Fetch Metadata,
+    or else to the Origin header.
 
-    A browser that resumes a download by itself says `none`: no page asks, so no other site does either. That may read.
+    When a browser itself resumes a download, Sec-Fetch-Site is `none`: no page made the request, so no other site did
+    either. Such a request may read.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -171,10 +173,10 @@ def _same_origin(request: Request) -> bool:
 
 
 def client_address(request: Request) -> str:
-    """The client's address: the peer's, or what listed proxies say of it, read from the right."""
+    """Return the client's address: the peer's, or the one that trusted proxies report, read from the right."""
     trusted = resources_of(request).settings.trusted_proxies
     address = request.client.host if request.client else "unknown"
-    lines = ",".join(request.headers.getlist("x-forwarded-for"))  # several are one list (RFC 9110, 5.3)
+    lines = ",".join(request.headers.getlist("x-forwarded-for"))  # several lines form one list (RFC 9110, 5.3)
     forwarded = [part.strip() for part in lines.split(",") if part.strip()]
     while address in trusted and forwarded:
         address = forwarded.pop()
@@ -182,7 +184,7 @@ def client_address(request: Request) -> str:
 
 
 def _here(read: Callable[[Request], T]) -> Callable[[Request], Coroutine[Any, Any, T]]:
-    """The same as a coroutine. FastAPI sends plain functions to a worker thread: a hop for every parameter."""
+    """Return `read` as a coroutine function, because FastAPI runs plain functions in a worker thread."""
 
     async def read_here(request: Request) -> T:
         return read(request)

@@ -51,7 +51,7 @@ def report_if_aside(versions: Mapping[str, str] | None = None) -> None:
 
 
 class UncopiedBodies:
-    """An application whose requests on one connection receive, and whose answers send, bodies without copies."""
+    """An ASGI application, for one connection, that receives and sends bodies without copying them."""
 
     def __init__(self, application: ASGIApp, protocol: H11Protocol) -> None:
         """Replace the parser of `protocol`, which has no connection yet."""
@@ -69,7 +69,7 @@ class UncopiedBodies:
             read_at_a_time(self._protocol.transport, CAUTIOUS_READ_BYTES)
 
     def _uncopied(self, receive: Receive, length: int) -> Receive:
-        """Receive each piece as it arrived while the application waits.
+        """Return a `receive` that passes each piece on as it arrived.
 
         Uvicorn appends pieces to a bytearray and copies them out again; but bytes appended to empty bytes stay the same
         object. Little is read beyond the body: the next request may consist of small chunks, parsed in one go.
@@ -81,7 +81,7 @@ class UncopiedBodies:
 
         async def receive_uncopied() -> Message:
             nonlocal left
-            read_what_is_left()  # not before: a body that the application never asks for is not worth the memory
+            read_what_is_left()  # only now: a body that the application never reads is not worth the memory
             if not cycle.body:
                 cycle.body = b""  # type: ignore[assignment]
             message = await receive()
@@ -98,7 +98,7 @@ def read_at_a_time(transport: Any, count: int) -> None:
 
 
 class PassingConnection(h11.Connection):
-    """Passes pieces of a body on as they are, in both directions. `h11.Connection.send` joins each into new bytes."""
+    """Passes pieces of a body on unchanged, in both directions. `h11.Connection.send` joins each into new bytes."""
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER)
@@ -136,11 +136,11 @@ class _PassingBuffer:
         return bytes(self._join())
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else that h11 does with its buffer."""
+        """Forward every other attribute to h11's own buffer."""
         return getattr(self._join(), name)
 
     def maybe_extract_at_most(self, count: int) -> Any:
-        """Return what there is, at most `count` bytes, or None."""
+        """Return the received bytes, at most `count`, or None if there are none."""
         if not 0 < len(self._whole) <= count:
             return self._join().maybe_extract_at_most(count)
         whole, self._whole = self._whole, b""
@@ -154,6 +154,6 @@ class _PassingBuffer:
 
 
 def _announced_length(headers: list[tuple[bytes, bytes]]) -> int:
-    """Return the length of a request's body in bytes; 0 if the head does not state it, as for a body in chunks."""
+    """Return the length of a request's body in bytes; 0 if the head does not announce it, as for a chunked body."""
     stated = dict(headers)  # the parser has refused malformed lengths, and two that differ
     return 0 if b"transfer-encoding" in stated else int(stated.get(b"content-length", 0))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app.actions.create_transfer import CreatedTransfer, TransferAsked, create_transfer
+from app.actions.create_transfer import CreatedTransfer, TransferOptions, create_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
 from app.actions.issue_share import IssuedShare, NewShare, issue_share
@@ -17,7 +17,7 @@ from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest
 from app.domain.transfer import Ending, checked_free_text
 from app.runtime.resources import Resources
-from app.web.bodies import arriving
+from app.web.bodies import incoming_file
 from app.web.confirmed_response import ConfirmedResponse
 from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
 from app.web.idempotency import digested, idempotent
@@ -52,8 +52,8 @@ class SendOptions:
             raise InvalidRequest("A query parameter is repeated.")
         self.recipient = checked_free_text(recipient, field="recipient")
         if self.recipient is None:
-            raise InvalidRequest("recipient: who is this for?")
-        self.asked = TransferAsked(
+            raise InvalidRequest("recipient: name the recipient.")
+        self.transfer_options = TransferOptions(
             lifetime=parse_duration(expires_in) if expires_in is not None else None,
             label=label,
             purpose=purpose,
@@ -77,11 +77,13 @@ async def send(
     Any failure ends the transfer, so that no partial deposit remains; so does a response that the client never
     acknowledges, because nobody would have the link.
     """
-    file = arriving(request, filename)
+    file = incoming_file(request, filename)
     body_digest, body = await digested(request, file.body)
     file = replace(file, body=body)
     async with idempotent(request, caller, body_digest=body_digest) as reply:
-        created = await resources.in_thread(create_transfer, resources, caller, options.asked, client_key=given_key)
+        created = await resources.in_thread(
+            create_transfer, resources, caller, options.transfer_options, client_key=given_key
+        )
 
         async def end(ending: Ending) -> None:
             await asyncio.shield(
@@ -90,7 +92,7 @@ async def send(
 
         try:
             deposited = await deposit_file(
-                resources, caller, transfer_id=created.id, client_key=created.client_key, arriving=file
+                resources, caller, transfer_id=created.id, client_key=created.client_key, incoming=file
             )
             new = NewShare(created.id, options.recipient or "")
             share = await issue_share(resources, caller, new, client_key=created.client_key, reply=reply)

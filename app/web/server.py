@@ -1,6 +1,6 @@
-"""Uvicorn's HTTP/1.1 protocol with what it lacks: silent clients are disconnected, a stream can be aborted with what
-the kernel still holds of it, and what is not HTTP is refused with a problem document. Large bodies are passed on by
-`app.web.large_bodies`.
+"""Extends uvicorn's HTTP/1.1 protocol: silent clients are disconnected, a stream can be aborted together with its
+data in the kernel's send buffer, and input that is not HTTP is refused with a problem document. `app.web.large_bodies`
+passes large bodies on.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from app.web.peer import SocketPeer, put_peer
 from app.web.problems import problem
 
 HEAD_SECONDS = 30
-"""How long a client may take over a request's head, the first or a later one. Where nothing has come after an answer,
-keep-alive's own timeout counts; in a body or an answer, `app.runtime.stream_watch`."""
+"""Time limit for receiving the head of a request. Between requests, the keep-alive timeout applies; during a body or a
+response, that of `app.runtime.stream_watch`."""
 
 
 _BUSY = problem(Busy("Too many connections; try again."), headers={**HEADERS, "Connection": "close"})
@@ -34,8 +34,8 @@ class PromptProtocol(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Put the application behind a layer that adds what this class offers, and refuses when there are too many
-        connections: uvicorn's own refusal is no problem document.
+        """Wrap the application: add `ABORT` and `UNSENT` to the scope, and refuse requests when there are too many
+        connections, because uvicorn's own refusal is not a problem document.
         """
         super().__init__(*args, **kwargs)
         application, limit, self.limit_concurrency = self.app, self.limit_concurrency, None
@@ -50,19 +50,19 @@ class PromptProtocol(H11Protocol):
         self.app = surrounded
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to count."""
+        """Start the head timer, and set the socket's options."""
         super().connection_made(transport)
         self._peer = SocketPeer(transport)
         if self.avoids_copies:
             large_bodies.read_at_a_time(transport, large_bodies.CAUTIOUS_READ_BYTES)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
-            # asyncio does so only for sockets it made itself; those that workers share would wait 40 ms for each body.
+            # asyncio does this only for sockets it created; on those that workers share, each body would wait 40 ms.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._time_head()
 
     def data_received(self, data: bytes) -> None:
-        """Count anew for a head that has come in part; also for what is sent on and on where no route reads it."""
+        """Start the head timer for a partial head, or for data that no route reads."""
         super().data_received(data)
         self._time_head()
 
@@ -72,9 +72,9 @@ class PromptProtocol(H11Protocol):
         self._peer.lose()
         super().connection_lost(exc)
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what a library says of the request is not passed on
-        """Refuse what is no HTTP; in the middle of an answer, only hang up."""
-        answer = problem(InvalidRequest("This is not a request in HTTP/1.1."))
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the library's message may quote the request
+        """Refuse input that is not HTTP; during a response, only close the connection."""
+        answer = problem(InvalidRequest("This is not an HTTP/1.1 request."))
         headers = {**HEADERS, **answer.headers, "Connection": "close"}
         events = (
             h11.Response(status_code=400, reason=b"Bad Request", headers=list(headers.items())),

@@ -1,4 +1,4 @@
-"""The answer to whoever issued a share: JSON, or two blocks to paste, one to mail and one to tell by telephone."""
+"""The response with an issued share: JSON, or two blocks of text, one to mail and one to read out by telephone."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _LINES = ("share_mail", "share_link", "share_advice", "share_telephone", "share_
 
 
 def wants_text(accept: str | None) -> bool:
-    """Whether the client asks for plain text rather than JSON."""
+    """Return whether the client requests plain text rather than JSON; only the first media type counts."""
     return (accept or "").split(",")[0].split(";")[0].strip().lower() == "text/plain"
 
 
 def link_of(settings: Settings, share: IssuedShare) -> str:
-    """The link: the secret stands in the fragment, which no client sends."""
+    """Return the link. Its secret is in the fragment, which no client sends to a server."""
     return f"{page_of(settings, share.id)}#{encode(share.link_secret)}"
 
 
 def page_of(settings: Settings, share_id: str) -> str:
-    """The address of the recipient's page, without any secret."""
+    """Return the address of the recipient's page, without any secret."""
     return f"{settings.recipients_origin}/s/{share_id}"
 
 
 def share_answer(request: Request, answer: ShareCreated) -> Response:
-    """The share in the form the client asks for (`Accept`, `Accept-Language`)."""
+    """Return the share in the format that the client requests (`Accept`, `Accept-Language`)."""
     if not wants_text(request.headers.get("accept")):
         return JSONResponse(answer.model_dump(mode="json", exclude_none=True), 201)
     language = language_of(request.headers.get("accept-language"))

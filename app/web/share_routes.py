@@ -1,4 +1,4 @@
-"""Shares, for recipients: look, claim, and the one-line `content` route. Nobody here has an account."""
+"""Shares, for recipients: state, claim, and the `content` route. Recipients have no account."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute,
 
 @router.post("/look", response_model_exclude_unset=True)
 async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -> ShareStatus:
-    """What the link is and whether it still works. Redeems nothing."""
+    """Return the state of the link's share. Claims nothing."""
     seen = await resources.in_thread(look_at_share, resources, share_id, _secret(asked.link_proof))
     looked = ShareStatus(
         state=seen.state.value,
@@ -81,7 +81,7 @@ async def content(share_id: str, request: Request, resources: CurrentResources, 
         )
         return content_response(files, claimed, request.headers)
     except (Refusal, DatabaseUnavailable, StorageError, CryptoError) as error:
-        # The share is used: what is needed to go on by files/{n} must not be lost.
+        # The share is already used: without this header, the client could not resume with files/{n}.
         return problem(refusal_for(error), headers=claim_header(claimed))
 
 
@@ -94,7 +94,7 @@ def _challenge(request: Request) -> dict[str, str]:
 
 
 def _secret(text: str) -> bytes:
-    """A link secret or proof. A malformed one opens nothing, like any wrong one."""
+    """Decode a link secret or proof (32 bytes). Raises ShareNotFound: a malformed one is treated as wrong."""
     try:
         return decode(text, length=32)
     except MalformedSecret:

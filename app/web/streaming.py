@@ -1,7 +1,7 @@
-"""A download as an ASGI response: pieces go out as they are decrypted, and stop the moment the claim ends.
+"""A download as an ASGI response: pieces are sent as they are decrypted, until the claim ends.
 
-Starlette's own streaming response does not come back while a client stalls; this one is watched. A stream that is cut
-ends without its last byte, so the client sees that it was cut and can resume.
+Starlette's streaming response cannot be stopped while it waits for a stalled client; this one is watched. An aborted
+download lacks its last byte, so the client notices and can resume.
 """
 
 from __future__ import annotations
@@ -30,24 +30,22 @@ from app.web.problems import problem, refusal_for
 log = structlog.get_logger()
 
 TURN_BYTES = 4 * 1024 * 1024
-"""Sending waits only where the network does not take all. After so many bytes the event loop gets a turn in any case:
-it lets others run, the check among them, and tells that the client is gone. The kernel's buffers hold as much.
+"""Sending waits only while the socket accepts no more data. After this many bytes, about what the kernel's buffers
+hold, it yields to the event loop in any case, so that other tasks and the check run and a disconnect is noticed.
 """
 
-TURNS_UNTIL_TOLD = 4
-"""Of the event loop, from a client's end to `gone`: connection, server and `receive` pass it on."""
+TURNS_UNTIL_GONE = 4
+"""Event loop iterations between a disconnect and `gone`: connection, server and `receive` each pass it on."""
 
 LITTLE_BYTES = 64 * 1024
-"""Once no more of a download waits in the kernel, the log tells it as sent: the very last is taken late, if at all, by
-clients that wait a little before they acknowledge it.
-"""
+"""A download is logged as sent once at most this much is unacknowledged; some clients delay their last ACK."""
 
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """Bytes `start` to `stop` (exclusive) of `size`; `partial` when the client asked for a part."""
+    """Bytes from `start` up to `stop` (exclusive) of `size`; `partial` if the client requested a range."""
 
     start: int
     stop: int
@@ -56,17 +54,18 @@ class ByteRange:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Content-Length, and for a part Content-Range (RFC 9110, 14.4)."""
+        """Content-Length, Accept-Ranges, and for a partial range Content-Range (RFC 9110, 14.4)."""
         headers = {"Content-Length": str(self.stop - self.start), "Accept-Ranges": "bytes"}
         if self.partial:
             headers["Content-Range"] = f"bytes {self.start}-{self.stop - 1}/{self.size}"
         return headers
 
 
-def asked_range(header: str | None, size: int) -> ByteRange:
-    """The part that a Range header asks for (RFC 9110, 14.1.2); everything for none, a malformed one, or several.
+def requested_range(header: str | None, size: int) -> ByteRange:
+    """Return the range requested by a Range header (RFC 9110, 14.1.2). Without a header, or with a malformed one or
+    several ranges, return the whole.
 
-    Raises RangeNotSatisfiable when it lies outside.
+    Raises RangeNotSatisfiable if the range lies outside the file.
     """
     whole = ByteRange(0, size, size)
     match = _RANGE.fullmatch(header or "")
@@ -93,14 +92,14 @@ def range_header(headers: Mapping[str, str], etag: str) -> str | None:
 
 
 def attachment(name: str) -> str:
-    """Content-Disposition for a file name (RFC 6266): never displayed, whatever it is."""
+    """Return Content-Disposition for a file name (RFC 6266): always an attachment, never displayed."""
     bare = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))  # é as e, for old clients
     plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in bare)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 class StreamedDownload(Response):
-    """Sends the pieces of a download under its watch."""
+    """Sends a download while its check passes."""
 
     def __init__(
         self,
@@ -110,13 +109,13 @@ class StreamedDownload(Response):
         status: int = 200,
         refusal_headers: dict[str, str] | None = None,
     ) -> None:
-        """`refusal_headers`: of the problem document, if the download is refused before its first byte."""
+        """`refusal_headers` are added to the problem document if the download is refused before its first byte."""
         super().__init__(status_code=status, headers=headers, media_type="application/octet-stream")
         self._download = download
         self._refusal_headers = refusal_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send. HEAD sends nothing, so it takes nothing out of the allowance."""
+        """Send the response. HEAD sends no body and uses none of the claim's allowance."""
         if scope["method"] == "HEAD":
             await self._begin(send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -133,8 +132,8 @@ class StreamedDownload(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send a download that was entered. However it is cut, its connection is dropped with what it still holds: in
-        the buffer that would wait for a client that stalls.
+        """Send a download whose context was entered. Whenever it is aborted, the connection is reset and its unsent
+        data discarded; otherwise a stalled client could still read the buffered data later.
         """
         gone = asyncio.ensure_future(_disconnected(receive))
         try:
@@ -164,20 +163,20 @@ class StreamedDownload(Response):
                 if gone.done():
                     return
                 progress.moved()
-            # Only sending again waits for what the last piece left in the buffer; a client may go away until then.
+            # Sending again waits until the buffer has drained; the client may disconnect meanwhile.
             await send({"type": "http.response.body", "body": b"", "more_body": True})
-            for _ in range(TURNS_UNTIL_TOLD):
+            for _ in range(TURNS_UNTIL_GONE):
                 await asyncio.sleep(0)
             await _taken(peer.unacknowledged, gone, progress, leaving=LITTLE_BYTES)
             if gone.done():
                 return
-            await self._download.arrived()  # before the client says the same
+            await self._download.arrived()  # before the client can confirm it itself
             await _taken(peer.unacknowledged, gone, progress)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _resumed(progress: Progress, gone: asyncio.Future[None]) -> None:
-    """Wait until a paused stream may go on, or its client is gone."""
+    """Wait until a paused stream may resume or its client has disconnected."""
     resumed = asyncio.ensure_future(progress.may_go_on.wait())
     try:
         await asyncio.wait((resumed, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -188,8 +187,8 @@ async def _resumed(progress: Progress, gone: asyncio.Future[None]) -> None:
 async def _taken(
     unsent: Callable[[], int], gone: asyncio.Future[None], progress: Progress, *, leaving: int = 0
 ) -> None:
-    """Wait until the client has taken what the kernel holds, `leaving` so many bytes of it, under the watch: what lies
-    there longer than the claim stands is cut off, too.
+    """Wait until at most `leaving` bytes are unacknowledged. The download is still watched meanwhile, so data that the
+    kernel holds when the claim ends is discarded as well.
     """
     left, pause = unsent(), FIRST_PAUSE_SECONDS
     while left > leaving and not gone.done():
@@ -200,12 +199,12 @@ async def _taken(
 
 
 async def _abort(scope: Scope) -> None:
-    """Drop the connection with what it still holds: a stalled client must not find it there after the end."""
+    """Reset the connection and discard its unsent data: a stalled client must not receive it after the claim ended."""
     peer_of(scope).abort()
-    await asyncio.sleep(0)  # let the server see it
+    await asyncio.sleep(0)  # let the server notice
 
 
 async def _disconnected(receive: Receive) -> None:
-    """Come back once the client is gone."""
+    """Return once the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

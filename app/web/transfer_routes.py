@@ -1,11 +1,11 @@
-"""Transfers and their shares, for depositors: open, add files, share, list, show, delete, withdraw."""
+"""Transfers and their shares, for depositors: create, upload, share, list, show, delete, withdraw."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from app.actions.create_transfer import TransferAsked, create_sealed_transfer, create_transfer
+from app.actions.create_transfer import TransferOptions, create_sealed_transfer, create_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
 from app.actions.give_receipt import give_receipt
@@ -16,7 +16,7 @@ from app.crypto.encoding import encode
 from app.domain.access_token import Caller
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest, TransferIsSealed, TransferNotSealed
-from app.web.bodies import arriving
+from app.web.bodies import incoming_file
 from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, resources_of
 from app.web.idempotency import idempotent
 from app.web.listing import listed
@@ -39,13 +39,13 @@ upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["dep
 
 @router.get("/me")
 async def me(caller: CurrentCaller) -> Me:
-    """Who the access token stands for, and until when."""
+    """Return the caller's own token: id, name, role and expiry."""
     return Me(id=caller.token_id, name=caller.name, role=caller.role.value, expires_at=caller.expires_at)
 
 
 @router.get("/openapi.json", include_in_schema=False)
 async def openapi(request: Request, caller: CurrentCaller) -> JSONResponse:  # noqa: ARG001 - for callers only
-    """The API's description, for staff only."""
+    """Return the OpenAPI description, for callers with a token."""
     application: FastAPI = request.app
     return JSONResponse(application.openapi())
 
@@ -58,8 +58,8 @@ async def open_transfer(
     resources: CurrentResources,
     given_key: GivenClientKey,
 ) -> TransferCreated:
-    """Open a transfer for files."""
-    terms = TransferAsked(
+    """Create a transfer, open for files."""
+    options = TransferOptions(
         lifetime=None if asked.expires_in is None else parse_duration(asked.expires_in),
         label=asked.label,
         purpose=asked.purpose,
@@ -70,10 +70,10 @@ async def open_transfer(
         raise TransferIsSealed
     async with idempotent(request, caller) as reply:
         if asked.sealed:
-            sealed = await resources.in_thread(create_sealed_transfer, resources, caller, terms, reply=reply)
+            sealed = await resources.in_thread(create_sealed_transfer, resources, caller, options, reply=reply)
             return TransferCreated(id=sealed.id, owner_part=encode(sealed.owner_part), expires_at=sealed.expires_at)
         created = await resources.in_thread(
-            create_transfer, resources, caller, terms, client_key=given_key, reply=reply
+            create_transfer, resources, caller, options, client_key=given_key, reply=reply
         )
     client_key = None if given_key else encode(created.client_key)
     return TransferCreated(id=created.id, client_key=client_key, expires_at=created.expires_at)
@@ -89,9 +89,9 @@ async def add_file(
     client_key: GivenClientKey,
     filename: str | None = None,
 ) -> FileCreated:
-    """Stream one file into a transfer."""
-    file = arriving(request, filename)
-    deposited = await deposit_file(resources, caller, transfer_id=transfer_id, client_key=client_key, arriving=file)
+    """Upload one file to a transfer."""
+    file = incoming_file(request, filename)
+    deposited = await deposit_file(resources, caller, transfer_id=transfer_id, client_key=client_key, incoming=file)
     return FileCreated(number=deposited.number, size=deposited.size)
 
 
@@ -104,14 +104,14 @@ async def share(
     resources: CurrentResources,
     client_key: GivenClientKey,
 ) -> Response:
-    """Issue a share; the first one closes the transfer for new files. Of a sealed transfer it is only prepared."""
+    """Issue a share; for a sealed transfer, only prepare it. The first share closes the transfer to new files."""
     own = await resources.in_thread(show_transfer, resources, caller, transfer_id)
     if own.transfer.sealed:
         if client_key is not None:
             raise TransferIsSealed
         return await _prepared(request, NewShare(transfer_id, asked.recipient), asked.password, caller)
     if asked.password is not None:
-        raise TransferNotSealed("password: only for sealed transfers; of others the service makes it.")
+        raise TransferNotSealed("password: only for sealed transfers; for others, the service generates it.")
     new = NewShare(transfer_id, asked.recipient)
     async with idempotent(request, caller, transfer_id=transfer_id) as reply:
         issued = await issue_share(resources, caller, new, client_key=client_key, reply=reply)
@@ -126,7 +126,7 @@ async def share(
 
 async def _prepared(request: Request, asked: NewShare, password: str | None, caller: Caller) -> Response:
     if password is None:
-        raise InvalidRequest("password: for a sealed transfer the depositor's program makes it.")
+        raise InvalidRequest("password: required for a sealed transfer; the depositor's client generates it.")
     resources = resources_of(request)
     async with idempotent(request, caller, transfer_id=asked.transfer_id) as reply:
         prepared = await prepare_share(resources, caller, asked, password=password, reply=reply)
@@ -141,30 +141,30 @@ async def _prepared(request: Request, asked: NewShare, password: str | None, cal
 
 @router.get("/transfers")
 async def own_transfers(caller: CurrentCaller, resources: CurrentResources) -> TransferList:
-    """One's own transfers, newest first."""
+    """Return the caller's newest transfers, newest first."""
     shown = await resources.in_thread(list_transfers, resources, caller)
     return TransferList(transfers=[listed(resources, one) for one in shown])
 
 
 @router.get("/transfers/{transfer_id}")
 async def own_transfer(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> TransferListed:
-    """One's own transfer, with the state of each share."""
+    """Return one of the caller's transfers, with the state of each share."""
     return listed(resources, await resources.in_thread(show_transfer, resources, caller, transfer_id))
 
 
 @router.get("/transfers/{transfer_id}/receipt", response_class=PlainTextResponse)
 async def receipt(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> PlainTextResponse:
-    """The signed proof that one's own transfer was deleted (c2sp.org/tlog-proof)."""
+    """Return the signed proof that a transfer of the caller was deleted (c2sp.org/tlog-proof)."""
     return PlainTextResponse(await resources.in_thread(give_receipt, resources, transfer_id, caller=caller))
 
 
 @router.delete("/transfers/{transfer_id}", status_code=204, response_class=Response)
 async def delete(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
-    """Delete a transfer now."""
+    """Delete a transfer: its keys at once, its bytes within seconds."""
     await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller)
 
 
 @router.delete("/shares/{share_id}", status_code=204, response_class=Response)
 async def withdraw(share_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
-    """Withdraw a share."""
+    """Withdraw a share. Idempotent."""
     await resources.in_thread(withdraw_share, resources, share_id, caller=caller)

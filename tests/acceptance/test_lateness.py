@@ -55,7 +55,7 @@ def _deposit_until(server: Server, token: str, stop: threading.Event) -> None:
 
 
 def test_of_100_transfers_none_ends_late(tmp_path: Path) -> None:
-    """The small twin."""
+    """The same on a small scale."""
     late = lateness_ms(tmp_path, count=100, over_seconds=12)
     assert late[98] < 3000
 

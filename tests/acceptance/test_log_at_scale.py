@@ -122,7 +122,7 @@ def growth_of_an_append(small, large, *, rounds: int) -> float:
 
 @pytest.mark.acceptance
 @pytest.mark.timeout(1800)
-def test_a_million_entries(installations):
+def test_verifying_and_appending_to_a_million_entries_are_fast(installations):
     """Verifying takes at most three plain loops; the rate of appends falls by less than 10% from 1,000 entries."""
     small, large = installations(), installations()
     fill(small.database, 1_000)
@@ -156,7 +156,7 @@ def statements_of_one_append(database) -> tuple[int, int]:
 
 
 def test_an_append_reads_one_node_for_each_that_it_completes_and_no_more(installation):
-    """Twin of the million: one node on average, whatever the size; none for every other entry."""
+    """On a small scale: one node on average, whatever the size of the log; none for every other entry."""
     for size in (3, 1_000, 4_095):
         fill(installation.database, size)
         completed = ((size + 1) & -(size + 1)).bit_length() - 1  # trailing zeros of the new size
@@ -164,7 +164,7 @@ def test_an_append_reads_one_node_for_each_that_it_completes_and_no_more(install
 
 
 def test_each_stretch_is_checked_and_the_first_failure_of_the_log_is_named(installation):
-    """Twin of the million: two stretches and a bit; the later of two failures stays in the shadow of the earlier."""
+    """On a small scale: two ranges and a part of a third; of two failures, the earlier one is reported."""
     size = 2 * STRETCH + 5
     fill(installation.database, size)
     sign_checkpoint(installation, SigningFolder(installation.settings.signing_dir))

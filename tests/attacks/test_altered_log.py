@@ -66,7 +66,7 @@ def checked(copy):
     checked.resources.close()
 
 
-def test_any_byte_of_any_entry(checked, copy):
+def test_a_changed_byte_of_any_entry_is_found(checked, copy):
     """Every byte of one entry, and some of every entry: each change is found, and its place is named."""
     entries = copy.rows("SELECT sequence, content FROM audit_entries ORDER BY sequence")
     assert len(entries) >= 18

@@ -1,4 +1,4 @@
-"""The documentation does not lie about where things are: every link leads to a file, and to a heading in it."""
+"""Every link in the documentation leads to an existing file, and to a heading in it."""
 
 import re
 from pathlib import Path

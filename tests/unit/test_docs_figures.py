@@ -187,7 +187,7 @@ def test_reader_finds_no_figure_that_is_another_or_of_something_else():
     ("name", "figure", "about"), [(name, *said) for name, every in FIGURES.items() for said in every]
 )
 def test_figures_in_prose_are_those_of_the_code(name: str, figure: str, about: str):
-    """Whoever changes a figure changes it in both places; a sentence may be reworded around `about`."""
+    """A figure must be changed in both places; the sentence around it may be reworded, but must contain `about`."""
     assert says(page(name), figure, about)
 
 

@@ -1,4 +1,4 @@
-"""Comments and docstrings do not lie about what exists: files, commands, options, make targets, settings, pages."""
+"""Comments and docstrings name only what exists: files, commands, options, make targets, settings, pages."""
 
 from __future__ import annotations
 

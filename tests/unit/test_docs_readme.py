@@ -1,4 +1,4 @@
-"""What the README and the pages tell people to type exists: make targets, commands, options, routes, files."""
+"""Everything that the README and other pages tell people to type exists: targets, commands, options, routes, files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References resolve: G1 to G7 and the lessons to headings, and what these pages name to files and tests that exist."""
+"""References resolve: G1 to G7 and lessons lead to headings, and those sections name files and tests that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The objects that docs/http-api.md shows have the members of the objects that the service takes and answers."""
+"""The objects that docs/http-api.md shows have the members of the objects that the service accepts and returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every table of the documentation says what the code says: nothing is missing, nothing is invented."""
+"""The tables of the documentation agree with the code: nothing is missing, nothing is invented."""
 
 from __future__ import annotations
 

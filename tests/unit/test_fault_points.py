@@ -1,4 +1,4 @@
-"""The places where tests break the service off."""
+"""The points at which tests interrupt the service."""
 
 import re
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_what_a_callback_raises_is_raised_where_the_point_is_and_the_callback_go
 
 
 def test_an_unknown_point_is_refused():
-    """A test that breaks off nowhere would pass for nothing."""
+    """A test with a misspelt point would interrupt nothing, and pass."""
     with pytest.raises(ValueError, match="no fault point"), on_reach("claim.one", list):
         pass
 

@@ -1,4 +1,4 @@
-"""Rules of the house that hold over the whole tree, where no `noqa` reaches."""
+"""House rules for the whole tree, which no `noqa` can switch off."""
 
 import ast
 import re

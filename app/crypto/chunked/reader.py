@@ -1,4 +1,4 @@
-"""Opens any range of a stored blob: what a Range request, a resumed download and a check need."""
+"""Decrypts any range of a stored blob, for Range requests and resumed downloads."""
 
 from app.crypto.chunked.cipher import MessageCipher, cut
 from app.crypto.chunked.layout import CHUNK_BYTES, HEADER_BYTES, SEALED_CHUNK_BYTES, TAG_BYTES, plain_size
@@ -6,9 +6,9 @@ from app.crypto.errors import CannotDecrypt, Truncated
 
 
 class ChunkReader:
-    """One blob, known by its header and size; plaintext byte i lies in chunk `i // CHUNK_BYTES`.
+    """One blob, given its header and size; plaintext byte i is in chunk `i // CHUNK_BYTES`.
 
-    Ask `sealed_range` what to read, read it, and pass it to `open_chunks`.
+    Read the bytes at `sealed_range` and pass them to `open_chunks`.
     """
 
     __slots__ = ("_cipher", "_last_chunk", "_sealed_size", "size")

@@ -30,13 +30,13 @@ SHARE_TEXT = "share_"
 
 @cache
 def languages() -> tuple[str, ...]:
-    """The languages that have a catalogue, in alphabetical order."""
+    """Return the languages that have a catalogue, in alphabetical order."""
     found = [place.name for place in LOCALES.iterdir() if _catalogue_of(place.name).is_file()]
     return tuple(sorted(found))
 
 
 def language_of(accept_language: str | None) -> str:
-    """The language that the reader prefers (RFC 9110, 12.5.4); English when none of them is asked for."""
+    """Return the reader's preferred language (RFC 9110, 12.5.4); English if there is a catalogue for none of them."""
     best, best_weight = DEFAULT_LANGUAGE, 0.0
     for part in (accept_language or "").split(",")[:20]:
         tag, _, parameter = part.strip().partition(";")
@@ -73,7 +73,7 @@ def sentence(language: str, key: str) -> str:
     """Return a sentence without a count. Raises KeyError, and TypeError for a sentence with a count."""
     text = catalogue(language)[key]
     if not isinstance(text, str):
-        raise TypeError(f"{key} counts something")
+        raise TypeError(f"{key} has singular and plural forms")
     return text
 
 

@@ -43,7 +43,7 @@ def render_recipient_page(settings: Settings, language: str) -> str:
 
 
 def _after(language: str) -> str:
-    """The language that the page's switch goes on to; from the last one to the first."""
+    """Return the language that the page's switch selects: the next one, and after the last one the first."""
     every = languages()
     return every[(every.index(language) + 1) % len(every)]
 

@@ -1,18 +1,18 @@
 /**
- * What the page says to the service, and how it reads the answers (docs/http-api.md).
+ * The page's requests to the service, and how it reads the responses (docs/http-api.md).
  */
 
 import { hear } from "./clock.js";
 
 const ANSWER_WITHIN_MS = 60_000;
-/** Further than any file is long. */
+/** A range beyond the end of any file. */
 const PAST_THE_END = "bytes=999999999999999999-";
-/** The service's own words for a claim that is no more. A bare 404 or 410 may be a proxy's: it says nothing. */
+/** The service's codes for a claim that has ended. A bare 404 or 410 may be a proxy's and means nothing. */
 const OVER = new Set(["claim_ended", "claim_not_found"]);
 
 /**
- * An answer. `code` is the problem's, empty when the answer was not the service's own, or `offline` when there was none;
- * `gone` says that the claim has ended.
+ * A response. `code` is the problem's code, empty if there is none, or `offline` if there was no response; `gone` means
+ * that the claim has ended.
  * @typedef {{ok: boolean, gone: boolean, code: string, data: any}} Answer
  */
 
@@ -33,7 +33,7 @@ export function claim(shareId, presented) {
 }
 
 /**
- * Everything has arrived.
+ * Confirm that everything has arrived.
  * @param {string} claimId
  * @param {string | null} token null: the claim's cookie
  */
@@ -42,8 +42,8 @@ export function complete(claimId, token) {
 }
 
 /**
- * Whether the claim still stands. Asks for what lies past the end of a file: takes nothing, and has, unlike HEAD, an
- * answer that only the service gives.
+ * Ask whether the claim is still open, with a range beyond the end of a file: it uses no allowance and, unlike HEAD,
+ * has a response that only the service sends.
  * @param {string} claimId
  * @param {string} token empty: the claim's cookie
  * @returns {Promise<Answer>}
@@ -54,7 +54,7 @@ export async function standing(claimId, token) {
 }
 
 /**
- * The name of a file whose right is a cookie; names are kept nowhere in the browser.
+ * Return the name of a file that is fetched with the claim's cookie; the browser stores no names.
  * @param {string} claimId
  * @param {number} number
  * @returns {Promise<Answer & {name?: string}>}
@@ -70,7 +70,7 @@ export async function named(claimId, number) {
 }
 
 /**
- * Where the browser downloads a file by itself, with the claim's cookie.
+ * Return the address at which the browser itself downloads a file, with the claim's cookie.
  * @param {string} claimId
  * @param {number} number
  */
@@ -79,7 +79,7 @@ export function filePath(claimId, number) {
 }
 
 /**
- * A file's ciphertext from byte `from` on. Rejects when there is no answer.
+ * Fetch a file's ciphertext from byte `from` on. Rejects if there is no response.
  * @param {{id: string, token: string}} claim
  * @param {number} number
  * @param {{from: number, etag: string | null, signal: AbortSignal}} wanted
@@ -118,7 +118,7 @@ async function asked(path, { method, json, token, range }, see) {
 }
 
 /**
- * What an answer says in JSON; null where it says nothing, or is somebody else's page.
+ * Return the JSON of a response; null if it is empty or not JSON, such as a proxy's page.
  * @param {Response} response
  * @returns {Promise<any>}
  */

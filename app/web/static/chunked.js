@@ -2,8 +2,8 @@
  * The file format: C2SP chunked encryption, Cobblestone-256 (c2sp.org/chunked-encryption), decrypted while it streams.
  *
  * `salt(24) || commitment(32) || chunks`; every chunk is 16 KiB of plaintext in AES-256-GCM, the last one shorter. The
- * commitment is checked before anything is decrypted; a stream without a short last chunk was truncated. Checked against
- * tests/vectors/chunked-encryption.json. WebCrypto is quickest with several chunks in flight: a piece of 64 goes at once.
+ * commitment is checked before anything is decrypted; a stream without a short last chunk was truncated. Tested against
+ * tests/vectors/chunked-encryption.json. WebCrypto is fastest with several chunks in flight: 64 are decrypted at once.
  */
 
 import { ascii, joined, same } from "./encoding.js";
@@ -21,11 +21,11 @@ const NONCE_BYTES = 12;
 const KEY_BYTES = 32;
 const LABEL = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0";
 
-/** How many chunks make a piece (1 MiB), and how many pieces are decrypted ahead of their reader. */
+/** Chunks per piece (1 MiB), and pieces decrypted ahead of their reader. */
 const PIECE_CHUNKS = 64;
 const PIECES_AHEAD = 3;
 
-/** The stream was altered, truncated, or is of another key or context. No later byte of it may be used. */
+/** The stream was altered or truncated, or has another key or context. No later byte may be used. */
 export class Damaged extends Error {}
 
 /**
@@ -45,9 +45,9 @@ export function metaContext(transferId, number) {
 }
 
 /**
- * Decrypt a stream; pieces of at most 1 MiB come in order, each verified. Throws Damaged at the first wrong chunk, and at
+ * Decrypt a stream. Yields verified pieces of at most 1 MiB, in order. Throws Damaged at the first wrong chunk, and at
  * the end of a truncated stream.
- * @param {CryptoKey} transferKey as `openShare` gives it
+ * @param {CryptoKey} transferKey as returned by `openShare`
  * @param {string} context
  * @param {AsyncIterable<Uint8Array>} ciphertext in pieces of any length
  * @returns {AsyncGenerator<Bytes, void, void>}
@@ -56,7 +56,7 @@ export async function* opened(transferKey, context, ciphertext) {
   const reader = new ExactReader(ciphertext);
   try {
     const fileKey = await openFileKey(transferKey, context, await reader.fill(new Uint8Array(HEADER_BYTES)));
-    // One buffer for all pieces: WebCrypto copies what it is given before `decrypt` comes back with its promise.
+    // One buffer for all pieces: WebCrypto copies its input before `decrypt` returns its promise.
     const buffer = new Uint8Array(PIECE_CHUNKS * SEALED_CHUNK_BYTES);
     /** @type {Promise<Bytes>[]} */
     const ahead = [];
@@ -65,7 +65,7 @@ export async function* opened(transferKey, context, ciphertext) {
       more = sealed.length === buffer.length;
       if (!more && sealed.length % SEALED_CHUNK_BYTES < TAG_BYTES) throw new Damaged("truncated");
       const piece = openPiece(fileKey, first, sealed);
-      piece.catch(() => {}); // it is looked at below, in order; until then it is nobody's unhandled failure
+      piece.catch(() => {}); // awaited below, in order; until then it must not count as unhandled
       ahead.push(piece);
       if (ahead.length > PIECES_AHEAD) yield /** @type {Bytes} */ (await ahead.shift());
     }
@@ -76,7 +76,7 @@ export async function* opened(transferKey, context, ciphertext) {
 }
 
 /**
- * Decrypt something small, such as a file's name, in one go.
+ * Decrypt small data, such as a file's name, in one call.
  * @param {CryptoKey} transferKey
  * @param {string} context
  * @param {Bytes} sealed
@@ -93,7 +93,7 @@ export async function openedWhole(transferKey, context, sealed) {
 }
 
 /**
- * The key and base nonce of one stream, once its commitment is right.
+ * Derive the key and base nonce of one stream and check its commitment.
  * @param {CryptoKey} transferKey
  * @param {string} context
  * @param {Bytes} header
@@ -110,7 +110,7 @@ async function openFileKey(transferKey, context, header) {
 }
 
 /**
- * HKDF-Expand-SHA512 (RFC 5869, 2.3), which WebCrypto offers with Extract only.
+ * HKDF-Expand-SHA512 (RFC 5869, 2.3), which WebCrypto offers only together with Extract.
  * @param {CryptoKey} key
  * @param {Bytes} info
  * @param {number} length in bytes
@@ -127,10 +127,10 @@ async function expanded(key, info, length) {
 }
 
 /**
- * Decrypt the chunks of a piece, all at once.
+ * Decrypt the chunks of a piece in parallel.
  * @param {FileKey} fileKey
  * @param {number} first number of the first chunk
- * @param {Bytes} sealed may be used for something else once this has come back with its promise
+ * @param {Bytes} sealed may be reused once this has returned its promise
  * @returns {Promise<Bytes>}
  */
 async function openPiece({ key, baseNonce }, first, sealed) {
@@ -150,7 +150,7 @@ async function openPiece({ key, baseNonce }, first, sealed) {
 }
 
 /**
- * The base nonce XOR the chunk's number, big-endian.
+ * Return the base nonce XOR the chunk's number, big-endian.
  * @param {Bytes} baseNonce
  * @param {number} number below 2^53
  * @returns {Bytes}
@@ -162,7 +162,7 @@ function nonceOf(baseNonce, number) {
   return nonce;
 }
 
-/** Pieces of any length in, whole buffers out; a shorter one only at the end. */
+/** Turns pieces of any length into full buffers; only the last one may be shorter. */
 class ExactReader {
   /** @param {AsyncIterable<Uint8Array>} pieces */
   constructor(pieces) {
@@ -172,7 +172,7 @@ class ExactReader {
   }
 
   /**
-   * Fill a buffer, and answer the part of it that was filled.
+   * Fill a buffer and return the part of it that was filled.
    * @param {Bytes} buffer
    * @returns {Promise<Bytes>}
    */

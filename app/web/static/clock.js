@@ -1,12 +1,12 @@
 /**
- * The service's clock. The reader's own may be wrong by years; what is kept here ends by the service's.
+ * The service's clock. The reader's own may be wrong by years, so stored records expire by the service's.
  */
 
-/** The service's time at the page's own zero. Not the reader's clock: `performance.now()` is set by nobody. */
+/** The service's time when `performance.now()` was zero; unlike the reader's clock, nobody can set that. */
 let offset = -Infinity;
 
 /**
- * Set by any answer of the service.
+ * Read the time from a response of the service.
  * @param {Response} response
  */
 export function hear(response) {
@@ -14,7 +14,7 @@ export function hear(response) {
   if (!Number.isNaN(told)) offset = told - performance.now();
 }
 
-/** Milliseconds since 1970, by the service's clock; before it was heard nothing is late. */
+/** Return milliseconds since 1970 by the service's clock; -Infinity before the first response, so nothing is late. */
 export function serviceNow() {
   return offset + performance.now();
 }

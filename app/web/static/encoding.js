@@ -1,5 +1,5 @@
 /**
- * Bytes and text, as they stand in links, JSON and formats: base64url without padding, labels in ASCII.
+ * Text encodings of bytes in links, JSON and file formats: base64url without padding, labels in ASCII.
  */
 
 /** @typedef {Uint8Array<ArrayBuffer>} Bytes */
@@ -43,7 +43,7 @@ export function joined(...parts) {
 }
 
 /**
- * Whether two values are the same, without stopping at the first difference.
+ * Compare two values in constant time.
  * @param {Uint8Array} one
  * @param {Uint8Array} other
  */

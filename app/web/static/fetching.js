@@ -1,6 +1,5 @@
 /**
- * A file of a claim as it comes from the service: ciphertext that goes on by itself where the connection was cut, and the
- * plaintext it opens to.
+ * Fetch a file of a claim: its ciphertext, resumed automatically when the connection is cut, and its plaintext.
  */
 
 import { ciphertext, read } from "./api.js";
@@ -14,14 +13,14 @@ const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 const TRIES_WITHOUT_A_BYTE = 12;
 
-/** The service refuses for good: the claim has ended, or has sent its bytes. */
+/** The service refuses permanently: the claim has ended or its allowance is used up. */
 export class Gone extends Error {}
 
-/** No byte came for so many tries that the reader should know. Trying again may help. */
+/** Too many tries in a row received no byte. A retry may help. */
 export class OutOfReach extends Error {}
 
 /**
- * The file's plaintext. Throws Damaged, Gone or OutOfReach.
+ * Yield the file's plaintext. Throws Damaged, Gone or OutOfReach.
  * @param {OpenClaim} claim
  * @param {StoredFile} file
  * @param {{signal: AbortSignal, onCut: (cut: boolean) => void}} options
@@ -34,11 +33,11 @@ export async function* plaintext(claim, file, options) {
     size += piece.length;
     yield piece;
   }
-  if (size !== file.size) throw new Damaged("another length than was told");
+  if (size !== file.size) throw new Damaged("not the announced length");
 }
 
 /**
- * The ciphertext, asked for again from the first byte that is missing whenever the connection is cut.
+ * Yield the ciphertext. When the connection is cut, request the rest, from the first missing byte on.
  * @param {OpenClaim} claim
  * @param {StoredFile} file
  * @param {{signal: AbortSignal, onCut: (cut: boolean) => void}} options
@@ -75,7 +74,7 @@ async function* resumed(claim, file, { signal, onCut }) {
 }
 
 /**
- * Whether the service itself refuses in a way that trying again does not change; a proxy's bare 404 may pass.
+ * Return whether the service itself refuses permanently; a proxy's bare 404 may be temporary.
  * @param {Response} response
  */
 async function isFinal(response) {
@@ -83,7 +82,7 @@ async function isFinal(response) {
 }
 
 /**
- * The body's pieces; a cut ends them like the end does.
+ * Yield the body's pieces. A cut connection ends them like the end of the body.
  * @param {Response} response
  * @returns {AsyncGenerator<Uint8Array, void, void>}
  */
@@ -101,7 +100,7 @@ async function* untilCut(response) {
 }
 
 /**
- * Wait, but no longer than until the browser is online again.
+ * Wait, at most until the browser is online again.
  * @param {number} ms
  * @returns {Promise<void>}
  */

@@ -1,5 +1,5 @@
 /**
- * The files of a claim: a row for each, its download with progress, and the end, when the reader has everything.
+ * The files of a claim: a row for each, its download with progress, and the confirmation that everything has arrived.
  */
 
 import * as api from "./api.js";
@@ -13,13 +13,13 @@ import { alone, byId, notice, part, put, show, status } from "./view.js";
 /** @typedef {import("./remembered.js").KeptFile} KeptFile */
 /** @typedef {{file: KeptFile, name: string, element: HTMLElement, running: boolean}} Row */
 /**
- * @typedef {object} Holder what the page does about a claim
+ * @typedef {object} Holder the claim, and the page's callbacks for it
  * @property {KeptClaim} claim
  * @property {string} token
  * @property {ServiceWorker | null} worker
- * @property {boolean} keeping whether a tab that was closed can go on
- * @property {() => Promise<void>} moved bytes came, or a file was received: the window moved on
- * @property {(view?: string) => Promise<void>} end nothing more can be fetched here; the view tells why, where it is known
+ * @property {boolean} keeping whether the claim survives closing the tab
+ * @property {() => Promise<void>} moved called when bytes or a file arrived, which extends the window
+ * @property {(view?: string) => Promise<void>} end called when nothing more can be fetched; the view gives the reason
  */
 
 const TOLD_EVERY_MS = 250;
@@ -31,7 +31,7 @@ let holder;
 /** @type {Row[]} */
 let rows = [];
 
-/** Whether a download is under way, which leaving the page would stop. */
+/** Return whether a download is running, which leaving the page would stop. */
 export function busy() {
   return rows.some((row) => row.running);
 }
@@ -69,7 +69,7 @@ function rowOf(file, name) {
   return row;
 }
 
-/** How a row looks when nothing runs: the first that was not asked for is the one thing to do next.
+/** Show a row whose download is not running. The first file that was not requested is the primary action.
  * @param {Row} row
  */
 function settle({ file, element }) {
@@ -87,7 +87,7 @@ function settle({ file, element }) {
 }
 
 /**
- * Whether a file has arrived, or is on its way by the browser alone: nobody here sees how that ends.
+ * Return whether a file has arrived or the browser was asked to download it; the page cannot see how that ends.
  * @param {KeptFile} file
  */
 function isAskedFor({ received, started }) {
@@ -161,13 +161,13 @@ class TooLarge extends Error {}
  */
 async function* counted(pieces, moved) {
   for await (const piece of pieces) {
-    const { length } = piece; // its reader may take the bytes away
+    const { length } = piece; // the consumer may transfer the buffer
     yield piece;
     moved(length);
   }
 }
 
-/** Show how far a file has come: to the eye four times a second, to the ear at each quarter.
+/** Show a download's progress: four times per second on screen, at each quarter to screen readers.
  * @param {Row} row
  */
 function progressOf({ file, name, element }) {
@@ -179,7 +179,7 @@ function progressOf({ file, name, element }) {
   const followed = document.activeElement === part(element, "button");
   part(element, "button").hidden = true;
   part(element, ".file-progress").hidden = false;
-  if (followed) part(element, ".file-progress").focus(); // the button is gone: the focus must not be
+  if (followed) part(element, ".file-progress").focus(); // the button is hidden: keep the focus in the row
   part(element, ".file-received").hidden = true;
   bar.setAttribute("aria-labelledby", `file-${file.number}`);
   bar.value = 0;
@@ -228,7 +228,7 @@ class Speed {
 
 // --- left to the browser
 
-/** The browser downloads by itself, with the claim's cookie; ask first whether it can, a refusal would not be seen here.
+/** Let the browser download with the claim's cookie. Check first, because the page would not see a refusal.
  * @param {Row} row
  */
 async function leaveToBrowser(row) {

@@ -1,18 +1,18 @@
 /**
- * The reader's language: sentences from the service's catalogues, dates, sizes and spans in the reader's own form.
+ * The reader's language: sentences from the service's catalogues; dates, sizes and durations in the reader's locale.
  */
 
 import { hear } from "./clock.js";
 
 /**
- * A value that a sentence, or a place in the page, can show.
+ * A value that a sentence or an element can show.
  * @typedef {string | number | Date | {bytes: number} | {seconds: number} | null | undefined} Value
  * @typedef {Record<string, Value>} Values
  */
 
 const SPEAKS_WITHIN_MS = 8_000;
 const SLOT = /\{([a-z]+)\}/g;
-/** What isolates a stranger's text, so that its direction does not turn the sentence around. */
+/** Isolates inserted text, so that its direction does not change that of the sentence. */
 const FIRST_STRONG = "\u2068";
 const POP = "\u2069";
 
@@ -24,13 +24,13 @@ export function currentLanguage() {
   return language;
 }
 
-/** Whether there is a catalogue. Without one the page has no words but those that came with it. */
+/** Return whether a catalogue is loaded. Without one, the page shows only the text of its HTML. */
 export function speaks() {
   return Object.keys(catalogue).length > 0;
 }
 
 /**
- * Fetch a catalogue and speak it from now on. False when it cannot be had: then nothing changes.
+ * Load a catalogue and use it. Return false, and change nothing, if it cannot be loaded.
  * @param {string} wanted
  * @returns {Promise<boolean>}
  */
@@ -49,8 +49,8 @@ export async function speak(wanted) {
 }
 
 /**
- * A sentence with its values; null when one of them is missing. With a `count`, its singular or plural. Undefined when
- * the catalogue does not have it.
+ * Return a sentence with its values; null if one of them is missing, undefined if the catalogue lacks the sentence.
+ * `count` selects singular or plural.
  * @param {string} key
  * @param {Values} values
  * @returns {string | null | undefined}
@@ -88,7 +88,7 @@ export function formatted(value) {
   return "bytes" in value ? bytes(value.bytes) : span(value.seconds);
 }
 
-/** The reader's own variety of the language, for dates and numbers. */
+/** Return the reader's locale of the language, for dates and numbers. */
 function locale() {
   return navigator.languages.find((tag) => tag.split("-")[0] === language) ?? language;
 }
@@ -98,7 +98,7 @@ function moment(time) {
   const day = /** @type {const} */ ({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
   const clock = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
   const written = new Intl.DateTimeFormat(locale(), { ...day, ...clock }).format(time);
-  return written.replace(/ (?=\S+$)/, "\u00a0"); // the zone stays with its hour
+  return written.replace(/ (?=\S+$)/, "\u00a0"); // no line break between time and zone
 }
 
 /** @param {number} count */

@@ -1,17 +1,17 @@
 /**
- * File names from a depositor's program: shown as text, and made safe to become a file on the reader's disk. The service
- * refuses such names where it sees them; in sealed transfers it sees none.
+ * Makes file names from a depositor's client safe to show, and to use on the reader's disk. The service refuses unsafe
+ * names, but cannot see those of sealed transfers.
  */
 
 const LONGEST = 180;
-/** Control characters, halves of surrogate pairs, marks that turn text around or hide it, and what separates folders. */
+/** Control characters, lone surrogates, directional and invisible marks, path separators. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}/\\:*?"<>|]/gu;
-/** Windows gives these to devices, with whatever extension. */
+/** Reserved by Windows for devices, with any extension. */
 const DEVICE = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)/i;
 
 /**
  * @param {unknown} given
- * @param {number} number of the file, for a name that has nothing left
+ * @param {number} number of the file, used if nothing is left of the name
  * @returns {string}
  */
 export function safeName(given, number) {
@@ -21,7 +21,7 @@ export function safeName(given, number) {
 }
 
 /**
- * Cut the middle of a long name out, and keep its extension.
+ * Cut out the middle of a long name, keeping its extension.
  * @param {string} name
  */
 function shortened(name) {

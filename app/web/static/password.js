@@ -1,6 +1,6 @@
 /**
- * The password in its one spelling, however it was typed: as `normalise` in app/crypto/password.py, and checked against
- * the same vectors. Telling the reader what is wrong here costs no attempt.
+ * Normalises a typed password, like `normalise` in app/crypto/password.py, tested against the same vectors. An error
+ * reported here costs no attempt.
  */
 
 /** White space, dashes and invisible characters. */
@@ -22,7 +22,7 @@ const MISREAD = { O: "0", I: "1", L: "1" };
  */
 export function readPassword(typed) {
   const kept = [...typed.replace(FILLER, "")];
-  // Before toUpperCase, which makes ASCII letters of some foreign ones.
+  // Before toUpperCase, which turns some foreign letters into ASCII ones.
   const read = kept.map((character) => (character <= "\x7e" ? character.toUpperCase() : character));
   const written = read.map((character) => MISREAD[character] ?? character);
   const alien = written.findIndex((character) => !CROCKFORD.test(character));

@@ -1,8 +1,8 @@
 /**
- * The recipient's page: read the link, look at the share, claim it with the password, and hand over to the files.
+ * The recipient's page: read the link, show the share, claim it with the password, then show the files.
  *
- * The link's secret lives in this script's memory only: it leaves the address bar at once and is never sent, except by
- * browsers without service workers, for transfers that are not sealed. The browser's own history keeps it all the same
+ * The link's secret is kept only in this script's memory. It is removed from the address bar at once and never sent,
+ * except by browsers without service workers for transfers that are not sealed. The browser's own history still has it
  * (docs/recipient-page.md).
  */
 
@@ -39,7 +39,7 @@ const VIEW_OF_STATE = {
   locked: "locked",
   expired: "expired",
 };
-/** What else the service may refuse with, and no retry would change, is told by its code. @type {Record<string, string>} */
+/** Refusals with a view of their own; other permanent ones are shown by their code. @type {Record<string, string>} */
 const VIEW_OF_CODE = {
   share_not_found: "unknown",
   share_expired: "expired",
@@ -48,7 +48,7 @@ const VIEW_OF_CODE = {
   clock_not_trusted: "stopped",
   database_rolled_back: "stopped",
 };
-/** Refusals of a claim after which a look tells more. */
+/** Refusals of a claim after which the share's state is shown. */
 const ENDED = new Set(["share_used", "share_withdrawn", "share_expired", "share_locked", "share_not_found"]);
 
 /** @type {{secret: Bytes, sealed: boolean} | null} */
@@ -57,12 +57,12 @@ let link = null;
 let kept = null;
 /** @type {Promise<ServiceWorker | null>} */
 let worker = Promise.resolve(null);
-/** Until it is known what will not open here. */
+/** Resolves once the page has shown its limits in this browser. */
 let warned = Promise.resolve();
-/** Whether what is kept outlives this tab. */
+/** Whether stored records survive closing the tab. */
 let keeping = true;
 let expiresAt = "";
-/** What the last link of this tab was looked at with; it opens nothing. */
+/** The link proof of the last link opened in this tab; it decrypts nothing. */
 let proof = "";
 
 // --- 1. the link
@@ -72,7 +72,7 @@ async function start() {
   show("loading");
   if (!speaks() && !(await speak(currentLanguage()))) return show("busy");
   void tidy();
-  const answering = link && ID_FORM.test(SHARE_ID) ? asked(link) : null; // while this browser recalls what it has kept
+  const answering = link && ID_FORM.test(SHARE_ID) ? asked(link) : null; // runs while the browser's records are read
   keeping = await keeps();
   kept = keeping ? await recall(SHARE_ID) : kept;
   if (kept?.claim) return resume(kept.claim);
@@ -81,7 +81,7 @@ async function start() {
   return look(await answering);
 }
 
-/** The link's secret, taken out of the address bar and the tab's session. Mail programs add a full stop or a bracket. */
+/** Return the link's secret and remove it from the address bar. Mail programs may append a full stop or a bracket. */
 function takeLink() {
   const fragment = location.hash.slice(1).replace(/[^A-Za-z0-9_-]+$/, "");
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
@@ -89,7 +89,7 @@ function takeLink() {
   return read && { sealed: read[1] !== undefined, secret: fromBase64url(read[2]) };
 }
 
-// --- 2. the look
+// --- 2. the share
 
 /** @param {{secret: Bytes}} shown */
 async function asked({ secret }) {
@@ -104,7 +104,7 @@ async function look(answer) {
   const name = state === "claimed" && kept ? "ready" : (VIEW_OF_STATE[state] ?? "busy");
   const when = state === "expired" ? expires_at : used_at;
   expiresAt = expires_at;
-  if (link) link.sealed ||= sealed; // the link's word counts: no service may talk us out of it
+  if (link) link.sealed ||= sealed; // a sealed link stays sealed, whatever the service reports
   show(name, {
     label: label ?? undefined,
     expires: new Date(expires_at),
@@ -124,7 +124,7 @@ function showRefusal(answer) {
 }
 
 /**
- * Whether the service itself refuses so, and would again; its troubles, and what comes from elsewhere, may pass.
+ * Return whether this is a permanent refusal by the service; its own failures, and a proxy's, may be temporary.
  * @param {api.Answer} answer
  */
 function isFinal({ code, data }) {
@@ -132,7 +132,7 @@ function isFinal({ code, data }) {
 }
 
 /**
- * Say what will not open here while nothing has been used up, and where it stays to be read.
+ * Show what this browser cannot open, before the share is used.
  * @param {boolean} sealed
  */
 async function warnWithoutWorker(sealed) {
@@ -140,7 +140,7 @@ async function warnWithoutWorker(sealed) {
   put(byId("limits"), !keeping ? "keeps_nothing" : limited && (sealed || !navigator.cookieEnabled) ? "no_worker" : null);
 }
 
-/** Whether files are opened here; else the service opens them, and the browser downloads by itself with a cookie. */
+/** Return whether the page decrypts the files; if not, the service does, and the browser downloads with a cookie. */
 async function opensHere() {
   return (await worker) !== null || !keeping || !navigator.cookieEnabled;
 }
@@ -162,10 +162,10 @@ async function claim() {
   status("ready", "opening");
   const limits = byId("limits").textContent;
   await warned;
-  if (byId("limits").textContent !== limits) return status("ready", null); // to be read before anything is used up
+  if (byId("limits").textContent !== limits) return status("ready", null); // let it be read before the share is used
   kept = await begin(kept ?? (await firstTry()));
   if (kept.claim) return resume(kept.claim);
-  const byProof = link.sealed || kept.byProof; // what was begun in another way never sends a sealed link's secret
+  const byProof = link.sealed || kept.byProof; // a sealed link's secret is never sent
   const proven = byProof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
   const answer = await api.claim(SHARE_ID, { ...proven, password: read.password, claim_token: kept.token });
   status("ready", null);
@@ -174,7 +174,7 @@ async function claim() {
 }
 
 /**
- * What a first try keeps; a second one uses it again, so that an answer that was lost can be had.
+ * Return the record of a first try. A retry uses the same token, so that it gets the same claim if a response was lost.
  * @returns {Promise<Kept>}
  */
 async function firstTry() {
@@ -187,7 +187,7 @@ async function refused(answer) {
   const { code, data } = answer;
   if (ENDED.has(code) || data?.attempts_left === 0) {
     kept = null;
-    await forget(SHARE_ID); // it was not ours that won
+    await forget(SHARE_ID); // another claim won
     return start();
   }
   if (code === "wrong_password") {
@@ -201,7 +201,7 @@ async function refused(answer) {
 }
 
 /**
- * Say what is wrong with the password, at its field; null takes it back.
+ * Show an error at the password field; null clears it.
  * @param {string | null} key
  * @param {import("./language.js").Values} [values]
  */
@@ -242,7 +242,7 @@ async function claimed(answer, linkSecret) {
 // --- 4. the files
 
 /**
- * After a closed tab: the files again, if the claim still stands.
+ * Show the files of a stored claim again, if it is still open.
  * @param {KeptClaim} claim
  */
 async function resume(claim) {
@@ -256,14 +256,14 @@ async function resume(claim) {
 
 /**
  * @param {KeptClaim} claim
- * @param {string[] | null} told names, where the service told them
+ * @param {string[] | null} told names, if the service sent them
  */
 async function open(claim, told) {
   const names = await Promise.all(claim.files.map((file, index) => told?.[index] ?? nameOf(claim, file)));
   const safe = names.map((name, index) => safeName(name, claim.files[index].number));
   const moved = async () => {
     if (!kept) return;
-    const token = claim.key ? kept.token : ""; // where a cookie that scripts cannot read is the right, it stays the only one
+    const token = claim.key ? kept.token : ""; // otherwise the cookie, which scripts cannot read, is enough
     const until = Math.min(serviceNow() + CLAIM_WINDOW_MS, Date.parse(claim.expiresAt));
     kept = { ...kept, token, claim, until };
     await keep(kept);
@@ -282,12 +282,12 @@ async function nameOf(claim, file) {
   try {
     return JSON.parse(new TextDecoder().decode(await openedWhole(claim.key, context, fromBase64url(file.sealedMeta)))).name;
   } catch {
-    return undefined; // the file itself is checked by itself; it gets a name of ours
+    return undefined; // the file is verified separately; it gets a default name
   }
 }
 
 /**
- * Nothing more can be fetched here: forget, and say why. Where a link was opened in this tab the service tells.
+ * End the claim on this page: delete its record and show why, by the share's state if a link was opened in this tab.
  * @param {string} [view]
  */
 async function end(view) {
@@ -297,7 +297,7 @@ async function end(view) {
   return answer?.ok ? look(answer) : show(view ?? "over");
 }
 
-/** The window may have closed while the page was open. The service knows: a browser's own download moves it unseen here. */
+/** Ask the service whether the window has closed; a download by the browser itself extends it unnoticed. */
 async function watch() {
   if (!kept?.claim || busy() || serviceNow() < kept.until) return;
   const { gone } = await api.standing(kept.claim.id, kept.token);
@@ -306,7 +306,7 @@ async function watch() {
 
 setInterval(() => void watch(), WATCH_EVERY_MS);
 
-/** What was kept for any link goes when the service says so, and at its expiry unless the service says otherwise. */
+/** Delete stored records whose claim has ended according to the service, or that expired without its objection. */
 async function tidy() {
   for (const { shareId, claim, token, until } of await everything()) {
     if (serviceNow() < until) continue;
@@ -345,7 +345,7 @@ for (const button of document.querySelectorAll("[data-retry]")) {
 }
 addEventListener("hashchange", () => {
   link = takeLink() ?? link;
-  if (!busy()) void alone(start); // a download under way is not dropped for a link that was opened again
+  if (!busy()) void alone(start); // opening a link again must not abort a running download
 });
 link = takeLink();
 await alone(start);

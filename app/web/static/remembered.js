@@ -1,10 +1,10 @@
 /**
- * What this browser keeps between a claim and its end, so that a closed tab can go on: in IndexedDB, one record for each
- * share, deleted when the files were confirmed, when the service says that the claim is over, and at the latest when this
- * page is next opened after the share's expiry, by the service's clock (docs/recipient-page.md).
+ * The records that let a closed tab resume: one per share, in IndexedDB. A record is deleted when the files were
+ * confirmed, when the service reports that the claim has ended, and at the latest when this page is next opened after
+ * the share's expiry, by the service's clock (docs/recipient-page.md).
  *
- * Never kept: the link's secret, the password, file names in clear. The transfer key is kept as a CryptoKey that no script
- * can read out.
+ * Never stored: the link's secret, the password, plaintext file names. The transfer key is stored as a CryptoKey that
+ * scripts cannot export.
  */
 
 const DATABASE = "caducee";
@@ -12,12 +12,13 @@ const STORE = "claims";
 
 /**
  * @typedef {import("./fetching.js").StoredFile & {sealedMeta?: string, received?: boolean, started?: boolean}} KeptFile
- * `started` is all that is known of a download that was left to the browser
+ * `started`: the browser was asked to download the file; nothing more is known
  * @typedef {{id: string, transferId: string, expiresAt: string, files: KeptFile[], key: CryptoKey | null}} KeptClaim
- * `key` is null where the right to fetch is the claim's cookie
+ * `key` is null if files are fetched with the claim's cookie
  * @typedef {{shareId: string, token: string, byProof: boolean, until: number, claim: KeptClaim | null}} Kept
- * `token` is chosen before the first try, so that a lost answer can be asked for again, in the same way (`byProof`);
- * `until` is when to ask the service whether the claim still stands, without a claim when to forget: on its clock
+ * `token` is generated before the first try, so that a retry after a lost response, made the same way (`byProof`), gets
+ * the same claim; `until` is when to ask the service whether the claim is open or, without a claim, when to delete the
+ * record, by the service's clock
  */
 
 /**
@@ -29,7 +30,7 @@ export async function recall(shareId) {
 }
 
 /**
- * Bring what is kept up to date; what another tab has deleted meanwhile stays deleted, key and all.
+ * Update a record. One that another tab has deleted meanwhile stays deleted, with its key.
  * @param {Kept} kept
  */
 export async function keep(kept) {
@@ -37,7 +38,7 @@ export async function keep(kept) {
 }
 
 /**
- * Keep what this tab begins, unless another tab has begun already: answers what is kept then.
+ * Store a new record unless another tab has stored one; return the stored record.
  * @param {Kept} begun
  * @returns {Promise<Kept>}
  */
@@ -51,13 +52,13 @@ export async function forget(shareId) {
   await inStore("readwrite", (store) => done(store.delete(shareId)));
 }
 
-/** Whether this browser lets the page keep anything. Where it does not, it takes no cookie either, whatever it says. */
+/** Return whether the browser lets the page store anything. If not, it accepts no cookie either. */
 export async function keeps() {
   return (await inStore("readonly", (store) => done(store.count()))) !== undefined;
 }
 
 /**
- * All that is kept, whatever the link.
+ * Return all records, of all links.
  * @returns {Promise<Kept[]>}
  */
 export async function everything() {
@@ -65,9 +66,9 @@ export async function everything() {
 }
 
 /**
- * Do one thing in the store. Where storage is blocked, nothing is kept: then only a closed tab loses the claim.
+ * Run one transaction. If storage is blocked, nothing is stored, and the claim is lost only if the tab is closed.
  * @param {IDBTransactionMode} mode
- * @param {(store: IDBObjectStore) => Promise<any>} act in one transaction, which waits for nothing but its requests
+ * @param {(store: IDBObjectStore) => Promise<any>} act runs in one transaction, which may wait only for its requests
  * @returns {Promise<any>}
  */
 async function inStore(mode, act) {

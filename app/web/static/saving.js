@@ -1,6 +1,6 @@
 /**
- * Ways to get decrypted bytes onto the disk: through the service worker, which streams them into a download of the
- * browser's own, or from memory where there is no worker and the file is small.
+ * Saves decrypted bytes to disk: through the service worker, which streams them into a download, or from memory if
+ * there is no worker and the file is small.
  */
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
@@ -10,16 +10,16 @@ const SCOPE = "/s/";
 const ANSWER_WITHIN_MS = 5_000;
 const AWAKE_EVERY_MS = 10_000;
 
-/** What is held in memory at the most where there is no service worker. */
+/** Maximum size of a file saved from memory, without a service worker. */
 export const MEMORY_BYTES = 256 * 1024 * 1024;
 
 /** The reader, or the browser, stopped the download. */
 export class Cancelled extends Error {}
 
-/** The worker does not answer. Nothing of the file was asked for yet. */
+/** The worker does not respond. Nothing of the file was requested yet. */
 export class NoWorker extends Error {}
 
-/** The only address that this page may start a worker from (Trusted Types). */
+/** The only address from which this page may register a worker (Trusted Types). */
 const trusted = globalThis.trustedTypes?.createPolicy("caducee", {
   createScriptURL: (url) => {
     if (url !== WORKER) throw new TypeError("not the page's worker");
@@ -28,7 +28,7 @@ const trusted = globalThis.trustedTypes?.createPolicy("caducee", {
 });
 
 /**
- * The page's service worker, ready to save; null where the browser has none to offer, as in some private windows.
+ * Return the page's active service worker; null if the browser has none, as in some private windows.
  * @returns {Promise<ServiceWorker | null>}
  */
 export async function saver() {
@@ -36,7 +36,7 @@ export async function saver() {
   try {
     const url = /** @type {string} */ (trusted ? /** @type {unknown} */ (trusted.createScriptURL(WORKER)) : WORKER);
     const registering = navigator.serviceWorker.register(url, { scope: SCOPE, updateViaCache: "none" });
-    return await within(ANSWER_WITHIN_MS, registering.then(activeWorker)); // its script may be slow, too
+    return await within(ANSWER_WITHIN_MS, registering.then(activeWorker)); // loading its script may be slow, too
   } catch {
     return null;
   }
@@ -55,11 +55,11 @@ function activeWorker(registration) {
 }
 
 /**
- * Stream pieces into a download. Resolves once the browser has taken the last one; throws what the pieces throw, Cancelled,
- * or NoWorker before the first piece was asked for.
+ * Stream pieces into a download. Resolves once the browser has accepted the last one. Throws the errors of `open`,
+ * Cancelled, or NoWorker before the first piece was requested.
  * @param {ServiceWorker} worker
  * @param {{name: string, size: number}} file
- * @param {() => AsyncGenerator<Bytes, void, void>} open the pieces, asked for once the browser wants them
+ * @param {() => AsyncGenerator<Bytes, void, void>} open returns the pieces; called once the browser requests them
  */
 export async function saveByWorker(worker, file, open) {
   const { port1: port, port2 } = new MessageChannel();
@@ -72,7 +72,7 @@ export async function saveByWorker(worker, file, open) {
   frame.src = `${SCOPE}save/${ticket}`;
   document.body.append(frame);
   const awake = setInterval(() => worker.postMessage("awake"), AWAKE_EVERY_MS);
-  const leave = () => port.postMessage("cut"); // else the browser would wait for ever on a page that is gone
+  const leave = () => port.postMessage("cut"); // otherwise the browser would wait for a closed page forever
   addEventListener("pagehide", leave);
   try {
     let wanted = await within(ANSWER_WITHIN_MS, said.next());
@@ -89,8 +89,8 @@ export async function saveByWorker(worker, file, open) {
  * @param {MessagePort} port
  * @param {AsyncIterator<string>} said
  * @param {AsyncGenerator<Bytes, void, void>} pieces
- * @param {IteratorResult<string>} wanted the worker's first word
- * @param {() => void} keepAwake timers sleep in tabs that nobody sees, the flow of bytes does not
+ * @param {IteratorResult<string>} wanted the worker's first message
+ * @param {() => void} keepAwake called while bytes flow: timers are throttled in hidden tabs
  */
 async function sendPieces(port, said, pieces, wanted, keepAwake) {
   let spoken = performance.now();
@@ -129,7 +129,7 @@ export async function saveFromMemory(name, pieces) {
 }
 
 /**
- * What comes out of a port, in order.
+ * Yield the messages of a port, in order.
  * @param {MessagePort} port
  * @returns {AsyncIterator<string>}
  */

@@ -1,18 +1,18 @@
 /**
- * The service worker: hands what a page decrypts to the browser as a download, piece by piece, so that a file of any
- * size goes to the disk without being held in memory.
+ * The service worker: streams the bytes that a page decrypts into a download, piece by piece, so that a file of any
+ * size is saved without being held in memory.
  *
- * It answers nothing but the addresses that a page has just announced, once each, and always as an attachment of
- * unknown type in a sandbox: nothing that comes through here is ever shown or run. It fetches, caches and keeps nothing.
+ * It responds only to addresses that a page has just announced, once each, and always with an attachment of unknown
+ * type in a sandbox, so that the content is never displayed or run. It fetches, caches and stores nothing.
  */
 
 const PREFIX = "/s/save/";
-/** How many pieces of 1 MiB wait here, so that the page works while the browser writes. */
+/** Pieces of 1 MiB buffered here, so that the page can decrypt while the browser writes. */
 const PIECES_AHEAD = 4;
 
 const NUDGE_BYTES = 65_536;
 
-/** V8 thinks of collecting when memory is taken, not when it was handed over: else Chromium keeps all pieces of a file. */
+/** Allocate: V8 collects garbage on allocation, not on transfer, so Chromium would keep all pieces of a file. */
 function nudge() {
   void new Uint8Array(NUDGE_BYTES);
 }
@@ -25,7 +25,7 @@ const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (
 
 worker.addEventListener("install", () => void worker.skipWaiting());
 
-// Any other message only keeps the worker awake: a browser stops one that gets none for half a minute.
+// Any other message only keeps the worker alive: browsers stop a worker that is idle for half a minute.
 worker.addEventListener("message", (event) => {
   const port = event.ports[0];
   if (!port) return;
@@ -62,7 +62,7 @@ function headersOf({ name, size }) {
 }
 
 /**
- * A stream of the pieces that the page sends when it is asked for them: bytes, `"end"`, or anything else for a failure.
+ * Return a stream of the pieces that the page sends on request: bytes, `"end"`, or anything else for a failure.
  * @param {MessagePort} port
  */
 function streamed(port) {

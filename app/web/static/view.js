@@ -1,13 +1,13 @@
 /**
- * What the page shows. Its markup and sentences stand in the page already; here they are shown, filled and told again in
- * another language. Nothing builds markup from text.
+ * The page's views. Their markup is in the HTML; this module shows them, fills in values, and updates their sentences
+ * when the language changes. It never builds markup from text.
  */
 
 import { formatted, sentence } from "./language.js";
 
 /** @typedef {import("./language.js").Values} Values */
 
-/** What each sentence, and each view, was last filled with. @type {WeakMap<Element, Values>} */
+/** The values last shown in each sentence and view. @type {WeakMap<Element, Values>} */
 const filled = new WeakMap();
 
 /**
@@ -36,7 +36,7 @@ export function viewOf(name) {
 }
 
 /**
- * Show one state of the page, and let its heading be read out.
+ * Show one state of the page, and focus its heading so that it is read out.
  * @param {string} name
  * @param {Values} values
  */
@@ -51,7 +51,7 @@ export function show(name, values = {}) {
 }
 
 /**
- * Fill a view's own sentences and places. What lacks a value is hidden.
+ * Fill a view's sentences and elements. An element without a value is hidden.
  * @param {HTMLElement} view
  * @param {Values} values
  */
@@ -67,7 +67,7 @@ export function fill(view, values) {
 }
 
 /**
- * Put a sentence into an element that has none of its own; null takes it away.
+ * Show a sentence in an element that has none of its own; null removes it.
  * @param {HTMLElement} element
  * @param {string | null} key
  * @param {Values} values
@@ -86,14 +86,14 @@ export function put(element, key, values = {}) {
  */
 function tell(element, key, values) {
   const text = sentence(key, values);
-  if (text === undefined) return; // the words that came with the page stay
+  if (text === undefined) return; // keep the text of the HTML
   if (text === null || "lacks" in element.dataset) element.hidden = text === null;
   if (text === null) element.dataset.lacks = "";
   else delete element.dataset.lacks;
   if (element.textContent !== text) element.textContent = text ?? "";
 }
 
-/** Tell everything again, in the language spoken now. */
+/** Update all sentences to the current language. */
 export function retell() {
   for (const element of allOf(document, "[data-t]")) tell(element, element.dataset.t ?? "", {});
   for (const view of allOf(document, "[data-view]")) fill(view, {});
@@ -101,14 +101,14 @@ export function retell() {
   titled();
 }
 
-/** The window's title says the state first: that is what a screen reader reads, and what a row of tabs shows. */
+/** Put the state first in the document's title, for screen readers and narrow tabs. */
 function titled() {
   const heading = document.querySelector("[data-view]:not([hidden]) h1");
   document.title = [heading?.textContent, document.body.dataset.organisation].filter(Boolean).join(" · ");
 }
 
 /**
- * Say what went wrong, where it is read out at once; null takes it back.
+ * Show an error, which is read out at once; null clears it.
  * @param {string} view
  * @param {string | null} key
  * @param {Values} [values]
@@ -118,7 +118,7 @@ export function notice(view, key, values) {
 }
 
 /**
- * Say what goes on, where it is read out in its turn; null takes it back.
+ * Show a status, which is read out in turn; null clears it.
  * @param {string} view
  * @param {string | null} key
  * @param {Values} [values]
@@ -130,7 +130,7 @@ export function status(view, key, values) {
 let working = false;
 
 /**
- * Run one thing at a time: a second click while the first is under way does nothing.
+ * Run one action at a time: a click while one is running does nothing.
  * @param {() => Promise<void>} action
  */
 export async function alone(action) {

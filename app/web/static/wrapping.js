@@ -1,7 +1,7 @@
 /**
- * The formulas that lead from a link and what the service adds to the transfer key (docs/security.md; checked against
- * tests/vectors/wrapping.json). WebCrypto alone computes them, and the transfer key never becomes bytes here: it is
- * unwrapped into a key that cannot be read out.
+ * Derives a share's transfer key from the link's secret and the service's part (docs/security.md; tested against
+ * tests/vectors/wrapping.json). Only WebCrypto computes it, and scripts never have the transfer key's bytes: it is
+ * unwrapped into a key that cannot be exported.
  */
 
 import { ascii, joined, toBase64url } from "./encoding.js";
@@ -10,11 +10,11 @@ import { ascii, joined, toBase64url } from "./encoding.js";
 
 const NONCE_BYTES = 12;
 
-/** The transfer key as the file format uses it: the key of an HKDF-Expand, which is HMAC. */
+/** The transfer key as the file format uses it: an HMAC key, for HKDF-Expand. */
 export const TRANSFER_KEY = { name: "HMAC", hash: "SHA-512" };
 
 /**
- * What proves the link without giving its secret away.
+ * Return the proof of the link, which does not reveal its secret.
  * @param {Bytes} linkSecret
  * @returns {Promise<string>}
  */
@@ -23,8 +23,8 @@ export async function linkProof(linkSecret) {
 }
 
 /**
- * The transfer key of a share, which cannot be read out. Rejects when link, `serverPart` and `wrappedKey` do not belong
- * together.
+ * Return the transfer key of a share; it cannot be exported. Rejects if link, `serverPart` and `wrappedKey` do not
+ * match.
  * @param {{linkSecret: Bytes, serverPart: Bytes, wrappedKey: Bytes, transferId: string, shareId: string}} share
  * @returns {Promise<CryptoKey>}
  */

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
-from app.actions.create_transfer import CreatedSealedTransfer, TransferAsked, create_sealed_transfer
-from app.actions.deposit_sealed_file import SealedArriving, deposit_sealed_file
+from app.actions.create_transfer import CreatedSealedTransfer, TransferOptions, create_sealed_transfer
+from app.actions.deposit_sealed_file import IncomingSealedFile, deposit_sealed_file
 from app.actions.issue_share import NewShare, PreparedShare, prepare_share
 from app.actions.keep_owner_key import store_owner_key
 from app.actions.open_share import open_share
@@ -48,7 +48,7 @@ class SealedShare:
 
 def a_sealed_transfer(resources: Resources, caller: Caller, *, keyed: bool = True, **asked) -> SealedTransfer:
     """A sealed transfer open for files, its owner's key stored unless `keyed` is False."""
-    created = create_sealed_transfer(resources, caller, TransferAsked(**asked))
+    created = create_sealed_transfer(resources, caller, TransferOptions(**asked))
     transfer = SealedTransfer(created, new_secret(), new_secret())
     if keyed:
         store_owner_key(resources, caller, transfer.id, owner_wrap(transfer))
@@ -84,13 +84,13 @@ async def deposit_sealed(
 ) -> int:
     """One sealed file into a transfer; answers the size of its plaintext."""
     coming = ciphertext(transfer, number=number) if sealed is None else sealed
-    arriving = SealedArriving(
+    incoming = IncomingSealedFile(
         number,
         sealed_name(transfer, number) if sealed_meta is None else sealed_meta,
         body(coming) if isinstance(coming, bytes) else coming,
         announced_size,
     )
-    return await deposit_sealed_file(resources, caller, transfer_id=transfer.id, arriving=arriving)
+    return await deposit_sealed_file(resources, caller, transfer_id=transfer.id, incoming=incoming)
 
 
 async def prepare(

@@ -19,8 +19,8 @@ from sqlalchemy import Table, func, select, update
 from app.actions import sweep as sweeping
 from app.actions.authenticate import authenticate
 from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
-from app.actions.create_transfer import CreatedTransfer, TransferAsked, create_transfer
-from app.actions.deposit_file import Arriving, DepositedFile, deposit_file
+from app.actions.create_transfer import CreatedTransfer, TransferOptions, create_transfer
+from app.actions.deposit_file import DepositedFile, IncomingFile, deposit_file
 from app.actions.fetch_file import ClaimFiles, open_files
 from app.actions.issue_access_token import issue_access_token
 from app.actions.issue_share import IssuedShare, NewShare, issue_share
@@ -80,7 +80,7 @@ def a_caller(resources: Resources, *, role: Role = Role.STAFF, name: str = "", o
 
 def a_transfer(resources: Resources, caller: Caller, *, lifetime: timedelta | None = None, **asked) -> CreatedTransfer:
     """A transfer open for files."""
-    return create_transfer(resources, caller, TransferAsked(lifetime=lifetime, **asked))
+    return create_transfer(resources, caller, TransferOptions(lifetime=lifetime, **asked))
 
 
 async def body(*pieces: bytes) -> AsyncIterator[bytes]:
@@ -100,13 +100,13 @@ async def deposit(
     announced_size: int | None = None,
 ) -> DepositedFile:
     """One file into a transfer."""
-    arriving = Arriving(
+    incoming = IncomingFile(
         meta=FileMeta.checked(name, media_type),
         body=body(content) if isinstance(content, bytes) else content,
         announced_size=announced_size,
     )
     return await deposit_file(
-        resources, caller, transfer_id=transfer.id, client_key=transfer.client_key, arriving=arriving
+        resources, caller, transfer_id=transfer.id, client_key=transfer.client_key, incoming=incoming
     )
 
 

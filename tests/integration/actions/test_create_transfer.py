@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.actions.create_transfer import TransferAsked, create_transfer
+from app.actions.create_transfer import TransferOptions, create_transfer
 from app.crypto.token import new_secret
 from app.db.tables import transfers
 from app.domain.errors import InvalidRequest, LifetimeOutOfRange, RetentionNotAssured, VaultOutOfReach, WrongClientKey
@@ -50,7 +50,7 @@ def test_its_client_key_and_nothing_else_opens_it(resources, caller, time):
 
 def test_a_client_key_may_be_the_depositors_own(resources, caller):
     own = new_secret()
-    assert create_transfer(resources, caller, TransferAsked(), client_key=own).client_key == own
+    assert create_transfer(resources, caller, TransferOptions(), client_key=own).client_key == own
 
 
 def test_it_is_logged_without_its_label(resources, caller):

@@ -368,7 +368,7 @@ def fill(resources, entries: int) -> None:
 
 
 def test_a_question_about_a_day_reads_the_index_and_that_day(resources, exposure, monkeypatch):
-    """The small twin: of a year's log only the entries of the transfers concerned are read."""
+    """The same on a small scale: of a year's log, only the entries of the transfers concerned are read."""
     fill(resources, 9_000)
     read = []
     fields = StoredEntry.fields

@@ -198,7 +198,7 @@ def test_an_examination_says_that_the_hosts_clock_is_not_believed(resources):
         problem = "it is 2 h ahead of the boot clock"
         service_rows.keep_problems(transaction.connection, clock=problem, vault=None, waited_seconds=0.0)
     found = findings(resources)["clock"]
-    assert (found.level, "2 h ahead" in found.said) == (Level.WRONG, True)
+    assert (found.level, "2 h ahead" in found.detail) == (Level.WRONG, True)
 
 
 def test_an_examination_says_that_the_vaults_mark_is_damaged(resources):

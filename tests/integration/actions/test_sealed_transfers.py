@@ -860,7 +860,7 @@ def test_an_accepted_restore_withdraws_prepared_shares_too(resources, caller, si
 
 
 def test_the_vaults_own_purge_ends_a_sealed_transfer_without_the_database(resources, caller, share, time):
-    """G1: the second of three ends."""
+    """G1: the second of the three mechanisms."""
     time.pass_until(share.prepared.expires_at)
     resources.vault.purge(resources.clock.now())
     assert keys_held(resources) == set()

@@ -88,14 +88,14 @@ def test_rows_set_back_let_nobody_claim_again(resources, share, own_token):
     assert count_rows(resources, claims) == 0
 
 
-def test_nor_by_the_links_proof(resources, share):
+def test_rows_set_back_let_nobody_claim_again_by_link_proof(resources, share):
     run(claim_share(resources, share.id, by_proof(share)))
     rewind(resources, share.id)
     with pytest.raises(ShareUsed):
         run(claim_share(resources, share.id, by_proof(share, new_secret())))
 
 
-def test_nor_a_sealed_share(resources, caller):
+def test_rows_set_back_let_nobody_claim_a_sealed_share_again(resources, caller):
     share = send_sealed(resources, caller)
     run(claim_sealed(resources, share))
     rewind(resources, share.id)
@@ -103,7 +103,7 @@ def test_nor_a_sealed_share(resources, caller):
         run(claim_sealed(resources, share))
 
 
-def test_nor_by_the_one_line_route(resources, share):
+def test_rows_set_back_let_nobody_claim_again_by_the_content_route(resources, share):
     application = create_app(Audience.RECIPIENT, settings=resources.settings, resources=resources)
     with TestClient(application, base_url=resources.settings.public_url, raise_server_exceptions=False) as http:
         path, given = f"/api/v1/shares/{share.id}/content", (encode(share.link_secret), share.password)
@@ -157,7 +157,7 @@ def test_a_lost_record_and_rows_set_back_let_nobody_claim_again(resources, share
     assert resources.vault.claim_recorded(record_of(share)) is None
 
 
-def test_nor_go_on_with_a_claim_whose_row_was_given_another_token(resources, share):
+def test_with_a_lost_record_a_claim_given_another_token_is_refused(resources, share):
     run(claim_share(resources, share.id, by_proof(share)))
     resources.vault.destroy([record_of(share)])
     token = new_secret()
@@ -168,7 +168,7 @@ def test_nor_go_on_with_a_claim_whose_row_was_given_another_token(resources, sha
     assert resources.vault.claim_recorded(record_of(share)) is None
 
 
-def test_nor_go_on_with_a_claim_that_was_invented_beside_the_one_in_the_log(resources, share):
+def test_with_a_lost_record_an_invented_claim_is_refused(resources, share):
     run(claim_share(resources, share.id, by_proof(share)))
     resources.vault.destroy([record_of(share)])
     rewind(resources, share.id)
@@ -389,7 +389,7 @@ class Died(BaseException):
     """The process is gone."""
 
 
-def test_who_died_between_commit_and_record_repeats_the_claim(resources, share, monkeypatch):
+def test_a_claim_killed_between_commit_and_record_can_be_repeated(resources, share, monkeypatch):
     def die(point: str) -> None:
         if point == "claim.won":
             raise Died
@@ -435,7 +435,7 @@ def test_a_vault_that_cannot_record_burns_no_share(resources, share, vault_gone_
     assert run(fetch(resources, run(claim(resources, share, token=token)))) == CONTENT
 
 
-def test_nor_that_of_a_recipient_who_chose_no_token(resources, share, vault_gone_once_won):
+def test_a_vault_that_cannot_record_returns_the_token_that_the_service_chose(resources, share, vault_gone_once_won):
     """The refusal carries the claim: by itself it opens nothing."""
     members = vault_gone_once_won(None).members
     assert members["claim_id"] == claim_row(resources, share.id).id
@@ -503,7 +503,7 @@ def test_an_open_claim_whose_keys_are_gone_gets_no_record(resources, share):
     assert record_open_claims(resources) == 0
 
 
-def test_a_sealed_claim_of_before_goes_on(resources, caller):
+def test_a_sealed_claim_open_at_the_upgrade_is_recorded(resources, caller):
     share = send_sealed(resources, caller)
     claimed = run(claim_sealed(resources, share))
     resources.vault.destroy([EntryName(share.transfer.id, share.prepared.expires_at, share.id).of_claim])

@@ -436,7 +436,7 @@ def test_abandoned_uploads_whose_bytes_resist_keep_their_rows_and_are_loud(
     assert transfer_row(resources, transfer.id).failures == 0
 
 
-def test_a_retry_waits_for_nothing_that_falls_due_meanwhile(resources, caller, sent, time):
+def test_a_retry_is_never_scheduled_past_the_next_due_moment(resources, caller, sent, time):
     """The key of a withdrawn share resists for long; its transfer's own expiry is not put off with it."""
     obstruct(key_path(resources, EntryName(sent.id, sent.transfer.expires_at, sent.share.id)))
     withdraw_share(resources, sent.share.id, caller=caller)
@@ -446,7 +446,7 @@ def test_a_retry_waits_for_nothing_that_falls_due_meanwhile(resources, caller, s
     assert transfer_row(resources, sent.id).due_at == sent.transfer.expires_at
 
 
-def test_nor_does_the_retry_of_a_try_that_broke_off(resources, caller, sent, time):
+def test_a_retry_after_an_exception_is_never_scheduled_past_the_next_due_moment(resources, caller, sent, time):
     withdraw_share(resources, sent.share.id, caller=caller)
     change(resources, transfers, sent.id, failures=20)
     time.pass_until(sent.transfer.expires_at - timedelta(seconds=30))

@@ -21,7 +21,7 @@ from app.actions.report_retention import report_retention
 from app.actions.verify_log import verify_log
 from app.crypto.wrapping import link_proof
 from app.domain.access_token import Caller
-from app.runtime.installation import InstallationMismatch, open_to_look
+from app.runtime.installation import InstallationMismatch, open_read_only
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
@@ -77,7 +77,7 @@ class RunningService:
 
     def _retention(self) -> int:
         """`caducee audit retention`: a process of its own, which only reads."""
-        resources = open_to_look(self.web.settings)
+        resources = open_read_only(self.web.settings)
         try:
             return report_retention(resources, orphans=_orphans(resources)).exit_code
         finally:

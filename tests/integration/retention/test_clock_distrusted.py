@@ -152,7 +152,7 @@ def test_many_small_leaps_do_not_add_up(resources, caller, time):
 # How it is believed again
 
 
-def test_the_operator_s_word_is_enough(resources, caller, time):
+def test_clock_accept_alone_restores_trust(resources, caller, time):
     sent = send(resources, caller, lifetime=HOUR)
     keep_time(resources)
     time.leap(2 * DAY)
@@ -168,7 +168,7 @@ def test_the_operator_s_word_is_enough(resources, caller, time):
     run(claim(resources, send(resources, caller).share))
 
 
-def test_setting_the_clock_right_is_enough_too(resources, caller, time):
+def test_correcting_the_clock_alone_restores_trust(resources, caller, time):
     keep_time(resources)
     time.leap(YEAR)
     assert sweep_as_scheduled(resources).problem is not None
@@ -242,7 +242,7 @@ def test_each_leap_is_logged_once(resources, time):
 # Several processes, and restarts
 
 
-def test_processes_agree(resources, caller, time, start_service):
+def test_all_processes_follow_one_acceptance(resources, caller, time, start_service):
     other = start_service()
     sent = send(resources, caller)
     keep_time(resources)

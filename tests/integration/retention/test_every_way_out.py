@@ -134,7 +134,7 @@ def test_a_running_download_is_cut_once_a_key_is_gone(resources, sent, claimed, 
         run(stalled_download(resources, claimed, lambda: remove(resources, sent, what)))
 
 
-def test_it_is_cut_within_a_second(resources, sent, claimed):
+def test_a_stalled_download_is_cut_within_a_second_once_a_key_is_gone(resources, sent, claimed):
     """At the pace of the service."""
     removed: list[float] = []
 

@@ -1,6 +1,6 @@
-"""What is called gone was looked for by its id: whatever a row says, keys and bytes of a transfer go, or it is red.
+"""A transfer is gone if a search by id found nothing: whatever a row says, its keys and bytes go, or it is red.
 
-Lesson 39: a deletion judged by its own row, a receipt by a path made of columns that anybody may edit.
+Lesson 39: a deletion was checked against its own row, and a receipt against a path made of editable columns.
 """
 
 import asyncio
@@ -272,7 +272,7 @@ def slow_listing(resources, monkeypatch):
     return ticks, listed
 
 
-def test_a_small_batch_waits_until_the_vault_has_rested(resources, caller, time, slow_listing):
+def test_a_small_batch_waits_before_the_next_listing(resources, caller, time, slow_listing):
     ticks, listed = slow_listing
     watch = VaultWatch(ListingPace(clock=ticks, cost=ticks))
     sent = [send(resources, caller, lifetime=number * MINUTE) for number in (1, 2)]
@@ -291,7 +291,7 @@ def test_a_small_batch_waits_until_the_vault_has_rested(resources, caller, time,
     assert listed == [{sent[0].id}, {sent[1].id}]
 
 
-def test_one_that_failed_before_does_not_count_as_well_while_it_waits(resources, caller, time, slow_listing):
+def test_a_transfer_that_waits_for_a_listing_counts_no_further_failure(resources, caller, time, slow_listing):
     ticks, _ = slow_listing
     watch = VaultWatch(ListingPace(clock=ticks, cost=ticks))
     sent = send(resources, caller)
@@ -409,7 +409,7 @@ def test_an_expiry_that_was_moved_earlier_ends_earlier_and_leaves_nothing(resour
     assert (keys_held(resources), blobs_held(resources)) == (set(), set())
 
 
-def test_one_that_cannot_be_ended_is_tried_again_as_others_are(resources, time, immortal, monkeypatch):
+def test_a_transfer_that_cannot_be_ended_is_retried_with_back_off(resources, time, immortal, monkeypatch):
     watch, failing = VaultWatch(), deletion._end_what_is_due
     monkeypatch.setattr(deletion, "_end_what_is_due", lambda *_: 1 / 0)
     time.pass_until(immortal.transfer.expires_at)
@@ -435,7 +435,7 @@ def test_keys_of_rows_that_ended_go_without_an_operators_word(resources, caller,
     for name in names:
         resources.vault.create(name, new_secret())
     look = {look.what: look for look in count_orphans(resources)}["keys"]
-    assert (look.orphans, look.certain, look.needs_word) == (30, 30, False)
+    assert (look.orphans, look.certain, look.needs_confirmation) == (30, 30, False)
     destroyed = {look.what: look.destroyed for look in reconcile(resources)}
     assert (destroyed["keys"], keys_held(resources)) == (30, set())
 
@@ -449,7 +449,7 @@ def test_keys_of_unknown_rows_count_against_the_ceiling_and_others_go_all_the_sa
         resources.vault.create(EntryName(f"{number:022}", later), new_secret())
     resources.vault.create(EntryName(sent.id, later), new_secret())
     look = {look.what: look for look in reconcile(resources)}["keys"]
-    assert (look.orphans, look.certain, look.destroyed, look.needs_word) == (22, 1, 1, True)
+    assert (look.orphans, look.certain, look.destroyed, look.needs_confirmation) == (22, 1, 1, True)
     assert len(keys_held(resources)) == 21
 
 
@@ -507,7 +507,7 @@ def test_a_boundary_that_the_log_does_not_tell_of_prunes_nothing(resources, old_
     assert None not in [entry.get("event") for entry in log_of(resources)][old_and_young:]
 
 
-def test_the_purge_knows_nothing_of_all_this(resources, time, immortal):
+def test_the_purge_destroys_the_key_whatever_row_and_log_say(resources, time, immortal):
     """G1: an end of its own, by the vault alone."""
     keep_time(resources)
     time.pass_until(immortal.transfer.expires_at)

@@ -70,7 +70,7 @@ def command(resources):
         each.close()
 
 
-def test_without_a_word_nothing_starts_and_nothing_is_called_destroyed(resources, sent, lost, start_service, time):
+def test_without_acceptance_nothing_starts_and_nothing_is_called_destroyed(resources, sent, lost, start_service, time):
     with pytest.raises((InstallationMismatch, VaultUnavailable)):
         start_service()
     time.pass_by(3 * HOUR)

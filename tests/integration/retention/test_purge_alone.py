@@ -1,6 +1,6 @@
-"""`caducee keys expire` as the only thing that runs: each run a new process, which knows what the vault remembers.
+"""`caducee keys expire` runs alone: each run is a new process, which knows only what the vault remembers.
 
-Where no sweeper keeps the time, the purge keeps it; else it would stand where the last sweep stood, for ever.
+Without a sweeper, the purge records the time itself; otherwise it would stay at the time of the last sweep for ever.
 """
 
 import threading
@@ -157,7 +157,7 @@ def test_beside_a_sweeper_it_writes_nothing(resources, time, purge, held):
 # What cannot be read
 
 
-def test_without_the_sweepers_mark_it_goes_by_its_own(resources, time, purge, held, said):
+def test_without_the_sweepers_mark_the_purge_uses_its_own(resources, time, purge, held, said):
     time.pass_by(HOUR)
     purge()
     resources.vault.write_mark("tomorrow")
@@ -168,14 +168,14 @@ def test_without_the_sweepers_mark_it_goes_by_its_own(resources, time, purge, he
     assert "mark_not_kept" in said
 
 
-def test_without_its_own_it_goes_by_the_sweepers(resources, time, purge, held, said):
+def test_without_its_own_mark_the_purge_uses_the_sweepers(resources, time, purge, held, said):
     resources.vault.write_mark("tomorrow", Mark.PURGE_TIME)
     time.pass_by(7 * DAY)
     assert purge().removed == 2
     assert "mark_not_kept" in said
 
 
-def test_one_that_runs_on_needs_neither_any_more(resources, time, held, said, tmp_path):
+def test_a_purge_that_keeps_running_needs_neither_mark(resources, time, held, said, tmp_path):
     """The scheduler's own purge: its clock counts on from what the vault said before."""
     vault, clock = VaultFolder(tmp_path / "vault"), Clock(time, time.uptime)
     expire_keys(vault, clock)

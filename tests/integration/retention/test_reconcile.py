@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from app.actions.reconcile import Look, count_orphans, reconcile
+from app.actions.reconcile import PassResult, count_orphans, reconcile
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
 from app.db import service_rows
@@ -69,7 +69,7 @@ def an_orphan_key(resources) -> EntryName:
     return name
 
 
-def looks(resources, **options) -> dict[str, Look]:
+def looks(resources, **options) -> dict[str, PassResult]:
     return {look.what: look for look in reconcile(resources, **options)}
 
 
@@ -125,7 +125,7 @@ def test_what_has_ended_and_is_not_swept_yet_is_left_to_the_sweeper(resources, c
 def test_a_blob_without_a_row_goes_once_its_grace_has_passed(resources, time, grace, complete):
     old = an_orphan_blob(resources, time.moment - grace - MINUTE, complete=complete)
     young = an_orphan_blob(resources, time.moment - grace + MINUTE, complete=complete)
-    assert looks(resources)["blobs"] == Look("blobs", held=2, orphans=1, destroyed=1)
+    assert looks(resources)["blobs"] == PassResult("blobs", held=2, orphans=1, destroyed=1)
     assert blobs_held(resources) == {young}
     assert old not in blobs_held(resources)
     assert [(entry["outcome"], entry["count"]) for entry in log_of(resources, event="orphan.destroyed")] == [
@@ -149,7 +149,7 @@ def test_a_blob_of_a_deleted_transfer_that_came_back_goes(resources, caller, tim
 def test_a_key_without_a_row_goes_at_once(resources, caller):
     """Rows are written before keys: no key is ever ahead of its row."""
     sent, orphan = send(resources, caller), an_orphan_key(resources)
-    assert looks(resources)["keys"] == Look("keys", held=3, orphans=1, destroyed=1)
+    assert looks(resources)["keys"] == PassResult("keys", held=3, orphans=1, destroyed=1)
     assert orphan not in keys_held(resources)
     assert run(claim(resources, sent.share)).transfer_id == sent.id
     assert [entry["outcome"] for entry in log_of(resources, event="orphan.destroyed")] == ["keys"]
@@ -176,7 +176,7 @@ def test_a_row_whose_key_or_bytes_are_gone_is_denied_once_its_grace_has_passed(r
         blob_path(resources, files_of(resources, sent.id)[0].blob_id).unlink()
     assert destroyed(resources) == NOTHING, "an upload may be between its row and its key"
     time.pass_by(grace + MINUTE)
-    assert looks(resources)["rows"] == Look("rows", held=2, orphans=1, destroyed=1)
+    assert looks(resources)["rows"] == PassResult("rows", held=2, orphans=1, destroyed=1)
     row = transfer_row(resources, sent.id)
     assert (row.state, row.ending, row.owner_wrap) == (TransferState.DENIED, Ending.FAILED, None)
     assert sweep(resources).deleted == 1
@@ -190,7 +190,7 @@ def test_a_stream_still_holds_the_orphan(resources, time, grace):
     with blob_path(resources, orphan).open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_SH)
         look = looks(resources)["blobs"]
-        assert (look.orphans, look.destroyed, look.failed, look.needs_word) == (1, 0, 1, False)
+        assert (look.orphans, look.destroyed, look.failed, look.needs_confirmation) == (1, 0, 1, False)
     assert destroyed(resources) == NOTHING | {"blobs": 1}
 
 
@@ -214,19 +214,19 @@ def test_counting_destroys_nothing(resources, time, grace):
 # So many that it is more likely a mistake
 
 
-def test_twenty_go_by_themselves(resources, time, grace):
+def test_twenty_orphans_are_destroyed_without_confirmation(resources, time, grace):
     for _ in range(20):
         an_orphan_blob(resources, time.moment - 2 * grace)
         an_orphan_key(resources)
     assert destroyed(resources) == NOTHING | {"blobs": 20, "keys": 20}
 
 
-def test_twenty_one_wait_for_a_word(resources, time, grace):
+def test_twenty_one_orphans_wait_for_confirmation(resources, time, grace):
     for _ in range(21):
         an_orphan_blob(resources, time.moment - 2 * grace)
         an_orphan_key(resources)
     looked = looks(resources)
-    assert [(look.destroyed, look.needs_word, look.failed) for look in looked.values()] == [
+    assert [(look.destroyed, look.needs_confirmation, look.failed) for look in looked.values()] == [
         (0, True, 0),
         (0, True, 0),
         (0, False, 0),
@@ -238,12 +238,12 @@ def test_twenty_one_wait_for_a_word(resources, time, grace):
     assert blobs_held(resources) == set()
 
 
-def test_a_vault_emptied_by_mistake_denies_nothing_without_a_word(resources, caller, time, grace):
+def test_a_vault_emptied_by_mistake_denies_nothing_without_confirmation(resources, caller, time, grace):
     for _ in range(21):
         a_transfer(resources, caller)
     resources.vault.destroy_everything()
     time.pass_by(grace + MINUTE)
-    assert looks(resources)["rows"].needs_word
+    assert looks(resources)["rows"].needs_confirmation
     assert destroyed(resources, confirmed=True) == NOTHING | {"rows": 21}
     assert sweep(resources).deleted == 21
 
@@ -266,7 +266,7 @@ def test_thousands_stream_by_in_constant_memory_and_one_in_a_hundred_goes_by_its
     assert peak < 1 << 20, f"{peak} bytes"
     for _ in range(51):
         an_orphan_blob(resources, time.moment - 2 * grace)
-    assert looks(resources)["blobs"].needs_word
+    assert looks(resources)["blobs"].needs_confirmation
 
 
 # An absent store is no empty store

@@ -299,7 +299,7 @@ def test_a_full_vault_burns_no_share(resources, sent, caller, time):
     assert share_row(resources, sent.share.id).state == ShareState.LAPSED
 
 
-def test_nor_without_any_retry_and_its_window_begins_with_the_record(resources, sent, time):
+def test_the_window_of_an_unrecorded_claim_begins_with_its_record(resources, sent, time):
     """Between the end of its window and the next sweep, too."""
     token = new_secret()
     with full(resources.settings.vault_dir), pytest.raises(VaultOutOfReach):
@@ -313,7 +313,7 @@ def test_nor_without_any_retry_and_its_window_begins_with_the_record(resources, 
     assert run(fetch(resources, claimed)) == CONTENT
 
 
-def test_it_ends_with_its_transfer(resources, sent, time):
+def test_an_unrecorded_claim_ends_with_its_transfer(resources, sent, time):
     with full(resources.settings.vault_dir), pytest.raises(VaultOutOfReach):
         run(claim(resources, sent.share, token=new_secret()))
     for _ in range(3):
@@ -334,7 +334,7 @@ def test_a_claim_that_was_served_lapses_though_its_record_is_lost(resources, sen
     assert share_row(resources, sent.share.id).state == ShareState.LAPSED
 
 
-def test_none_lapses_when_the_vault_goes_as_the_sweep_begins(resources, sent, claimed, time, monkeypatch):
+def test_no_claim_lapses_when_the_vault_becomes_unreachable_during_a_sweep(resources, sent, claimed, time, monkeypatch):
     time.pass_by(WINDOW)
     monkeypatch.setattr(sweeping, "add_refused_time", lambda _resources: None)
     with out_of_reach(resources.settings.vault_dir):

@@ -97,13 +97,13 @@ def restored(resources, signing, used, waiting, time, tmp_path, start_service):
     return start_service()
 
 
-def test_it_is_not_served(restored, used):
+def test_a_restored_database_is_not_served(restored, used):
     assert share_row(restored, used.share.id).state == ShareState.ISSUED, "the backup does not know that it was used"
     with pytest.raises(DatabaseRolledBack, match="caducee db accept-restore"):
         require_not_rolled_back(restored)
 
 
-def test_nothing_is_signed(restored, signing):
+def test_a_restored_database_is_not_signed(restored, signing):
     with pytest.raises(LogRolledBack):
         sign_checkpoint(restored, signing)
 
@@ -114,7 +114,7 @@ def test_what_was_used_stays_used_even_before_anybody_accepts(restored, used):
         run(claim(restored, used.share))
 
 
-def test_accepted_it_goes_on_without_any_open_share(restored, signing, used, waiting):
+def test_an_accepted_database_is_served_without_any_open_share(restored, signing, used, waiting):
     accepted = accept_restore(restored, signing)
     assert accepted.withdrawn == 2
     assert accepted.entries_lost > 0

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from app.actions.keep_time import keep_time
-from app.actions.report_retention import RetentionReport, VaultSeen, report_retention
+from app.actions.report_retention import RetentionReport, VaultFindings, report_retention
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
 from app.domain.retention import FORGET_AFTER
@@ -242,7 +242,7 @@ A_REPORT = RetentionReport(
     overdue=1,
     worst_lateness_s=12,
     failing=["AAAAAAAAAAAAAAAAAAAAAA"],
-    vault=VaultSeen(None, None, "key vault, names: <No such file> & more"),
+    vault=VaultFindings(None, None, "key vault, names: <No such file> & more"),
     orphans=None,
     last_sweep_at=None,
     sweeping=False,

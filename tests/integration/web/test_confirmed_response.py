@@ -29,6 +29,10 @@ class SlowPeer(UnknownPeer):
         self.aborted = True
 
 
+async def receive():
+    raise AssertionError("nothing is received")
+
+
 @pytest.mark.parametrize(
     ("peer", "undone"),
     [
@@ -51,7 +55,7 @@ def test_what_is_not_acknowledged_is_undone(monkeypatch, peer, undone):
     async def undo():
         undoing.append(True)
 
-    asyncio.run(ConfirmedResponse(JSONResponse({"a": 1}, 201), undo)(scope, None, send))
+    asyncio.run(ConfirmedResponse(JSONResponse({"a": 1}, 201), undo)(scope, receive, send))
     assert (len(undoing), peer.aborted) == (undone, bool(undone))
     assert [message.get("body") for message in sent] == [None, b'{"a":1}', b""]
     assert (sent[0]["status"], sent[1]["more_body"], sent[2]["more_body"]) == (201, True, False)
@@ -68,7 +72,7 @@ def test_a_response_that_fails_or_is_cancelled_is_undone():
 
     async def story():
         with pytest.raises(asyncio.CancelledError):
-            await ConfirmedResponse(JSONResponse({}), undo)({"type": "http"}, None, send)
+            await ConfirmedResponse(JSONResponse({}), undo)({"type": "http"}, receive, send)
 
     asyncio.run(story())
     assert undoing == [True]

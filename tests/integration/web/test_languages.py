@@ -1,4 +1,4 @@
-"""A language is one catalogue: a third one, made here of the English one, is spoken everywhere."""
+"""A language is one catalogue: a third one, derived here from the English one, is offered everywhere."""
 
 import json
 from importlib.resources import files
@@ -54,7 +54,7 @@ def opened(tmp_path, third_language):
         yield opened
 
 
-def test_the_page_speaks_it(opened):
+def test_the_page_is_served_in_an_added_language(opened):
     page = opened.http.get("/s/x", headers={"Accept-Language": f"{THIRD};q=0.9, fr;q=0.8"})
     assert page.headers["content-language"] == THIRD
     assert f'<html lang="{THIRD}">' in page.text
@@ -63,7 +63,7 @@ def test_the_page_speaks_it(opened):
     assert opened.http.get(f"/s/x?lang={THIRD}", headers={"Accept-Language": "fr"}).text == page.text
 
 
-def test_the_pages_script_gets_every_sentence_of_it(opened):
+def test_the_pages_script_gets_every_sentence_in_an_added_language(opened):
     spoken = opened.http.get(f"/s/assets/{THIRD}.json").json()
     assert spoken.keys() == opened.http.get("/s/assets/en.json").json().keys()
     assert all("\u27e6" in (text if isinstance(text, str) else text[0]) for text in spoken.values())
@@ -79,7 +79,7 @@ def test_the_switch_goes_through_all_languages(opened):
     assert following == {"en": THIRD, THIRD: "fr", "fr": "en"}
 
 
-def test_the_text_of_a_share_speaks_it(opened):
+def test_the_text_of_a_share_is_in_an_added_language(opened):
     headers = {"Accept": "text/plain", "Accept-Language": THIRD}
     answer = opened.staff().put("/api/v1/send/a.csv?recipient=ARS", content=b"x", headers=headers)
     assert (answer.status_code, answer.headers["content-language"]) == (201, THIRD)

@@ -101,7 +101,7 @@ def test_digest_of_broken_unicode_does_not_leak():
     assert caught.value.__suppress_context__
 
 
-def test_same():
+def test_same_tells_equal_bytes_from_others():
     """Equal and unequal, of equal and unequal length."""
     assert token.same(b"abc", b"abc")
     assert not token.same(b"abc", b"abd")

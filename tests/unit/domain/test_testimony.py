@@ -7,7 +7,7 @@ import pytest
 from app.domain import testimony as testimony_module
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
-from app.domain.testimony import LIFE, Attested
+from app.domain.testimony import LIFE, AttestedEntry
 from app.domain.transfer import TransferState
 
 BEGAN = datetime(2026, 3, 2, 10, 15, 30, 250_000, tzinfo=UTC)
@@ -16,11 +16,11 @@ SECOND = timedelta(seconds=1)
 BLOB, SHARE, CLAIM, OTHER = (letter * 21 + "A" for letter in "bsco")
 
 
-def attested(sequence: int, event: Event, **fields) -> Attested:
+def attested(sequence: int, event: Event, **fields) -> AttestedEntry:
     """An entry as it is stored; its time is so many seconds after the first."""
     at = BEGAN + sequence * SECOND
     content = Entry(event=event, at=at, actor="system", **fields).content(sequence, "AAAAAAAAAAAAAAAAAAAAAA")
-    return Attested(sequence, bytes(32), content, at, sound=True)
+    return AttestedEntry(sequence, bytes(32), content, at, sound=True)
 
 
 LIFE_OF_ONE = [
@@ -37,7 +37,7 @@ LIFE_OF_ONE = [
 ]
 
 
-def told(*entries: Attested) -> testimony_module.Testimony:
+def told(*entries: AttestedEntry) -> testimony_module.Testimony:
     testimony = testimony_module.Testimony(leaves={})
     for entry in entries:
         testimony.add(entry)

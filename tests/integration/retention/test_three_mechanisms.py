@@ -1,7 +1,7 @@
-"""Three ends of a file, any one of which is enough (G1): reading refuses, the vault purges, the sweeper deletes.
+"""Three independent mechanisms end a transfer (G1): requests refuse, the vault purges its keys, the sweeper deletes.
 
-Each test takes two of them away. Reading is taken away by a process whose clock stands still: every check that looks
-at the time, in rules, actions and vault, then passes.
+Each test disables two of them. A process whose clock stands still disables the refusals: every check of the time, in
+rules, actions and vault, then passes.
 """
 
 from datetime import timedelta

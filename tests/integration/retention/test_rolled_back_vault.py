@@ -1,4 +1,4 @@
-"""The vault is doubted too: one that lost its mark, and an older copy of itself (docs/deletion.md; lesson 40)."""
+"""A vault that is an older copy of itself, or has lost its mark, is refused (docs/deletion.md; lesson 40)."""
 
 import shutil
 import sqlite3
@@ -86,7 +86,7 @@ def test_an_older_vault_is_red_and_refuses_both_ways(resources, caller, rolled_b
     assert {f.level for f in examine(resources) if f.check == "high-water mark"} == {Level.WRONG}
 
 
-def test_it_stays_so_until_an_operator_accepts(resources, caller, rolled_back, tick):
+def test_an_older_vault_stays_refused_until_an_operator_accepts_it(resources, caller, rolled_back, tick):
     """Sweeps must not write a new mark over the old one, or the next would find nothing wrong."""
     for _ in range(3):
         assert not tick()
@@ -101,7 +101,7 @@ def test_it_stays_so_until_an_operator_accepts(resources, caller, rolled_back, t
     assert run(fetch(resources, run(claim(resources, before.share)))) == CONTENT
 
 
-def test_that_the_database_was_told_otherwise_changes_nothing(resources, rolled_back, tick):
+def test_removing_the_problem_from_the_database_changes_nothing(resources, rolled_back, tick):
     tick()
     with resources.database.writing() as transaction:
         service_rows.forget_vault_problem(transaction.connection)
@@ -181,7 +181,7 @@ def test_the_signers_folder_is_written_when_the_log_has_grown_and_each_minute(re
     assert signing.vault_mark() != grown
 
 
-def test_deletion_goes_on(resources, caller, time, rolled_back, tick):
+def test_deletion_continues_under_a_rolled_back_vault(resources, caller, time, rolled_back, tick):
     before, *_ = rolled_back
     time.pass_until(before.transfer.expires_at)
     assert not tick()
