@@ -148,6 +148,10 @@ class KeyVault(Protocol):
         """Destroy all keys (lockdown); returns how many entries went. Tries all, then raises if any stayed."""
         ...
 
+    def has_room(self) -> bool:
+        """Return whether new entries fit, beside what marks and the records of claims need. Raises VaultUnavailable."""
+        ...
+
     def place(self) -> Place:
         """Describe where the vault lies, or would be set up."""
         ...
