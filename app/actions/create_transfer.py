@@ -15,7 +15,7 @@ from app.domain.errors import InvalidRequest, VaultOutOfReach
 from app.domain.transfer import MAX_RECORDS, Ending, TransferState, checked_free_text
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings
-from app.lifecycle.gate import require_open_for_intake
+from app.lifecycle.gate import require_open_for_transfers
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
@@ -57,7 +57,9 @@ class CreatedSealedTransfer:
 def create_transfer(
     resources: Resources, caller: Caller, asked: TransferAsked, *, client_key: bytes | None = None
 ) -> CreatedTransfer:
-    """Open a transfer. Raises RetentionNotAssured, LifetimeOutOfRange, InvalidRequest, VaultOutOfReach."""
+    """Open a transfer. Raises the errors of `require_open_for_transfers`, LifetimeOutOfRange, InvalidRequest,
+    VaultOutOfReach.
+    """
     transfer_id, transfer_key, shred_key = new_id(), new_secret(), new_secret()
     client_key = client_key or new_secret()
     owner_key = wrapping.owner_key(client_key, wrapping.owner_part(shred_key, transfer_id), transfer_id)
@@ -122,7 +124,7 @@ def _store(resources: Resources, row: TransferRow, caller: Caller, shred_key: by
 
 def _insert(resources: Resources, row: TransferRow, caller: Caller) -> None:
     with resources.database.writing() as transaction:
-        require_open_for_intake(resources, transaction.connection)
+        require_open_for_transfers(resources, transaction.connection)
         transfer_rows.create(transaction.connection, row)
         transaction.log(
             Entry(
