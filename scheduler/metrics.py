@@ -34,6 +34,8 @@ class ServiceCollector(Collector):
             ("clock_trusted", "1 while the host's clock is trusted.", measures.clock_trusted),
             ("vault_trusted", "1 unless the key vault is an older copy of itself.", measures.vault_trusted),
             ("locked_down", "1 during a lockdown.", measures.locked_down),
+            ("intake_off", "1 while no new transfer is accepted.", measures.intake_off),
+            ("reserve_in_place", "1 unless the database's volume lacks its reserve.", measures.reserve_in_place),
         ):
             yield GaugeMetricFamily(f"caducee_{name}", text, value=float(value))
         since = float("inf") if measures.since_sweep_s is None else measures.since_sweep_s

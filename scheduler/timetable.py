@@ -1,4 +1,4 @@
-"""The periodic jobs: sweep, the vault's own purge, checkpoint signing, reconciliation, and pruning of the log.
+"""The periodic jobs: sweep, the vault's own purge, checkpoint signing, reconciliation, pruning of the log, the reserve.
 
 The sweep works from the database, the purge only from the vault (G1): either one destroys keys in time. A job never
 overlaps with itself; after missed runs it runs once. The purge has its own thread, because all others may block on an
@@ -38,6 +38,7 @@ PURGE_SECONDS = 1
 CHECKPOINT_SECONDS = 300
 RECONCILE_SECONDS = 3600
 PRUNE_SECONDS = 86_400
+RESERVE_SECONDS = 60
 PURGE_ALONE = "purge"
 
 log = structlog.get_logger()
@@ -65,6 +66,7 @@ class Timetable:
             (self.sign, CHECKPOINT_SECONDS),
             (self.reconcile, RECONCILE_SECONDS),
             (self.prune, PRUNE_SECONDS),
+            (self.keep_reserve, RESERVE_SECONDS),
         ):
             executor = PURGE_ALONE if job == self.purge else "default"
             self._scheduler.add_job(_loud(job), "interval", seconds=seconds, executor=executor)
@@ -72,7 +74,7 @@ class Timetable:
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; a running job is finished."""
         self._scheduler.start()
-        for job in (self.metrics, self.sign, self.reconcile, self.prune):
+        for job in (self.metrics, self.keep_reserve, self.sign, self.reconcile, self.prune):
             _loud(job)()
         stop.wait()
         self._scheduler.shutdown(wait=True)
@@ -98,6 +100,10 @@ class Timetable:
         moved = prune_log(self._resources(), actor="scheduler")
         if moved:
             log.info("log_pruned", entries=moved)
+
+    def keep_reserve(self) -> None:
+        """Make the reserve on the database's volume again once there is room for it."""
+        self._resources().database.reserve.make()
 
     def purge(self) -> None:
         """Destroy every expired key in the vault; needs neither database nor blobs."""

@@ -15,7 +15,7 @@ from app.domain.errors import InvalidRequest, VaultOutOfReach
 from app.domain.transfer import MAX_RECORDS, Ending, TransferState, checked_free_text
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings
-from app.lifecycle.gate import require_open_for_intake
+from app.lifecycle.gate import require_open_for_transfers
 from app.lifecycle.repetition import Result
 from app.lifecycle.reply import LOCAL, Reply
 from app.runtime.fault_points import reach
@@ -64,8 +64,8 @@ def create_transfer(
     client_key: bytes | None = None,
     reply: Reply = LOCAL,
 ) -> CreatedTransfer:
-    """Open a transfer. Raises RetentionNotAssured, LifetimeOutOfRange, InvalidRequest, VaultOutOfReach, and what
-    `Reply.settle` raises.
+    """Open a transfer. Raises LifetimeOutOfRange, InvalidRequest, VaultOutOfReach, and the errors of
+    `require_open_for_transfers` and `Reply.settle`.
     """
     transfer_id, transfer_key, shred_key = new_id(), new_secret(), new_secret()
     client_key = client_key or new_secret()
@@ -134,7 +134,7 @@ def _store(resources: Resources, row: TransferRow, caller: Caller, shred_key: by
 
 def _insert(resources: Resources, row: TransferRow, caller: Caller, reply: Reply) -> list[EntryName]:
     with resources.database.writing() as transaction:
-        require_open_for_intake(resources, transaction.connection)
+        require_open_for_transfers(resources, transaction.connection)
         transfer_rows.create(transaction.connection, row)
         transaction.log(
             Entry(

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from app.db import service_rows
+from app.db.reserve import RESERVE_BYTES
 from app.domain.retention import deletion_is_assured
 from app.lifecycle.gate import doubts_of
 from app.lifecycle.rollback import VaultRolledBack, require_vault_not_rolled_back
@@ -43,6 +44,8 @@ def examine(resources: Resources) -> list[Finding]:
         _vault_place,
         _vault_mark,
         _space,
+        _reserve,
+        _intake,
         _sweeper,
         _clock,
         _user,
@@ -83,6 +86,28 @@ def _space(resources: Resources) -> Iterator[Finding]:
     enough = free >= resources.settings.min_free_bytes
     level = Level.GOOD if enough else Level.WRONG
     yield Finding(level, "free space", f"{free / 1024**3:.1f} GiB" + ("" if enough else ": deposits are refused"))
+
+
+def _reserve(resources: Resources) -> Iterator[Finding]:
+    """On SQLite: the space for deletion on a full volume, which the scheduler holds."""
+    reserve, size = resources.database.reserve, f"{RESERVE_BYTES >> 20} MiB"
+    if reserve.free_bytes() is None:
+        return
+    if reserve.in_place():
+        yield Finding(Level.GOOD, "reserve", f"{size} of the database's volume are held for deletion")
+    elif reserve.has_room():
+        yield Finding(Level.WEAK, "reserve", "not there; the scheduler makes it within a minute: does it run?")
+    else:
+        said = "given up: the database's volume is full. Deposits are refused until space is freed"
+        yield Finding(Level.WRONG, "reserve", said)
+
+
+def _intake(resources: Resources) -> Iterator[Finding]:
+    with resources.database.reading() as connection:
+        since = service_rows.intake_off_since(connection)
+    if since is not None:
+        said = f"off since {since:%Y-%m-%dT%H:%M:%SZ}: no new transfers; caducee intake on"
+        yield Finding(Level.WEAK, "intake", said)
 
 
 def _sweeper(resources: Resources) -> Iterator[Finding]:

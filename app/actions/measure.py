@@ -23,6 +23,8 @@ class Measures:
     clock_trusted: bool
     vault_trusted: bool
     locked_down: bool
+    intake_off: bool
+    reserve_in_place: bool
     counters: dict[str, int]
 
 
@@ -44,5 +46,7 @@ def measure(resources: Resources) -> Measures:
             clock_trusted=doubts.clock_problem is None,
             vault_trusted=doubts.vault_problem is None,
             locked_down=state.locked_down_at is not None,
+            intake_off=state.intake_off_at is not None,
+            reserve_in_place=resources.database.reserve.in_place(),
             counters=counter_rows.every(connection),
         )

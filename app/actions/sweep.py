@@ -24,6 +24,10 @@ BATCH = 6000
 """Each log entry dirties a page of an index by transfer, and in larger batches more entries share a page. A batch needs
 40 to 60 MiB, and holds SQLite's write lock for less than a second at a time.
 """
+SMALL_BATCH, ROOMY_BYTES = 100, 256 * 1024 * 1024
+"""With less free space than ROOMY_BYTES on SQLite's volume a batch is small: the WAL of a large one, which cannot be
+truncated before its pages are in the database, would leave no room for them.
+"""
 BYTES_COUNT_AFTER = timedelta(hours=1)
 """Bytes that cannot be deleted raise an alert at once and make sweeps fail after this long; keys do so at once."""
 
@@ -74,10 +78,16 @@ def _take_due(resources: Resources, by: datetime, seen: AbstractSet[str]) -> lis
         if not transfer_rows.anything_due(connection, by):
             return []
     with resources.database.writing() as transaction:
-        due = transfer_rows.due(transaction.connection, by, BATCH + len(seen))
-        batch = [one for one in due if one not in seen][:BATCH]
+        size = _batch_size(resources)
+        due = transfer_rows.due(transaction.connection, by, size + len(seen))
+        batch = [one for one in due if one not in seen][:size]
         transfer_rows.postpone(transaction.connection, batch, resources.clock.now() + TAKEN_FOR)
     return batch
+
+
+def _batch_size(resources: Resources) -> int:
+    free = resources.database.reserve.free_bytes()
+    return BATCH if free is None or free >= ROOMY_BYTES else SMALL_BATCH
 
 
 def _read_vault(resources: Resources, watch: VaultWatch, now: datetime) -> None:
@@ -97,7 +107,8 @@ def _take_due_by_vault(resources: Resources, watch: VaultWatch, by: datetime) ->
         still_open = transfer_rows.open_among(connection, due, by)
         waiting = transfer_rows.open_among(connection, due, datetime.max.replace(tzinfo=UTC))
     watch.forget(set(due) - set(waiting))
-    batches = [still_open[first : first + BATCH] for first in range(0, len(still_open), BATCH)]
+    size = _batch_size(resources)
+    batches = [still_open[first : first + size] for first in range(0, len(still_open), size)]
     for batch in batches:
         with resources.database.writing() as transaction:
             transfer_rows.postpone(transaction.connection, batch, resources.clock.now() + TAKEN_FOR)

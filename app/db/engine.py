@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from app.db import audit_rows, counter_rows
 from app.db import sqlite_connections as sqlite
 from app.db.errors import DatabaseUnavailable
+from app.db.reserve import Reserve
 from app.domain.audit_events import Entry
 
 CONNECT_SECONDS = 10
@@ -97,6 +98,12 @@ class Database:
                 self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise DatabaseUnavailable(f"the database's folder cannot be created: {error.strerror}") from None
+        self.reserve.give_up_if_low()  # the first connection to a file writes beside it
+
+    @property
+    def reserve(self) -> Reserve:
+        """The space that deletion needs when the database's volume is full."""
+        return Reserve(self.file)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -107,7 +114,8 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """Run a write transaction, which commits together with its log entries. Raises DatabaseUnavailable."""
-        with _wrapped(), _held(self._turn), self._writer.begin() as connection:
+        self.reserve.give_up_if_low()
+        with _wrapped(self.reserve), _held(self._turn), self._writer.begin() as connection:
             transaction = Transaction(connection)
             yield transaction
             counter_rows.add(connection, transaction.counts)
@@ -121,7 +129,7 @@ class Database:
         """
         if isinstance(self._reader, Engine):
             return True
-        with _wrapped(), _held(self._turn), self._reader.outside() as raw:
+        with _wrapped(self.reserve), _held(self._turn), self._reader.outside() as raw:
             # With a reader, each attempt would wait for the whole busy timeout while it blocks every writer.
             raw.execute(f"PRAGMA busy_timeout={sqlite.TRUNCATE_WAIT_MS}")
             try:
@@ -169,13 +177,15 @@ def _patience(parsed: URL) -> dict[str, object]:
 
 
 @contextmanager
-def _wrapped() -> Iterator[None]:
+def _wrapped(reserve: Reserve | None = None) -> Iterator[None]:
     """Convert library errors to DatabaseUnavailable, `from None`: they contain SQL, PostgreSQL's messages may quote
-    rows, and a traceback would show both.
+    rows, and a traceback would show both. If the volume is full, give up the reserve: the next attempt has its space.
     """
     try:
         yield
     except sqlite.FAILURES as error:
+        if reserve is not None and sqlite.is_full(error):
+            reserve.give_up()
         raise DatabaseUnavailable(f"the database failed: {_reason(error)}") from None
 
 

@@ -86,6 +86,13 @@ def oldest_held(connection: Connection) -> datetime | None:
     return oldest
 
 
+def held(connection: Connection) -> tuple[int, datetime | None]:
+    """Count the held transfers, and return when the last of them expires."""
+    query = select(func.count(), func.max(transfers.c.expires_at)).where(transfers.c.state != TransferState.VERIFIED)
+    count, last = connection.execute(query).one()
+    return count, last
+
+
 def failing(connection: Connection, limit: int) -> list[str]:
     """Return the transfers with a failed and unfinished deletion, their own or a share's, most failures first."""
     query = select(transfers.c.id).where(transfers.c.failures > 0, transfers.c.state != TransferState.VERIFIED)

@@ -41,6 +41,7 @@ class ServiceState:
     rolled_back_at: datetime | None = None
     outflow_refused_at: datetime | None = None
     vault_problem: str | None = None
+    intake_off_at: datetime | None = None
     database_clock: datetime | None = None
 
     @property
@@ -186,6 +187,17 @@ def lockdown_since(connection: Connection) -> datetime | None:
 def set_lockdown(connection: Connection, since: datetime | None) -> None:
     """Begin (a time) or end (None) the lockdown."""
     connection.execute(update(service_state).values(locked_down_at=since))
+
+
+def intake_off_since(connection: Connection) -> datetime | None:
+    """Return since when no new transfer is accepted, or None. Reads this column alone."""
+    since: datetime | None = connection.execute(select(_lenient("intake_off_at")).limit(1)).scalar_one()
+    return since
+
+
+def set_intake_off(connection: Connection, since: datetime | None) -> None:
+    """Stop (a time) or resume (None) the intake of new transfers."""
+    connection.execute(update(service_state).values(intake_off_at=since))
 
 
 def note_rolled_back(connection: Connection, since: datetime) -> None:

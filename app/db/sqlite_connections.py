@@ -25,6 +25,10 @@ FAILURES = (SQLAlchemyError, sqlite3.Error)
 """Exceptions that a transaction may raise when the database fails."""
 
 
+_NO_SPACE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+"""Error codes of a write without space; the second is that of an exhausted quota (EDQUOT)."""
+
+
 class TrackedConnection(sqlite3.Connection):
     """A sqlite3 connection that tracks its cursors."""
 
@@ -130,6 +134,11 @@ def cut_log(raw: Any) -> bool:
             return True
         time.sleep(TRUNCATE_PAUSE_SECONDS)
     return False
+
+
+def is_full(error: Exception) -> bool:
+    """Return whether SQLite failed for want of space."""
+    return getattr(getattr(error, "orig", error), "sqlite_errorcode", None) in _NO_SPACE
 
 
 def begin_reading(raw: Any) -> None:

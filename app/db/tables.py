@@ -149,6 +149,7 @@ service_state = Table(
         comment="when a sweep last saw that recipients are refused: windows of claims stand still meanwhile",
     ),
     Column("vault_problem", String(200), comment="why the key vault is not trusted: nothing is taken in or given out"),
+    Column("intake_off_at", UtcTime, comment="since when no new transfer is accepted; those that exist go on"),
     CheckConstraint("id = 1", name="single_row"),
 )
 

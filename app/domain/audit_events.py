@@ -47,6 +47,8 @@ class Event(StrEnum):
     CLOCK_ACCEPTED = "clock.accepted"
     LOCKDOWN_BEGUN = "lockdown.begun"
     LOCKDOWN_LIFTED = "lockdown.lifted"
+    INTAKE_STOPPED = "intake.stopped"
+    INTAKE_RESUMED = "intake.resumed"
     ALL_KEYS_DESTROYED = "keys.all_destroyed"
     DATABASE_RESTORED = "database.restored"
     VAULT_REPLACED = "vault.replaced"

@@ -320,6 +320,11 @@ class LockedDown(Refusal):
     title = "The operators have locked down the service."
 
 
+class IntakeOff(Refusal):
+    code = "intake_off"
+    title = "The operators accept no new transfers. Those that exist go on."
+
+
 class VaultOutOfReach(Refusal):
     code = "vault_unavailable"
     title = "The key vault cannot be reached. Nothing was changed; try again."

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sqlalchemy import Connection
 
 from app.db import service_rows
 from app.db.service_rows import ServiceState
 from app.domain.admission import Doubts, require_intake, require_outflow
+from app.domain.errors import DiskNearlyFull, IntakeOff
 from app.runtime.resources import Resources
+from app.storage.errors import VaultUnavailable
 
 MARK_LOST = "the key vault has lost its high-water mark"
 
 
-def require_open_for_intake(resources: Resources, connection: Connection) -> None:
-    """Raise RestoreNotAccepted, LockedDown, VaultNotTrusted, ClockNotTrusted or RetentionNotAssured if one applies."""
+def require_open_for_transfers(resources: Resources, connection: Connection) -> None:
+    """Check before a new transfer. Raises IntakeOff, and as `require_open_for_intake`; DiskNearlyFull also if the vault
+    has room only for its marks and the records of claims.
+    """
+    if require_open_for_intake(resources, connection).intake_off_at is not None:
+        raise IntakeOff
+    with suppress(VaultUnavailable):  # its entry cannot be made, which is refused with the right code
+        if not resources.vault.has_room():
+            raise DiskNearlyFull
+
+
+def require_open_for_intake(resources: Resources, connection: Connection) -> ServiceState:
+    """Return the service's row. Raises RestoreNotAccepted, LockedDown, VaultNotTrusted, ClockNotTrusted,
+    RetentionNotAssured; DiskNearlyFull if the database's volume has room only for deletion.
+    """
     state = service_rows.get(connection)
     require_intake(
         doubts_of(resources, state),
@@ -21,6 +38,9 @@ def require_open_for_intake(resources: Resources, connection: Connection) -> Non
         now=resources.clock.now(),
         deadman=resources.settings.deadman,
     )
+    if not resources.database.reserve.has_room():
+        raise DiskNearlyFull
+    return state
 
 
 def require_open_for_outflow(resources: Resources, connection: Connection) -> None:

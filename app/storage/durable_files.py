@@ -7,6 +7,7 @@ errors. Durable means: fsync of the file, then of its folder (man 2 fsync).
 """
 
 import ctypes
+import math
 import os
 import re
 import secrets
@@ -155,6 +156,12 @@ def free_bytes(*, within: int) -> int:
     """Return how many bytes an unprivileged process can still write to the volume of an open folder."""
     volume = os.fstatvfs(within)
     return volume.f_bavail * volume.f_frsize
+
+
+def free_files(*, within: int) -> float:
+    """Return how many files an unprivileged process can still create on the volume; some file systems have no limit."""
+    volume = os.fstatvfs(within)
+    return volume.f_favail if volume.f_files else math.inf
 
 
 def sync_volume(*, within: int) -> bool:

@@ -148,6 +148,10 @@ class KeyVault(Protocol):
         """Destroy all keys. Return how many entries were removed. Tries all, then raises if any is left."""
         ...
 
+    def has_room(self) -> bool:
+        """Return whether new entries fit, beside what marks and the records of claims need. Raises VaultUnavailable."""
+        ...
+
     def place(self) -> Place:
         """Return the location of the vault, even if it does not exist yet."""
         ...

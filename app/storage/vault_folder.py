@@ -26,6 +26,8 @@ from app.storage.key_vault import FoundEntries, Mark, PurgeReport, is_mark, labe
 from app.storage.place import Place, folder_place
 
 MARK_MAX_BYTES = 64 * 1024
+KEPT_BYTES, KEPT_FILES = 1024 * 1024, 256
+"""New entries leave this free on the volume, for marks and the records of claims: each is a file of one block."""
 LOST_AND_FOUND = "lost+found"
 _ROOT_FILES = (durable_files.INSTALLATION_FILE, durable_files.CACHE_TAG_FILE, LOST_AND_FOUND)
 
@@ -43,6 +45,8 @@ class VaultFolder:
         hour, entry = hour_folder.place_of(name)
         with _as_unavailable("create"), self._opened() as root:
             self._prove(root)
+            if not _has_room(root):
+                raise VaultUnavailable("the key vault's volume is nearly full")
             with self._hour_for_writing(root, hour) as folder:
                 content = wrap(hour_folder.read_hour_key(within=folder), shred_key, label_of(name))
                 try:
@@ -240,6 +244,11 @@ class VaultFolder:
             self._prove(root)
         return removed
 
+    def has_room(self) -> bool:
+        """Return whether the volume has room for new entries. Raises VaultUnavailable."""
+        with _as_unavailable("free space"), self._opened() as root:
+            return _has_room(root)
+
     def place(self) -> Place:
         """Describe the vault's folder. Raises VaultUnavailable."""
         with _as_unavailable("place"):
@@ -333,6 +342,10 @@ class VaultFolder:
         found = durable_files.read_installation(within=root)
         if self._installation_id is not None and found not in (None, self._installation_id):
             raise VaultUnavailable("the key vault belongs to another installation")
+
+
+def _has_room(root: int) -> bool:
+    return durable_files.free_bytes(within=root) > KEPT_BYTES and durable_files.free_files(within=root) > KEPT_FILES
 
 
 def _belongs_in_root(name: str) -> bool:

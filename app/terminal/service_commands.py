@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from app.terminal import audit, clock, config, db, doctor, keys, lockdown, log_proof, serve, sweep, tokens, transfers
+from app.terminal import (
+    audit,
+    clock,
+    config,
+    db,
+    doctor,
+    intake,
+    keys,
+    lockdown,
+    log_proof,
+    serve,
+    sweep,
+    tokens,
+    transfers,
+)
 from app.terminal.shares import tree as share_tree
 from app.terminal.shares_here import revoke
 
@@ -24,6 +38,7 @@ def add_to(tree: typer.Typer) -> None:
         "audit": audit.tree,
         "clock": clock.tree,
         "lockdown": lockdown.tree,
+        "intake": intake.tree,
         "db": db.tree,
         "config": config.tree,
     }.items():

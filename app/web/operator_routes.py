@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from app.actions.check_readiness import check_readiness
+from app.actions.check_readiness import STILL_READY, check_readiness
 from app.web.guard import CurrentResources, GuardedRoute
 from app.web.schemas import Readiness
 
@@ -23,7 +23,8 @@ async def livez() -> dict[str, bool]:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz(response: Response, resources: CurrentResources) -> Readiness:
-    """The service accepts deposits; otherwise 503 with the reasons."""
+    """The service accepts deposits; otherwise 503 with the reasons. `intake_off` alone is 200."""
     reasons = await resources.in_thread(check_readiness, resources)
-    response.status_code = 503 if reasons else 200
-    return Readiness(ready=not reasons, reasons=reasons)
+    ready = STILL_READY.issuperset(reasons)
+    response.status_code = 200 if ready else 503
+    return Readiness(ready=ready, reasons=reasons)

@@ -73,6 +73,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.RestoreNotAccepted: 503,
     errors.VaultNotTrusted: 503,
     errors.LockedDown: 503,
+    errors.IntakeOff: 503,
     errors.VaultOutOfReach: 503,
     errors.BlobsOutOfReach: 503,
     errors.DatabaseOutOfReach: 503,

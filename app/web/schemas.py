@@ -208,7 +208,7 @@ class Me(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether the service accepts deposits, and if not, why."""
+    """Whether the service works, and why not; `intake_off` is listed although it does."""
 
     ready: bool
     reasons: list[str]

@@ -23,6 +23,9 @@ CONTROLS = [
     ("lockdown", "on"),
     ("lockdown", "status"),
     ("lockdown", "off"),
+    ("intake", "off"),
+    ("intake", "status"),
+    ("intake", "on"),
     ("token", "list"),
     ("token", "revoke", "A" * 22),
 ]

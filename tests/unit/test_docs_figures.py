@@ -217,6 +217,8 @@ NOTHING = Measures(
     clock_trusted=True,
     vault_trusted=True,
     locked_down=False,
+    intake_off=False,
+    reserve_in_place=True,
     counters={},
 )
 

@@ -46,6 +46,7 @@ CARRIES_NOTHING = {
     "service_state.clock_waited_seconds": "shown only: waiting is counted in memory and in the vault",
     "service_state.last_drill_at": "shown only: a drill proves nothing about a transfer",
     "service_state.outflow_refused_at": "prolongs windows of claims, never past an expiry",
+    "service_state.intake_off_at": "refuses new transfers; those that exist live and end without it",
     "transfers.created_at": "shown, and the age from which a row without a key is an orphan; `expires_at` ends it",
     "transfers.closed_at": "refuses further files of the depositor, who needs the client key for them",
     "transfers.keep_until_expiry": "decides whether a transfer ends before its expiry, never after it",

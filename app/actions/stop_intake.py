@@ -1,0 +1,58 @@
+"""Drain the service: accept no new transfer, while uploads to existing ones, claims, fetches and deletion go on.
+
+It needs only the database. The reported state is read back in a separate transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.db import retention_figures, service_rows
+from app.db.engine import Database
+from app.db.errors import ChangeUndone
+from app.domain.audit_events import Entry, Event
+from app.runtime.clock import Clock
+
+_UNDONE = "the database does not keep what was written: `caducee db check` names triggers that do not belong there"
+
+
+def stop_intake(database: Database, clock: Clock) -> Drain:
+    """Accept no new transfer, in any process. Return what was read back. Idempotent. Raises ChangeUndone."""
+    now = clock.now()
+    _set_unless_so(database, now, Entry(event=Event.INTAKE_STOPPED, at=now, actor="operator"))
+    drain = look_at_drain(database)
+    if drain.since is None:
+        raise ChangeUndone(f"intake is still on: {_UNDONE}")
+    return drain
+
+
+def resume_intake(database: Database, clock: Clock) -> None:
+    """Accept new transfers again. Idempotent. Raises ChangeUndone."""
+    _set_unless_so(database, None, Entry(event=Event.INTAKE_RESUMED, at=clock.now(), actor="operator"))
+    if look_at_drain(database).since is not None:
+        raise ChangeUndone(f"intake is still off: {_UNDONE}")
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Since when no new transfer is accepted (None: intake is on), how many transfers are still held, and when the last
+    of them expires.
+    """
+
+    since: datetime | None
+    held: int
+    last_expires_at: datetime | None
+
+
+def look_at_drain(database: Database) -> Drain:
+    """Return how far the service is drained."""
+    with database.reading() as connection:
+        return Drain(service_rows.intake_off_since(connection), *retention_figures.held(connection))
+
+
+def _set_unless_so(database: Database, since: datetime | None, entry: Entry) -> None:
+    with database.writing() as transaction:
+        if (service_rows.intake_off_since(transaction.connection) is None) != (since is None):
+            service_rows.set_intake_off(transaction.connection, since)
+            transaction.log(entry)
