@@ -10,7 +10,6 @@ from contextlib import suppress
 
 from app.crypto.token import same
 from app.db import share_rows
-from app.domain.share import ShareState
 from app.domain.vault_entry import EntryName
 from app.runtime.resources import Resources
 from app.storage.errors import KeyGone
@@ -29,13 +28,11 @@ def record_open_claims(resources: Resources) -> int:
 def _open_claims(resources: Resources) -> dict[EntryName, bytes]:
     """Return the token digests (32 bytes) of all open claims, by the vault entry name of the share."""
     with resources.database.reading() as connection:
-        claimed = [share for share in share_rows.open_ones(connection) if share.state == ShareState.CLAIMED]
-        claims = share_rows.claims_of(connection, {share.transfer_id for share in claimed})
-    token_digests = {claim.share_id: claim.token_digest for claim in claims}
+        claims = share_rows.open_claims(connection)
     found = {}
-    for share in claimed:
-        with suppress(ValueError, KeyError):  # no valid entry name; a claimed share without a claim row
-            found[EntryName(share.transfer_id, share.expires_at, share.id)] = token_digests[share.id]
+    for claim in claims:
+        with suppress(ValueError):  # an altered row may form no valid entry name
+            found[EntryName(claim.transfer_id, claim.expires_at, claim.share_id)] = claim.token_digest
     return found
 
 

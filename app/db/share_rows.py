@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, func, insert, literal, select, update
 
@@ -174,6 +174,24 @@ def open_ones(connection: Connection) -> list[ShareRow]:
     """Return all open shares, ordered by transfer."""
     query = select(*_SHARE).where(shares.c.state.in_(OPEN_STATES)).order_by(shares.c.transfer_id)
     return [_share(row) for row in connection.execute(query)]
+
+
+class OpenClaim(NamedTuple):
+    """A claim of a share that has not ended. The digest has 32 bytes."""
+
+    share_id: str
+    transfer_id: str
+    expires_at: datetime
+    token_digest: bytes
+
+
+def open_claims(connection: Connection) -> list[OpenClaim]:
+    """Return all open claims. Reads only columns of the first schema, because the upgrade runs it before the schema
+    changes.
+    """
+    columns = (shares.c.id, shares.c.transfer_id, shares.c.expires_at, claims.c.token_digest)
+    query = select(*columns).join(claims, claims.c.share_id == shares.c.id).where(shares.c.state == ShareState.CLAIMED)
+    return [OpenClaim(*row) for row in connection.execute(query)]
 
 
 def with_keys(connection: Connection, share_ids: Iterable[str]) -> set[str]:

@@ -131,7 +131,7 @@ def test_share_issue_speaks_http_and_needs_no_data_folder(shop, tmp_path):
     [
         ({"CLIENT_KEY": wrong_secret()}, "wrong_client_key", 1),
         ({"TOKEN": "cad_x"}, "not_authenticated", 1),
-        ({"CLIENT_KEY": "é"}, "a client key is", 2),
+        ({"CLIENT_KEY": "é"}, "a client key has", 2),
         ({"TOKEN": "cad_é"}, "CADUCEE_TOKEN", 2),
         ({"TOKEN": ""}, "CADUCEE_TOKEN", 2),
         ({"SERVER": "http://127.0.0.1:1"}, "cannot be reached", 2),

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import text
 
 from app.actions.check_readiness import check_readiness
-from app.actions.create_transfer import TransferAsked, create_sealed_transfer
+from app.actions.create_transfer import TransferOptions, create_sealed_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.examine import Level, examine
 from app.actions.measure import measure
@@ -48,7 +48,7 @@ def on(resources):
 def test_new_transfers_are_refused_and_everything_else_goes_on(resources, caller, time):
     open_, sent, ending = a_transfer(resources, caller), send(resources, caller), send(resources, caller)
     off(resources)
-    for create in (a_transfer, lambda *_: create_sealed_transfer(resources, caller, TransferAsked())):
+    for create in (a_transfer, lambda *_: create_sealed_transfer(resources, caller, TransferOptions())):
         with pytest.raises(IntakeOff):
             create(resources, caller)
     run(deposit(resources, caller, open_))
