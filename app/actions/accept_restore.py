@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.db import access_token_rows, audit_rows, service_rows, share_rows
+from app.db import access_token_rows, audit_size, audit_tree, checkpoint_rows, service_rows, share_rows
 from app.db.access_token_rows import TokenRow
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
@@ -43,10 +43,10 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
     quoted = signing.last_checkpoint()
     keys: list[EntryName] = []
     with resources.database.writing() as transaction:
-        audit_rows.complete_tree(transaction.connection)
+        audit_tree.complete_tree(transaction.connection)
         # What was done to the restored database before this is in its log too, but was never signed.
-        signed = audit_rows.last_checkpoint(transaction.connection)
-        known = signed.size if signed else audit_rows.size(transaction.connection)
+        signed = checkpoint_rows.last(transaction.connection)
+        known = signed.size if signed else audit_size.size(transaction.connection)
         shares = share_rows.open_ones(transaction.connection)
         for share in shares:
             keys += endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor="operator")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from app.db import audit_rows, service_rows
+from app.db import audit_pruning, audit_rows, audit_size, checkpoint_rows, service_rows
 from app.db.audit_pages import AuditPages
 from app.domain.log_export import checkpoint_record, end_record, entry_record, log_record
 from app.runtime.resources import Resources
@@ -25,8 +25,8 @@ def export_log(
     """
     kept = signing.last_checkpoint()  # read first: one signed meanwhile may cover more entries than are read below
     with resources.database.reading() as connection:
-        size, newest = audit_rows.size(connection), audit_rows.last_checkpoint(connection)
-        origin, pruned = service_rows.get(connection).log_origin, audit_rows.pruned_below(connection)
+        size, newest = audit_size.size(connection), checkpoint_rows.last(connection)
+        origin, pruned = service_rows.get(connection).log_origin, audit_pruning.pruned_below(connection)
     yield log_record(origin=origin, public_key=signing.verifier_key(), size=size, pruned_below=pruned)
     notes = AuditPages(resources.database).checkpoints(newest.size) if newest is not None else ()
     yield from (checkpoint_record(note.note, note.size) for note in notes)
@@ -39,6 +39,6 @@ def export_log(
         yield from records
         progress(stop, size)
     with resources.database.reading() as connection:
-        if audit_rows.pruned_below(connection) != pruned:
+        if audit_pruning.pruned_below(connection) != pruned:
             raise LogPrunedMeanwhile("the log was pruned during the export: discard this file and export the log again")
     yield end_record(size)

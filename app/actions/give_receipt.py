@@ -13,8 +13,9 @@ from app.crypto import merkle
 from app.crypto.errors import CryptoError
 from app.crypto.signed_note import Checkpoint
 from app.crypto.tlog_proof import TlogProof
-from app.db import audit_rows, service_rows, transfer_rows
-from app.db.audit_rows import StoredCheckpoint, StoredEntry
+from app.db import audit_pruning, audit_queries, audit_tree, checkpoint_rows, service_rows, transfer_rows
+from app.db.audit_rows import StoredEntry
+from app.db.checkpoint_rows import StoredCheckpoint
 from app.domain.access_token import Caller, require_owner
 from app.domain.errors import (
     BlobsOutOfReach,
@@ -55,8 +56,8 @@ def _attested_deletion(resources: Resources, transfer_id: str, caller: Caller | 
         transfer = require_owner(transfer_rows.find(connection, transfer_id), caller)
         if transfer.verified_at is None:
             raise NotDeletedYet
-        entry = audit_rows.find_deletion(connection, transfer_id)
-        if entry is None and not audit_rows.pruned_below(connection):
+        entry = audit_queries.find_deletion(connection, transfer_id)
+        if entry is None and not audit_pruning.pruned_below(connection):
             raise NotDeletedYet
     if entry is None or entry.content is None:
         raise ReceiptPruned
@@ -83,7 +84,7 @@ def _require_gone(resources: Resources, transfer_id: str) -> None:
 
 def _covering(connection: Connection, entry: StoredEntry) -> StoredCheckpoint:
     """Return the newest checkpoint of the current origin, which today's public key verifies."""
-    newest = audit_rows.last_checkpoint(connection)
+    newest = checkpoint_rows.last(connection)
     origin = service_rows.get(connection).log_origin
     if newest is None or newest.size <= entry.sequence or not newest.note.startswith(f"{origin}\n"):
         raise ReceiptNotSigned
@@ -93,7 +94,7 @@ def _covering(connection: Connection, entry: StoredEntry) -> StoredCheckpoint:
 def _proof(connection: Connection, entry: StoredEntry, content: str, signed: StoredCheckpoint) -> TlogProof:
     """Return a verified inclusion proof; the checkpoint's signature is left to the receipt's verifier."""
     try:
-        hashes = merkle.inclusion_proof(entry.sequence, signed.size, audit_rows.node_reader(connection))
+        hashes = merkle.inclusion_proof(entry.sequence, signed.size, audit_tree.node_reader(connection))
         checkpoint = Checkpoint.parse(signed.note.rpartition("\n\n")[0] + "\n")
         leaf = merkle.leaf_hash(content.encode())
         merkle.verify_inclusion(leaf, entry.sequence, checkpoint.size, hashes, checkpoint.root)

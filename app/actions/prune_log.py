@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from app.db import audit_rows, testimony_rows
+from app.db import audit_pruning, checkpoint_rows, testimony_rows
 from app.db.audit_pages import AuditPages
-from app.db.audit_rows import StoredCheckpoint
+from app.db.checkpoint_rows import StoredCheckpoint
 from app.domain.audit_events import Entry, Event
 from app.runtime.resources import Resources
 
@@ -32,12 +32,12 @@ def prune_log(resources: Resources, *, actor: str) -> int:
     _thin_checkpoints(resources, now - CHECKPOINTS_KEPT)
     moved, below = _move_boundary(resources, now - resources.settings.audit_retention, now=now, actor=actor)
     with resources.database.reading() as connection:
-        start = audit_rows.first_unpruned(connection, below)
+        start = audit_pruning.first_unpruned(connection, below)
     if start is None:
         return moved
     for first in range(start, below, AT_ONCE):
         with resources.database.writing() as transaction:
-            audit_rows.prune(transaction.connection, first, min(first + AT_ONCE, below))
+            audit_pruning.prune(transaction.connection, first, min(first + AT_ONCE, below))
     resources.database.forget_deleted()
     return moved
 
@@ -48,15 +48,15 @@ def _move_boundary(resources: Resources, cutoff: datetime, *, now: datetime, act
     """
     with resources.database.reading() as connection:
         before = _boundary(connection)
-        if audit_rows.first_since(connection, cutoff, before) <= before:
+        if audit_pruning.first_since(connection, cutoff, before) <= before:
             return 0, before
     with resources.database.writing() as transaction:
         connection = transaction.connection
         before = _boundary(connection)
-        below = audit_rows.first_since(connection, cutoff, before)
+        below = audit_pruning.first_since(connection, cutoff, before)
         if below <= before:  # another process moved it first
             return 0, before
-        audit_rows.add_boundary(connection, below)
+        audit_pruning.add_boundary(connection, below)
         transaction.log(Entry(event=Event.LOG_PRUNED, at=now, actor=actor, count=below - before, below=below))
     return below - before, below
 
@@ -65,13 +65,13 @@ def _boundary(connection: Connection) -> int:
     """Return the last boundary that the log itself records; one that only the table contains prunes nothing."""
     last = testimony_rows.last_of(connection, Event.LOG_PRUNED)
     below = last.fields.get("below") if last is not None and last.sound else 0
-    return min(below, audit_rows.pruned_below(connection)) if isinstance(below, int) else 0
+    return min(below, audit_pruning.pruned_below(connection)) if isinstance(below, int) else 0
 
 
 def _thin_checkpoints(resources: Resources, before: datetime) -> None:
     """Remove the checkpoints before a time, except the last one of each hour and origin."""
     with resources.database.reading() as connection:
-        newest = audit_rows.last_checkpoint(connection)
+        newest = checkpoint_rows.last(connection)
     doomed: list[int] = []
     earlier: StoredCheckpoint | None = None
     for checkpoint in AuditPages(resources.database).checkpoints(newest.size) if newest is not None else ():
@@ -80,7 +80,7 @@ def _thin_checkpoints(resources: Resources, before: datetime) -> None:
         earlier = checkpoint
     for first in range(0, len(doomed), AT_ONCE):
         with resources.database.writing() as transaction:
-            audit_rows.remove_checkpoints(transaction.connection, doomed[first : first + AT_ONCE])
+            checkpoint_rows.remove(transaction.connection, doomed[first : first + AT_ONCE])
 
 
 def _hour_of(checkpoint: StoredCheckpoint) -> tuple[str, datetime]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.crypto.token import is_id
-from app.db import audit_queries, audit_rows
+from app.db import audit_queries, audit_size
 from app.db.audit_queries import EntryFilter
 from app.db.audit_rows import StoredEntry
 from app.domain.audit_events import Event
@@ -78,11 +78,11 @@ def read_log(
 def follow_log(resources: Resources, wanted: EntryFilter = EVERYTHING, *, last: int = 10) -> Iterator[StoredEntry]:
     """Yield the `last` matching entries, then each new one as it is written. Never returns."""
     with resources.database.reading() as connection:
-        seen = audit_rows.size(connection)
+        seen = audit_size.size(connection)
     yield from (entry for entry in read_log(resources, wanted, last=last) if entry.sequence < seen)
     while True:
         with resources.database.reading() as connection:
-            size = audit_rows.size(connection)
+            size = audit_size.size(connection)
         for first in range(seen, size, PAGE):
             yield from _span(resources, wanted, first, min(first + PAGE, size))
         seen = max(seen, size)
@@ -116,7 +116,7 @@ def page_of_log(resources: Resources, wanted: EntryFilter, *, start: int, limit:
 
 def _bounds(resources: Resources, wanted: EntryFilter) -> tuple[int, int]:
     with resources.database.reading() as connection:
-        return audit_queries.bounds(connection, wanted, audit_rows.size(connection))
+        return audit_queries.bounds(connection, wanted, audit_size.size(connection))
 
 
 def _span(resources: Resources, wanted: EntryFilter, start: int, stop: int) -> list[StoredEntry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.db import audit_rows, service_rows
+from app.db import audit_size, service_rows
 from app.domain.audit_events import Entry, Event, RenewalReason
 from app.lifecycle import rollback
 from app.runtime.installation import new_log_origin
@@ -39,7 +39,7 @@ def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReaso
     now, origin = resources.clock.now(), new_log_origin()
     with resources.database.writing() as transaction:
         old = service_rows.get(transaction.connection).log_origin
-        sequence = audit_rows.size(transaction.connection)
+        sequence = audit_size.size(transaction.connection)
         service_rows.set_log_origin(transaction.connection, origin)
         transaction.log(Entry(event=Event.LOG_RENEWED, at=now, actor="operator", outcome=reason.value, quoted=quoted))
     rollback.write(resources, now)

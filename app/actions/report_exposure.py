@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from app.db import audit_queries, audit_rows
+from app.db import audit_queries, audit_size
 from app.db.audit_rows import StoredEntry
 from app.domain.exposure import ExposureReport, TransferAccount
 from app.domain.period import Period
@@ -30,7 +30,7 @@ class LogUnreadable(Exception):
 def report_exposure(resources: Resources, period: Period) -> ExposureReport:
     """Return the exposure in a period according to the log as it is now. Raises LogUnreadable."""
     with resources.database.reading() as connection:
-        size = audit_rows.size(connection)
+        size = audit_size.size(connection)
         pruned_before = audit_queries.first_kept(connection)
         lost = [gap for gap in audit_queries.restores(connection) if gap[0] < period.until and gap[1] > period.since]
     report = ExposureReport(resources.clock.now(), period.since, period.until, size, pruned_before, lost)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
-from app.db import audit_rows, counter_rows, retention_figures, service_rows, transfer_rows
+from app.db import audit_size, counter_rows, retention_figures, service_rows, transfer_rows
 from app.domain.reconciled import Contradiction
 from app.domain.retention import deletion_is_assured
 from app.lifecycle.gate import doubts_of
@@ -150,7 +150,7 @@ def _witnesses(resources: Resources, now: datetime) -> Witnesses:
         with resources.database.reading() as connection:
             held = transfer_rows.count_held(connection, COMPARED + 1)
             ended = transfer_rows.count_listed(connection, COMPARED + 1)
-            short = audit_rows.size(connection) <= LOG_COMPARED
+            short = audit_size.size(connection) <= LOG_COMPARED
         last = read_reconciled(resources.vault)
         if held <= COMPARED:
             compared = compare_everything(resources, verified_too=ended <= COMPARED, lost_too=short, due=now - SLACK)

@@ -13,8 +13,8 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from app.crypto.signed_note import Checkpoint, Verifier
-from app.db import audit_queries, audit_rows, service_rows
-from app.db.audit_rows import StoredCheckpoint
+from app.db import audit_queries, audit_size, audit_tree, checkpoint_rows, service_rows
+from app.db.checkpoint_rows import StoredCheckpoint
 from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
@@ -35,11 +35,11 @@ def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheck
     now = resources.clock.now()
     with resources.database.reading() as connection:
         origin = service_rows.get(connection).log_origin
-        size = audit_rows.size(connection)
-        last = audit_rows.last_checkpoint(connection)
+        size = audit_size.size(connection)
+        last = checkpoint_rows.last(connection)
         if last and last.size == size and now - last.at < IDLE_INTERVAL:
             return None
-        root = audit_rows.root(connection, size)
+        root = audit_tree.root(connection, size)
         kept = signing.last_checkpoint()
         of_this_origin = kept is not None and kept.startswith(f"{origin}\n")
         if kept is not None and not of_this_origin:
@@ -50,7 +50,7 @@ def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheck
     checkpoint = StoredCheckpoint(size, now, signer.sign(Checkpoint(origin, size, root).body()))
     signing.keep(checkpoint.note)
     with resources.database.writing() as transaction:
-        audit_rows.add_checkpoint(transaction.connection, checkpoint)
+        checkpoint_rows.add(transaction.connection, checkpoint)
     return checkpoint
 
 
@@ -65,7 +65,7 @@ def _require_given_up(connection: Connection, kept: str) -> None:
 def _require_contained(connection: Connection, size: int, earlier: Checkpoint) -> None:
     """Raise LogRolledBack unless the log extends the earlier checkpoint (required by c2sp.org/tlog-checkpoint)."""
     try:
-        contained = earlier.size <= size and audit_rows.root(connection, earlier.size) == earlier.root
+        contained = earlier.size <= size and audit_tree.root(connection, earlier.size) == earlier.root
     except KeyError:  # a stored node is missing
         contained = False
     if not contained:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from app.crypto.log_check import STRETCH, StretchReport, check_stretch
 from app.crypto.log_verifier import HeldNote, LogHead, LogVerifier
 from app.crypto.signed_note import Verifier
-from app.db import audit_rows, service_rows
+from app.db import audit_pruning, audit_size, audit_tree, checkpoint_rows, service_rows
 from app.db.audit_pages import AuditPages
 from app.domain.log_verdict import Kind, LogVerdict
 from app.runtime.resources import Resources
@@ -55,24 +55,24 @@ def _verified(resources: Resources, head: LogHead, key: Verifier | None, progres
 def _head(resources: Resources, signing: SigningFolder, since: str | None) -> LogHead:
     kept = signing.last_checkpoint()  # read first: one signed meanwhile may cover more entries than are read below
     with resources.database.reading() as connection:
-        stored = [HeldNote(each.note, each.size) for each in audit_rows.checkpoints(connection)]
+        stored = [HeldNote(each.note, each.size) for each in checkpoint_rows.every(connection)]
         return LogHead(
-            size=audit_rows.size(connection),
+            size=audit_size.size(connection),
             origin=service_rows.get(connection).log_origin,
             notes=[
                 *stored,
                 *([HeldNote(kept)] if kept is not None else []),
                 *([HeldNote(since, requested=True)] if since is not None else []),
             ],
-            pruned_below=audit_rows.pruned_below(connection),
-            stored_size=audit_rows.stored_size(connection),
-            stray=audit_rows.stray_entry(connection),
+            pruned_below=audit_pruning.pruned_below(connection),
+            stored_size=audit_tree.stored_size(connection),
+            stray=audit_size.stray_entry(connection),
         )
 
 
 def _pruned_below(resources: Resources) -> int:
     with resources.database.reading() as connection:
-        return audit_rows.pruned_below(connection)
+        return audit_pruning.pruned_below(connection)
 
 
 def _stretches(
@@ -83,7 +83,7 @@ def _stretches(
     """
     pages = AuditPages(resources.database)
     with resources.database.reading() as connection:
-        entries = audit_rows.count(connection)
+        entries = audit_size.count(connection)
     for start in range(0, min(head.size, entries + 1), STRETCH):
         stop = min(start + STRETCH, head.size)
         within = [size for size in signed if start < size <= stop]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from app.crypto.log_check import STRETCH_LEVEL, Row, StoredNodes
-from app.db import audit_rows
+from app.db import audit_rows, audit_tree, checkpoint_rows
 from app.db.engine import Database
 
 CHECKPOINTS = 1_000
@@ -46,19 +46,19 @@ class AuditPages:
         """
         with self._database.reading() as connection:
             nodes = {
-                level: audit_rows.raw_nodes(connection, level, start >> level, stop >> level)
+                level: audit_tree.raw_nodes(connection, level, start >> level, stop >> level)
                 for level in range(1, STRETCH_LEVEL + 1)
                 if start >> level < stop >> level
             }
             with audit_rows.raw_page(connection, start, stop) as rows:
                 yield rows, lambda level, first, last: nodes[level][first - (start >> level) : last - (start >> level)]
 
-    def checkpoints(self, upto: int) -> Iterator[audit_rows.StoredCheckpoint]:
+    def checkpoints(self, upto: int) -> Iterator[checkpoint_rows.StoredCheckpoint]:
         """Yield the checkpoints over at most `upto` entries, in order."""
         after = -1
         while True:
             with self._database.reading() as connection:
-                page = audit_rows.checkpoint_page(connection, after, upto, CHECKPOINTS)
+                page = checkpoint_rows.page(connection, after, upto, CHECKPOINTS)
             yield from page
             if len(page) < CHECKPOINTS:
                 return
@@ -67,4 +67,4 @@ class AuditPages:
     def nodes(self, level: int, start: int, stop: int) -> list[bytes]:
         """Return the stored nodes of a level, from position `start` up to `stop`; missing nodes are left out."""
         with self._database.reading() as connection:
-            return audit_rows.raw_nodes(connection, level, start, stop)
+            return audit_tree.raw_nodes(connection, level, start, stop)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, case, func, or_, select
 
-from app.db import audit_rows
+from app.db import audit_pruning, checkpoint_rows
 from app.db.audit_rows import StoredEntry
 from app.db.tables import audit_entries
 from app.domain.audit_events import Event
@@ -110,9 +110,16 @@ def held_at(connection: Connection, moment: datetime, after: str, rows: int) -> 
     return HeldPage(list(connection.execute(held).scalars()), upto)
 
 
+def find_deletion(connection: Connection, transfer_id: str) -> StoredEntry | None:
+    """Return the last entry `transfer.deleted` of a transfer; None if it was pruned or never logged."""
+    query = select(*_STORED).where(ENTRIES.transfer == transfer_id, ENTRIES.event == Event.TRANSFER_DELETED)
+    row = connection.execute(query.order_by(ENTRIES.sequence.desc()).limit(1)).first()
+    return StoredEntry(*row) if row else None
+
+
 def first_kept(connection: Connection) -> datetime | None:
     """Return the time of the first entry that was not pruned, or None if nothing was pruned."""
-    below = audit_rows.pruned_below(connection)
+    below = audit_pruning.pruned_below(connection)
     at: datetime | None = connection.execute(select(ENTRIES.at).where(ENTRIES.sequence == below)).scalar()
     return at if below else None
 
@@ -126,7 +133,7 @@ def restores(connection: Connection) -> list[tuple[datetime, datetime]]:
     """
     gaps = []
     for entry in (entry for entry in renewals(connection) if _lost_entries(entry)):
-        signed = audit_rows.last_checkpoint(connection, within=entry.sequence)
+        signed = checkpoint_rows.last(connection, within=entry.sequence)
         before = connection.execute(select(func.max(ENTRIES.at)).where(ENTRIES.at < entry.at)).scalar()
         gaps.append((signed.at if signed else before or entry.at, entry.at))
     return gaps

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, delete, or_, select, text, update
 
-from app.db.tables import UtcTime, idempotency_keys, transfers
+from app.db.column_types import UtcTime
+from app.db.tables import idempotency_keys, transfers
 
 
 @dataclass(frozen=True, slots=True, repr=False)

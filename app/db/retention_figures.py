@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, Connection, case, exists, func, literal, select, type_coerce
 
-from app.db.tables import UtcTime, files, shares, transfers
+from app.db.column_types import UtcTime
+from app.db.tables import files, shares, transfers
 from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.transfer import ENDING_STATES, OPEN_STATES, TransferState
 

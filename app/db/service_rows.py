@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, insert, literal_column, select, type_coerce, update
 
-from app.db.tables import LenientTime, UtcTime, service_state, sweep_gaps
+from app.db.column_types import LenientTime, UtcTime
+from app.db.tables import service_state, sweep_gaps
 from app.domain.clock import Anchor, DatabaseTime, Uptime
 
 _LONGEST_BOOT = 1e10

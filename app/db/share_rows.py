@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Row, func, insert, literal, select, update
 from app.crypto.stretching import Argon2Parameters
 from app.crypto.token import is_id
 from app.db.any_of import any_of
-from app.db.tables import UtcTime, claims, shares
+from app.db.column_types import UtcTime
+from app.db.tables import claims, shares
 from app.domain.share import OPEN_STATES, ShareState
 
 

@@ -1,22 +1,17 @@
-"""The tables. `migrations/` builds exactly these; a test compares.
+"""The tables. A test compares them with those that `migrations/` builds.
 
-Times are microseconds since 1970 UTC, read and written as aware datetimes. No column holds a file name, a password, a
-link secret, a client key, a token or a transfer key.
+Times are microseconds since 1970 UTC, read and written as aware datetimes (`column_types.py`). No column holds a file
+name, a password, a link secret, a client key, a token or a transfer key.
 """
 
 from __future__ import annotations
-
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    ColumnElement,
     Computed,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -29,89 +24,8 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.types import TypeDecorator
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_EARLIEST, _LATEST = ((datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND for year in (100, 9999))
-"""Times that were stored lie between these, with room to count from either."""
-
-
-def microseconds(value: datetime) -> int:
-    """A time as it is stored. Raises TypeError for a naive one."""
-    return (value - _EPOCH) // _MICROSECOND
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """An aware datetime, stored as whole microseconds: the same on every database, and indexable."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """Refuses naive datetimes: subtracting the epoch from one raises TypeError."""
-        return None if value is None else microseconds(value)
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Back to an aware datetime; a number that names none within reach is the nearest one that can be counted with.
-
-        Raises TypeError for what is no number: SQLite takes any value anywhere.
-        """
-        if value is None:
-            return None
-        return _EPOCH + timedelta(microseconds=min(max(value, _EARLIEST), _LATEST))
-
-
-class LenientTime(UtcTime):
-    """The same for a row that emergency controls and every sweep must be able to read: what is no number is a time far
-    in the future, which no clock agrees with.
-    """
-
-    cache_ok = True
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        """Back to an aware datetime, whatever is stored."""
-        return super().process_result_value(
-            value if value is None or isinstance(value, (int, float)) else _LATEST, dialect
-        )
-
-
-LAST_MEMBER = "transfer"
-"""Of every entry that has it: members are sorted, and no other name sorts behind this one."""
-
-
-class EntryMember(ColumnElement[str]):
-    """A member of an entry's content, for a column that the database itself derives from it: nobody can write it, and
-    it goes when the content is pruned.
-    """
-
-    inherit_cache = False
-
-    def __init__(self, name: str) -> None:
-        """Name the member, whose value is text."""
-        self.name = name
-
-
-@compiles(EntryMember, "sqlite")
-def _member_sqlite(element: EntryMember, _compiler: SQLCompiler, **_: object) -> str:
-    """By plain text functions: those for JSON are not allowed in a schema that is not trusted. Canonical JSON has no
-    spaces, and a quote inside a value stands behind a backslash, so that this finds the member only. The last member,
-    an id, is looked for at the end alone: each entry is searched several times as it is inserted.
-    """
-    if element.name == LAST_MEMBER:
-        return f'CASE WHEN substr(content, -36, 12) = \'"{LAST_MEMBER}":"\' THEN substr(content, -24, 22) END'
-    key = f'\'"{element.name}":"\''
-    rest = f"substr(content, instr(content, {key}) + {len(element.name) + 4})"
-    return f"CASE WHEN instr(content, {key}) > 0 THEN substr({rest}, 1, instr({rest}, '\"') - 1) END"
-
-
-@compiles(EntryMember, "postgresql")
-def _member_postgresql(element: EntryMember, _compiler: SQLCompiler, **_: object) -> str:
-    """The same, as PostgreSQL writes it back, so that models and database compare."""
-    return f"""\"substring\"(content, '"{element.name}":"([^"]*)"'::text)"""
-
+from app.db.column_types import EntryMember, UtcTime
 
 Id = String(22)
 Digest = LargeBinary(32)
@@ -306,7 +220,7 @@ audit_nodes = Table(
     Column("level", Integer, primary_key=True, autoincrement=False),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("hash", Digest, nullable=False),
-    sqlite_with_rowid=False,  # kept in the order in which it is read, and found by one look instead of two
+    sqlite_with_rowid=False,  # stored in the order in which it is read, with one B-tree lookup instead of two
 )
 
 audit_checkpoints = Table(

@@ -25,7 +25,8 @@ from sqlalchemy import (
 
 from app.crypto.token import is_id
 from app.db.any_of import any_of
-from app.db.tables import UtcTime, transfers
+from app.db.column_types import UtcTime
+from app.db.tables import transfers
 from app.domain.retention import FORGET_AFTER
 from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, TransferState
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from app.db import audit_rows, service_rows
+from app.db import audit_size, audit_tree, service_rows
 from app.domain.clock import RememberedTime
 from app.domain.high_water import HighWater
 from app.domain.purge_time import PurgeTime
@@ -93,7 +93,7 @@ def require_not_rolled_back(resources: Resources) -> None:
     if remembered is None:
         return
     with resources.database.reading() as connection:
-        size = audit_rows.size(connection)
+        size = audit_size.size(connection)
         if size < remembered.log_size:
             raise DatabaseRolledBack(
                 f"database_rolled_back: the log has {size} entries, the vault's mark covers {remembered.log_size}; "
@@ -119,7 +119,7 @@ def write(resources: Resources, now: datetime, *, origin: str | None = None) -> 
     `origin` is the log origin to keep, whatever the database has; None uses the database's.
     """
     with resources.database.reading() as connection:
-        size = audit_rows.size(connection)
+        size = audit_size.size(connection)
         root = _root(connection, size)
         origin = origin or service_rows.get(connection).log_origin
     mark = HighWater(now, resources.clock.boot_time.anchor, size, root, origin)
@@ -128,7 +128,7 @@ def write(resources: Resources, now: datetime, *, origin: str | None = None) -> 
 
 def _root(connection: Connection, size: int) -> bytes:
     try:
-        return audit_rows.root(connection, size)
+        return audit_tree.root(connection, size)
     except KeyError:
         raise LogDamaged(
             f"log_damaged: some of the log's first {size} entries are missing, and so are the tree nodes above them; "

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from app.crypto.proven_tree import ProvenTree
-from app.db import audit_rows, service_rows, testimony_rows, transfer_rows, whole_transfers
+from app.db import audit_pruning, audit_size, audit_tree, service_rows, testimony_rows, transfer_rows, whole_transfers
 from app.db.whole_transfers import WholeTransfer
 from app.domain.audit_events import Event, log_time
 from app.domain.reconciled import SHOWN, Contradiction
@@ -135,7 +135,7 @@ def _judge_rows(
         wholes, unreadable = _load(connection, ids)
         testimonies = testimony_rows.of_transfers(connection, ids, leaves=tree is not None)
         unproven = {one for one in ids if tree is not None and not _is_proven(connection, testimonies[one], tree)}
-        log_is_whole = audit_rows.pruned_below(connection) == 0
+        log_is_whole = audit_pruning.pruned_below(connection) == 0
     moment = Moment(resources.clock.now(), resources.settings.argon2, log_is_whole)
     sights = _sights(resources, wholes, testimonies)
     for whole in wholes:
@@ -202,7 +202,7 @@ def _remembered_tree(resources: Resources) -> ProvenTree | None:
         return None
     try:
         with resources.database.reading() as connection:
-            return ProvenTree(remembered.log_size, remembered.log_root, audit_rows.node_reader(connection))
+            return ProvenTree(remembered.log_size, remembered.log_root, audit_tree.node_reader(connection))
     except (KeyError, ValueError):
         raise DatabaseRolledBack("database_rolled_back: the log differs from the vault's mark") from None
 
@@ -213,7 +213,7 @@ def _is_proven(connection: Connection, testimony: Testimony, tree: ProvenTree) -
     """
     leaves = testimony.leaves or {}
     asked = sorted(leaves)[-1:] if testimony.state == TransferState.VERIFIED else leaves
-    node = audit_rows.node_reader(connection)
+    node = audit_tree.node_reader(connection)
     return all(tree.holds(sequence, leaves[sequence], node) for sequence in asked if sequence < tree.size)
 
 
@@ -222,11 +222,11 @@ def _of_service(resources: Resources) -> Iterator[str]:
     remembered = read_high_water(resources.vault)
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
-        pruned = audit_rows.pruned_below(connection) > 0
+        pruned = audit_pruning.pruned_below(connection) > 0
         lockdown = testimony_rows.last_of(connection, Event.LOCKDOWN_BEGUN, Event.LOCKDOWN_LIFTED)
         drill = testimony_rows.last_of(connection, Event.DRILL_PASSED)
         started = testimony_rows.last_of(connection, Event.LOG_STARTED)
-        stray = audit_rows.stray_entry(connection)
+        stray = audit_size.stray_entry(connection)
     if stray is not None:
         yield "entry_stray"
     entries = [entry for entry in (lockdown, drill, started) if entry is not None]

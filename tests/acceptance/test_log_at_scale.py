@@ -18,7 +18,7 @@ from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.crypto.log_check import STRETCH
 from app.crypto.token import new_id
-from app.db import audit_rows
+from app.db import audit_size
 from app.db.tables import audit_entries
 from app.domain.audit_events import Entry, Event
 from app.runtime.installation import open_resources
@@ -53,7 +53,7 @@ def entries(first: int, count: int) -> list[Entry]:
 def fill(database, size: int, *, at_once: int = 5_000) -> None:
     """Let the log grow to that size, through the same code as every act."""
     with database.reading() as connection:
-        first = audit_rows.size(connection)
+        first = audit_size.size(connection)
     while first < size:
         count = min(at_once, size - first)
         with database.writing() as transaction:
@@ -107,7 +107,7 @@ def ratio_of_verifying(resources, size: int, *, rounds: int) -> float:
 def seconds_of_an_append(database) -> float:
     """Processor time of one transaction that appends one entry: what does not wait for the disk."""
     with database.reading() as connection:
-        (entry,) = entries(audit_rows.size(connection), 1)
+        (entry,) = entries(audit_size.size(connection), 1)
     begun = time.process_time()
     with database.writing() as transaction:
         transaction.log(entry)
@@ -132,7 +132,7 @@ def test_verifying_and_appending_to_a_million_entries_are_fast(installations):
     growth = growth_of_an_append(small.database, large.database, rounds=3_000)
     large.database.forget_deleted()
     with large.database.reading() as connection:
-        size = audit_rows.size(connection)
+        size = audit_size.size(connection)
     ratio = ratio_of_verifying(large, size, rounds=5)
     print(f"an append to {size:,} entries: {growth:.2f} of one to 1,000; verifying: {ratio:.2f} plain loops")
     assert growth < 1 / 0.9
@@ -147,7 +147,7 @@ def statements_of_one_append(database) -> tuple[int, int]:
         said.append(statement.split(None, 1)[0].upper())
 
     with database.reading() as connection:
-        first = audit_rows.size(connection)
+        first = audit_size.size(connection)
     with database.writing() as transaction:
         event.listen(transaction.connection, "before_cursor_execute", listen)
         transaction.log(*entries(first, 1))

@@ -14,7 +14,7 @@ from app.actions.complete_claim import complete_claim
 from app.actions.log_refused_links import log_refused_links
 from app.actions.report_exposure import LogUnreadable, report_exposure
 from app.actions.sign_checkpoint import sign_checkpoint
-from app.db import audit_rows
+from app.db import audit_pruning
 from app.db.audit_rows import StoredEntry
 from app.db.tables import audit_entries, claims, files, shares, transfers
 from app.domain.document import document
@@ -230,9 +230,9 @@ def test_small_pages_tell_the_same(exposure, story, monkeypatch):
 def test_a_period_before_the_prune_boundary_is_plainly_not_complete(resources, exposure, story):
     """What is pruned cannot be told; what remains of those transfers is."""
     with resources.database.writing() as transaction:
-        below = audit_rows.first_since(transaction.connection, START + HOUR)
-        audit_rows.add_boundary(transaction.connection, below)
-        audit_rows.prune(transaction.connection, 0, below)
+        below = audit_pruning.first_since(transaction.connection, START + HOUR)
+        audit_pruning.add_boundary(transaction.connection, below)
+        audit_pruning.prune(transaction.connection, 0, below)
     report = exposure(-HOUR, 4 * HOUR)
     assert (report.complete, report.pruned_before) == (False, START + HOUR)
     assert ids(report) == {story.fetched.id, story.unread.id, story.stays.id}
@@ -245,9 +245,9 @@ def test_a_period_before_the_prune_boundary_is_plainly_not_complete(resources, e
 def test_what_was_held_over_the_prune_boundary_is_plainly_told_in_part(resources, exposure, story):
     """Their files and people were told before the boundary: none is counted, and that is said."""
     with resources.database.writing() as transaction:
-        below = audit_rows.first_since(transaction.connection, START + HOUR)
-        audit_rows.add_boundary(transaction.connection, below)
-        audit_rows.prune(transaction.connection, 0, below)
+        below = audit_pruning.first_since(transaction.connection, START + HOUR)
+        audit_pruning.add_boundary(transaction.connection, below)
+        audit_pruning.prune(transaction.connection, 0, below)
     report = exposure(HOUR, 4 * HOUR)
     assert (report.complete, report.told_in_part) == (False, 2)
     assert (report.held.records, report.held.files) == (0, 1)

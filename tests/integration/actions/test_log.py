@@ -13,8 +13,8 @@ from app.actions.sign_checkpoint import IDLE_INTERVAL, LogRolledBack, sign_check
 from app.actions.verify_log import verify_log
 from app.crypto import merkle
 from app.crypto.signed_note import Checkpoint, Verifier
-from app.db import audit_rows, service_rows
-from app.db.audit_rows import StoredCheckpoint
+from app.db import audit_rows, audit_size, audit_tree, checkpoint_rows, service_rows
+from app.db.checkpoint_rows import StoredCheckpoint
 from app.db.tables import audit_checkpoints, audit_entries, audit_nodes, service_state
 from app.domain.audit_events import Entry, Event
 from app.storage.signing_folder import SigningFolder, SigningUnavailable
@@ -37,7 +37,7 @@ def execute(resources, statement):
 
 def last_of(resources):
     with resources.database.reading() as connection:
-        return audit_rows.last_checkpoint(connection)
+        return checkpoint_rows.last(connection)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_checkpoint_says_size_and_root_of_the_log(resources, signing, time):
     assert made is not None
     with resources.database.reading() as connection:
         origin = service_rows.get(connection).log_origin
-        root, size = audit_rows.root(connection, made.size), audit_rows.size(connection)
+        root, size = audit_tree.root(connection, made.size), audit_size.size(connection)
     text = Verifier.parse(signing.verifier_key()).verify(made.note)
     assert Checkpoint.parse(text) == Checkpoint(origin, size, root)
     assert last_of(resources) == made == StoredCheckpoint(size, time(), made.note)
@@ -124,7 +124,7 @@ def test_a_crash_after_the_note_was_kept_is_no_rollback(resources, signing, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(audit_rows, "add_checkpoint", crash)
+        patch.setattr(checkpoint_rows, "add", crash)
         with pytest.raises(KeyboardInterrupt):
             sign_checkpoint(resources, signing)
     assert last_of(resources) is None
@@ -295,7 +295,7 @@ def test_a_changed_leaf_hash_is_found(signed, signing):
 
 def note_of(resources, size) -> str:
     with resources.database.reading() as connection:
-        (note,) = (each.note for each in audit_rows.checkpoints(connection) if each.size == size)
+        (note,) = (each.note for each in checkpoint_rows.every(connection) if each.size == size)
     return note
 
 

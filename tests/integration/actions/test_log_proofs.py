@@ -18,7 +18,7 @@ from app.actions.verify_log import verify_log
 from app.actions.verify_receipt import verify_receipt
 from app.crypto.errors import CryptoError, NoteInvalid
 from app.crypto.signed_note import Checkpoint
-from app.db import audit_rows, service_rows
+from app.db import audit_pruning, audit_rows, checkpoint_rows, service_rows
 from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, service_state
 from app.domain.audit_events import Entry, Event, RenewalReason
 from app.domain.errors import NotDeletedYet, ReceiptNotSigned, ReceiptPruned, TransferNotFound
@@ -387,7 +387,7 @@ def test_what_a_crash_left_over_is_pruned_by_the_next_run(resources, signing, ti
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(audit_rows, "prune", crash)
+        patch.setattr(audit_pruning, "prune", crash)
         with pytest.raises(KeyboardInterrupt):
             prune_log(resources, actor="scheduler")
     assert all(contents(resources))
@@ -418,7 +418,7 @@ def test_content_missing_above_the_boundary_is_found(signed, signing, time, expo
 
 def sizes_signed(resources) -> list[int]:
     with resources.database.reading() as connection:
-        return [checkpoint.size for checkpoint in audit_rows.checkpoints(connection)]
+        return [checkpoint.size for checkpoint in checkpoint_rows.every(connection)]
 
 
 def test_of_old_checkpoints_the_last_of_each_hour_and_origin_stays(resources, signing, time, exported, monkeypatch):

@@ -6,8 +6,8 @@ Lesson 37: the application's own role cannot update or delete entries (PostgreSQ
 import pytest
 from sqlalchemy import create_engine, delete, func, insert, make_url, select, text, update
 
-from app.db import audit_rows
-from app.db.audit_rows import StoredCheckpoint
+from app.db import audit_pruning, audit_rows, checkpoint_rows
+from app.db.checkpoint_rows import StoredCheckpoint
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
 from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, service_state
@@ -70,8 +70,8 @@ def test_whatever_would_change_the_log_is_refused(grown):
 
 def test_content_goes_below_a_boundary_and_nothing_else_does(grown):
     with grown.writing() as transaction:
-        audit_rows.add_boundary(transaction.connection, 3)
-        audit_rows.prune(transaction.connection, 0, 3)
+        audit_pruning.add_boundary(transaction.connection, 3)
+        audit_pruning.prune(transaction.connection, 0, 3)
     entries, nodes = log_of(grown)
     assert [entry[1] is None for entry in entries] == [True] * 3 + [False] * 3
     for statement in (
@@ -146,11 +146,11 @@ def test_the_applications_role_appends_and_reads_and_can_change_nothing_of_the_l
 def test_the_pruners_role_prunes_below_what_it_logs_and_no_further(grown, as_role):
     database = as_role("caducee_app", "caducee_pruner")
     with database.writing() as transaction:
-        audit_rows.add_boundary(transaction.connection, 2)
-        audit_rows.prune(transaction.connection, 0, 100)
+        audit_pruning.add_boundary(transaction.connection, 2)
+        audit_pruning.prune(transaction.connection, 0, 100)
         transaction.log(Entry(event=Event.LOG_PRUNED, at=NOW, actor="scheduler", count=2, below=2))
         for note in ("a note", "the hourly one of an idle log"):
-            audit_rows.add_checkpoint(transaction.connection, StoredCheckpoint(7, NOW, note))
+            checkpoint_rows.add(transaction.connection, StoredCheckpoint(7, NOW, note))
     with grown.reading() as connection:
         bare = select(func.count()).where(audit_entries.c.content.is_(None))
         assert connection.execute(bare).scalar() == 2

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 
 from app.crypto import merkle
-from app.db import audit_rows
-from app.db.audit_rows import StoredCheckpoint
+from app.db import audit_rows, audit_size, audit_tree, checkpoint_rows
+from app.db.checkpoint_rows import StoredCheckpoint
 from app.db.engine import Database
 from app.db.tables import audit_entries, audit_nodes
 from app.domain.audit_events import Entry, Event
@@ -39,10 +39,10 @@ def assert_tree_is_right(database):
     """Against the RFC's own definition of the root, for every size the log ever had."""
     hashes = leaves(database)
     with database.reading() as connection:
-        assert audit_rows.size(connection) == len(hashes)
+        assert audit_size.size(connection) == len(hashes)
         for size in {0, 1, 2, 3, len(hashes) // 2, max(0, len(hashes) - 1), len(hashes)}:
             if size <= len(hashes):
-                assert audit_rows.root(connection, size) == merkle.root(hashes[:size])
+                assert audit_tree.root(connection, size) == merkle.root(hashes[:size])
         nodes = {(level, position): value for level, position, value in connection.execute(select(audit_nodes))}
     for (level, position), value in nodes.items():
         assert value == merkle.root(hashes[position << level : (position + 1) << level])
@@ -52,8 +52,8 @@ def assert_tree_is_right(database):
 
 def test_an_empty_log_has_the_root_of_nothing(database):
     with database.reading() as connection:
-        assert audit_rows.size(connection) == 0
-        assert audit_rows.root(connection, 0) == merkle.EMPTY_ROOT
+        assert audit_size.size(connection) == 0
+        assert audit_tree.root(connection, 0) == merkle.EMPTY_ROOT
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -144,7 +144,7 @@ def test_missing_nodes_are_built_from_what_is_below_them(database):
         transaction.connection.execute(delete(audit_nodes))
     append(database, *range(8))
     with database.reading() as connection:
-        assert audit_rows.root(connection, 16) == merkle.root(leaves(database))
+        assert audit_tree.root(connection, 16) == merkle.root(leaves(database))
 
 
 def test_a_hole_in_the_tree_is_an_error_and_no_guess(database):
@@ -152,9 +152,9 @@ def test_a_hole_in_the_tree_is_an_error_and_no_guess(database):
     damage(database, sequence=1)
     with database.reading() as connection:
         with pytest.raises(KeyError):
-            audit_rows.root(connection, 4)
+            audit_tree.root(connection, 4)
         with pytest.raises(KeyError):
-            audit_rows.node_reader(connection)(0, 1)
+            audit_tree.node_reader(connection)(0, 1)
 
 
 def test_an_act_does_not_fail_for_a_hole_in_the_tree(database):
@@ -167,7 +167,7 @@ def test_an_act_does_not_fail_for_a_hole_in_the_tree(database):
 
 def test_the_newest_checkpoint_is_the_largest_and_one_of_the_same_size_replaces_it(database):
     with database.reading() as connection:
-        assert audit_rows.last_checkpoint(connection) is None
+        assert checkpoint_rows.last(connection) is None
     checkpoints = [
         StoredCheckpoint(3, NOW, "three"),
         StoredCheckpoint(12, NOW, "twelve"),
@@ -176,10 +176,10 @@ def test_the_newest_checkpoint_is_the_largest_and_one_of_the_same_size_replaces_
     again = StoredCheckpoint(12, NOW + SECOND, "twelve, an hour later")
     with database.writing() as transaction:
         for checkpoint in [*checkpoints, again]:
-            audit_rows.add_checkpoint(transaction.connection, checkpoint)
+            checkpoint_rows.add(transaction.connection, checkpoint)
     with database.reading() as connection:
-        assert audit_rows.last_checkpoint(connection) == again
-        assert list(audit_rows.checkpoints(connection)) == [checkpoints[0], checkpoints[2], again]
+        assert checkpoint_rows.last(connection) == again
+        assert list(checkpoint_rows.every(connection)) == [checkpoints[0], checkpoints[2], again]
 
 
 # Rows that somebody wrote beyond the end
@@ -199,14 +199,14 @@ def test_a_row_beyond_a_gap_is_no_entry(database, entries, gap):
     append(database, *range(entries))
     write_row(database, entries + gap)
     with database.reading() as connection:
-        assert (audit_rows.size(connection), audit_rows.stray_entry(connection)) == (entries, entries + gap)
-        assert audit_rows.root(connection, entries)
+        assert (audit_size.size(connection), audit_size.stray_entry(connection)) == (entries, entries + gap)
+        assert audit_tree.root(connection, entries)
     append(database, 1)
     append(database, *range(5))
     append(database, 1)
     with database.reading() as connection:
-        assert audit_rows.size(connection) == entries + 7 + (1 if gap < 7 else 0)
-        assert audit_rows.root(connection, audit_rows.size(connection))
+        assert audit_size.size(connection) == entries + 7 + (1 if gap < 7 else 0)
+        assert audit_tree.root(connection, audit_size.size(connection))
 
 
 def test_the_largest_number_stops_no_append(database):
@@ -249,4 +249,4 @@ def test_a_log_without_its_nodes_goes_on_at_its_end(database):
 
 def assert_size(database, size: int) -> None:
     with database.reading() as connection:
-        assert audit_rows.size(connection) == size
+        assert audit_size.size(connection) == size

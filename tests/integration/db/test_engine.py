@@ -16,11 +16,20 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import StatementError
 
 from app.crypto.token import new_secret
-from app.db import audit_rows, retention_figures, service_rows, share_rows, sqlite_connections, transfer_rows
+from app.db import (
+    audit_rows,
+    audit_size,
+    retention_figures,
+    service_rows,
+    share_rows,
+    sqlite_connections,
+    transfer_rows,
+)
 from app.db import engine as engine_module
+from app.db.column_types import UtcTime
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
-from app.db.tables import UtcTime, access_tokens, audit_entries, transfers
+from app.db.tables import access_tokens, audit_entries, transfers
 from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
 from app.domain.transfer import Ending
@@ -57,7 +66,7 @@ def test_an_act_and_its_entry_are_committed_together(filled):
         transaction.log(ENTRY)
     with filled.reading() as connection:
         assert retention_figures.count_by_state(connection) == {"live": 1}
-        assert audit_rows.size(connection) == 1
+        assert audit_size.size(connection) == 1
 
 
 def test_neither_is_left_of_an_act_that_failed(filled):
@@ -71,7 +80,7 @@ def test_neither_is_left_of_an_act_that_failed(filled):
         act()
     with filled.reading() as connection:
         assert retention_figures.count_by_state(connection) == {}
-        assert audit_rows.size(connection) == 0
+        assert audit_size.size(connection) == 0
 
 
 def test_nothing_is_left_of_an_act_whose_entry_cannot_be_written(filled, monkeypatch):

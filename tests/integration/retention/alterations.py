@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, LargeBinary, Table
 
 from app.crypto.token import digest
-from app.db.tables import UtcTime, metadata
+from app.db.column_types import UtcTime
+from app.db.tables import metadata
 from app.domain.share import ShareState
 from app.domain.transfer import Ending, FileState, TransferState
 from tests.full_rights import drop_triggers

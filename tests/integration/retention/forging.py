@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from app.crypto import merkle
-from app.db import audit_rows
+from app.db import audit_rows, audit_size, audit_tree
 from app.domain.audit_events import Entry, Event, log_time
 from app.runtime.resources import Resources
 from tests.full_rights import take_full_rights
@@ -28,14 +28,14 @@ def forge_fields(resources: Resources, event: Event, transfer: str, **fields: An
 
     with resources.database.writing() as transaction:
         connection = transaction.connection
-        append_content(connection, written(audit_rows.size(connection)), resources)
+        append_content(connection, written(audit_size.size(connection)), resources)
 
 
 def append_content(connection: Connection, content: str, resources: Resources) -> None:
     """Append any text as an entry, with the hash that it has, and with the nodes that it completes."""
     take_full_rights(connection)
-    sequence, leaf = audit_rows.size(connection), merkle.leaf_hash(content.encode())
-    stored = audit_rows.node_reader(connection)
+    sequence, leaf = audit_size.size(connection), merkle.leaf_hash(content.encode())
+    stored = audit_tree.node_reader(connection)
     nodes = merkle.nodes_completed_by(
         sequence, leaf, lambda level, at: leaf if (level, at) == (0, sequence) else stored(level, at)
     )

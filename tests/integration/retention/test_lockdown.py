@@ -19,9 +19,10 @@ from app.actions.report_retention import report_retention
 from app.actions.revoke_access_token import revoke_access_token
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
+from app.db.column_types import UtcTime
 from app.db.errors import ChangeUndone, DatabaseUnavailable
 from app.db.schema import strange_triggers
-from app.db.tables import UtcTime, service_state
+from app.db.tables import service_state
 from app.domain.errors import ClaimEnded, LockedDown, ShareExpired, ShareWithdrawn, TransferEnded
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from app.actions.keep_time import keep_time
 from app.actions.reconcile import count_orphans, reconcile
 from app.actions.report_retention import RetentionReport, report_retention
-from app.db import audit_rows
+from app.db import audit_size
 from app.domain.audit_events import Entry, Event
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
@@ -166,5 +166,5 @@ def test_a_log_of_several_pages_is_read_to_its_end(resources, caller, monkeypatc
         for table, column in (("shares", "transfer_id"), ("files", "transfer_id"), ("transfers", "id")):
             alter(resources, f"DELETE FROM {table} WHERE {column} = :id", id=sent.id)
     with resources.database.reading() as connection:
-        assert audit_rows.size(connection) > 3 * 3
+        assert audit_size.size(connection) > 3 * 3
     assert {one for word, one in words(resources) if word == "row_missing"} == {sent.id for sent in many[1:]}

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 
 from app.crypto.encoding import encode
-from app.db.tables import LAST_MEMBER
+from app.db.column_types import LAST_MEMBER
 from app.domain import errors
 from app.domain.audit_events import Entry, Event, log_time
 from app.domain.errors import Refusal, every_refusal
@@ -67,7 +67,7 @@ def test_an_owner_is_written_as_a_digest_that_only_the_salt_of_its_entry_compare
 
 
 def test_the_transfer_is_the_last_member():
-    """SQLite looks for it at the end (app/db/tables.py)."""
+    """SQLite looks for it at the end (app/db/column_types.py)."""
     assert max(Entry._fields) == LAST_MEMBER
 
 
