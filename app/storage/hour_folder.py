@@ -1,4 +1,4 @@
-"""One hour of the key vault: the names of its folder and files, and operations inside an open folder.
+"""One hour of the key vault: the names of its folder and files, and reading and writing them in an open folder.
 
 `<vault>/<YYYY-MM-DDTHH>/` contains `hour.key` (32 random bytes) and, wrapped with it, one entry per shred key that
 expires in that hour: `<expiry unix>.<transfer id>` or `<expiry unix>.<transfer id>.<share id>`. Next to a share's
@@ -9,21 +9,18 @@ file, so removing the file destroys the key.
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
 from app.crypto.token import new_secret
 from app.domain.vault_entry import EntryName
 from app.storage.durable_files import (
-    at_once,
     make_folder,
     opened_folder,
     put_once,
     read_file,
-    remove,
     without_temporary_suffix,
 )
 
@@ -36,14 +33,6 @@ CLAIM_DIGEST_BYTES = 32
 _HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}", re.ASCII)
 _TRANSFER_AT = slice(11, 33)
 """The position of the transfer's id in an entry's file name, in every year from 2001 to 2286."""
-
-
-@dataclass(slots=True)
-class Removal:
-    """The file names that were removed from one folder, and those that could not be."""
-
-    removed: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
 
 
 @lru_cache(maxsize=1024)  # many entries expire together
@@ -158,41 +147,3 @@ def make_hour(hour: str, *, within: int) -> None:
     os.fsync(within)
     with opened_folder(hour, within=within) as folder:
         put_once(HOUR_KEY_FILE, new_secret(), within=folder)
-
-
-def due_in(*, within: int, ended: bool, now_unix: int) -> list[str]:
-    """Return the files to remove from one hour: if the hour has `ended`, all files; otherwise its expired entries.
-
-    Only names are read. A crashed writer's temporary file may be a second link to the hour key, and is treated as one.
-    """
-    with os.scandir(within) as listing:
-        found = [each.name for each in listing]
-    return found if ended else [name for name in found if _second_of(name) <= now_unix]
-
-
-def remove_all(names: Iterable[str], *, within: int, result: Removal) -> None:
-    """Remove files from an open folder, hour keys first, then sync it once. A file that cannot be removed is recorded
-    in `result` and does not prevent the removal of others.
-
-    The folder is synced even if no file existed: an earlier remover may have crashed before its sync. Raises OSError
-    if the folder cannot be synced.
-    """
-
-    def remove_each(some: Sequence[str]) -> None:
-        for name in some:
-            try:
-                if remove(name, within=within):
-                    result.removed.append(name)
-            except OSError:
-                result.failed.append(name)
-
-    every = list(names)
-    remove_each([name for name in every if name.startswith(HOUR_KEY_FILE)])
-    at_once(remove_each, [name for name in every if not name.startswith(HOUR_KEY_FILE)])
-    os.fsync(within)
-
-
-def _second_of(file_name: str) -> float:
-    """Return when a file of the current hour expires (Unix seconds); infinity for the hour key and temporary files."""
-    expiry = file_name.partition(".")[0]
-    return int(expiry) if expiry.isascii() and expiry.isdigit() else float("inf")

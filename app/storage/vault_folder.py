@@ -1,9 +1,8 @@
 """The key vault in folders: `<vault>/<YYYY-MM-DDTHH>/`, best on a separate volume excluded from backups and snapshots.
 
-`hour_folder.py` has the layout and names of one hour. Nothing is cached, so that removing a file destroys a key for
-every process at once. Absence alone proves nothing, because an unmounted volume looks like a vault in which everything
-was destroyed: an entry counts as gone only beside the installation file. Removals come first and that check afterwards,
-so that a lost installation file never delays an expiry.
+Nothing is cached, so that removing a file destroys a key for every process at once. An entry counts as gone only if
+`vault_root.py` proves the right vault. Removals come first and that check afterwards, so that a lost installation file
+never delays an expiry. `hour_folder.py` has the layout and names of one hour, and `hour_removal.py` empties it.
 """
 
 import math
@@ -13,39 +12,26 @@ from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from pathlib import Path
 
 from app.crypto.errors import CannotDecrypt
 from app.crypto.wrapping import unwrap, wrap
 from app.domain.vault_entry import EntryName
-from app.storage import durable_files, hour_folder
+from app.storage import durable_files, hour_folder, hour_removal
 from app.storage.durable_files import opened_folder
 from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
-from app.storage.hour_folder import Removal
-from app.storage.key_vault import FoundEntries, Mark, PurgeReport, is_mark, label_of
-from app.storage.place import Place, folder_place
-
-MARK_MAX_BYTES = 64 * 1024
-KEPT_BYTES, KEPT_FILES = 1024 * 1024, 256
-"""New entries leave this free on the volume, for marks and the records of claims: each is a file of one block."""
-LOST_AND_FOUND = "lost+found"
-_ROOT_FILES = (durable_files.INSTALLATION_FILE, durable_files.CACHE_TAG_FILE, LOST_AND_FOUND)
+from app.storage.key_vault import FoundEntries, PurgeReport, label_of
+from app.storage.vault_root import VaultRoot, as_unavailable, belongs_in_root, has_room
 
 
-class VaultFolder:
+class VaultFolder(VaultRoot):
     """A key vault below `root`; with `installation_id`, only that installation's vault."""
-
-    def __init__(self, root: Path, *, installation_id: str | None = None) -> None:
-        """Store the arguments; nothing is created or opened before `adopt`."""
-        self._path = root
-        self._installation_id = installation_id
 
     def create(self, name: EntryName, shred_key: bytes) -> None:
         """Durably store a shred key of 32 bytes. Raises KeyExists, VaultUnavailable."""
         hour, entry = hour_folder.place_of(name)
-        with _as_unavailable("create"), self._opened() as root:
+        with as_unavailable("create"), self._opened() as root:
             self._prove(root)
-            if not _has_room(root):
+            if not has_room(root):
                 raise VaultUnavailable("the key vault's volume is nearly full")
             with self._hour_for_writing(root, hour) as folder:
                 content = wrap(hour_folder.read_hour_key(within=folder), shred_key, label_of(name))
@@ -64,7 +50,7 @@ class VaultFolder:
         hour, entry = hour_folder.place_of(name)
         if now >= name.expires_at:
             raise KeyExpired(f"the shred key {hour}/{entry} has expired")
-        with _as_unavailable("open"), self._opened() as root:
+        with as_unavailable("open"), self._opened() as root:
             self._prove(root)
             try:
                 with opened_folder(hour, within=root) as folder:
@@ -86,8 +72,8 @@ class VaultFolder:
         for name in names:
             hour, entry = hour_folder.place_of(name)
             by_hour[hour].append(entry)
-        with _as_unavailable("destroy"), self._opened() as root:
-            failed = [place for hour in by_hour for place in _destroy_in_hour(root, hour, by_hour[hour])]
+        with as_unavailable("destroy"), self._opened() as root:
+            failed = [place for hour in by_hour for place in hour_removal.destroy_entries(root, hour, by_hour[hour])]
             _refuse_leftovers(failed)
             self._prove(root)
 
@@ -98,7 +84,7 @@ class VaultFolder:
         hour is gone, VaultUnavailable.
         """
         hour, entry = hour_folder.place_of(name)
-        with _as_unavailable("record a claim"), self._opened() as root:
+        with as_unavailable("record a claim"), self._opened() as root:
             self._prove(root)
             try:
                 with opened_folder(hour, within=root) as folder:
@@ -111,7 +97,7 @@ class VaultFolder:
     def claim_recorded(self, name: EntryName) -> bytes | None:
         """Return the recorded digest, or None. Raises VaultUnavailable, also if this is not the right vault."""
         hour, entry = hour_folder.place_of(name)
-        with _as_unavailable("read a claim"), self._opened() as root:
+        with as_unavailable("read a claim"), self._opened() as root:
             self._prove(root)
             try:
                 with opened_folder(hour, within=root) as folder:
@@ -121,12 +107,12 @@ class VaultFolder:
 
     def living(self, names: Iterable[EntryName]) -> set[EntryName]:
         """Return those of the entries that exist together with their hour key. Raises VaultUnavailable."""
-        return self._look(names, with_hour_key=True)
+        return self._present(names, with_hour_key=True)
 
     def find(self, transfer_ids: AbstractSet[str]) -> FoundEntries:
         """Search every hour for files of these transfers. Raises VaultUnavailable rather than return a part."""
         found = FoundEntries()
-        with _as_unavailable("find"), self._opened() as root:
+        with as_unavailable("find"), self._opened() as root:
             self._prove(root)
             for hour in hour_folder.hours_in(root):
                 with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
@@ -141,7 +127,7 @@ class VaultFolder:
     def ending_by(self, moment: datetime) -> Iterator[EntryName]:
         """Yield the entries that expire at or before `moment`. Later hours are skipped by name, without a listing."""
         last = hour_folder.hour_of(moment)
-        with _as_unavailable("list"), self._opened() as root:
+        with as_unavailable("list"), self._opened() as root:
             self._prove(root)
             for hour in hour_folder.hours_in(root):
                 if hour > last:
@@ -151,11 +137,11 @@ class VaultFolder:
 
     def strangers(self) -> Iterator[str]:
         """Yield the paths of unknown files, those in the root first."""
-        with _as_unavailable("list"), self._opened() as root:
+        with as_unavailable("list"), self._opened() as root:
             self._prove(root)
             hours = set(hour_folder.hours_in(root))
             with os.scandir(root) as listing:
-                yield from (f.name for f in listing if f.name not in hours and not _belongs_in_root(f.name))
+                yield from (f.name for f in listing if f.name not in hours and not belongs_in_root(f.name))
             for hour in hours:
                 with (
                     suppress(FileNotFoundError),
@@ -171,15 +157,15 @@ class VaultFolder:
 
     def held(self, names: Iterable[EntryName]) -> set[EntryName]:
         """Return those of the entries that exist, opening each hour once. Raises VaultUnavailable."""
-        return self._look(names, with_hour_key=False)
+        return self._present(names, with_hour_key=False)
 
-    def _look(self, names: Iterable[EntryName], *, with_hour_key: bool) -> set[EntryName]:
+    def _present(self, names: Iterable[EntryName], *, with_hour_key: bool) -> set[EntryName]:
         by_hour: defaultdict[str, list[tuple[str, EntryName]]] = defaultdict(list)
         for name in names:
             hour, entry = hour_folder.place_of(name)
             by_hour[hour].append((entry, name))
         found: set[EntryName] = set()
-        with _as_unavailable("look"), self._opened() as root:
+        with as_unavailable("look"), self._opened() as root:
             self._prove(root)
             for hour, entries in by_hour.items():
                 with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
@@ -195,9 +181,9 @@ class VaultFolder:
         VaultUnavailable if the vault cannot be listed, and, after the removals, if it is not the right one.
         """
         now_unix, current = math.floor(now.timestamp()), hour_folder.hour_of(now)
-        with _as_unavailable("purge"), self._opened() as root:
+        with as_unavailable("purge"), self._opened() as root:
             begun = sorted(hour for hour in hour_folder.hours_in(root) if hour <= current)
-            reports = [_purge_hour(root, hour, ended=hour < current, now_unix=now_unix) for hour in begun]
+            reports = [hour_removal.purge_hour(root, hour, ended=hour < current, now_unix=now_unix) for hour in begun]
             if any(report.hours for report in reports):
                 os.fsync(root)
             self._prove(root)
@@ -210,7 +196,7 @@ class VaultFolder:
 
     def names(self) -> Iterator[EntryName]:
         """Yield all entries in constant memory. Raises VaultUnavailable rather than end early."""
-        with _as_unavailable("names"), self._opened() as root:
+        with as_unavailable("names"), self._opened() as root:
             self._prove(root)
             for hour in hour_folder.hours_in(root):
                 with suppress(FileNotFoundError), opened_folder(hour, within=root) as folder:
@@ -219,7 +205,7 @@ class VaultFolder:
     def ended_hours(self, now: datetime) -> int:
         """Return the number of folders of hours that have ended. Raises VaultUnavailable."""
         current = hour_folder.hour_of(now)
-        with _as_unavailable("list"), self._opened() as root:
+        with as_unavailable("list"), self._opened() as root:
             self._prove(root)
             return sum(hour < current for hour in hour_folder.hours_in(root))
 
@@ -230,99 +216,19 @@ class VaultFolder:
         if the vault belongs to another installation.
         """
         removed, failed = 0, list[str]()
-        with _as_unavailable("destroy everything"), self._opened() as root:
+        with as_unavailable("destroy everything"), self._opened() as root:
             self._refuse_foreign(root)
             hours = sorted(hour_folder.hours_in(root))
             for hour in hours:
-                failed += _destroy_hour_keys(root, hour)
+                failed += hour_removal.destroy_hour_keys(root, hour)
             for hour in hours:
-                report = _purge_hour(root, hour, ended=True, now_unix=0)
+                report = hour_removal.purge_hour(root, hour, ended=True, now_unix=0)
                 removed += report.removed
                 failed += report.failed
             os.fsync(root)
             _refuse_leftovers(failed)
             self._prove(root)
         return removed
-
-    def has_room(self) -> bool:
-        """Return whether the volume has room for new entries. Raises VaultUnavailable."""
-        with _as_unavailable("free space"), self._opened() as root:
-            return _has_room(root)
-
-    def place(self) -> Place:
-        """Describe the vault's folder. Raises VaultUnavailable."""
-        with _as_unavailable("place"):
-            return folder_place(self._path)
-
-    def is_empty(self) -> bool:
-        """Return whether the folder is missing or empty, ignoring the `lost+found` of a fresh volume. Raises
-        VaultUnavailable.
-        """
-        with _as_unavailable("look"):
-            try:
-                with self._opened() as root, os.scandir(root) as listing:
-                    return all(found.name == LOST_AND_FOUND for found in listing)
-            except FileNotFoundError:
-                return True
-
-    def installation(self) -> str | None:
-        """Return the id in `<vault>/installation`, or None if there is no vault yet. Raises VaultUnavailable."""
-        with _as_unavailable("installation"):
-            try:
-                with self._opened() as root:
-                    return durable_files.read_installation(within=root)
-            except FileNotFoundError:
-                if self._installation_id is None:
-                    return None
-                raise
-
-    def adopt(self, installation_id: str) -> None:
-        """Create the vault's folder, its backup exclusion tag and its installation file, unless they exist.
-
-        Raises VaultUnavailable if the vault belongs to another installation, ValueError for a malformed id.
-        """
-        with _as_unavailable("adopt"):
-            durable_files.make_root(self._path)
-            with self._opened() as root:
-                if durable_files.adopt_installation(installation_id, within=root) != installation_id:
-                    raise VaultUnavailable("the key vault belongs to another installation")
-                durable_files.put_once(durable_files.CACHE_TAG_FILE, durable_files.CACHE_TAG, within=root)
-        self._installation_id = installation_id
-
-    def write_mark(self, text: str, mark: str = Mark.HIGH_WATER) -> None:
-        """Replace `<vault>/high-water` or another mark atomically and durably. Raises ValueError above 64 KiB of UTF-8
-        or for an unknown mark, VaultUnavailable.
-        """
-        content = text.encode()
-        if len(content) > MARK_MAX_BYTES:
-            raise ValueError("a mark is at most 64 KiB")
-        if not is_mark(mark):
-            raise ValueError("no mark has this name")
-        with _as_unavailable("write the mark"), self._opened() as root:
-            self._prove(root)
-            durable_files.replace_file(mark, content, within=root)
-
-    def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
-        """Return the content of `<vault>/high-water` or another mark, or None if it was never written. None requires
-        the installation file; an existing mark does not, because the purge needs it. Raises VaultUnavailable.
-        """
-        with _as_unavailable("read the mark"), self._opened() as root:
-            try:
-                content = durable_files.read_file(mark, within=root, max_bytes=MARK_MAX_BYTES)
-            except FileNotFoundError:
-                self._prove(root)
-                return None
-            self._refuse_foreign(root)
-        try:
-            return content.decode()
-        except UnicodeDecodeError:
-            raise VaultUnavailable(f"the vault's mark {mark} was altered") from None
-
-    @contextmanager
-    def _opened(self) -> Iterator[int]:
-        # Reopened each time: a descriptor kept open would hide that the volume was unmounted.
-        with opened_folder(self._path) as root:
-            yield root
 
     @contextmanager
     def _hour_for_writing(self, root: int, hour: str) -> Iterator[int]:
@@ -333,85 +239,8 @@ class VaultFolder:
         with opened_folder(hour, within=root) as folder:
             yield folder
 
-    def _prove(self, root: int) -> None:
-        problem = durable_files.installation_problem(self._installation_id, within=root)
-        if problem is not None:
-            raise VaultUnavailable(f"this is not the key vault: {problem}")
-
-    def _refuse_foreign(self, root: int) -> None:
-        found = durable_files.read_installation(within=root)
-        if self._installation_id is not None and found not in (None, self._installation_id):
-            raise VaultUnavailable("the key vault belongs to another installation")
-
-
-def _has_room(root: int) -> bool:
-    return durable_files.free_bytes(within=root) > KEPT_BYTES and durable_files.free_files(within=root) > KEPT_FILES
-
-
-def _belongs_in_root(name: str) -> bool:
-    bare = durable_files.without_temporary_suffix(name)
-    return bare in _ROOT_FILES or is_mark(bare)
-
-
-@contextmanager
-def _as_unavailable(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise VaultUnavailable(f"key vault, {doing}: {error.strerror or error}") from error
-
 
 def _refuse_leftovers(failed: list[str]) -> None:
     if failed:
         shown = ", ".join(failed[:5])
         raise VaultUnavailable(f"{len(failed)} entries of the key vault could not be removed: {shown}")
-
-
-def _destroy_in_hour(root: int, hour: str, entries: list[str]) -> list[str]:
-    """Remove entries of one hour; return the paths that remain, or the hour itself if it could not be opened."""
-    result = Removal()
-    try:
-        with opened_folder(hour, within=root) as folder:
-            hour_folder.remove_all(entries, within=folder, result=result)
-    except FileNotFoundError:
-        return []
-    except OSError:
-        result.failed.append("")
-    return [f"{hour}/{entry}" for entry in result.failed]
-
-
-def _destroy_hour_keys(root: int, hour: str) -> list[str]:
-    """Remove the hour key and its temporary files; return the paths that remain."""
-    try:
-        with opened_folder(hour, within=root) as folder:
-            names = hour_folder.due_in(within=folder, ended=True, now_unix=0)
-    except FileNotFoundError:
-        return []
-    except OSError:
-        return [f"{hour}/"]
-    return _destroy_in_hour(root, hour, [name for name in names if name.startswith(hour_folder.HOUR_KEY_FILE)])
-
-
-def _purge_hour(root: int, hour: str, *, ended: bool, now_unix: int) -> PurgeReport:
-    """Purge one hour that has begun or ended, then count what is left. Errors in the hour are reported, not raised."""
-    result, left, gone = Removal(), 0, False
-    try:
-        with opened_folder(hour, within=root) as folder:
-            due = hour_folder.due_in(within=folder, ended=ended, now_unix=now_unix)
-            if due or ended:
-                hour_folder.remove_all(due, within=folder, result=result)
-                left = len(hour_folder.due_in(within=folder, ended=ended, now_unix=now_unix))
-        if ended and not left:
-            os.rmdir(hour, dir_fd=root)
-            gone = True
-    except FileNotFoundError:  # another purge was faster
-        pass
-    except OSError:
-        result.failed.append("")
-        left = max(left, 1)
-    return PurgeReport(
-        removed=sum(hour_folder.name_at(hour, name) is not None for name in result.removed),
-        hours=int(gone),
-        failed=tuple(f"{hour}/{name}" for name in result.failed),
-        due_left=left,
-    )
