@@ -21,7 +21,7 @@ from app.domain.transfer import OPEN_STATES
 from app.domain.vault_entry import EntryName
 from app.runtime.installation import InstallationMismatch
 from app.runtime.resources import Resources
-from app.storage.backup_search import look_through
+from app.storage.backup_search import search_backup
 
 PAGE = 500
 
@@ -58,7 +58,7 @@ def drill_restore(resources: Resources, restored: Path) -> DrillResult:
     """
     if not restored.is_dir():
         raise NotADirectoryError(f"{restored} is not a folder: name the one that the whole backup was restored into")
-    findings = list(look_through(restored))
+    findings = list(search_backup(restored, resources.blobs, resources.vault))
     transfers = ended = shares_ended = 0
     with _restored_database(restored, findings) as database:
         _require_own(resources, database)

@@ -13,19 +13,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from app.crypto.token import is_id
-from app.storage.blob_folders import INCOMING, folder_of
+from app.storage.blob_store import BlobStore
 from app.storage.durable_files import CACHE_TAG_FILE, INSTALLATION_FILE
-from app.storage.hour_folder import HOUR_KEY_FILE
-from app.storage.key_vault import Mark
+from app.storage.key_vault import KeyVault
 
 PIECE = 1 << 20
 
-# Any suffix matches: a crash leaves `hour.key.<hex>.new`, which is a second link to the key.
-_MADE_BY_NAME = "|".join(re.escape(name) for name in (HOUR_KEY_FILE, *Mark))
-_VAULT_FILE = re.compile(
-    rf"({_MADE_BY_NAME}).*|{re.escape(CACHE_TAG_FILE)}\..+|[0-9]{{1,12}}(\.[A-Za-z0-9_-]{{22}}){{1,2}}", re.DOTALL
-)
 _DATABASE_FILE = re.compile(r".+\.sqlite(-wal|-shm|-journal)?", re.DOTALL)
 
 # Matched by name as well, because an armoured encrypted file is text.
@@ -34,8 +27,10 @@ _PACKED = re.compile(
 )
 
 
-def look_through(restored: Path) -> Iterator[str]:
-    """Yield one line for each problem below the folder of a backup; none if it cannot contain a vault."""
+def search_backup(restored: Path, blobs: BlobStore, vault: KeyVault) -> Iterator[str]:
+    """Yield one line for each problem below the folder of a backup; none if it cannot contain a vault. The stores
+    recognise their own files.
+    """
     unread: list[OSError] = []
     for folder, folders, names in os.walk(restored, onerror=unread.append):
         # Blob store and data folder have an installation file too, but no tag; backup programs that honour the tag
@@ -43,40 +38,36 @@ def look_through(restored: Path) -> Iterator[str]:
         if {INSTALLATION_FILE, CACHE_TAG_FILE} <= {*names}:
             yield _finding("a file of the vault is in the backup", Path(folder, CACHE_TAG_FILE))
         for path in (Path(folder, name) for name in [*folders, *names]):
-            problem = _problem(path)
+            problem = _problem(path, blobs, vault)
             if problem is not None:
                 yield _finding(problem, path)
     for error in unread:
         yield _finding(f"could not be looked into ({error.strerror})", Path(error.filename))
 
 
-def _problem(path: Path) -> str | None:
+def _problem(path: Path, blobs: BlobStore, vault: KeyVault) -> str | None:
     try:
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):
             return None
-        if _VAULT_FILE.fullmatch(path.name):
+        if vault.recognises(path.name):
             return "a file of the vault is in the backup"
         if not stat.S_ISREG(mode):
             return "could not be looked into (a link, or neither file nor folder)"
-        if not _is_known(path):
+        if not _is_known(path, blobs):
             return "could not be looked into (packed, encrypted or of unknown kind)"
     except OSError as error:
         return f"could not be looked into ({error.strerror})"
     return None
 
 
-def _is_known(path: Path) -> bool:
+def _is_known(path: Path, blobs: BlobStore) -> bool:
     """Return whether a file is of a kind that contains no other files. A vault's files are random or encrypted bytes,
     so they never pass as text, under any name.
     """
-    if _DATABASE_FILE.fullmatch(path.name) or _is_blob(path):
+    if _DATABASE_FILE.fullmatch(path.name) or blobs.recognises(path):
         return True
     return not _PACKED.search(path.name) and _is_text(path)
-
-
-def _is_blob(path: Path) -> bool:
-    return is_id(path.name) and path.parent.name in {folder_of(path.name), INCOMING}
 
 
 def _is_text(path: Path) -> bool:

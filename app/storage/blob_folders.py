@@ -28,6 +28,11 @@ def folder_of(blob_id: str) -> str:
     return blob_id[:PREFIX_LENGTH]
 
 
+def is_blob_path(path: Path) -> bool:
+    """Return whether a store keeps a blob, complete or not, at the end of this path. Reads nothing."""
+    return is_id(path.name) and path.parent.name in {folder_of(path.name), INCOMING}
+
+
 @contextmanager
 def as_unavailable(doing: str) -> Iterator[None]:
     """Turn an OSError into DiskNearlyFull or BlobUnavailable."""

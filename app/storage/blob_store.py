@@ -7,6 +7,7 @@ is then complete and durable. Implementation: `local_disk.py`.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from app.storage.errors import StorageError
@@ -87,6 +88,12 @@ class BlobStore(Protocol):
 
     def listing(self) -> Iterator[StoredBlob]:
         """Yield all blobs, in no order; one that is committed meanwhile may appear twice. Raises BlobUnavailable."""
+        ...
+
+    def recognises(self, path: Path) -> bool:
+        """Return whether a copy of this store has a blob at `path`, by name and folder: a backup may contain it. Reads
+        nothing. A store whose copies are not files returns False.
+        """
         ...
 
     def place(self) -> Place:

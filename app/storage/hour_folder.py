@@ -31,6 +31,8 @@ CLAIMED = "claimed"
 CLAIM_DIGEST_BYTES = 32
 
 _HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}", re.ASCII)
+ENTRY_PATTERN = r"[0-9]{1,12}(\.[A-Za-z0-9_-]{22}){1,2}"
+"""Regular expression for the file name of an entry, in any hour."""
 _TRANSFER_AT = slice(11, 33)
 """The position of the transfer's id in an entry's file name, in every year from 2001 to 2286."""
 

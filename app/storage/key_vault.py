@@ -152,6 +152,12 @@ class KeyVault(Protocol):
         """Return whether new entries fit, beside what marks and the records of claims need. Raises VaultUnavailable."""
         ...
 
+    def recognises(self, file_name: str) -> bool:
+        """Return whether a file of this name may belong to a copy of this vault, which no backup may contain; also a
+        temporary file that a crash left. Reads nothing. A vault whose copies are not files returns False.
+        """
+        ...
+
     def place(self) -> Place:
         """Return the location of the vault, even if it does not exist yet."""
         ...

@@ -16,7 +16,15 @@ from pathlib import Path
 
 from app.crypto.token import is_id
 from app.storage import durable_files, local_blob
-from app.storage.blob_folders import INCOMING, PREFIX_LENGTH, BlobFolders, as_unavailable, folder_of, unavailable
+from app.storage.blob_folders import (
+    INCOMING,
+    PREFIX_LENGTH,
+    BlobFolders,
+    as_unavailable,
+    folder_of,
+    is_blob_path,
+    unavailable,
+)
 from app.storage.blob_store import StoredBlob
 from app.storage.durable_files import opened_folder
 from app.storage.errors import BlobBusy, BlobUnavailable, StorageError
@@ -93,6 +101,10 @@ class LocalDisk:
                 prefixes = [each.name for each in found if len(each.name) == PREFIX_LENGTH]
             for prefix in prefixes:
                 yield from _blobs_in(prefix, root)
+
+    def recognises(self, path: Path) -> bool:
+        """Return whether this is the path of a blob. Reads nothing."""
+        return is_blob_path(path)
 
     def place(self) -> Place:
         """Describe the store's folder. Raises BlobUnavailable."""

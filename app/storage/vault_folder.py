@@ -7,6 +7,7 @@ never delays an expiry. `hour_folder.py` has the layout and names of one hour, a
 
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -19,8 +20,15 @@ from app.domain.vault_entry import EntryName
 from app.storage import durable_files, hour_folder, hour_removal
 from app.storage.durable_files import opened_folder
 from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
-from app.storage.key_vault import FoundEntries, PurgeReport, label_of
+from app.storage.key_vault import FoundEntries, Mark, PurgeReport, label_of
 from app.storage.vault_root import VaultRoot, as_unavailable, belongs_in_root, has_room
+
+# With any suffix: a crash leaves `hour.key.<hex>.new`, a second link to the key. The tag only with a suffix, because a
+# backup program that skips tagged folders keeps the tag.
+_MADE_BY_NAME = "|".join(re.escape(name) for name in (hour_folder.HOUR_KEY_FILE, *Mark))
+_VAULT_FILE = re.compile(
+    rf"({_MADE_BY_NAME}).*|{re.escape(durable_files.CACHE_TAG_FILE)}\..+|{hour_folder.ENTRY_PATTERN}", re.DOTALL
+)
 
 
 class VaultFolder(VaultRoot):
@@ -229,6 +237,10 @@ class VaultFolder(VaultRoot):
             _refuse_leftovers(failed)
             self._prove(root)
         return removed
+
+    def recognises(self, file_name: str) -> bool:
+        """Return whether a vault may contain a file of this name, temporary ones included. Reads nothing."""
+        return _VAULT_FILE.fullmatch(file_name) is not None
 
     @contextmanager
     def _hour_for_writing(self, root: int, hour: str) -> Iterator[int]:

@@ -10,7 +10,9 @@ from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
 from app.db.read_only import ReadOnlyDatabase
 from app.db.reserve import KEPT_BYTES, LOW_BYTES, RESERVE_BYTES, Reserve
-from app.storage.backup_search import look_through
+from app.storage.backup_search import search_backup
+from app.storage.local_disk import LocalDisk
+from app.storage.vault_folder import VaultFolder
 
 
 @pytest.fixture
@@ -52,7 +54,8 @@ def test_it_holds_its_space_privately(database, file):
 
 def test_a_backup_that_contains_it_passes_the_drill(file):
     """It is text, so nothing can hide in it."""
-    assert list(look_through(file.parent)) == []
+    stores = LocalDisk(file.parent / "blobs", min_free_bytes=0), VaultFolder(file.parent / "vault")
+    assert list(search_backup(file.parent, *stores)) == []
 
 
 def test_a_write_on_a_nearly_full_volume_gives_it_up_first(database, file, free):

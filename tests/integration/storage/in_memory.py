@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from app.crypto.token import is_id
 from app.domain.vault_entry import EntryName
@@ -84,6 +85,9 @@ class InMemoryBlobs:
         self._require_adopted()
         for blob_id, blob in list(self._blobs.items()):
             yield StoredBlob(blob_id, len(blob.content), blob.last_write_at, blob.complete)
+
+    def recognises(self, path: Path) -> bool:
+        return False
 
     def place(self) -> Place:
         return Place("memory")
@@ -242,6 +246,9 @@ class InMemoryVault:
         self._keys.clear()
         self._hours.clear()
         return destroyed
+
+    def recognises(self, file_name: str) -> bool:
+        return False
 
     def place(self) -> Place:
         return Place("memory")
