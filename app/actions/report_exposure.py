@@ -14,8 +14,9 @@ from itertools import islice
 
 from app.db import audit_queries, audit_size
 from app.db.audit_rows import StoredEntry
-from app.domain.exposure import ExposureReport, TransferAccount
+from app.domain.exposure import ExposureReport
 from app.domain.period import Period
+from app.domain.transfer_account import TransferAccount
 from app.runtime.resources import Resources
 
 PAGE = 1_000
@@ -42,10 +43,10 @@ def report_exposure(resources: Resources, period: Period) -> ExposureReport:
             if "transfer" in fields:
                 concerned.add(str(fields["transfer"]))
             elif fields:
-                report.take_other(str(fields["event"]), entry.at, fields)
+                report.add_other(str(fields["event"]), entry.at, fields)
     for batch in _batches(sorted(concerned)):
         for account in _accounts(resources, period, batch, size):
-            report.take(account)
+            report.add(account)
     report.total()
     return report
 
@@ -80,7 +81,7 @@ def _accounts(resources: Resources, period: Period, transfers: list[str], size: 
         for entry in page:
             with _reading(entry):
                 fields = entry.fields()
-                accounts[str(fields["transfer"])].take(str(fields["event"]), entry.at, fields)
+                accounts[str(fields["transfer"])].add(str(fields["event"]), entry.at, fields)
         if len(page) < PAGE:
             return list(accounts.values())
         after = page[-1].sequence
