@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from app.db import retention_figures, service_rows, transfer_rows
-from app.lifecycle.deletion import TAKEN_FOR, Done, delete_batch
+from app.lifecycle.deletion import TAKEN_FOR, BatchResult, delete_batch
 from app.lifecycle.refused_time import add_refused_time
 from app.lifecycle.vault_watch import VaultWatch
 from app.runtime.resources import Resources
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class SweepReport(Done):
+class SweepReport(BatchResult):
     """Results of one sweep. Including failures of earlier sweeps, `keys_left` transfers still have a key and
     `bytes_left` have kept bytes for over an hour.
     """

@@ -25,8 +25,7 @@ from app.domain.retention import FORGET_AFTER
 from app.domain.share import ShareState
 from app.domain.transfer import Ending, FileState, TransferState
 from app.domain.vault_entry import EntryName
-from app.lifecycle import deletion as module
-from app.lifecycle import endings
+from app.lifecycle import deletion, deletion_steps, endings
 from app.lifecycle.intake import LEASE
 from app.runtime.fault_points import on_reach
 from app.runtime.resources import Resources
@@ -259,16 +258,16 @@ def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(
     start_service, resources, caller, time, monkeypatch
 ):
     """Lesson 10: what the log counts as deleted was deleted once. A sweep by hand beside the scheduler's, say."""
-    other, sent, real = start_service(), send(resources, caller), module._delete_bytes
+    other, sent, real = start_service(), send(resources, caller), deletion_steps.delete_bytes
     others: list[SweepReport] = []
 
     async def meanwhile(service, cases, watch):
         if service is resources:
-            time.pass_by(module.TAKEN_FOR)  # so slow that another takes over
+            time.pass_by(deletion.TAKEN_FOR)  # so slow that another takes over
             others.append(await sweeping.sweep(other))
         return await real(service, cases, watch)
 
-    monkeypatch.setattr(module, "_delete_bytes", meanwhile)
+    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
     report = sweep(resources)
     assert [report.deleted, others[0].deleted] == [0, 1]
@@ -279,14 +278,14 @@ def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(
 
 def test_what_a_sweep_ends_is_its_own_to_delete(start_service, resources, caller, time, monkeypatch):
     """Denying asks for a sweep at once; that is the one under way, and no other need begin."""
-    sent, other, real = send(resources, caller), start_service(), module._delete_bytes
+    sent, other, real = send(resources, caller), start_service(), deletion_steps.delete_bytes
     others: list[SweepReport] = []
 
     async def meanwhile(service, cases, watch):
         others.append(await sweeping.sweep(other))
         return await real(service, cases, watch)
 
-    monkeypatch.setattr(module, "_delete_bytes", meanwhile)
+    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
     assert (sweep(resources).deleted, others[0].deleted) == (1, 0)
 
@@ -300,7 +299,7 @@ def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller,
     token = new_secret()
     claim_id = run(claim(resources, share, token=token)).claim_id if request_ == "complete" else ""
     change(resources, transfers, transfer.id, due_at=time())  # for whatever reason it is looked at just now
-    real = module._delete_bytes
+    real = deletion_steps.delete_bytes
     done: list[str] = []
 
     async def meanwhile(service, cases, watch):
@@ -316,7 +315,7 @@ def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller,
                 complete_claim(resources, claim_id=claim_id, token=token, address=ADDRESS)
         return await real(service, cases, watch)
 
-    monkeypatch.setattr(module, "_delete_bytes", meanwhile)
+    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
     sweep(resources)
     assert done == [request_]
     expected = {"claim": time() + timedelta(minutes=60)}.get(request_, time() + timedelta(seconds=1))
@@ -324,7 +323,7 @@ def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller,
 
 
 def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller, time, monkeypatch):
-    transfer, real = a_transfer(resources, caller), module._delete_bytes
+    transfer, real = a_transfer(resources, caller), deletion_steps.delete_bytes
     leases: list[datetime] = []
     change(resources, transfers, transfer.id, due_at=time())
 
@@ -349,7 +348,7 @@ def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller,
         return due_at
 
     begun, ends, uploads = asyncio.Event(), asyncio.Event(), []
-    monkeypatch.setattr(module, "_delete_bytes", meanwhile)
+    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
     assert run(story()) == leases[0]
 
 
@@ -592,7 +591,7 @@ def test_a_share_issued_while_the_sweep_was_under_way_ends_with_its_transfer(res
 def test_a_sweep_ends_though_something_falls_due_all_the_time(resources, caller, time, monkeypatch):
     """Else it would never be recorded, and the dead-man's switch would stop deposits while deletion keeps up."""
     sent = [send(resources, caller, lifetime=timedelta(minutes=1, seconds=number)) for number in range(5)]
-    real, swept = module.delete_batch, []
+    real, swept = deletion.delete_batch, []
 
     async def meanwhile(service, batch, watch):
         swept.append(batch)
