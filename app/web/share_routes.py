@@ -6,13 +6,14 @@ import base64
 
 from fastapi import APIRouter, Request, Response
 
-from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
+from app.actions.claim_share import Claimed, claim_share
 from app.actions.fetch_file import open_files
 from app.actions.look_at_share import look_at_share
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import CryptoError, MalformedSecret
 from app.db.errors import DatabaseUnavailable
 from app.domain.errors import InvalidRequest, LinkCredentialsRequired, Refusal, ShareNotFound
+from app.lifecycle.claimable_share import LinkAndPassword
 from app.lifecycle.reply import Reply
 from app.storage.errors import StorageError
 from app.web.content import claim_header, content_response

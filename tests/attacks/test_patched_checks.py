@@ -5,7 +5,7 @@ password, which was only a gate in front of the files). Here link, password and 
 import pytest
 
 from app.actions import claim_share
-from app.lifecycle import secret_lookup
+from app.lifecycle import claimable_share, secret_lookup
 from tests.acceptance.people import bearer, claim, look, ok, send, try_claim, wrong_password, wrong_secret
 from tests.attacks.inside import inside
 
@@ -20,7 +20,7 @@ def opened(tmp_path):
 
 @pytest.fixture
 def always_true(monkeypatch):
-    for module in (claim_share, secret_lookup):
+    for module in (claim_share, claimable_share, secret_lookup):
         monkeypatch.setattr(module, "same", lambda a, b: True)
 
 

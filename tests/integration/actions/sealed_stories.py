@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
+from app.actions.claim_share import Claimed, claim_share
 from app.actions.create_transfer import CreatedSealedTransfer, TransferOptions, create_sealed_transfer
 from app.actions.deposit_sealed_file import IncomingSealedFile, deposit_sealed_file
 from app.actions.issue_share import NewShare, PreparedShare, prepare_share
@@ -15,6 +15,7 @@ from app.crypto.token import new_secret
 from app.crypto.wrapping import link_proof
 from app.domain.access_token import Caller
 from app.domain.file_meta import FileMeta
+from app.lifecycle.claimable_share import LinkAndPassword
 from app.runtime.resources import Resources
 from tests.integration.actions.stories import ADDRESS, CONTENT, NAME, body, fetch, run
 

@@ -18,7 +18,7 @@ from sqlalchemy import Table, func, select, update
 
 from app.actions import sweep as sweeping
 from app.actions.authenticate import authenticate
-from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
+from app.actions.claim_share import Claimed, claim_share
 from app.actions.create_transfer import CreatedTransfer, TransferOptions, create_transfer
 from app.actions.deposit_file import DepositedFile, IncomingFile, deposit_file
 from app.actions.fetch_file import ClaimFiles, open_files
@@ -34,6 +34,7 @@ from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller, Role
 from app.domain.file_meta import FileMeta
 from app.domain.vault_entry import EntryName
+from app.lifecycle.claimable_share import LinkAndPassword
 from app.runtime.resources import Resources
 from app.storage.hour_folder import place_of
 

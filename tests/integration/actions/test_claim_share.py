@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event as sql_events
 
-from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
+from app.actions.claim_share import Claimed, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.look_at_share import look_at_share
@@ -43,6 +43,7 @@ from app.domain.reconciled import Contradiction
 from app.domain.share import STALE_ATTEMPT, ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
+from app.lifecycle.claimable_share import LinkAndPassword
 from app.lifecycle.key_ring import open_for_owner
 from app.lifecycle.witnesses import compare_everything
 from app.runtime.hashing_queue import HashingQueue
@@ -794,7 +795,7 @@ def test_a_sealed_transfer_says_so_only_to_whoever_holds_the_link(resources, sha
 @pytest.fixture
 def every_check_says_yes(monkeypatch):
     """Lesson 20 (HCP Anywhere 2021: a flaw bypassed the password): comparisons, states and expiry checks pass."""
-    for module in ("actions.claim_share", "lifecycle.secret_lookup"):
+    for module in ("actions.claim_share", "lifecycle.claimable_share", "lifecycle.secret_lookup"):
         monkeypatch.setattr(f"app.{module}.same", lambda _a, _b: True)
     monkeypatch.setattr(share_rules, "refusal", lambda _state: None)
     monkeypatch.setattr(share_rules, "state_shown", lambda state, _expires_at, _now: state)
@@ -850,7 +851,7 @@ def test_an_ended_share_yields_no_plaintext_though_every_check_says_yes(
         sweep(resources)
     restored = {name: getattr(before, name) for name in ("state", "wrapped_key", "attempts", "failures")}
     change(resources, shares, share.id, **restored, expires_at=share.expires_at + timedelta(days=9))
-    for module in ("actions.claim_share", "lifecycle.secret_lookup"):
+    for module in ("actions.claim_share", "lifecycle.claimable_share", "lifecycle.secret_lookup"):
         monkeypatch.setattr(f"app.{module}.same", lambda _a, _b: True)
     refusal = refusal_of(resources, share)
     assert isinstance(refusal, ShareExpired)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.actions.claim_share import LinkAndPassword, claim_share
+from app.actions.claim_share import claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.fetch_file import DOWNLOADS_AT_ONCE, PIECE_BYTES
@@ -32,6 +32,7 @@ from app.domain.errors import (
 )
 from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
+from app.lifecycle.claimable_share import LinkAndPassword
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,

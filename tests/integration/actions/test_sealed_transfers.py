@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from app.actions.accept_restore import accept_restore
-from app.actions.claim_share import LinkAndPassword, claim_share
+from app.actions.claim_share import claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.fetch_file import open_files
@@ -63,6 +63,7 @@ from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import intake
+from app.lifecycle.claimable_share import LinkAndPassword
 from app.runtime import stream_watch
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.sealed_stories import (
@@ -650,7 +651,7 @@ def test_a_prepared_share_is_unknown_to_recipients(resources, caller, prepared):
 
 def test_a_prepared_share_yields_nothing_though_every_check_says_yes(resources, prepared, monkeypatch):
     """Lesson 20, G3."""
-    for module in ("actions.claim_share", "lifecycle.secret_lookup"):
+    for module in ("actions.claim_share", "lifecycle.claimable_share", "lifecycle.secret_lookup"):
         monkeypatch.setattr(f"app.{module}.same", lambda _a, _b: True)
     monkeypatch.setattr(share_rules, "refusal", lambda _state: None)
     with pytest.raises(Refusal):

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import delete, select, text, update
 
 from app.actions import claim_share as claiming
-from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
+from app.actions.claim_share import Claimed, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.fetch_file import open_files
@@ -28,6 +28,7 @@ from app.domain.errors import Busy, ClaimNotFound, Refusal, ShareExpired, ShareU
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
+from app.lifecycle.claimable_share import LinkAndPassword
 from app.main import create_app
 from tests.integration.actions.sealed_stories import claim_sealed, fetch_sealed, send_sealed
 from tests.integration.actions.stories import (

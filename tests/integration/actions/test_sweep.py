@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.actions import sweep as sweeping
-from app.actions.claim_share import LinkAndPassword, claim_share
+from app.actions.claim_share import claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.keep_time import keep_time
@@ -26,6 +26,7 @@ from app.domain.share import ShareState
 from app.domain.transfer import Ending, FileState, TransferState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import deletion, deletion_steps, endings
+from app.lifecycle.claimable_share import LinkAndPassword
 from app.lifecycle.intake import LEASE
 from app.runtime.fault_points import on_reach
 from app.runtime.resources import Resources

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.actions.check_readiness import check_readiness
-from app.actions.claim_share import Claimed, LinkAndPassword, claim_share
+from app.actions.claim_share import Claimed, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.fetch_file import Download
@@ -21,6 +21,7 @@ from app.actions.report_retention import report_retention
 from app.actions.verify_log import verify_log
 from app.crypto.wrapping import link_proof
 from app.domain.access_token import Caller
+from app.lifecycle.claimable_share import LinkAndPassword
 from app.runtime.installation import InstallationMismatch, open_read_only
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.actions import sweep as sweeping
-from app.actions.claim_share import LinkAndPassword, claim_share
+from app.actions.claim_share import claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.fetch_file import open_files
 from app.actions.lock_down import lift_lockdown, lock_down
@@ -22,6 +22,7 @@ from app.domain.reconciled import Contradiction
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
+from app.lifecycle.claimable_share import LinkAndPassword
 from app.lifecycle.refused_time import ADD_EVERY, SEEN_WITHIN
 from app.runtime.resources import Resources
 from app.storage import durable_files
