@@ -8,10 +8,11 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from zipstream import ZipStream
 
 from app.actions.claim_share import Claimed
-from app.actions.fetch_file import ClaimFiles, Pieces
+from app.actions.fetch_file import ClaimFiles
 from app.crypto.encoding import encode
 from app.db.file_rows import FileRow
 from app.domain.transfer import MAX_NAME_BYTES
+from app.lifecycle.download import Pieces
 from app.web.streaming import StreamedDownload, attachment, range_header, requested_range
 
 

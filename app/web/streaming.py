@@ -18,10 +18,10 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.actions.fetch_file import Download
 from app.crypto.errors import CryptoError
 from app.db.errors import DatabaseUnavailable
 from app.domain.errors import RangeNotSatisfiable, Refusal
+from app.lifecycle.download import Download
 from app.runtime.stream_watch import Progress, watched
 from app.storage.errors import StorageError
 from app.web.peer import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Peer, peer_of
@@ -140,7 +140,7 @@ class StreamedDownload(Response):
             await self._begin(send)
             await self._stream(send, gone, peer_of(scope))
         except Refusal as refusal:
-            log.info("download_cut", code=refusal.code, share=self._download.standing.share.id)
+            log.info("download_cut", code=refusal.code, share=self._download.open_claim.share.id)
             await _abort(scope)
         except BaseException:
             await _abort(scope)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.actions import list_transfers, prune_log, reconcile, report_retention, sign_checkpoint, sweep
-from app.actions.fetch_file import DOWNLOADS_AT_ONCE
 from app.actions.measure import Measures
 from app.crypto.password import PASSWORD_CHARS
 from app.db import engine, service_rows
@@ -18,6 +17,7 @@ from app.domain.errors import every_refusal
 from app.domain.transfer import LIFETIME_CEILING, MAX_NAME_BYTES
 from app.lifecycle import gone, vault_watch
 from app.lifecycle.deletion import TAKEN_FOR
+from app.lifecycle.download import DOWNLOADS_AT_ONCE
 from app.lifecycle.intake import LEASE
 from app.lifecycle.rollback import REMEMBERED_EACH
 from app.runtime.resources import CLAIMS_WAITING

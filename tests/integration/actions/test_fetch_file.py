@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.actions.claim_share import claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import DOWNLOADS_AT_ONCE, PIECE_BYTES
+from app.actions.fetch_file import PIECE_BYTES
 from app.actions.withdraw_share import withdraw_share
 from app.crypto import chunked, wrapping
 from app.crypto.errors import CannotDecrypt
@@ -33,6 +33,7 @@ from app.domain.errors import (
 from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
 from app.lifecycle.claimable_share import LinkAndPassword
+from app.lifecycle.download import DOWNLOADS_AT_ONCE
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,

@@ -14,7 +14,6 @@ from app.actions.check_readiness import check_readiness
 from app.actions.claim_share import Claimed, claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.fetch_file import Download
 from app.actions.give_receipt import give_receipt
 from app.actions.reconcile import count_orphans
 from app.actions.report_retention import report_retention
@@ -22,6 +21,7 @@ from app.actions.verify_log import verify_log
 from app.crypto.wrapping import link_proof
 from app.domain.access_token import Caller
 from app.lifecycle.claimable_share import LinkAndPassword
+from app.lifecycle.download import Download
 from app.runtime.installation import InstallationMismatch, open_read_only
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError

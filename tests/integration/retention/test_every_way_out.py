@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from app.actions.claim_share import Claimed, claim_share
-from app.actions.fetch_file import PIECE_BYTES, Download
+from app.actions.fetch_file import PIECE_BYTES
 from app.actions.lock_down import lock_down
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
@@ -22,6 +22,7 @@ from app.db.tables import claims, shares, transfers
 from app.domain.errors import ClaimEnded, ClientTooSlow, VaultOutOfReach
 from app.domain.vault_entry import EntryName
 from app.lifecycle.claimable_share import LinkAndPassword
+from app.lifecycle.download import Download
 from app.runtime.life_watch import FRESH_SECONDS, LifeWatch
 from app.runtime.stream_watch import watched
 from app.storage.hour_folder import HOUR_KEY_FILE

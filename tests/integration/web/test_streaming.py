@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from app.actions.fetch_file import PIECE_BYTES, Download
+from app.actions.fetch_file import PIECE_BYTES
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.errors import CannotDecrypt
+from app.lifecycle.download import Download
 from app.runtime import stream_watch
 from app.web.peer import UnknownPeer, put_peer
 from app.web.streaming import TURN_BYTES, StreamedDownload
@@ -138,7 +139,7 @@ def test_a_share_that_ends_cuts_also_a_client_that_takes_everything_at_once(reso
     """Faster than pieces are decrypted: then nothing ever waits, and the check each second must get its turn."""
 
     async def check_here(download):
-        download._report()  # without the hop to a thread, so that twelve pieces are time enough
+        download._check()  # without the hop to a thread, so that twelve pieces are time enough
 
     monkeypatch.setattr(stream_watch, "CHECK_SECONDS", 0.0)
     monkeypatch.setattr(Download, "check", check_here)
