@@ -158,7 +158,13 @@ def test_versions_that_run_are_versions_that_were_tested():
 
 # --- sizes and names
 
-LINES, PARAMETERS = 40, 5
+LINES, FILE_LINES, PARAMETERS = 40, 300, 5
+LONGER_FILES = {
+    "app/actions/reconcile.py": "three passes with the same steps, for blobs, keys and rows",
+    "app/db/transfer_rows.py": "short queries of one table, which share a row type and its columns",
+    "app/lifecycle/intake.py": "one upload, from its admission to its commit, whose steps share a lease",
+    "app/domain/errors.py": "a list with one class per refusal; readers search it",
+}
 LONGER = {
     "app/terminal/exposure.py:_tables": "the report's tables, one after the other",
     "app/terminal/serve.py:serve": "the options of uvicorn, each with its reason",
@@ -185,6 +191,19 @@ def test_functions_fit_on_a_screen():
     """40 lines, signature and docstring included; a longer one says why here, and leaves this list when it shrinks."""
     longer = {name for name, node in own_functions() if (node.end_lineno or 0) - node.lineno >= LINES}
     assert longer == set(LONGER)
+
+
+def test_files_have_at_most_300_lines():
+    """A longer file of app/ gives its reason here and in docs/development.md."""
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in python_files()
+        if path.is_relative_to(ROOT / "app")
+    }
+    assert {name: length for name, length in lengths.items() if length > FILE_LINES and name not in LONGER_FILES} == {}
+    assert set(LONGER_FILES) <= set(lengths)
+    described = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    assert [name for name in LONGER_FILES if name not in described] == []
 
 
 def test_functions_take_five_parameters_at_most():
