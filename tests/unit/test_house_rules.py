@@ -161,6 +161,7 @@ def test_versions_that_run_are_versions_that_were_tested():
 LINES, FILE_LINES, PARAMETERS = 40, 300, 5
 LONGER_FILES = {
     "app/actions/reconcile.py": "three passes with the same steps, for blobs, keys and rows",
+    "app/db/share_rows.py": "short queries of shares and of their claims; a claim changes both",
     "app/db/transfer_rows.py": "short queries of one table, which share a row type and its columns",
     "app/lifecycle/intake.py": "one upload, from its admission to its commit, whose steps share a lease",
     "app/domain/errors.py": "a list with one class per refusal; readers search it",
