@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
 
+from app.actions.log_fetches import log_fetches
 from app.actions.log_refused_links import log_refused_links
 from app.db.errors import DatabaseUnavailable
 from app.domain.audience import Audience
@@ -32,7 +33,7 @@ from app.web import (
 )
 from app.web.edge import KnownHosts, RequestLog, SafeHeaders
 
-REFUSALS_SECONDS = 60
+REFUSALS_SECONDS, FETCHES_SECONDS = 60, 5
 
 log = structlog.get_logger()
 
@@ -52,11 +53,16 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = app.state.resources = resources or open_resources(settings)
-        tasks = [asyncio.create_task(_log_refused_links(opened)), asyncio.create_task(_stop_without_parent())]
+        tasks = [
+            asyncio.create_task(_every(REFUSALS_SECONDS, log_refused_links, opened)),
+            asyncio.create_task(_every(FETCHES_SECONDS, log_fetches, opened)),
+            asyncio.create_task(_stop_without_parent()),
+        ]
         yield
         for task in tasks:
             task.cancel()
         await opened.in_thread(log_refused_links, opened)
+        await opened.in_thread(log_fetches, opened, all_of_them=True)
         if resources is None:
             opened.close()
 
@@ -85,13 +91,14 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
     return app
 
 
-async def _log_refused_links(resources: Resources) -> None:
+async def _every(seconds: float, job: Callable[[Resources], int], resources: Resources) -> None:
+    """Run a job that logs what was counted. Counts that cannot be logged are lost, loudly."""
     while True:
-        await asyncio.sleep(REFUSALS_SECONDS)
+        await asyncio.sleep(seconds)
         try:
-            await resources.in_thread(log_refused_links, resources)
-        except DatabaseUnavailable as error:  # counted again in the next minute
-            log.error("refusals_not_logged", detail=str(error), alert=True)
+            await resources.in_thread(job, resources)
+        except DatabaseUnavailable as error:
+            log.error("counts_not_logged", counts=job.__name__, detail=str(error), alert=True)
 
 
 async def _stop_without_parent() -> None:

@@ -86,6 +86,8 @@ class Entry(NamedTuple):
     below: int | None = None
     blob: str | None = None
     owner: str | None = None
+    acknowledged: int | None = None
+    cut: int | None = None
 
     def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
         """Return the object to be written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds.

@@ -65,6 +65,7 @@ class SeenClaim:
     cut: int = 0
     bytes: int = 0
     bytes_in_all: int = 0
+    bytes_counted: int = 0
     bytes_untold: int = 0
     ended_at: datetime | None = None
     ending: str | None = None
@@ -126,7 +127,7 @@ class TransferAccount:
         elif event in _SHARE_ENDINGS:
             for claim in (claim for claim in self.claims.values() if claim.share == fields["share"]):
                 claim.ended_at, claim.ending = at, _SHARE_ENDINGS[Event(event)]
-                claim.bytes_untold = max(0, fields.get("size", 0) - claim.bytes_in_all)
+                claim.bytes_untold = max(0, fields.get("size", 0) - claim.bytes_counted)
         else:
             self._add_ending(event, at, fields)
 
@@ -149,11 +150,13 @@ class TransferAccount:
         if event == Event.SHARE_CLAIMED:
             claim.claimed_at, claim.address = at, address
         else:
+            counted = fields.get("acknowledged", fields["size"])  # what the claim's row counts
             claim.bytes_in_all += fields["size"]
-            claim.bytes_untold = max(0, claim.bytes_untold - fields["size"])  # a download that outlived the share
+            claim.bytes_counted += counted
+            claim.bytes_untold = max(0, claim.bytes_untold - counted)  # a download that outlived the share
             if at in self._period:
-                claim.downloads += 1
-                claim.cut += fields["outcome"] == "cut"
+                claim.downloads += fields.get("count", 1)
+                claim.cut += fields.get("cut", int(fields["outcome"] == "cut"))
                 claim.bytes += fields["size"]
         if address is not None and address not in claim.addresses:
             claim.addresses.append(address)

@@ -1,7 +1,7 @@
 """One download under a claim: it reserves its bytes, is checked every second, and is settled and logged at its end.
 
-Every second, the claim is checked in the database and its window extended if bytes were sent; then the vault is checked
-for the keys. Missing keys cut the download; a vault out of reach pauses it.
+Every second, the claim is checked in the database and its window extended if bytes were acknowledged; then the vault is
+checked for the keys. Missing keys cut the download; a vault out of reach pauses it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Self
 
 from app.db import claim_windows, share_rows, transfer_rows
 from app.db.file_rows import FileRow
-from app.domain.audit_events import Entry, Event
 from app.domain.claim import DELIVERED_WINDOW, window_end
 from app.domain.errors import Busy, ClaimEnded, ClaimExhausted, VaultOutOfReach
 from app.domain.share import ShareState
 from app.lifecycle.gate import require_open_for_outflow
 from app.lifecycle.open_claim import OpenClaim
+from app.runtime.fetch_log import Fetched
 from app.runtime.life_watch import entries_of
 from app.runtime.resources import Resources
 from app.runtime.stream_watch import Paused
@@ -42,8 +42,9 @@ class Download:
     """One download of at most `count` bytes: enter it with `async with`, then iterate over its pieces.
 
     Entering reserves the bytes from the claim's allowance, so that concurrent downloads get no more than sequential
-    ones. Each piece counts as sent when the next one is requested. Leaving releases unsent bytes and logs the download,
-    as cut unless `arrived` was called. The pieces are built from `files`; `delivers`: see `arrived`.
+    ones. Each piece counts as sent when the next one is requested. Leaving releases the bytes that the client has not
+    acknowledged and logs the download, as cut unless `arrived` was called. The pieces are built from `files`;
+    `delivers`: see `arrived`.
     """
 
     resources: Resources
@@ -54,9 +55,10 @@ class Download:
     count: int
     delivers: bool
     _state: _State = _State.NEW
-    _moved: bool = False
     _sent: int = 0
     _handed_over: int = 0
+    _acknowledged: int = 0
+    _reported: int = 0
 
     async def __aenter__(self) -> Self:
         """Reserve the bytes. Raises Busy while other downloads of the claim hold the bytes needed or are too many;
@@ -95,17 +97,26 @@ class Download:
         return piece
 
     async def check(self) -> None:
-        """Extend the claim's window if bytes were sent, and raise ClaimEnded once the claim has ended; called every
-        second. Raises Paused while the vault cannot report whether the keys still exist.
+        """Extend the claim's window if bytes were acknowledged, and raise ClaimEnded once the claim has ended; called
+        every second. Raises Paused while the vault cannot report whether the keys still exist.
         """
         if self._state is not _State.NEW:  # before entry the claim was only just checked
             await self.resources.in_thread(self._check)
+
+    def acknowledge(self, unacknowledged: int, *, lost: bool = False) -> int:
+        """Take over how many bytes the client has not acknowledged. Return how many it has: these count against the
+        allowance, and extend the window. Of a `lost` connection, the last piece may have been in a buffer that is gone.
+        """
+        written = self._sent + (0 if lost else self._handed_over)
+        self._acknowledged = max(self._acknowledged, written - unacknowledged)
+        return self._acknowledged
 
     async def arrived(self) -> None:
         """Settle once everything was sent, without waiting for the client's completion. For the one-line route
         (`delivers`) this shortens the window.
         """
         self._count_last()
+        self._acknowledged = self._sent
         await self._settle(whole=True)
 
     async def _settle(self, *, whole: bool) -> None:
@@ -116,7 +127,6 @@ class Download:
 
     def _count_last(self) -> None:
         """Count the last piece returned as sent, since the consumer requested another or finished."""
-        self._moved = self._moved or self._handed_over > 0
         self._sent += self._handed_over
         self._handed_over = 0
 
@@ -150,7 +160,7 @@ class Download:
 
     def _check(self) -> None:
         now, claim = self.resources.clock.now(), self.open_claim.claim
-        moved, self._moved = self._moved, False
+        moved, self._reported = self._acknowledged > self._reported, self._acknowledged
         with self.resources.database.reading() as connection:
             require_open_for_outflow(self.resources, connection)
             share = share_rows.find(connection, claim.share_id)
@@ -177,24 +187,23 @@ class Download:
         with self.resources.database.writing() as transaction:
             if delivered:  # lock the transfer's row before the claim's, as code that ends them does
                 transfer_rows.bring_forward(transaction.connection, claim.transfer_id, now + DELIVERED_WINDOW)
-            share_rows.settle_bytes(transaction.connection, claim.id, reserved=self.count, sent=self._sent)
-            if self._moved:
+            share_rows.settle_bytes(transaction.connection, claim.id, reserved=self.count, sent=self._acknowledged)
+            if self._acknowledged > self._reported:
                 share_rows.move_window(transaction.connection, claim.id, window)
             if delivered:
                 share_rows.mark_delivered(transaction.connection, claim.id, now, DELIVERED_WINDOW)
-            transaction.log(
-                Entry(
-                    event=Event.FILE_FETCHED,
-                    at=now,
-                    actor="recipient",
-                    transfer=claim.transfer_id,
-                    share=claim.share_id,
-                    claim=claim.id,
-                    file=self.files[0].number if len(self.files) == 1 else None,
-                    files=len(self.files),
-                    size=self._sent,
-                    address=self.address,
-                    outcome="sent" if whole else "cut",
-                )
-            )
-        self._moved = False
+            transaction.log(*self.resources.fetches.add(self._fetched(whole=whole), now))
+
+    def _fetched(self, *, whole: bool) -> Fetched:
+        claim = self.open_claim.claim
+        return Fetched(
+            transfer=claim.transfer_id,
+            share=claim.share_id,
+            claim=claim.id,
+            file=self.files[0].number if len(self.files) == 1 else None,
+            files=len(self.files),
+            address=self.address,
+            size=self._sent + self._handed_over,
+            acknowledged=self._acknowledged,
+            cut=0 if whole else 1,
+        )

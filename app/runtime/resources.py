@@ -15,6 +15,7 @@ import structlog
 from app.db.engine import Database
 from app.domain.vault_entry import EntryName
 from app.runtime.clock import Clock
+from app.runtime.fetch_log import FetchLog
 from app.runtime.hashing_queue import BoundedQueue, HashingQueue
 from app.runtime.life_watch import LifeWatch
 from app.runtime.settings import Settings
@@ -57,7 +58,8 @@ class Tally:
 @dataclass(frozen=True)
 class Resources:
     """The stores and queues of one process. `claiming` and `issuing` are separate queues for Argon2, so that password
-    guessing does not delay depositors. `downloads` counts running downloads by claim; `life` watches their keys.
+    guessing does not delay depositors. `downloads` counts running downloads by claim, `fetches` those that are not
+    logged yet; `life` watches their keys.
     """
 
     settings: Settings
@@ -70,6 +72,7 @@ class Resources:
     issuing: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=ISSUES_WAITING))
     reporting: BoundedQueue = field(default_factory=lambda: BoundedQueue(waiting=REPORTS_WAITING))
     refused_links: Tally = field(default_factory=Tally)
+    fetches: FetchLog = field(default_factory=FetchLog)
     downloads: Counter[str] = field(default_factory=Counter)
     life: LifeWatch = field(init=False)
     vault_time: VaultTime = field(init=False)

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     orphan_grace: Duration = timedelta(hours=1)
     audit_retention: Duration = timedelta(days=365)
     idle_timeout: Duration = timedelta(seconds=60)
+    stall_timeout: Duration = timedelta(minutes=5)
 
     max_transfer_bytes: int = Field(default=50 * 1024**3, ge=1)
     min_free_bytes: int = Field(default=1024**3, ge=0)

@@ -27,6 +27,7 @@ class Progress:
     def __init__(self) -> None:
         """Start the idle timeout."""
         self.moved_at = monotonic()
+        self.position = 0
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
 
@@ -36,10 +37,13 @@ class Progress:
 
 
 @asynccontextmanager
-async def watched(check: Callable[[], Awaitable[None]], *, idle_seconds: float) -> AsyncIterator[Progress]:
+async def watched(
+    check: Callable[[], Awaitable[None]], *, idle_seconds: float, position: Callable[[], int] = lambda: 0
+) -> AsyncIterator[Progress]:
     """Run the block while `check`, called each second, passes; its exception is raised from the block.
 
-    Raises ClientTooSlow if `Progress.moved` was not called for `idle_seconds`.
+    Raises ClientTooSlow if `Progress.moved` was not called and `position`, read each second, did not change for
+    `idle_seconds`.
     """
     task = asyncio.current_task()
     if task is None:
@@ -51,6 +55,9 @@ async def watched(check: Callable[[], Awaitable[None]], *, idle_seconds: float) 
         try:
             while True:
                 await asyncio.sleep(CHECK_SECONDS)
+                before, progress.position = progress.position, position()
+                if progress.position != before:
+                    progress.moved()
                 if progress.may_go_on.is_set() and monotonic() - progress.moved_at > idle_seconds:
                     raise ClientTooSlow  # noqa: TRY301 - handled like the check's own exceptions
                 await _check(check, progress)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -149,30 +149,45 @@ class StreamedDownload(Response):
             gone.cancel()
 
     async def _stream(self, send: Send, gone: asyncio.Future[None], peer: Peer) -> None:
-        idle = self._download.resources.settings.idle_timeout.total_seconds()
+        """Send the pieces. What the client acknowledges is progress; what waits in a buffer is not."""
+        download, stall = self._download, self._download.resources.settings.stall_timeout.total_seconds()
+
+        def acknowledged() -> int:
+            return download.acknowledge(peer.unacknowledged(), lost=peer.is_lost())
+
+        try:
+            async with watched(download.check, idle_seconds=stall, position=acknowledged) as progress:
+                await self._send_pieces(send, gone, progress)
+                if not gone.done():
+                    await self._finish(send, gone, peer)
+        finally:
+            acknowledged()
+
+    async def _send_pieces(self, send: Send, gone: asyncio.Future[None], progress: Progress) -> None:
         before_turn = TURN_BYTES
-        async with watched(self._download.check, idle_seconds=idle) as progress:
-            async for piece in self._download:
-                if not progress.may_go_on.is_set():
-                    await _resumed(progress, gone)
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-                before_turn -= len(piece)
-                if before_turn <= 0:
-                    before_turn = TURN_BYTES
-                    await asyncio.sleep(0)
-                if gone.done():
-                    return
-                progress.moved()
-            # Sending again waits until the buffer has drained; the client may disconnect meanwhile.
-            await send({"type": "http.response.body", "body": b"", "more_body": True})
-            for _ in range(TURNS_UNTIL_GONE):
+        async for piece in self._download:
+            if not progress.may_go_on.is_set():
+                await _resumed(progress, gone)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            before_turn -= len(piece)
+            if before_turn <= 0:
+                before_turn = TURN_BYTES
                 await asyncio.sleep(0)
-            await _taken(peer.unacknowledged, gone, progress, leaving=LITTLE_BYTES)
             if gone.done():
                 return
-            await self._download.arrived()  # before the client can confirm it itself
-            await _taken(peer.unacknowledged, gone, progress)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _finish(self, send: Send, gone: asyncio.Future[None], peer: Peer) -> None:
+        """Wait until the client has everything, and settle the download before the response ends."""
+        # Sending again waits until the buffer has drained; the client may disconnect meanwhile.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        for _ in range(TURNS_UNTIL_GONE):
+            await asyncio.sleep(0)
+        await _taken(peer, gone, leaving=LITTLE_BYTES)
+        if gone.done():
+            return
+        await self._download.arrived()  # before the client can confirm it itself
+        await _taken(peer, gone)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _resumed(progress: Progress, gone: asyncio.Future[None]) -> None:
@@ -184,18 +199,14 @@ async def _resumed(progress: Progress, gone: asyncio.Future[None]) -> None:
         resumed.cancel()
 
 
-async def _taken(
-    unsent: Callable[[], int], gone: asyncio.Future[None], progress: Progress, *, leaving: int = 0
-) -> None:
+async def _taken(peer: Peer, gone: asyncio.Future[None], *, leaving: int = 0) -> None:
     """Wait until at most `leaving` bytes are unacknowledged. The download is still watched meanwhile, so data that the
     kernel holds when the claim ends is discarded as well.
     """
-    left, pause = unsent(), FIRST_PAUSE_SECONDS
-    while left > leaving and not gone.done():
+    pause = FIRST_PAUSE_SECONDS
+    while peer.unacknowledged() > leaving and not gone.done():
         await asyncio.sleep(pause)
-        before, left, pause = left, unsent(), min(2 * pause, LONGEST_PAUSE_SECONDS)
-        if left < before:
-            progress.moved()
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 async def _abort(scope: Scope) -> None:

@@ -24,6 +24,7 @@ from app.actions.deposit_file import DepositedFile, IncomingFile, deposit_file
 from app.actions.fetch_file import ClaimFiles, open_files
 from app.actions.issue_access_token import issue_access_token
 from app.actions.issue_share import IssuedShare, NewShare, issue_share
+from app.actions.log_fetches import log_fetches
 from app.actions.sweep import SweepReport
 from app.crypto.token import new_id
 from app.db import audit_rows, file_rows, share_rows, transfer_rows
@@ -144,6 +145,7 @@ async def fetch(
         async for piece in download:
             received += piece
         await download.arrived()
+    log_fetches(resources, all_of_them=True)
     return bytes(received)
 
 

@@ -13,6 +13,7 @@ from app.actions.claim_share import claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.fetch_file import PIECE_BYTES
+from app.actions.log_fetches import log_fetches
 from app.actions.withdraw_share import withdraw_share
 from app.crypto import chunked, wrapping
 from app.crypto.errors import CannotDecrypt
@@ -150,11 +151,14 @@ def test_a_fetch_is_logged_with_what_went_out(resources, sent, claimed):
         opened = await open_claim(resources, claimed)
         async with opened.download(pieces_of(7, 3), 10, delivers=True) as download:
             await anext(download)
-            await anext(download)  # the first has gone out; the second may not have
+            await anext(download)  # both have gone out; the second has not arrived
+            download.acknowledge(3)
 
     run(cut())
+    log_fetches(resources, all_of_them=True)
     entries = log_of(resources, event="file.fetched")
-    assert [(entry["size"], entry["outcome"], entry["file"]) for entry in entries] == [(10, "sent", 0), (7, "cut", 0)]
+    told = [tuple(entry[name] for name in ("size", "acknowledged", "outcome", "file")) for entry in entries]
+    assert told == [(10, 10, "sent", 0), (10, 7, "cut", 0)]
     assert {entry["claim"] for entry in entries} == {claimed.claim_id}
     assert {entry["address"] for entry in entries} == {ADDRESS}
     assert claim_row(resources, sent.share.id).bytes_served == 17
@@ -198,6 +202,7 @@ def test_many_streams_at_once_get_no_more_than_one_after_the_other(resources, se
                 assert claim_row(resources, sent.share.id).bytes_reserved == allowance
                 await anext(first)
                 await anext(first)
+                first.acknowledge(10)
             async with files.download(pieces_of(), 10):
                 row = claim_row(resources, sent.share.id)
                 assert (row.bytes_served, row.bytes_reserved) == (allowance - 20, 20)
@@ -240,6 +245,8 @@ def test_what_was_reserved_and_not_sent_is_given_back(resources, sent, claimed):
             await download.check()
             await anext(download)
             await anext(download)
+            download.acknowledge(25)
+            download.acknowledge(30)  # never fewer than before
             assert claim_row(resources, sent.share.id).bytes_reserved == 1000
 
     run(story())
@@ -258,7 +265,7 @@ def test_a_download_that_fails_is_settled(resources, sent, claimed):
         files = await open_claim(resources, claimed)
         async with files.download(failing(), 100) as download:
             async for _ in download:
-                pass
+                download.acknowledge(0)
 
     with pytest.raises(CannotDecrypt):
         run(story())
@@ -309,9 +316,10 @@ def test_a_stream_that_sends_keeps_its_window_open(resources, claimed, time):
         files = await open_claim(resources, claimed)
         async with files.download(pieces_of(1, 1, 1, 1), 4) as download:
             await anext(download)
-            for _ in range(3):
+            for waiting in (0, 1, 1):  # one of two, two of three, three of four bytes
                 time.pass_by(timedelta(minutes=59))
                 await anext(download)
+                download.acknowledge(waiting)
                 await download.check()
             time.pass_by(timedelta(minutes=60))
             with pytest.raises(ClaimEnded):

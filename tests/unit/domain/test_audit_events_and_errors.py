@@ -41,6 +41,8 @@ def test_an_entry_has_no_field_for_a_name_a_label_a_recipient_or_any_free_text()
         "below",  # the sequence of an entry
         "blob",  # a random id of the program's
         "owner",  # a digest under the salt of the entry
+        "acknowledged",
+        "cut",
     ]
 
 
