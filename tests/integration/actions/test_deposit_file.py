@@ -6,6 +6,8 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import Engine
+from sqlalchemy import event as sql_events
 
 from app.actions import sweep as sweeping
 from app.actions.create_transfer import CreatedTransfer
@@ -34,6 +36,7 @@ from app.domain.errors import (
 from app.domain.transfer import FileState, TransferState
 from app.lifecycle import intake as module
 from app.runtime import stream_watch
+from app.runtime.fault_points import on_reach
 from app.storage.errors import BlobUnavailable
 from app.storage.local_disk import LocalDisk
 from tests.integration.actions.stories import (
@@ -280,35 +283,38 @@ async def cancelled_at_the_last_step(deposit, monkeypatch, *, again=False):
     """Cancel an upload before the thread that makes its file live does so. `again`: as at the end of the event loop,
     when nobody waits for the thread any more; then it goes on between the removal of the bytes and of the row.
     """
-    entered, go_on, ended = threading.Event(), threading.Event(), threading.Event()
-    finish, delete = module._finish, LocalDisk.delete
+    entered, go_on, tried = threading.Event(), threading.Event(), threading.Event()
+    delete = LocalDisk.delete
 
-    def slowly(*given):
+    def wait():
         entered.set()
         go_on.wait(5)
-        try:
-            finish(*given)
-        finally:
-            ended.set()
+
+    def note(_connection, _cursor, statement, *_more):
+        if statement.startswith("UPDATE files SET"):
+            tried.set()
 
     async def delete_and_let_go_on(self, blob_ids, *, force=False):
         failures = await delete(self, blob_ids, force=force)
+        sql_events.listen(Engine, "after_cursor_execute", note)
         go_on.set()
-        await asyncio.to_thread(ended.wait, 5)
+        tried_in_time = await asyncio.to_thread(tried.wait, 5)
+        sql_events.remove(Engine, "after_cursor_execute", note)
+        assert tried_in_time
         return failures
 
-    monkeypatch.setattr(module, "_finish", slowly)
     monkeypatch.setattr(LocalDisk, "delete", delete_and_let_go_on)
-    upload = asyncio.create_task(deposit)
-    await asyncio.to_thread(entered.wait, 5)
-    upload.cancel()
-    await asyncio.sleep(0.02)
-    if again:
+    with on_reach("deposit.blob_committed", wait):
+        upload = asyncio.create_task(deposit)
+        await asyncio.to_thread(entered.wait, 5)
         upload.cancel()
-    else:
-        go_on.set()
-    with pytest.raises(asyncio.CancelledError):
-        await upload
+        await asyncio.sleep(0.02)
+        if again:
+            upload.cancel()
+        else:
+            go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await upload
 
 
 def test_a_server_that_stops_during_the_last_step_keeps_a_file_that_went_live(resources, caller, transfer, monkeypatch):

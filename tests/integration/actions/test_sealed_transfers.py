@@ -65,6 +65,7 @@ from app.domain.vault_entry import EntryName
 from app.lifecycle import intake
 from app.lifecycle.claimable_share import LinkAndPassword
 from app.runtime import stream_watch
+from app.runtime.fault_points import on_reach
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.sealed_stories import (
     SealedShare,
@@ -87,6 +88,7 @@ from tests.integration.actions.stories import (
     WRONG_PASSWORD,
     a_caller,
     a_transfer,
+    abandon_upload,
     blob_path,
     blobs_held,
     body,
@@ -421,14 +423,8 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_its_number_is_free_again(r
     assert run(deposit_sealed(resources, caller, transfer)) == len(CONTENT)
 
 
-def test_a_killed_upload_is_cleared_away_by_the_sweeper(resources, caller, transfer, time, monkeypatch):
-    async def nothing(_resources, _row):
-        pass
-
-    with monkeypatch.context() as patch:
-        patch.setattr(intake, "_undo", nothing)
-        with pytest.raises(ConnectionError):
-            run(deposit_sealed(resources, caller, transfer, breaks_off(b"x")))
+def test_a_killed_upload_is_removed_by_the_sweeper(resources, caller, transfer, time):
+    abandon_upload(resources, caller, transfer.id, sealed=True)
     assert len(files_of(resources, transfer.id)) == 1
     time.pass_by(intake.LEASE)
     sweep(resources)
@@ -812,17 +808,12 @@ class Died(BaseException):
 
 
 @pytest.mark.parametrize("point", ["share.row_written", "share.key_stored"])
-def test_a_crash_between_a_prepared_share_and_its_key_leaves_nothing_dangling(
-    resources, caller, filled, time, monkeypatch, point
-):
-    def die(reached):
-        if reached == point:
-            raise Died
+def test_a_crash_between_a_prepared_share_and_its_key_leaves_nothing_dangling(resources, caller, filled, time, point):
+    def die():
+        raise Died
 
-    with monkeypatch.context() as patch:
-        patch.setattr("app.actions.issue_share.reach", die)
-        with pytest.raises(Died):
-            run(prepare(resources, caller, filled))
+    with on_reach(point, die), pytest.raises(Died):
+        run(prepare(resources, caller, filled))
     (share_id,) = {entry["share"] for entry in log_of(resources, event="share.prepared")}
     assert share_row(resources, share_id).state == ShareState.PREPARED
     assert [look.orphans for look in reconcile(resources)] == [0, 0, 0]

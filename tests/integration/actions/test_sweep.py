@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -12,6 +12,7 @@ from app.actions import sweep as sweeping
 from app.actions.claim_share import claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
+from app.actions.deposit_file import DepositedFile
 from app.actions.keep_time import keep_time
 from app.actions.sweep import SweepReport
 from app.actions.withdraw_share import withdraw_share
@@ -23,19 +24,19 @@ from app.domain.claim import DELIVERED_WINDOW
 from app.domain.errors import Refusal, ShareExpired
 from app.domain.retention import FORGET_AFTER
 from app.domain.share import ShareState
-from app.domain.transfer import Ending, FileState, TransferState
+from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
-from app.lifecycle import deletion, deletion_steps, endings
+from app.lifecycle import deletion, endings
 from app.lifecycle.claimable_share import LinkAndPassword
 from app.lifecycle.intake import LEASE
 from app.runtime.fault_points import on_reach
 from app.runtime.resources import Resources
-from app.storage.local_blob import LocalBlobWriter
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
     WRONG_PASSWORD,
     a_transfer,
+    abandon_upload,
     blobs_held,
     change,
     claim,
@@ -45,6 +46,8 @@ from tests.integration.actions.stories import (
     everything_stored,
     fetch,
     files_of,
+    first_time,
+    in_another_thread,
     issue,
     keys_held,
     log_of,
@@ -255,44 +258,36 @@ def test_sweeps_recorded_at_once_do_not_lock_each_other_out(start_service, resou
         assert counter_rows.every(connection)["sweeps"] == len(services) * times
 
 
-def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(
-    start_service, resources, caller, time, monkeypatch
-):
+def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(start_service, resources, caller, time):
     """Lesson 10: what the log counts as deleted was deleted once. A sweep by hand beside the scheduler's, say."""
-    other, sent, real = start_service(), send(resources, caller), deletion_steps.delete_bytes
+    other, sent = start_service(), send(resources, caller)
     others: list[SweepReport] = []
 
-    async def meanwhile(service, cases, watch):
-        if service is resources:
-            time.pass_by(deletion.TAKEN_FOR)  # so slow that another takes over
-            others.append(await sweeping.sweep(other))
-        return await real(service, cases, watch)
+    def take_over():
+        time.pass_by(deletion.TAKEN_FOR)  # the first sweeper is so slow that another takes over
+        others.append(sweep(other))
 
-    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
-    report = sweep(resources)
+    with on_reach("deletion.keys_noted", first_time(take_over)):
+        report = sweep(resources)
     assert [report.deleted, others[0].deleted] == [0, 1]
     events = events_of(resources, transfer=sent.id)
     assert [event for event in events if events.count(event) > 1] == []
     assert events[-1] == "transfer.deleted"
 
 
-def test_what_a_sweep_ends_is_its_own_to_delete(start_service, resources, caller, time, monkeypatch):
+def test_what_a_sweep_ends_is_its_own_to_delete(start_service, resources, caller, time):
     """Denying asks for a sweep at once; that is the one under way, and no other need begin."""
-    sent, other, real = send(resources, caller), start_service(), deletion_steps.delete_bytes
+    sent, other = send(resources, caller), start_service()
     others: list[SweepReport] = []
-
-    async def meanwhile(service, cases, watch):
-        others.append(await sweeping.sweep(other))
-        return await real(service, cases, watch)
-
-    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
     time.pass_until(sent.transfer.expires_at)
-    assert (sweep(resources).deleted, others[0].deleted) == (1, 0)
+    with on_reach("deletion.keys_noted", first_time(lambda: others.append(sweep(other)))):
+        assert sweep(resources).deleted == 1
+    assert [report.deleted for report in others] == [0]
 
 
 @pytest.mark.parametrize("request_", ["claim", "withdraw", "delete", "complete"])
-def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller, time, monkeypatch, request_):
+def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller, time, request_):
     """The sweep had read the transfer before: its "look again at the expiry" must not hide what came since."""
     transfer = a_transfer(resources, caller)
     run(deposit(resources, caller, transfer))
@@ -300,57 +295,46 @@ def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller,
     token = new_secret()
     claim_id = run(claim(resources, share, token=token)).claim_id if request_ == "complete" else ""
     change(resources, transfers, transfer.id, due_at=time())  # for whatever reason it is looked at just now
-    real = deletion_steps.delete_bytes
     done: list[str] = []
 
-    async def meanwhile(service, cases, watch):
-        if not done:
-            done.append(request_)
-            if request_ == "claim":
-                await claim(resources, share)
-            elif request_ == "withdraw":
-                withdraw_share(resources, share.id, caller=caller)
-            elif request_ == "delete":
-                delete_transfer(resources, transfer.id, caller=caller)
-            else:
-                complete_claim(resources, claim_id=claim_id, token=token, address=ADDRESS)
-        return await real(service, cases, watch)
+    def request():
+        if request_ == "claim":
+            run(claim(resources, share))
+        elif request_ == "withdraw":
+            withdraw_share(resources, share.id, caller=caller)
+        elif request_ == "delete":
+            delete_transfer(resources, transfer.id, caller=caller)
+        else:
+            complete_claim(resources, claim_id=claim_id, token=token, address=ADDRESS)
+        done.append(request_)
 
-    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
-    sweep(resources)
+    with on_reach("deletion.loaded", first_time(lambda: in_another_thread(request).result())):
+        sweep(resources)
     assert done == [request_]
     expected = {"claim": time() + timedelta(minutes=60)}.get(request_, time() + timedelta(seconds=1))
     assert transfer_row(resources, transfer.id).due_at == expected
 
 
-def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller, time, monkeypatch):
-    transfer, real = a_transfer(resources, caller), deletion_steps.delete_bytes
-    leases: list[datetime] = []
+def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller, time):
+    transfer = a_transfer(resources, caller)
     change(resources, transfers, transfer.id, due_at=time())
-
-    async def meanwhile(service, cases, watch):
-        verified = await real(service, cases, watch)
-        if not leases:
-            leases.append(time() + LEASE)
-            uploads.append(asyncio.create_task(deposit(resources, caller, transfer, stalls())))
-            await begun.wait()
-        return verified
+    begun, ends = threading.Event(), threading.Event()
+    uploads: list[Future[DepositedFile]] = []
 
     async def stalls():
         begun.set()
         yield b"x"
-        await ends.wait()
+        await asyncio.to_thread(ends.wait, 10)
 
-    async def story():
-        await sweeping.sweep(resources)
-        due_at = transfer_row(resources, transfer.id).due_at
-        ends.set()
-        await uploads[0]
-        return due_at
+    def begin():
+        uploads.append(in_another_thread(lambda: run(deposit(resources, caller, transfer, stalls()))))
+        assert begun.wait(10)
 
-    begun, ends, uploads = asyncio.Event(), asyncio.Event(), []
-    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
-    assert run(story()) == leases[0]
+    with on_reach("deletion.loaded", first_time(begin)):
+        sweep(resources)
+    assert transfer_row(resources, transfer.id).due_at == time() + LEASE
+    ends.set()
+    assert uploads[0].result().number == 0
 
 
 # Claims whose window closes
@@ -410,37 +394,17 @@ def test_a_window_after_delivery_ends_as_completed_and_the_transfer_with_it(reso
 # Uploads whose process died
 
 
-def abandoned(resources, caller, transfer, monkeypatch):
-    """An upload as kill -9 leaves it: a row with a lease, an incoming blob, nobody who holds it."""
-
-    async def killed():
-        yield b"x" * 2_000_000
-        raise BaseExceptionGroup("killed", [KeyboardInterrupt()])
-
-    async def nothing(*_given):
-        return None
-
-    with monkeypatch.context() as patch:
-        patch.setattr("app.lifecycle.intake._undo", nothing)
-        patch.setattr(LocalBlobWriter, "_remove_in_thread", lambda self: None)
-        with pytest.raises(BaseExceptionGroup):
-            run(deposit(resources, caller, transfer, killed()))
-    (file,) = (file for file in files_of(resources, transfer.id) if file.state == FileState.RECEIVING)
-    assert file.blob_id in blobs_held(resources)
-    return file
-
-
-def test_an_upload_whose_process_died_is_removed_once_its_lease_is_over(resources, caller, time, monkeypatch):
+def test_an_upload_whose_process_died_is_removed_once_its_lease_is_over(resources, caller, time):
     """Lesson 9: no partial upload survives a kill -9."""
     transfer = a_transfer(resources, caller)
     run(deposit(resources, caller, transfer))
-    file = abandoned(resources, caller, transfer, monkeypatch)
+    blob_id = abandon_upload(resources, caller, transfer.id)
     time.pass_by(LEASE - timedelta.resolution)
     sweep(resources)
     assert len(files_of(resources, transfer.id)) == 2
     time.pass_by(timedelta.resolution)
     assert counts(sweep(resources)) == (0, 0, 0)
-    assert file.blob_id not in blobs_held(resources)
+    assert blob_id not in blobs_held(resources)
     assert [row.number for row in files_of(resources, transfer.id)] == [0]
     (entry,) = log_of(resources, event="upload.abandoned")
     assert (entry["transfer"], entry["file"], entry["actor"]) == (transfer.id, 1, "scheduler")
@@ -449,27 +413,20 @@ def test_an_upload_whose_process_died_is_removed_once_its_lease_is_over(resource
     assert run(issue(resources, caller, transfer)).transfer_id == transfer.id
 
 
-def test_a_transfer_that_ends_takes_its_abandoned_uploads_with_it(resources, caller, time, monkeypatch):
+def test_a_transfer_that_ends_takes_its_abandoned_uploads_with_it(resources, caller, time):
     transfer = a_transfer(resources, caller)
-    abandoned(resources, caller, transfer, monkeypatch)
+    abandon_upload(resources, caller, transfer.id)
     time.pass_until(transfer.expires_at)
     assert counts(sweep(resources)) == (1, 1, 0)
     assert blobs_held(resources) == set()
     assert transfer_row(resources, transfer.id).state == TransferState.VERIFIED
 
 
-def test_two_abandoned_uploads_have_a_lease_each(resources, caller, time, monkeypatch):
+def test_two_abandoned_uploads_have_a_lease_each(resources, caller, time):
     transfer = a_transfer(resources, caller)
-    first = abandoned(resources, caller, transfer, monkeypatch)
+    abandon_upload(resources, caller, transfer.id)
     time.pass_by(LEASE / 2)
-
-    def second(*given):
-        rows = {file.blob_id for file in files_of(resources, transfer.id)}
-        return rows - {first.blob_id}
-
-    with pytest.raises(ValueError, match="too many values"):
-        abandoned(resources, caller, transfer, monkeypatch)  # there are two receiving rows now
-    (other,) = second()
+    other = abandon_upload(resources, caller, transfer.id)
     time.pass_by(LEASE / 2)
     sweep(resources)
     assert {file.blob_id for file in files_of(resources, transfer.id)} == {other}
