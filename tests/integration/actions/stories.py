@@ -309,3 +309,10 @@ def everything_stored(resources: Resources) -> bytes:
 def events_of(resources: Resources, **wanted) -> list[str]:
     """What happened, in order."""
     return [entry["event"] for entry in log_of(resources, **wanted)]
+
+
+def assert_nothing_left(resources: Resources, transfer_id: str) -> None:
+    """No file of this transfer was deposited, and nothing is in the blob store."""
+    assert blobs_held(resources) == set()
+    assert files_of(resources, transfer_id) == []
+    assert events_of(resources, event="file.deposited") == []

@@ -45,11 +45,6 @@ RETRY = timedelta(minutes=5)
 
 
 @pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
-
-
-@pytest.fixture
 def alerts(monkeypatch):
     """What the sweeper says aloud."""
     said: list[tuple[str, dict[str, object]]] = []

@@ -54,11 +54,6 @@ SCOPE = {"type": "http", "method": "GET"}
 
 
 @pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
-
-
-@pytest.fixture
 def claimed(resources, sent):
     return run(claim(resources, sent.share))
 

@@ -48,11 +48,6 @@ WINDOW = 60 * MINUTE
 
 
 @pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
-
-
-@pytest.fixture
 def claimed(resources, sent):
     return run(claim(resources, sent.share))
 
