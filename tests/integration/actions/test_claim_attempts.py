@@ -143,6 +143,30 @@ def test_a_full_queue_spends_no_attempt(resources, share):
     assert_nothing_redeemed(resources, share)
 
 
+@pytest.mark.parametrize(("queue", "waiting"), [("claiming", 16), ("issuing", 64), ("reporting", 4)])
+def test_every_queue_of_the_service_has_an_end(resources, queue, waiting):
+    """Lesson 31: a crowd can neither exhaust memory nor have others wait for hours."""
+    bounded = getattr(resources, queue)
+    go_on = asyncio.Event()
+
+    async def turn():
+        async with bounded.turn():
+            await go_on.wait()
+
+    async def story():
+        turns = [asyncio.create_task(turn()) for _ in range(1 + waiting)]
+        await asyncio.sleep(0)
+        one_more = asyncio.create_task(turn())
+        await asyncio.sleep(0)
+        refused = one_more.done()
+        go_on.set()
+        assert refused
+        assert isinstance((await asyncio.gather(*turns, one_more, return_exceptions=True))[-1], Busy)
+        await turn()
+
+    run(story())
+
+
 def test_hashing_that_fails_spends_no_attempt(resources, share, monkeypatch):
     async def out_of_memory(*_given):
         raise MemoryError

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from app.actions import sweep as sweeping
 from app.actions.claim_share import claim_share
@@ -12,7 +13,7 @@ from app.actions.keep_time import keep_time
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id
 from app.db import retention_figures, service_rows, transfer_rows
-from app.db.tables import shares, transfers
+from app.db.tables import audit_entries, files, shares, transfers
 from app.db.transfer_rows import TransferRow
 from app.domain.claim import DELIVERED_WINDOW
 from app.domain.errors import Refusal, ShareExpired
@@ -24,6 +25,7 @@ from app.lifecycle.claimable_share import LinkAndPassword
 from app.lifecycle.intake import LEASE
 from app.runtime.fault_points import on_reach
 from app.runtime.resources import Resources
+from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
@@ -120,6 +122,19 @@ def test_the_log_says_how_much_is_gone_why_and_how_late(resources, caller, time)
     sweep(resources)
     (entry,) = log_of(resources, event="transfer.deleted")
     assert (entry["files"], entry["size"], entry["lateness_ms"], entry["outcome"]) == (2, 1234, 1500, "expired")
+
+
+def test_a_size_that_no_log_entry_can_hold_delays_no_deletion(resources, sent, time):
+    """Somebody who writes to the database, and takes the entry of the deposit out of the log, keeps nothing alive."""
+    change(resources, files, sent.id, size=2**63 - 1)
+    with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        deposited = audit_entries.c.content.like('%"event":"file.deposited"%')
+        transaction.connection.execute(update(audit_entries).where(deposited).values(content=None))
+    time.pass_until(sent.transfer.expires_at)
+    assert counts(sweep(resources)) == (1, 1, 0)
+    (entry,) = log_of(resources, event="transfer.deleted")
+    assert entry["size"] == 2**53 - 1
 
 
 def test_lateness_counts_from_the_denial_where_that_came_first(resources, caller, sent, time):
