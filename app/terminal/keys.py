@@ -12,6 +12,7 @@ from app.actions.accept_vault import VaultInUse, accept_older_vault, accept_vaul
 from app.actions.expire_keys import expire_keys
 from app.lifecycle.rollback import VaultRolledBack, require_vault_not_rolled_back
 from app.runtime.clock import Clock
+from app.runtime.harden import harden_process
 from app.runtime.logs import set_up_logs
 from app.runtime.resources import connect
 from app.runtime.settings import Settings
@@ -34,6 +35,7 @@ def expire(*, as_json: AsJson = False) -> None:
     """Destroy every key past its expiry. Needs only the vault. Exit 1 if a key could not be destroyed."""
     settings = Settings()
     set_up_logs(settings.log_format)
+    harden_process()
     report = expire_keys(key_vault_of(settings), Clock())
     if as_json:
         put_json(asdict(report))
@@ -48,6 +50,7 @@ def accept_vault_() -> None:
     """Accept an empty vault, an older copy, or one that lost its mark: transfers and claims missing from it end."""
     settings = Settings()
     set_up_logs(settings.log_format)
+    harden_process()
     resources = connect(settings)
     try:
         if in_use(resources):
