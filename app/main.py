@@ -19,6 +19,7 @@ from app.runtime.harden import harden_process
 from app.runtime.installation import open_resources
 from app.runtime.logs import set_up_logs
 from app.runtime.resources import Resources
+from app.runtime.separate_users import umask_of
 from app.runtime.settings import Settings
 from app.web import (
     audit_routes,
@@ -122,6 +123,6 @@ def serve_app() -> FastAPI:
     """Application factory for uvicorn, called in each worker; the audience comes from the environment."""
     settings = Settings()
     set_up_logs(settings.log_format)
-    harden_process()
+    harden_process(umask_of(settings))
     audience = Audience(os.environ.get("CADUCEE_SERVE_AUDIENCE", Audience.ALL))
     return create_app(audience, settings=settings)

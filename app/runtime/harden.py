@@ -10,14 +10,14 @@ _PR_SET_DUMPABLE = 4  # linux/prctl.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
-def harden_process() -> None:
+def harden_process(umask: int = 0o077) -> None:
     """Disable core dumps (they would contain keys) and debuggers, make new files private, and tune malloc.
 
     Every process must call this itself: execve(2) makes a process dumpable again.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _hide_memory()
-    os.umask(0o077)
+    os.umask(umask)
     _keep_memory()
 
 
