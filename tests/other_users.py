@@ -96,13 +96,20 @@ def other_users(folder: Path) -> OtherUsers:
     interpreter = _interpreter()
     if interpreter is None:
         _missing(f"no Python {sys.version_info.major}.{sys.version_info.minor} that other users may read")
-    library = folder / "library"
-    library.mkdir(mode=0o755)
+    umask = os.umask(0o022)  # earlier tests of this process may have set the service's
+    try:
+        return OtherUsers(interpreter, _copied(folder / "library"))
+    finally:
+        os.umask(umask)
+
+
+def _copied(library: Path) -> Path:
+    library.mkdir()
     for name in ("app", "migrations", "scheduler"):
         shutil.copytree(REPOSITORY / name, library / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "cli.py", library / "cli.py")
     _copy_packages(library)
-    return OtherUsers(interpreter, library)
+    return library
 
 
 def _interpreter() -> Path | None:
