@@ -166,6 +166,7 @@ def test_each_door_serves_its_own_people_only(installation):
             assert {http.request(*route).json().get("code") for route in RECIPIENT_PATHS[2:]} <= {
                 "share_not_found",
                 "claim_not_found",
+                "link_credentials_required",
                 "invalid_request",
             }
             assert {http.request(*route).status_code for route in RECIPIENT_PATHS[:2]} == {200}
