@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     vault: str | None = None
     keys_dir: Path | None = None
 
+    separate_users: bool = False
+
     public_url: str = "http://127.0.0.1:8000"
     staff_url: str | None = None
     trusted_proxies: Listed = ()
@@ -170,6 +172,12 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / 'db' / 'caducee.sqlite').resolve()}"
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of a SQLite database, None for another database."""
+        scheme, slashes, path = self.database_location.partition(":///")
+        return Path(path.partition("?")[0]) if slashes and scheme.startswith("sqlite") else None
 
     @property
     def blobs_dir(self) -> Path:

@@ -80,9 +80,9 @@ def entries_as_documented(monkeypatch) -> None:
     """Whatever any test here has the service log, it is what docs/audit-log.md says of that event."""
     append = audit_rows.append
 
-    def check_and_append(connection, entries) -> None:
+    def check_and_append(connection, entries) -> list[tuple[int, bytes]]:
         assert [reason for reason in map(contradiction, entries) if reason] == []
-        append(connection, entries)
+        return append(connection, entries)
 
     monkeypatch.setattr(audit_rows, "append", check_and_append)
 
