@@ -17,10 +17,12 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && pip --python /opt/caducee/bin/python install --no-deps --no-index /wheels/*.whl
 
 FROM python:3.11-slim-bookworm AS runtime
-# 10001: no account of the host has this number, so a file that is left behind belongs to nobody.
+# 10001 faces the network, 10002 deletes and signs (docs/operations.md). No account of the host has these numbers, so a file
+# that is left behind belongs to nobody.
 RUN groupadd --gid 10001 caducee \
  && useradd --uid 10001 --gid caducee --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin caducee \
- && install --directory --owner caducee --group caducee --mode 0700 /var/lib/caducee /var/lib/caducee-vault
+ && useradd --uid 10002 --gid caducee --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin caducee-scheduler \
+ && install --directory --owner caducee-scheduler --group caducee --mode 2750 /var/lib/caducee /var/lib/caducee-vault
 COPY --from=builder /opt/caducee /opt/caducee
 # MALLOC_*: otherwise glibc returns and reallocates memory for every piece of a large body, which makes uploads two to
 # three times slower. PYTHONDONTWRITEBYTECODE: the container may run with a read-only root file system.
@@ -31,7 +33,8 @@ ENV PATH=/opt/caducee/bin:$PATH \
     MALLOC_TRIM_THRESHOLD_=268435456 \
     MALLOC_TOP_PAD_=16777216 \
     CADUCEE_DATA_DIR=/var/lib/caducee \
-    CADUCEE_VAULT=/var/lib/caducee-vault
+    CADUCEE_VAULT=/var/lib/caducee-vault \
+    CADUCEE_SEPARATE_USERS=1
 # Two volumes: back up the first; never back up, replicate or snapshot the second, the key vault.
 VOLUME ["/var/lib/caducee"]
 VOLUME ["/var/lib/caducee-vault"]
@@ -43,4 +46,5 @@ EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/livez', timeout=4)"]
 ENTRYPOINT ["caducee"]
-CMD ["serve", "--host", "0.0.0.0"]
+# The other audience, the scheduler and the purge: deploy/compose.yaml.
+CMD ["serve", "--host", "0.0.0.0", "--audience", "recipient"]

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Lifespan
 
 from app.actions.log_fetches import log_fetches
 from app.actions.log_refused_links import log_refused_links
@@ -19,6 +20,7 @@ from app.runtime.harden import harden_process
 from app.runtime.installation import open_resources
 from app.runtime.logs import set_up_logs
 from app.runtime.resources import Resources
+from app.runtime.separate_users import umask_of
 from app.runtime.settings import Settings
 from app.web import (
     audit_routes,
@@ -31,7 +33,7 @@ from app.web import (
     share_routes,
     transfer_routes,
 )
-from app.web.edge import KnownHosts, RequestLog, SafeHeaders
+from app.web.edge import KnownHosts, RequestLog, SafeHeaders, hosts_by_audience
 
 REFUSALS_SECONDS, FETCHES_SECONDS = 60, 5
 
@@ -66,6 +68,22 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
         if resources is None:
             opened.close()
 
+    hosts = hosts_by_audience(audience, settings)
+    first, *others = hosts
+    app = _routes_of(first, lifespan=lifespan)
+    served: dict[str, ASGIApp | None] = {hosts[first]: None}
+    for other in others:
+        application = _routes_of(other)
+        application.state = app.state
+        served[hosts[other]] = application
+    app.add_middleware(KnownHosts, served=served)
+    app.add_middleware(RequestLog)
+    app.add_middleware(SafeHeaders, settings=settings)  # outermost: responses of RequestLog get them too
+    return app
+
+
+def _routes_of(audience: Audience, *, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """Return an application with this audience's routes and the probes, without middleware."""
     app = FastAPI(
         title="Caducée",
         lifespan=lifespan,
@@ -85,9 +103,6 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
             app.include_router(router)
     app.include_router(operator_routes.router)
     problems.install(app)
-    app.add_middleware(KnownHosts, settings=settings)
-    app.add_middleware(RequestLog)
-    app.add_middleware(SafeHeaders, settings=settings)  # outermost: responses of RequestLog get them too
     return app
 
 
@@ -115,6 +130,6 @@ def serve_app() -> FastAPI:
     """Application factory for uvicorn, called in each worker; the audience comes from the environment."""
     settings = Settings()
     set_up_logs(settings.log_format)
-    harden_process()
+    harden_process(umask_of(settings))
     audience = Audience(os.environ.get("CADUCEE_SERVE_AUDIENCE", Audience.ALL))
     return create_app(audience, settings=settings)

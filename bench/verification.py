@@ -5,20 +5,17 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.verify_log import verify_log
-from app.crypto.token import new_id
-from app.domain.audit_events import Entry, Event
 from app.runtime.installation import open_resources
 from app.runtime.resources import Resources
 from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
+from bench.log_entries import downloads
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
 ENTRIES_AT_ONCE = 5_000
 
 
@@ -36,27 +33,9 @@ def rounds(folder: Path, *, entries: int, rounds: int) -> tuple[list[float], lis
 
 
 def _fill(resources: Resources, entries: int) -> None:
-    """Append entries of downloads, the longest of the frequent events."""
-    transfer, share, claim = new_id(), new_id(), new_id()
     for first in range(0, entries, ENTRIES_AT_ONCE):
         with resources.database.writing() as transaction:
-            transaction.log(
-                *(
-                    Entry(
-                        event=Event.FILE_FETCHED,
-                        at=START + timedelta(milliseconds=37 * number),
-                        actor="recipient",
-                        transfer=transfer,
-                        share=share,
-                        claim=claim,
-                        file=0,
-                        size=123_456,
-                        address="192.0.2.17",
-                        outcome="sent",
-                    )
-                    for number in range(first, min(first + ENTRIES_AT_ONCE, entries))
-                )
-            )
+            transaction.log(*downloads(first, min(ENTRIES_AT_ONCE, entries - first)))
 
 
 def _verify(resources: Resources, signing: SigningFolder) -> float:

@@ -9,6 +9,7 @@ import threading
 
 from app.runtime.harden import harden_process
 from app.runtime.logs import set_up_logs
+from app.runtime.separate_users import require_scheduler_user, umask_of
 from app.runtime.settings import Settings
 from scheduler.timetable import Timetable
 
@@ -19,7 +20,8 @@ def main() -> None:
     """Run the timetable. As a child of `serve`, whose pid is the first argument, stop when that process exits."""
     settings = Settings()
     set_up_logs(settings.log_format)
-    harden_process()
+    harden_process(umask_of(settings))
+    require_scheduler_user(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -33,6 +33,8 @@ class ServiceCollector(Collector):
             ("deletion_assured", "1 while a sweep has succeeded recently enough.", measures.deletion_assured),
             ("clock_trusted", "1 while the host's clock is trusted.", measures.clock_trusted),
             ("vault_trusted", "1 unless the key vault is an older copy of itself.", measures.vault_trusted),
+            ("log_trusted", "1 unless the signer refuses to sign the log as forged.", measures.log_trusted),
+            ("separate_users", "1 if the scheduler has a user of its own.", measures.separate_users),
             ("locked_down", "1 during a lockdown.", measures.locked_down),
             ("intake_off", "1 while no new transfer is accepted.", measures.intake_off),
             ("reserve_in_place", "1 unless the database's volume lacks its reserve.", measures.reserve_in_place),

@@ -23,12 +23,14 @@ from app.actions.reconcile import reconcile
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.sweep import sweep
 from app.lifecycle import repetition
+from app.lifecycle.forged_entries import begin_record
 from app.lifecycle.gone import ListingPace
 from app.lifecycle.vault_watch import VaultWatch
 from app.runtime.clock import Clock
 from app.runtime.installation import open_resources
 from app.runtime.resources import Resources
 from app.runtime.settings import Settings
+from app.storage.shared_vault import make_hours
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_folder import VaultFolder
 from scheduler.metrics import serve_metrics
@@ -39,6 +41,7 @@ CHECKPOINT_SECONDS = 300
 RECONCILE_SECONDS = 3600
 PRUNE_SECONDS = 86_400
 RESERVE_SECONDS = 60
+HOURS_SECONDS = 60
 PURGE_ALONE = "purge"
 
 log = structlog.get_logger()
@@ -67,6 +70,7 @@ class Timetable:
             (self.reconcile, RECONCILE_SECONDS),
             (self.prune, PRUNE_SECONDS),
             (self.keep_reserve, RESERVE_SECONDS),
+            *([(self.hours, HOURS_SECONDS)] if settings.separate_users else []),
         ):
             executor = PURGE_ALONE if job == self.purge else "default"
             self._scheduler.add_job(_loud(job), "interval", seconds=seconds, executor=executor)
@@ -74,7 +78,8 @@ class Timetable:
     def run(self, stop: threading.Event) -> None:
         """Run until `stop` is set; a running job is finished."""
         self._scheduler.start()
-        for job in (self.metrics, self.keep_reserve, self.sign, self.reconcile, self.prune):
+        ahead = [self.hours] if self._settings.separate_users else []
+        for job in (*ahead, self.metrics, self.keep_reserve, self.sign, self.reconcile, self.prune):
             _loud(job)()
         stop.wait()
         self._scheduler.shutdown(wait=True)
@@ -109,6 +114,11 @@ class Timetable:
         """Destroy every expired key in the vault; needs neither database nor blobs."""
         expire_keys(self._vault, self._clock)
 
+    def hours(self) -> None:
+        """Make the folders of the coming hours in the vault, where only the scheduler may."""
+        resources = self._resources()
+        make_hours(self._settings.vault_dir, resources.clock.now())
+
     def sign(self) -> None:
         """Sign the current log. Serialised, so that an older checkpoint never replaces a newer one."""
         with self._signing_now:
@@ -127,7 +137,9 @@ class Timetable:
         """Return the stores, opened by the first job that succeeds in it; until then only the purge works."""
         with self._opening:
             if self._opened is None:
-                self._opened = open_resources(self._settings)
+                opened = open_resources(self._settings)
+                begin_record(opened)
+                self._opened = opened
             return self._opened
 
 

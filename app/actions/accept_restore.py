@@ -17,6 +17,7 @@ from app.domain.audit_events import Entry, Event
 from app.domain.share import ShareState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings, rollback
+from app.lifecycle.forged_entries import begin_record
 from app.runtime.installation import new_log_origin
 from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
@@ -62,6 +63,7 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
             transaction.log(Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor="operator"))
         tokens = access_token_rows.valid(transaction.connection, now)
     resources.destroy_keys(keys)
+    begin_record(resources, anew=True)
     rollback.write(resources, now)
     rollback.remember_vault(resources.vault, signing, at_once=True)
     return AcceptedRestore(len(shares), max(0, (remembered.log_size if remembered else 0) - known), tokens)

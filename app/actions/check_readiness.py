@@ -8,7 +8,7 @@ from app.db import service_rows
 from app.db.errors import DatabaseUnavailable
 from app.db.service_rows import ServiceState
 from app.domain.retention import deletion_is_assured
-from app.lifecycle.gate import doubts_of
+from app.lifecycle.gate import doubts_of, forged_log
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
@@ -44,6 +44,8 @@ def _of_state(resources: Resources, state: ServiceState) -> Iterator[str]:
         yield "vault_rolled_back"
     if doubts.clock_problem is not None:
         yield "clock_not_trusted"
+    if forged_log(resources) is not None:
+        yield "log_forged"
     if not deletion_is_assured(state.last_sweep_at, resources.clock.now(), resources.settings.deadman):
         yield "retention_not_assured"
     if state.intake_off_at is not None:

@@ -14,6 +14,7 @@ from app.domain.retention import deletion_is_assured
 from app.lifecycle.gate import doubts_of
 from app.lifecycle.rollback import VaultRolledBack, require_vault_not_rolled_back
 from app.runtime.resources import Resources
+from app.runtime.separate_users import unshared_folders
 from app.storage.errors import StorageError
 from app.storage.place import folder_place
 from app.storage.signing_folder import SigningFolder
@@ -48,6 +49,7 @@ def examine(resources: Resources) -> list[Finding]:
         _intake,
         _sweeper,
         _clock,
+        _separate_users,
         _user,
     )
     return [finding for check in checks for finding in check(resources)]
@@ -59,7 +61,8 @@ def _modes(resources: Resources) -> Iterator[Finding]:
     for name, place in (("vault", resources.vault.place()), ("keys", keys), ("blobs", resources.blobs.place())):
         if place.mode is None:
             continue
-        if place.mode & 0o077:
+        allowed = 0o770 if resources.settings.separate_users else 0o700
+        if place.mode & 0o777 & ~allowed:
             yield Finding(Level.WRONG, f"{name} folder", f"mode {place.mode:04o}: other users have access; chmod 700")
         else:
             yield Finding(Level.GOOD, f"{name} folder", f"mode {place.mode:04o}")
@@ -153,6 +156,19 @@ def _vault_mark(resources: Resources) -> Iterator[Finding]:
         yield Finding(Level.WRONG, "high-water mark", str(error))
     else:
         yield Finding(Level.GOOD, "high-water mark", "the vault's mark is as new as the signer's copy of it")
+
+
+def _separate_users(resources: Resources) -> Iterator[Finding]:
+    """Processes that face the network should not be able to do the scheduler's work (docs/operations.md)."""
+    if not resources.settings.separate_users:
+        said = "one user for all processes: one that is taken over could read the signing key (CADUCEE_SEPARATE_USERS)"
+        yield Finding(Level.WEAK, "separate users", said)
+        return
+    wrong = list(unshared_folders(resources.settings))
+    for said in wrong:
+        yield Finding(Level.WRONG, "separate users", said)
+    if not wrong:
+        yield Finding(Level.GOOD, "separate users", "the scheduler's folders are its own")
 
 
 def _user(_resources: Resources) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from app.db import counter_rows, retention_figures, service_rows
 from app.domain.retention import deletion_is_assured
-from app.lifecycle.gate import doubts_of
+from app.lifecycle.gate import doubts_of, forged_log
 from app.runtime.resources import Resources
 
 
@@ -22,6 +22,8 @@ class Measures:
     deletion_assured: bool
     clock_trusted: bool
     vault_trusted: bool
+    log_trusted: bool
+    separate_users: bool
     locked_down: bool
     intake_off: bool
     reserve_in_place: bool
@@ -45,6 +47,8 @@ def measure(resources: Resources) -> Measures:
             deletion_assured=deletion_is_assured(last, now, resources.settings.deadman),
             clock_trusted=doubts.clock_problem is None,
             vault_trusted=doubts.vault_problem is None,
+            log_trusted=forged_log(resources) is None,
+            separate_users=resources.settings.separate_users,
             locked_down=state.locked_down_at is not None,
             intake_off=state.intake_off_at is not None,
             reserve_in_place=resources.database.reserve.in_place(),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from app.db import audit_size, service_rows
 from app.domain.audit_events import Entry, Event, RenewalReason
 from app.lifecycle import rollback
+from app.lifecycle.forged_entries import begin_record
 from app.runtime.installation import new_log_origin
 from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
@@ -42,5 +43,6 @@ def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReaso
         sequence = audit_size.size(transaction.connection)
         service_rows.set_log_origin(transaction.connection, origin)
         transaction.log(Entry(event=Event.LOG_RENEWED, at=now, actor="operator", outcome=reason.value, quoted=quoted))
+    begin_record(resources, anew=True)
     rollback.write(resources, now)
     return RenewedLog(old, origin, quoted, sequence)

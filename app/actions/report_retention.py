@@ -14,7 +14,7 @@ from itertools import islice
 from app.db import audit_size, counter_rows, retention_figures, service_rows, transfer_rows
 from app.domain.reconciled import Contradiction
 from app.domain.retention import deletion_is_assured
-from app.lifecycle.gate import doubts_of
+from app.lifecycle.gate import doubts_of, forged_log
 from app.lifecycle.rollback import (
     DatabaseRolledBack,
     VaultRolledBack,
@@ -69,7 +69,7 @@ class Witnesses:
 class RetentionReport:
     """Transfers held and overdue, and whether the sweeper works. Lateness in seconds; gaps as (from, to);
     `lateness_by_day` as (day, deletions, worst lateness). `rolled_back`: how the database differs from the vault's
-    mark, or None.
+    mark, or None. `log_forged`: what the signer refuses to sign, or None.
     """
 
     at: datetime
@@ -89,12 +89,13 @@ class RetentionReport:
     clock_problem: str | None
     locked_down_at: datetime | None
     last_drill_at: datetime | None
+    log_forged: str | None = None
     witnesses: Witnesses = field(default_factory=Witnesses)
 
     @property
     def exit_code(self) -> int:
         """0 if clean, 1 if anything is overdue, orphaned or contradicted, 2 if that cannot be proved."""
-        unknown = self.vault.problem or self.rolled_back or self.clock_problem
+        unknown = self.vault.problem or self.rolled_back or self.clock_problem or self.log_forged
         if not self.sweeping or self.orphans is None or unknown or self.witnesses.compared_at is None:
             return 2
         wrong = (self.overdue, self.failing, self.vault.keys_past_due, self.vault.hours_past_due, self.orphans)
@@ -127,6 +128,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             clock_problem=doubts_of(resources, state).clock_problem,
             locked_down_at=state.locked_down_at,
             last_drill_at=state.last_drill_at,
+            log_forged=forged_log(resources),
             witnesses=witnesses,
         )
 

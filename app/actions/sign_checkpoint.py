@@ -10,13 +10,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import structlog
 from sqlalchemy import Connection
 
 from app.crypto.signed_note import Checkpoint, Verifier
 from app.db import audit_queries, audit_size, audit_tree, checkpoint_rows, service_rows
 from app.db.checkpoint_rows import StoredCheckpoint
+from app.lifecycle.forged_entries import LogForged, proved_root
 from app.runtime.resources import Resources
+from app.storage.own_entries import OwnEntries
 from app.storage.signing_folder import SigningFolder
+
+log = structlog.get_logger()
 
 IDLE_INTERVAL = timedelta(hours=1)
 """An idle log is signed again at this interval, so that the newest checkpoint also proves that nothing was added."""
@@ -29,9 +34,22 @@ class LogRolledBack(Exception):
 def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheckpoint | None:
     """Sign the current log and return the checkpoint; None if the same log was signed less than IDLE_INTERVAL ago.
 
-    Raises LogRolledBack; SigningUnavailable if the key cannot be used. The note is stored outside the database first:
-    after a crash in between, it is a valid checkpoint of an existing log.
+    Raises LogRolledBack; LogForged; SigningUnavailable if the key cannot be used. The note is stored outside the
+    database first: after a crash in between, it is a valid checkpoint of an existing log.
     """
+    try:
+        return _sign(resources, signing)
+    except LogForged:
+        pass  # another signer may have dropped its record of entries that it has just signed
+    try:
+        return _sign(resources, signing)
+    except LogForged as error:
+        log.error("log_forged", detail=str(error), alert=True)
+        signing.note_forged(str(error))
+        raise
+
+
+def _sign(resources: Resources, signing: SigningFolder) -> StoredCheckpoint | None:
     now = resources.clock.now()
     with resources.database.reading() as connection:
         origin = service_rows.get(connection).log_origin
@@ -39,18 +57,28 @@ def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheck
         last = checkpoint_rows.last(connection)
         if last and last.size == size and now - last.at < IDLE_INTERVAL:
             return None
-        root = audit_tree.root(connection, size)
         kept = signing.last_checkpoint()
         of_this_origin = kept is not None and kept.startswith(f"{origin}\n")
         if kept is not None and not of_this_origin:
             _require_given_up(connection, kept)
         signer = signing.signer(origin)
+        signed: Checkpoint | None = None
         if kept is not None and of_this_origin:
-            _require_contained(connection, size, Checkpoint.parse(Verifier.parse(signer.verifier_key).verify(kept)))
+            signed = Checkpoint.parse(Verifier.parse(signer.verifier_key).verify(kept))
+            _require_contained(connection, size, signed)
+        own = OwnEntries(resources.settings.signing_dir)
+        beginning = own.beginning()
+        if beginning is None:
+            root = audit_tree.root(connection, size)
+        else:
+            root = proved_root(connection, own, beginning, signed)
     checkpoint = StoredCheckpoint(size, now, signer.sign(Checkpoint(origin, size, root).body()))
     signing.keep(checkpoint.note)
     with resources.database.writing() as transaction:
         checkpoint_rows.add(transaction.connection, checkpoint)
+    if beginning is not None:
+        own.forget(size)
+        signing.note_forged(None)
     return checkpoint
 
 

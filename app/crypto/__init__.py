@@ -11,6 +11,7 @@ constructions only, through the `cryptography` and `argon2` packages. In the ord
 - `wrapping`: key derivation and wrapping for depositor, share, claim and key vault
 - `canonical_json`, `merkle`, `signed_note` and `tlog_proof`: the audit log's entries, tree, checkpoints and receipts
 - `log_check` and `log_verifier`: verification of the log
+- `tree_edge`: computes the next root from the last one and new entries
 - `proven_tree`: proves many entries against one root
 - `errors`: the errors of all these modules
 """

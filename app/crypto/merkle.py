@@ -61,6 +61,11 @@ def root_of(size: int, node: Node) -> bytes:
     return _range_root(0, size, node)
 
 
+def peaks_of(size: int, node: Node) -> list[bytes]:
+    """Return the roots of the complete subtrees that the first `size` leaves consist of, the largest first."""
+    return _peaks(0, size, node)
+
+
 def inclusion_proof(sequence: int, size: int, node: Node) -> list[bytes]:
     """Return the proof that leaf `sequence` is in the tree of `size` leaves (RFC 9162 section 2.1.3.1).
 
@@ -181,17 +186,19 @@ def _climb_past_lone_nodes(index: int, last: int) -> tuple[int, int]:
 
 
 def _range_root(begin: int, end: int, node: Node) -> bytes:
-    """Return the root over leaves begin to end - 1; the range must result from the RFC's splits.
+    """Return the root over leaves begin to end - 1; the range must result from the RFC's splits."""
+    return fold(_peaks(begin, end, node))
 
-    It is composed of one stored node per set bit of the range's size, the largest first.
-    """
+
+def _peaks(begin: int, end: int, node: Node) -> list[bytes]:
+    """Return the stored nodes that make up such a range: one per set bit of its size, the largest first."""
     peaks = []
     size = end - begin
     for level in reversed(range(size.bit_length())):
         if size >> level & 1:
             peaks.append(node(level, begin >> level))
             begin += 1 << level
-    return fold(peaks)
+    return peaks
 
 
 def fold(peaks: Iterable[bytes]) -> bytes:

@@ -37,10 +37,10 @@ _RAW_ENTRIES = ENTRY.where(
 ).order_by(audit_entries.c.sequence)
 
 
-def append(connection: Connection, entries: Sequence[Entry]) -> None:
-    """Append entries in their order, inside the caller's transaction."""
+def append(connection: Connection, entries: Sequence[Entry]) -> list[tuple[int, bytes]]:
+    """Append entries in their order, inside the caller's transaction. Return the number and leaf hash of each."""
     if not entries:
-        return
+        return []
     if connection.dialect.name == "postgresql":
         # A sequence without gaps needs a single writer; the lock is released at the commit.
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPEND_LOCK})
@@ -54,6 +54,7 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
         return known if known is not None else stored(level, position)
 
     rows: list[tuple[object, ...]] = []
+    places: list[tuple[int, bytes]] = []
     salts = memoryview(secrets.token_bytes(SALT_BYTES * len(entries)))
     for place, entry in enumerate(entries):
         while sequence in occupied:  # an inserted row becomes a leaf like any other, and verification reports it
@@ -63,6 +64,7 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
         content = canonical_json(entry.content(sequence, salt))
         leaf = merkle.leaf_hash(content)
         rows.append((sequence, microseconds(entry.at), content.decode(), leaf))
+        places.append((sequence, leaf))
         fresh[0, sequence] = leaf
         fresh.update(completed_by(sequence, leaf, node))
         sequence += 1
@@ -72,6 +74,7 @@ def append(connection: Connection, entries: Sequence[Entry]) -> None:
     ]
     if nodes:
         insert_rows(connection, NODE_COLUMNS, nodes, keep_existing=True)  # verification reports an altered node
+    return places
 
 
 def _leaves_from(connection: Connection, start: int, entries: int) -> dict[int, bytes]:

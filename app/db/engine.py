@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ LOCK_SECONDS = sqlite.BUSY_TIMEOUT_SECONDS
 STATEMENT_SECONDS = 120
 """PostgreSQL timeouts for connecting, locks and statements. The longest statements, over a sweep's batch or a page of
 the log, take a second or two; migrations are exempt.
+"""
+
+
+BeforeCommit = Callable[[Sequence[Entry], Sequence[tuple[int, bytes]]], None]
+"""Called with a transaction's log entries, and the number and leaf hash of each, before they are committed. If it
+raises, nothing is committed.
 """
 
 
@@ -62,6 +68,7 @@ class Database:
     def __init__(self, url: str) -> None:
         """Connect lazily: a SQLite file and its folder are created on the first connection."""
         parsed = _parsed(url)
+        self.before_commit: BeforeCommit | None = None
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.file: Path | None = Path(parsed.database) if self.is_sqlite and parsed.database else None
         # Parameter values must not appear in exception messages.
@@ -93,11 +100,13 @@ class Database:
 
     def _make_folder(self, *_connecting: object) -> None:
         """Create the folder before SQLite opens its file. Returns None, so that SQLAlchemy connects as usual."""
-        if self.file and not self.file.parent.is_dir():
-            try:
-                self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise DatabaseUnavailable(f"the database's folder cannot be created: {error.strerror}") from None
+        if self.file is None:
+            return
+        try:
+            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sqlite.share_with_group(self.file)
+        except OSError as error:
+            raise DatabaseUnavailable(f"the database's folder cannot be created: {error.strerror}") from None
         self.reserve.give_up_if_low()  # the first connection to a file writes beside it
 
     @property
@@ -119,7 +128,9 @@ class Database:
             transaction = Transaction(connection)
             yield transaction
             counter_rows.add(connection, transaction.counts)
-            audit_rows.append(connection, transaction.entries)
+            places = audit_rows.append(connection, transaction.entries)
+            if self.before_commit is not None:
+                self.before_commit(transaction.entries, places)
 
     def forget_deleted(self) -> bool:
         """Truncate SQLite's WAL, which contains deleted and overwritten pages; return whether that was observed.

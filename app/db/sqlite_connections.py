@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -105,6 +108,18 @@ class KeptConnections:
         while self._idle:
             self._idle.pop().close()
         self._engine.dispose()
+
+
+def share_with_group(file: Path) -> None:
+    """Create the database's file with mode 0660 if its folder's setgid bit says that a group shares it. SQLite would
+    create it for one user, and gives its WAL the same mode.
+    """
+    if file.exists() or not file.parent.stat().st_mode & stat.S_ISGID:
+        return
+    with suppress(FileExistsError):
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o660)
+        os.fchmod(descriptor, 0o660)  # whatever the umask
+        os.close(descriptor)
 
 
 def prepare(connection: Any, _record: object) -> None:

@@ -123,6 +123,24 @@ EXPLAINING = (Event.LOG_STARTED, Event.LOG_RENEWED, Event.DATABASE_RESTORED)
 """Entries about the log itself. They concern no person, so pruning keeps their content."""
 
 
+ONLY_BY_SCHEDULER = frozenset(
+    {
+        Event.SHARE_KEYS_DESTROYED,
+        Event.KEYS_DESTROYED,
+        Event.BYTES_DELETED,
+        Event.TRANSFER_DELETED,
+        Event.CLOCK_DISTRUSTED,
+        Event.CLOCK_ACCEPTED,
+        Event.LOG_PRUNED,
+        Event.LOG_RENEWED,
+        Event.DATABASE_RESTORED,
+    }
+)
+"""Entries that attest a destruction, or explain a gap. Only the scheduler's user writes them: if processes that face
+the network have another user, the signer signs no others (app/lifecycle/forged_entries.py).
+"""
+
+
 def owner_digest(owner: str, salt: str) -> str:
     """Return the `owner` field of an entry: SHA-256 over the entry's salt (16 bytes) and the owner (UTF-8), in
     base64url without padding like all binary values in the log.

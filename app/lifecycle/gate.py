@@ -11,7 +11,8 @@ from app.db.service_rows import ServiceState
 from app.domain.admission import Doubts, require_intake, require_outflow
 from app.domain.errors import DiskNearlyFull, IntakeOff
 from app.runtime.resources import Resources
-from app.storage.errors import VaultUnavailable
+from app.storage.errors import StorageError, VaultUnavailable
+from app.storage.signing_folder import SigningFolder
 
 MARK_LOST = "the key vault has lost its high-water mark"
 
@@ -57,3 +58,14 @@ def doubts_of(resources: Resources, state: ServiceState) -> Doubts:
         vault_problem=state.vault_problem or (None if resources.vault_time.marked else MARK_LOST),
         clock_problem=state.clock_problem or resources.clock.judge(state.time).problem,
     )
+
+
+def forged_log(resources: Resources) -> str | None:
+    """Return why the signer refuses to sign the log as forged, or None. An unreadable answer is none: it is returned
+    as a reason.
+    """
+    try:
+        forged = SigningFolder(resources.settings.signing_dir).forged()
+    except StorageError as error:
+        return str(error)
+    return f"log_forged: {forged}" if forged is not None else None

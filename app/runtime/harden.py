@@ -1,4 +1,4 @@
-"""Process hardening at startup: no core dumps, private files, and malloc settings for streaming."""
+"""Process hardening at startup: no core dumps, no debugger, private files, and malloc settings for streaming."""
 
 from __future__ import annotations
 
@@ -6,14 +6,30 @@ import ctypes
 import os
 import resource
 
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
-def harden_process() -> None:
-    """Disable core dumps (they would contain keys), make new files private, and tune malloc for streaming."""
+def harden_process(umask: int = 0o077) -> None:
+    """Disable core dumps (they would contain keys) and debuggers, make new files private, and tune malloc.
+
+    Every process must call this itself: execve(2) makes a process dumpable again.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.umask(0o077)
+    _hide_memory()
+    os.umask(umask)
     _keep_memory()
+
+
+def _hide_memory() -> None:
+    """Prevent other processes of the same user from reading this one's memory by ptrace(2) or /proc; a core dump piped
+    to a program, which the limit does not stop, is prevented too. Linux only.
+    """
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except (OSError, AttributeError):
+        return
+    prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _keep_memory() -> None:

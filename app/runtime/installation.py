@@ -19,6 +19,7 @@ from app.db.schema import require_current, require_this_schema
 from app.domain.audit_events import Entry, Event
 from app.domain.high_water import HighWater
 from app.runtime.resources import Resources, connect
+from app.runtime.separate_users import prepare_folders
 from app.runtime.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
@@ -38,6 +39,7 @@ class NoInstallation(Exception):
 def open_resources(settings: Settings) -> Resources:
     """Open the installation; initialise a new one. Raises SchemaOutdated, InstallationMismatch or a store's error."""
     resources = connect(settings)
+    prepare_folders(settings)
     try:
         _open_stores(resources)
     except BaseException:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -18,12 +19,14 @@ from app.runtime.clock import Clock
 from app.runtime.fetch_log import FetchLog
 from app.runtime.hashing_queue import BoundedQueue, HashingQueue
 from app.runtime.life_watch import LifeWatch
+from app.runtime.separate_users import keep_own_entries, umask_of
 from app.runtime.settings import Settings
 from app.runtime.stores import blob_store_of, key_vault_of
 from app.runtime.vault_time import VaultTime
 from app.storage.blob_store import BlobStore
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
+from app.storage.own_entries import OwnEntries
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,8 +116,10 @@ class Resources:
 
 def connect(settings: Settings, *, database: Database | None = None, installation_id: str | None = None) -> Resources:
     """Build the resources without accessing any store; with `installation_id`, the stores accept only that id."""
-    os.umask(0o077)
-    database = database or Database(settings.database_location)
+    os.umask(umask_of(settings))
+    if database is None:
+        database = Database(settings.database_location)
+        database.before_commit = partial(keep_own_entries, OwnEntries(settings.signing_dir))
     threads = ThreadPoolExecutor(THREADS_SQLITE if database.is_sqlite else THREADS_POSTGRESQL, "caducee")
     return Resources(
         settings=settings,

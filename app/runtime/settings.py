@@ -1,7 +1,7 @@
 """All settings, read once from `CADUCEE_` variables or secret files, and frozen.
 
-`docs/settings.md` documents each; a test compares the two. No secret has a default: a fresh installation generates its
-secrets.
+`docs/settings.md` documents each; a test compares names, defaults and allowed values. No secret has a default: a fresh
+installation generates its secrets.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import os
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.stretching import Argon2Parameters
@@ -43,6 +43,9 @@ Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 _ORIGIN = re.compile(r"(https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?)/?", re.ASCII)
+STORE_SCHEMES: dict[str, tuple[str, ...]] = {"blobs": (), "vault": ()}
+"""For each store, the schemes of values such as `flat:///path` that choose another kind than a folder. None so far."""
+
 LOGO_SUFFIXES = (".svg", ".png")
 LOGO_MAX_BYTES = 32 * 1024
 """The limit keeps the page small (docs/performance.md)."""
@@ -64,6 +67,8 @@ class Settings(BaseSettings):
     blobs: str | None = None
     vault: str | None = None
     keys_dir: Path | None = None
+
+    separate_users: bool = False
 
     public_url: str = "http://127.0.0.1:8000"
     staff_url: str | None = None
@@ -93,7 +98,7 @@ class Settings(BaseSettings):
     argon2_lanes: int = 4
 
     metrics_bind: str | None = Field(default=None, pattern=r"^[^:\s]+:[0-9]{1,5}$")
-    log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
+    log_format: Literal["auto", "json", "text"] = "auto"
 
     @field_validator("max_lifetime")
     @classmethod
@@ -112,9 +117,11 @@ class Settings(BaseSettings):
 
     @field_validator("blobs", "vault")
     @classmethod
-    def _folder(cls, value: str | None) -> str | None:
-        if value is not None and "://" in value:
-            raise ValueError("only folders are supported")
+    def _store(cls, value: str | None, info: ValidationInfo) -> str | None:
+        scheme, separator, _ = (value or "").partition("://")
+        schemes = STORE_SCHEMES[str(info.field_name)]
+        if separator and scheme not in schemes:
+            raise ValueError(f"must be a folder{''.join(f', or begin with {each}://' for each in schemes)}")
         return value
 
     @field_validator("brand_logo")
@@ -166,6 +173,12 @@ class Settings(BaseSettings):
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{(self.data_dir / 'db' / 'caducee.sqlite').resolve()}"
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of a SQLite database, None for another database."""
+        scheme, slashes, path = self.database_location.partition(":///")
+        return Path(path.partition("?")[0]) if slashes and scheme.startswith("sqlite") else None
 
     @property
     def blobs_dir(self) -> Path:

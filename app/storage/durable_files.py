@@ -49,13 +49,31 @@ def opened_folder(path: Path | str, *, within: int | None = None) -> Iterator[in
         os.close(descriptor)
 
 
-def make_folder(path: Path | str, *, within: int | None = None) -> bool:
-    """Make a folder of mode 0700; return False if it exists. The caller syncs the parent."""
+def make_folder(path: Path | str, *, within: int | None = None, group_writes: bool = False) -> bool:
+    """Make a folder of mode 0700; return False if it exists. The caller syncs the parent.
+
+    `within` a folder that a group shares, the group gets the same rights, and with `group_writes` all of them.
+    """
+    shared = _shared_bits(within) if within is not None else 0
+    if shared and group_writes:
+        shared = stat.S_IRWXG
     try:
-        os.mkdir(path, FOLDER_MODE, dir_fd=within)
+        os.mkdir(path, FOLDER_MODE | shared, dir_fd=within)
     except FileExistsError:
         return False
+    if shared and stat.S_IMODE(os.stat(path, dir_fd=within).st_mode) & stat.S_IRWXG != shared:  # the umask removed some
+        os.chmod(path, stat.S_ISGID | FOLDER_MODE | shared, dir_fd=within)
     return True
+
+
+def _shared_bits(folder: int) -> int:
+    """Return the group's rights in an open folder that a group shares, which its setgid bit marks; 0 for any other.
+
+    The folder decides, not the process: several users share a store (docs/operations.md), and a command that one of
+    them runs without the service's settings must create files that the others can use.
+    """
+    mode = os.fstat(folder).st_mode
+    return mode & stat.S_IRWXG if mode & stat.S_ISGID else 0
 
 
 def make_root(path: Path) -> None:
@@ -96,17 +114,25 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def create_file(name: str, *, within: int) -> int:
-    """Create an empty file of mode 0600 and return its descriptor for writing. Raises FileExistsError."""
-    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE, dir_fd=within)
+def create_file(name: str, *, within: int, private: bool = False) -> int:
+    """Create an empty file and return its descriptor for writing. Raises FileExistsError.
+
+    Its mode is 0600, or 0640 or 0660 in a folder that a group may read or write, unless it is `private`.
+    """
+    shared = 0 if private else _shared_bits(within) & ~stat.S_IXGRP
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, FILE_MODE, dir_fd=within)
+    if shared:
+        os.fchmod(descriptor, FILE_MODE | shared)  # whatever the umask
+    return descriptor
 
 
-def write_new(name: str, content: bytes | memoryview, *, within: int) -> None:
-    """Write and fsync a new file of mode 0600; a failure leaves no file. Raises FileExistsError.
+def write_new(name: str, content: bytes | memoryview, *, within: int, private: bool = False) -> None:
+    """Write and fsync a new file of the mode that `create_file` chooses; a failure leaves no file. Raises
+    FileExistsError.
 
     The caller syncs the folder, once for all its changes there.
     """
-    descriptor = create_file(name, within=within)
+    descriptor = create_file(name, within=within, private=private)
     try:
         write_all(descriptor, content)
         os.fsync(descriptor)
@@ -118,7 +144,7 @@ def write_new(name: str, content: bytes | memoryview, *, within: int) -> None:
         os.close(descriptor)
 
 
-def put_once(name: str, content: bytes, *, within: int) -> bool:
+def put_once(name: str, content: bytes, *, within: int, private: bool = False) -> bool:
     """Create a file atomically and durably; return False if it exists or another writer was first.
 
     link(2) decides: exactly one process creates the name, and no reader sees a partial file. If the file exists,
@@ -127,7 +153,7 @@ def put_once(name: str, content: bytes, *, within: int) -> bool:
     if is_there(name, within=within):
         return False
     temporary = _temporary_name(name)
-    write_new(temporary, content, within=within)
+    write_new(temporary, content, within=within, private=private)
     try:
         os.link(temporary, name, src_dir_fd=within, dst_dir_fd=within)
         first = True

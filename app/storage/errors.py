@@ -9,6 +9,10 @@ class VaultUnavailable(StorageError):
     """The key vault is unusable: unmounted, no permission, I/O error, altered, or of another installation."""
 
 
+class SigningUnavailable(StorageError):
+    """The signer's folder or its key cannot be read or written."""
+
+
 class KeyExists(StorageError):
     """The vault already has an entry with this name; shred keys are never replaced."""
 

@@ -145,7 +145,7 @@ def make_hour(hour: str, *, within: int) -> None:
 
     The root is synced before the key is created, so that the folder of an existing hour key survives a crash.
     """
-    make_folder(hour, within=within)
+    make_folder(hour, within=within, group_writes=True)
     os.fsync(within)
     with opened_folder(hour, within=within) as folder:
         put_once(HOUR_KEY_FILE, new_secret(), within=folder)

@@ -14,21 +14,20 @@ from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
 from app.crypto.signed_note import Signer, new_signing_key
 from app.storage import durable_files
-from app.storage.errors import StorageError
+from app.storage.errors import SigningUnavailable
 
 PRIVATE_KEY = "log.key"
 PUBLIC_KEY = "log.pub"
 LAST_CHECKPOINT = "checkpoint"
+FORGED = "forged"
 VAULT_MARK = "vault-mark"
 _MAX_BYTES = 1 << 20
 
 
-class SigningUnavailable(StorageError):
-    """The signing key cannot be read or created."""
-
-
 class SigningFolder:
-    """The folder (mode 0700). Its files (mode 0600) are replaced atomically and durably."""
+    """The folder (mode 0700). Its files (mode 0600) are replaced atomically and durably. If the scheduler has a user of
+    its own, its group reads the folder (2750) and all files but the private key.
+    """
 
     def __init__(self, root: Path) -> None:
         """Store the path; nothing is created or read."""
@@ -39,7 +38,9 @@ class SigningFolder:
         try:
             durable_files.make_root(self._root)
             with durable_files.opened_folder(self._root) as folder:
-                durable_files.put_once(PRIVATE_KEY, f"{encode(new_signing_key())}\n".encode(), within=folder)
+                durable_files.put_once(
+                    PRIVATE_KEY, f"{encode(new_signing_key())}\n".encode(), within=folder, private=True
+                )
                 text = durable_files.read_file(PRIVATE_KEY, within=folder, max_bytes=_MAX_BYTES)
                 signer = Signer(origin, decode(text.decode("ascii").strip(), length=32))
                 if self._read(PUBLIC_KEY) != signer.verifier_key:
@@ -85,6 +86,21 @@ class SigningFolder:
                 durable_files.replace_file(VAULT_MARK, text.encode(), within=folder)
         except OSError as error:
             raise SigningUnavailable(f"the vault's mark in {self._root} cannot be stored") from error
+
+    def forged(self) -> str | None:
+        """What the signer last refused to sign as forged; None if nothing. Raises SigningUnavailable."""
+        return self._read(FORGED)
+
+    def note_forged(self, text: str | None) -> None:
+        """Remember what is forged, for every process to see; None: nothing any more. Raises SigningUnavailable."""
+        try:
+            with durable_files.opened_folder(self._root) as folder:
+                if text is not None:
+                    durable_files.replace_file(FORGED, f"{text}\n".encode(), within=folder)
+                elif durable_files.remove(FORGED, within=folder):
+                    os.fsync(folder)
+        except OSError as error:
+            raise SigningUnavailable(f"{FORGED} in {self._root} cannot be written") from error
 
     def _read(self, name: str, *, strip: bool = True) -> str | None:
         try:

@@ -21,6 +21,7 @@ from app.storage import durable_files, hour_folder, hour_removal
 from app.storage.durable_files import opened_folder
 from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
 from app.storage.key_vault import FoundEntries, Mark, PurgeReport, label_of
+from app.storage.shared_vault import strange_marks
 from app.storage.vault_root import VaultRoot, as_unavailable, belongs_in_root, has_room
 
 # With any suffix: a crash leaves `hour.key.<hex>.new`, a second link to the key. The tag only with a suffix, because a
@@ -148,6 +149,7 @@ class VaultFolder(VaultRoot):
         with as_unavailable("list"), self._opened() as root:
             self._prove(root)
             hours = set(hour_folder.hours_in(root))
+            yield from strange_marks(root)
             with os.scandir(root) as listing:
                 yield from (f.name for f in listing if f.name not in hours and not belongs_in_root(f.name))
             for hour in hours:

@@ -14,12 +14,13 @@ from app.storage.durable_files import opened_folder
 from app.storage.errors import VaultUnavailable
 from app.storage.key_vault import Mark, is_mark
 from app.storage.place import Place, folder_place
+from app.storage.shared_vault import MARKS_FOLDER, opened_marks
 
 MARK_MAX_BYTES = 64 * 1024
 KEPT_BYTES, KEPT_FILES = 1024 * 1024, 256
 """New entries leave this free on the volume, for marks and the records of claims: each is a file of one block."""
 LOST_AND_FOUND = "lost+found"
-_ROOT_FILES = (durable_files.INSTALLATION_FILE, durable_files.CACHE_TAG_FILE, LOST_AND_FOUND)
+_ROOT_FILES = (durable_files.INSTALLATION_FILE, durable_files.CACHE_TAG_FILE, LOST_AND_FOUND, MARKS_FOLDER)
 
 
 def belongs_in_root(name: str) -> bool:
@@ -108,7 +109,8 @@ class VaultRoot:
             raise ValueError("no mark has this name")
         with as_unavailable("write the mark"), self._opened() as root:
             self._prove(root)
-            durable_files.replace_file(mark, content, within=root)
+            with opened_marks(root) as marks:
+                durable_files.replace_file(mark, content, within=marks)
 
     def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
         """Return the content of `<vault>/high-water` or another mark, or None if it was never written. None requires
@@ -116,7 +118,8 @@ class VaultRoot:
         """
         with as_unavailable("read the mark"), self._opened() as root:
             try:
-                content = durable_files.read_file(mark, within=root, max_bytes=MARK_MAX_BYTES)
+                with opened_marks(root) as marks:
+                    content = durable_files.read_file(mark, within=marks, max_bytes=MARK_MAX_BYTES)
             except FileNotFoundError:
                 self._prove(root)
                 return None

@@ -14,6 +14,7 @@ from app.actions.reconcile import count_orphans
 from app.actions.report_retention import RetentionReport, report_retention
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.domain.duration import format_duration
+from app.lifecycle.forged_entries import LogForged
 from app.runtime.installation import InstallationMismatch
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
@@ -33,11 +34,11 @@ tree.command("log")(log)
 @tree.command("checkpoint")
 def checkpoint(*, as_json: AsJson = False) -> None:
     """Sign the current log and print the checkpoint. Keep it on another system."""
-    with opened() as resources:
+    with opened(as_scheduler=True) as resources:
         signing = SigningFolder(resources.settings.signing_dir)
         try:
             sign_checkpoint(resources, signing)
-        except LogRolledBack as error:
+        except (LogForged, LogRolledBack) as error:
             say(str(error))
             raise typer.Exit(REFUSED) from None
         note, key = signing.last_checkpoint(), signing.verifier_key()
@@ -139,7 +140,7 @@ def _print_retention(report: RetentionReport, deadman: str) -> None:
 
 def _problems(report: RetentionReport) -> Iterator[str]:
     """Yield one line per problem."""
-    yield from (problem for problem in (report.vault.problem, report.rolled_back) if problem)
+    yield from (problem for problem in (report.vault.problem, report.rolled_back, report.log_forged) if problem)
     yield from (f"failing: {transfer}" for transfer in report.failing)
     yield from (
         f"contradiction: {each.word} {each.transfer or ''}".rstrip() for each in report.witnesses.contradictions

@@ -13,6 +13,7 @@ from app.db.engine import Database
 from app.db.schema import current_revision, newest_revision, strange_triggers, upgrade
 from app.runtime.installation import NoInstallation, require_vault_of
 from app.runtime.resources import Resources, connect
+from app.runtime.separate_users import prepare_folders, require_scheduler_user
 from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from app.terminal.console import REFUSED, put, put_table, say
@@ -28,7 +29,10 @@ vault was forged in the database.
 @tree.command("upgrade")
 def upgrade_() -> None:
     """Upgrade the schema and the data to this program's version. Stop the service first."""
-    with closing(connect(Settings())) as resources:
+    settings = Settings()
+    require_scheduler_user(settings)
+    prepare_folders(settings)
+    with closing(connect(settings)) as resources:
         before = current_revision(resources.database)
         recorded = _prepare_data(resources, before) if before is not None else 0
         upgrade(resources.database)
@@ -53,7 +57,7 @@ def _prepare_data(resources: Resources, before: str) -> int:
 @tree.command("accept-restore")
 def accept_restore_() -> None:
     """Accept a restored database: withdraw every open share, begin a new log origin, and lock down."""
-    with opened() as resources:
+    with opened(as_scheduler=True) as resources:
         accepted = accept_restore(resources, SigningFolder(resources.settings.signing_dir))
     say(f"accepted: {accepted.withdrawn} shares withdrawn, up to {accepted.entries_lost} log entries are lost")
     say("locked down. These tokens are valid, also those revoked after the backup: `caducee token revoke ID` for each")

@@ -12,8 +12,10 @@ from app.actions.accept_vault import VaultInUse, accept_older_vault, accept_vaul
 from app.actions.expire_keys import expire_keys
 from app.lifecycle.rollback import VaultRolledBack, require_vault_not_rolled_back
 from app.runtime.clock import Clock
+from app.runtime.harden import harden_process
 from app.runtime.logs import set_up_logs
 from app.runtime.resources import connect
+from app.runtime.separate_users import require_scheduler_user, umask_of
 from app.runtime.settings import Settings
 from app.runtime.stores import key_vault_of
 from app.storage.signing_folder import SigningFolder
@@ -34,6 +36,8 @@ def expire(*, as_json: AsJson = False) -> None:
     """Destroy every key past its expiry. Needs only the vault. Exit 1 if a key could not be destroyed."""
     settings = Settings()
     set_up_logs(settings.log_format)
+    harden_process(umask_of(settings))
+    require_scheduler_user(settings)
     report = expire_keys(key_vault_of(settings), Clock())
     if as_json:
         put_json(asdict(report))
@@ -48,6 +52,8 @@ def accept_vault_() -> None:
     """Accept an empty vault, an older copy, or one that lost its mark: transfers and claims missing from it end."""
     settings = Settings()
     set_up_logs(settings.log_format)
+    harden_process(umask_of(settings))
+    require_scheduler_user(settings)
     resources = connect(settings)
     try:
         if in_use(resources):
@@ -66,7 +72,7 @@ def accept_vault_() -> None:
 
 
 def _accept_older(settings: Settings) -> None:
-    with opened() as resources:
+    with opened(as_scheduler=True) as resources:
         try:
             require_vault_not_rolled_back(resources.vault, SigningFolder(settings.signing_dir))
         except VaultRolledBack as problem:

@@ -107,7 +107,7 @@ def check_receipt(
 
 def prune() -> None:
     """Remove the content of entries older than CADUCEE_AUDIT_RETENTION; their hashes stay."""
-    with opened() as resources:
+    with opened(as_scheduler=True) as resources:
         put(f"{prune_log(resources, actor='operator')} entries pruned")
 
 
@@ -117,7 +117,7 @@ def new_log(
     as_json: AsJson = False,
 ) -> None:
     """Continue the log under a new origin that quotes the old one's last checkpoint, and sign it."""
-    with opened() as resources:
+    with opened(as_scheduler=True) as resources:
         signing = SigningFolder(resources.settings.signing_dir)
         renewed = renew_log(resources, signing, reason)
         sign_checkpoint(resources, signing)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -16,13 +17,18 @@ import typer
 
 from app.actions.keep_time import keep_time_or_alert
 from app.actions.sweep import sweep
+from app.db.errors import DatabaseUnavailable, SchemaOutdated
 from app.domain.audience import Audience
 from app.lifecycle.rollback import require_not_rolled_back
+from app.runtime.installation import NoInstallation, open_database_only
+from app.runtime.separate_users import require_network_user
 from app.runtime.settings import Settings
+from app.storage.own_entries import OwnEntries
 from app.terminal.opened import opened
 
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 20
+SET_UP_SECONDS = 30
 CONNECTIONS = 1_000
 DEFAULT_WORKERS = min(os.cpu_count() or 1, 4)
 WORKER_SILENCE_SECONDS = 30
@@ -64,6 +70,10 @@ def serve(
     settings = Settings()  # as the workers will read them
     for origin in (settings.recipients_origin, settings.staff_origin):
         _require_tls_or_loopback(origin)
+    if settings.separate_users:
+        no_scheduler = True  # this user could not do its work
+        _wait_for_installation(settings)
+        require_network_user(settings)
     with opened() as resources:
         require_not_rolled_back(resources)
         if not no_scheduler:  # deposits require a sweep; transfers that expired during the downtime end now
@@ -102,6 +112,28 @@ def serve(
         stop.set()
         if not no_scheduler:
             supervisor.join(STOP_SECONDS)
+
+
+def _wait_for_installation(settings: Settings) -> None:
+    """Wait for the scheduler's user to set the installation up: service managers start both at once. Raises what is
+    missing in the end.
+    """
+    give_up_at = time.monotonic() + SET_UP_SECONDS
+    while True:
+        try:
+            _require_set_up(settings)
+        except (NoInstallation, DatabaseUnavailable, SchemaOutdated):
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(0.5)
+        else:
+            return
+
+
+def _require_set_up(settings: Settings) -> None:
+    open_database_only(settings).close()
+    if OwnEntries(settings.signing_dir).beginning() is None:
+        raise NoInstallation("the scheduler has not set this installation up for separate users")
 
 
 def _serve_the_web(app: str, **options: Any) -> None:

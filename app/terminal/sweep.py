@@ -19,7 +19,7 @@ from app.terminal.opened import opened
 
 def sweep_(*, as_json: AsJson = False) -> None:
     """End and delete everything that is due. Exit 1 if something could not be deleted."""
-    with opened() as resources:
+    with opened(as_scheduler=True) as resources:
         resources.database.reserve.make()
         assured = _keep_time(resources)
         report = asyncio.run(sweep(resources, assured=assured))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.domain.audience import Audience
 from app.domain.errors import HostNotAllowed, InternalError
 from app.runtime.settings import Settings
 from app.web.operator_routes import PROBES
@@ -32,22 +34,38 @@ HSTS = "max-age=63072000; includeSubDomains"
 
 
 class KnownHosts:
-    """Refuses requests for hosts other than the configured origins', so that no link works under another host."""
+    """Refuses requests for unknown hosts, so that no link works under another host. With two origins, passes each
+    request to the application of its host, so that the recipients' host serves no staff route, and vice versa.
+    """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        """Read the hosts from the settings once."""
+    def __init__(self, app: ASGIApp, served: Mapping[str, ASGIApp | None]) -> None:
+        """`served` maps each host to its application; None is `app`."""
         self._app = app
-        self._hosts = {_host(settings.recipients_origin), _host(settings.staff_origin)}
+        self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse other hosts. Probes are exempt, because they are sent to an IP address."""
+        app: ASGIApp | None = None
         if scope["type"] == "http" and scope["path"] not in PROBES:
             hosts = [value for name, value in scope["headers"] if name == b"host"]
-            if len(hosts) != 1 or hosts[0].decode("latin-1").lower() not in self._hosts:
-                known = " or ".join(sorted(self._hosts))
-                await problem(HostNotAllowed(f"This service is configured only for {known}."))(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+            host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
+            if host not in self._served:
+                known = " or ".join(sorted(self._served))
+                app = problem(HostNotAllowed(f"This service is configured only for {known}."))
+            else:
+                app = self._served[host]
+        await (app or self._app)(scope, receive, send)
+
+
+def hosts_by_audience(audience: Audience, settings: Settings) -> dict[Audience, str]:
+    """Return the hosts that a process serves, each with its routes: all routes on one host, or, with two origins, the
+    staff's and the recipients' routes apart.
+    """
+    staff, recipients = _host(settings.staff_origin), _host(settings.recipients_origin)
+    hosts = {Audience.STAFF: staff, Audience.RECIPIENT: recipients}
+    if audience != Audience.ALL:
+        return {audience: hosts[audience]}
+    return hosts if staff != recipients else {Audience.ALL: staff}
 
 
 def _host(origin: str) -> str:

@@ -166,6 +166,7 @@ def test_each_door_serves_its_own_people_only(installation):
             assert {http.request(*route).json().get("code") for route in RECIPIENT_PATHS[2:]} <= {
                 "share_not_found",
                 "claim_not_found",
+                "link_credentials_required",
                 "invalid_request",
             }
             assert {http.request(*route).status_code for route in RECIPIENT_PATHS[:2]} == {200}
@@ -176,3 +177,23 @@ def test_each_door_serves_its_own_people_only(installation):
                 assert answer.status_code in {404, 405}, path
                 assert answer.json()["code"] in {"not_found", "method_not_allowed"}, path
             ok(http.put("/api/v1/send/a?recipient=x", content=b"x"), 201)
+
+
+@pytest.mark.parametrize("audience", ["all", "staff", "recipient"])
+def test_with_two_origins_each_host_serves_its_own_people_only(installation, audience):
+    """The recipients' host reaches the internet: no staff route may answer there, whatever `--audience` says."""
+    token = installation.token()
+    origins = {"PUBLIC_URL": "https://share.example.org", "STAFF_URL": "https://staff.example.org"}
+    sides = {
+        "recipient": ("share.example.org", ("GET", "/s/x"), RECIPIENT_PATHS, STAFF_PATHS),
+        "staff": ("STAFF.example.org", ("GET", "/api/v1/me"), STAFF_PATHS, RECIPIENT_PATHS),
+    }
+    with installation.serving("--audience", audience, **origins) as server:
+        for people, (host, known, own, others) in sides.items():
+            with server.http(token, host=host) as http:
+                served = audience in {"all", people}
+                assert http.request(*known).status_code == (200 if served else 400)
+                refused = {http.request(*route).status_code for route in others if route not in own}
+                assert refused <= ({404, 405} if served else {400}), people
+                assert not any(http.request(*route).is_success for route in others)
+                assert http.get("/readyz").status_code == 200

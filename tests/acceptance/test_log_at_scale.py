@@ -7,7 +7,6 @@ million entries (`make acceptance`); the ordinary one looks at what must hold at
 import sqlite3
 import time
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from statistics import median
 
@@ -17,37 +16,14 @@ from sqlalchemy import event, update
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.verify_log import verify_log
 from app.crypto.log_check import STRETCH
-from app.crypto.token import new_id
 from app.db import audit_size
 from app.db.tables import audit_entries
-from app.domain.audit_events import Entry, Event
 from app.runtime.installation import open_resources
 from app.runtime.resources import Resources
 from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
+from bench.log_entries import downloads
 from tests.full_rights import take_full_rights
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def entries(first: int, count: int) -> list[Entry]:
-    """Downloads, the longest entries that are common."""
-    transfer, share, claim = new_id(), new_id(), new_id()
-    return [
-        Entry(
-            event=Event.FILE_FETCHED,
-            at=START + timedelta(milliseconds=37 * number),
-            actor="recipient",
-            transfer=transfer,
-            share=share,
-            claim=claim,
-            file=0,
-            size=123_456,
-            address="192.0.2.17",
-            outcome="sent",
-        )
-        for number in range(first, first + count)
-    ]
 
 
 def fill(database, size: int, *, at_once: int = 5_000) -> None:
@@ -57,7 +33,7 @@ def fill(database, size: int, *, at_once: int = 5_000) -> None:
     while first < size:
         count = min(at_once, size - first)
         with database.writing() as transaction:
-            transaction.log(*entries(first, count))
+            transaction.log(*downloads(first, count))
         first += count
 
 
@@ -107,7 +83,7 @@ def ratio_of_verifying(resources, size: int, *, rounds: int) -> float:
 def seconds_of_an_append(database) -> float:
     """Processor time of one transaction that appends one entry: what does not wait for the disk."""
     with database.reading() as connection:
-        (entry,) = entries(audit_size.size(connection), 1)
+        (entry,) = downloads(audit_size.size(connection), 1)
     begun = time.process_time()
     with database.writing() as transaction:
         transaction.log(entry)
@@ -150,7 +126,7 @@ def statements_of_one_append(database) -> tuple[int, int]:
         first = audit_size.size(connection)
     with database.writing() as transaction:
         event.listen(transaction.connection, "before_cursor_execute", listen)
-        transaction.log(*entries(first, 1))
+        transaction.log(*downloads(first, 1))
     event.remove(transaction.connection, "before_cursor_execute", listen)
     return said.count("SELECT"), said.count("INSERT")
 

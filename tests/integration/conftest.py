@@ -8,18 +8,20 @@ from typing import Any
 import pytest
 import structlog
 
+from app.actions.create_transfer import CreatedTransfer
+from app.actions.issue_share import IssuedShare
 from app.db import audit_rows, service_rows, sqlite_connections
 from app.domain.access_token import Caller
 from app.domain.clock import Uptime
 from app.runtime import resources as resources_module
-from app.runtime import vault_time
+from app.runtime import stream_watch, vault_time
 from app.runtime.clock import Clock
 from app.runtime.installation import open_resources
 from app.runtime.resources import Resources
 from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
 from tests.integration.actions.documented_entries import contradiction
-from tests.integration.actions.stories import a_caller
+from tests.integration.actions.stories import Sent, a_caller, a_transfer, send
 
 # The service's own log is not looked at here; structlog's default would draw each traceback with all its variables.
 structlog.configure(processors=[structlog.processors.JSONRenderer()], logger_factory=structlog.ReturnLoggerFactory())
@@ -78,9 +80,9 @@ def entries_as_documented(monkeypatch) -> None:
     """Whatever any test here has the service log, it is what docs/audit-log.md says of that event."""
     append = audit_rows.append
 
-    def check_and_append(connection, entries) -> None:
+    def check_and_append(connection, entries) -> list[tuple[int, bytes]]:
         assert [reason for reason in map(contradiction, entries) if reason] == []
-        append(connection, entries)
+        return append(connection, entries)
 
     monkeypatch.setattr(audit_rows, "append", check_and_append)
 
@@ -141,3 +143,27 @@ def caller(resources) -> Caller:
 @pytest.fixture
 def signing(resources) -> SigningFolder:
     return SigningFolder(resources.settings.signing_dir)
+
+
+@pytest.fixture
+def transfer(resources, caller) -> CreatedTransfer:
+    """A transfer open for files."""
+    return a_transfer(resources, caller)
+
+
+@pytest.fixture
+def sent(resources, caller) -> Sent:
+    """A transfer of one file with one share, ready to be claimed."""
+    return send(resources, caller)
+
+
+@pytest.fixture
+def share(sent: Sent) -> IssuedShare:
+    """The share of that transfer."""
+    return sent.share
+
+
+@pytest.fixture
+def quick_watch(monkeypatch) -> None:
+    """Streams are checked each second; a test waits less."""
+    monkeypatch.setattr(stream_watch, "CHECK_SECONDS", 0.02)

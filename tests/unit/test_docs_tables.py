@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from typing import Literal, get_args, get_origin
+
 import pytest
 import typer
+from annotated_types import Ge, Le
+from pydantic import ValidationError
 
 from app.domain.access_token import Role
 from app.domain.audit_events import Entry, Event, RenewalReason
@@ -12,6 +17,7 @@ from app.domain.log_verdict import Kind
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.main import create_app
+from app.runtime import settings
 from app.runtime.settings import Settings
 from app.web.guard import OPEN_ROUTES
 from app.web.problems import STATUS
@@ -54,6 +60,10 @@ def documented_defaults() -> dict[str, str]:
     return {row[0]: row[1] for row in rows("docs/settings.md", "variable")}
 
 
+def documented_settings() -> dict[str, str]:
+    return {row[0]: row[2] for row in rows("docs/settings.md", "variable")}
+
+
 def test_every_setting_is_listed_and_no_other():
     assert sorted(documented_defaults()) == sorted(f"CADUCEE_{name.upper()}" for name in Settings.model_fields)
 
@@ -74,6 +84,51 @@ def test_documented_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch):
 def test_documented_defaults_would_be_noticed_if_wrong(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CADUCEE_DEADMAN", "16m")
     assert Settings() != Settings(deadman=documented_defaults()["CADUCEE_DEADMAN"])  # type: ignore[arg-type]
+
+
+def listed_values() -> dict[str, set[str]]:
+    """The allowed values of each setting that has a fixed set of them; of a store, the schemes beside folders."""
+    choices = {
+        name: {str(value) for value in get_args(field.annotation)}
+        for name, field in Settings.model_fields.items()
+        if get_origin(field.annotation) is Literal
+    }
+    schemes = {name: {f"{each}://" for each in settings.STORE_SCHEMES[name]} for name in settings.STORE_SCHEMES}
+    return choices | schemes | {"brand_logo": set(settings.LOGO_SUFFIXES)}
+
+
+def documented_values(name: str) -> set[str]:
+    """The values in code marks in a setting's description; of a store, the schemes of those that have one."""
+    named = set(re.findall(r"`([^`]+)`", documented_settings()[f"CADUCEE_{name.upper()}"]))
+    if name not in settings.STORE_SCHEMES:
+        return named
+    return {value[: value.index("://") + 3] for value in named if "://" in value}
+
+
+@pytest.mark.parametrize("name", listed_values())
+def test_allowed_values_of_a_setting_are_documented_and_no_other(name: str):
+    assert documented_values(name) == listed_values()[name]
+
+
+def test_ranges_of_settings_are_documented():
+    ranges = {}
+    for name, field in Settings.model_fields.items():
+        least = [each.ge for each in field.metadata if isinstance(each, Ge)]
+        most = [each.le for each in field.metadata if isinstance(each, Le)]
+        if least and most:
+            ranges[name] = f"{least[0]} to {most[0]}"
+    assert ranges
+    descriptions = documented_settings()
+    assert [name for name, text in ranges.items() if text not in descriptions[f"CADUCEE_{name.upper()}"]] == []
+
+
+def test_another_kind_of_store_would_be_noticed(monkeypatch: pytest.MonkeyPatch):
+    """No kind is accepted that is not listed, and none is listed that is not documented."""
+    with pytest.raises(ValidationError, match="must be a folder"):
+        Settings(blobs="flat:///srv/blobs")
+    monkeypatch.setitem(settings.STORE_SCHEMES, "blobs", ("flat",))
+    assert Settings(blobs="flat:///srv/blobs").blobs == "flat:///srv/blobs"
+    assert documented_values("blobs") != listed_values()["blobs"]
 
 
 # --- the audit log

@@ -6,7 +6,8 @@ Tests are plain functions; `run` runs the few actions that are coroutines.
 import asyncio
 import atexit
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +36,7 @@ from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller, Role
 from app.domain.file_meta import FileMeta
 from app.domain.vault_entry import EntryName
+from app.lifecycle import intake
 from app.lifecycle.claimable_share import LinkAndPassword
 from app.runtime.resources import Resources
 from app.storage.hour_folder import place_of
@@ -198,6 +200,31 @@ def send(resources: Resources, caller: Caller, *, content: bytes = CONTENT, **as
     return Sent(caller, transfer, run(steps()))
 
 
+def abandon_upload(resources: Resources, caller: Caller, transfer_id: str, *, sealed: bool = False) -> str:
+    """Leave an upload as kill -9 leaves it: a row with a lease, and an incoming blob that nobody holds. Return the
+    blob's id.
+    """
+    request = intake.UploadRequest(caller, transfer_id, sealed=sealed, announced_size=None)
+    blob_id = intake.admit(resources, request).row.blob_id
+    (resources.settings.blobs_dir / "incoming" / blob_id).write_bytes(b"x" * 2_000_000)
+    assert blob_id in blobs_held(resources)
+    return blob_id
+
+
+def in_another_thread(act: Callable[[], T]) -> Future[T]:
+    """Begin a concurrent request, for callbacks at fault points: those in the event loop cannot await."""
+    threads = ThreadPoolExecutor(1)
+    future = threads.submit(act)
+    threads.shutdown(wait=False)
+    return future
+
+
+def first_time(act: Callable[[], object]) -> Callable[[], object]:
+    """Return a callback for a fault point that acts once, though what it does may reach the point again."""
+    acts = [act]
+    return lambda: acts.pop()() if acts else None
+
+
 @contextmanager
 def out_of_reach(folder: Path) -> Iterator[None]:
     """A volume that is unmounted for a while."""
@@ -284,3 +311,10 @@ def everything_stored(resources: Resources) -> bytes:
 def events_of(resources: Resources, **wanted) -> list[str]:
     """What happened, in order."""
     return [entry["event"] for entry in log_of(resources, **wanted)]
+
+
+def assert_nothing_left(resources: Resources, transfer_id: str) -> None:
+    """No file of this transfer was deposited, and nothing is in the blob store."""
+    assert blobs_held(resources) == set()
+    assert files_of(resources, transfer_id) == []
+    assert events_of(resources, event="file.deposited") == []

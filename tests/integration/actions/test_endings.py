@@ -41,11 +41,6 @@ from tests.integration.actions.stories import (
 )
 
 
-@pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
-
-
 def complete(resources, claimed, **changes):
     given = replace(claimed, **changes)
     complete_claim(resources, claim_id=given.claim_id, token=given.token, address=ADDRESS)

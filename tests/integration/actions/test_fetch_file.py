@@ -64,11 +64,6 @@ BORDERS = [0, 1, 16_383, 16_384, 16_385, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYT
 
 
 @pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
-
-
-@pytest.fixture
 def claimed(resources, sent):
     return run(claim(resources, sent.share))
 

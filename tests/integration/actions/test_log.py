@@ -17,7 +17,8 @@ from app.db import audit_rows, audit_size, audit_tree, checkpoint_rows, service_
 from app.db.checkpoint_rows import StoredCheckpoint
 from app.db.tables import audit_checkpoints, audit_entries, audit_nodes, service_state
 from app.domain.audit_events import Entry, Event
-from app.storage.signing_folder import SigningFolder, SigningUnavailable
+from app.storage.errors import SigningUnavailable
+from app.storage.signing_folder import SigningFolder
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import CONTENT, a_caller, claim, fetch, log_of, out_of_reach, run, send, sweep
 

@@ -33,12 +33,6 @@ from tests.integration.actions.stories import (
 )
 from tests.integration.conftest import START
 
-
-@pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
-
-
 # Retention
 
 

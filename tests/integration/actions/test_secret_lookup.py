@@ -11,11 +11,6 @@ from app.lifecycle.secret_lookup import find_by_proof, find_by_token
 from tests.integration.actions.stories import change, claim, run, send
 
 
-@pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
-
-
 def by_proof(resources, share_id, proof):
     with resources.database.reading() as connection:
         return find_by_proof(connection, share_id, proof)

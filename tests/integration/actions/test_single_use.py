@@ -53,11 +53,6 @@ from tests.integration.actions.stories import (
 )
 
 
-@pytest.fixture
-def share(resources, caller):
-    return send(resources, caller).share
-
-
 def record_of(share) -> EntryName:
     return EntryName(share.transfer_id, share.expires_at, share.id).of_claim
 

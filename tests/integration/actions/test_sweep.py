@@ -1,41 +1,37 @@
 """The sweep when all goes well: everything due ends, is deleted step by step, and reads "deleted" only then."""
 
-import asyncio
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from app.actions import sweep as sweeping
 from app.actions.claim_share import claim_share
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.keep_time import keep_time
-from app.actions.sweep import SweepReport
 from app.actions.withdraw_share import withdraw_share
-from app.crypto.token import new_id, new_secret
-from app.db import counter_rows, retention_figures, service_rows, share_rows, transfer_rows
-from app.db.tables import shares, transfers
+from app.crypto.token import new_id
+from app.db import retention_figures, service_rows, transfer_rows
+from app.db.tables import audit_entries, files, shares, transfers
 from app.db.transfer_rows import TransferRow
 from app.domain.claim import DELIVERED_WINDOW
 from app.domain.errors import Refusal, ShareExpired
 from app.domain.retention import FORGET_AFTER
 from app.domain.share import ShareState
-from app.domain.transfer import Ending, FileState, TransferState
+from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
-from app.lifecycle import deletion, deletion_steps, endings
 from app.lifecycle.claimable_share import LinkAndPassword
 from app.lifecycle.intake import LEASE
 from app.runtime.fault_points import on_reach
 from app.runtime.resources import Resources
-from app.storage.local_blob import LocalBlobWriter
+from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     ADDRESS,
     CONTENT,
     WRONG_PASSWORD,
     a_transfer,
+    abandon_upload,
     blobs_held,
     change,
     claim,
@@ -128,6 +124,19 @@ def test_the_log_says_how_much_is_gone_why_and_how_late(resources, caller, time)
     assert (entry["files"], entry["size"], entry["lateness_ms"], entry["outcome"]) == (2, 1234, 1500, "expired")
 
 
+def test_a_size_that_no_log_entry_can_hold_delays_no_deletion(resources, sent, time):
+    """Somebody who writes to the database, and takes the entry of the deposit out of the log, keeps nothing alive."""
+    change(resources, files, sent.id, size=2**63 - 1)
+    with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        deposited = audit_entries.c.content.like('%"event":"file.deposited"%')
+        transaction.connection.execute(update(audit_entries).where(deposited).values(content=None))
+    time.pass_until(sent.transfer.expires_at)
+    assert counts(sweep(resources)) == (1, 1, 0)
+    (entry,) = log_of(resources, event="transfer.deleted")
+    assert entry["size"] == 2**53 - 1
+
+
 def test_lateness_counts_from_the_denial_where_that_came_first(resources, caller, sent, time):
     delete_transfer(resources, sent.id, caller=caller)
     time.pass_by(3)
@@ -213,146 +222,6 @@ def test_more_than_a_batch_is_swept_in_one_go(resources, caller, time, monkeypat
     assert len(log_of(resources, event="transfer.deleted")) == 220
 
 
-def test_several_schedulers_delete_everything_once(start_service, resources, caller, time):
-    """The database decides who works: any number of schedulers may run."""
-    services = [start_service() for _ in range(3)]
-    sent = [send(resources, caller) for _ in range(9)]
-    time.pass_until(sent[-1].transfer.expires_at)
-    reports = []
-    together = threading.Barrier(len(services))
-
-    def work(service):
-        together.wait()
-        reports.append(sweep(service))
-
-    threads = [threading.Thread(target=work, args=(service,)) for service in services]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(reports) == 3
-    time.pass_by(timedelta(minutes=5))  # on SQLite, one may have kept another from cutting its log
-    sweep(resources)
-    deleted = [entry["transfer"] for entry in log_of(resources, event="transfer.deleted")]
-    assert sorted(deleted) == sorted(each.id for each in sent)
-    assert len(log_of(resources, event="transfer.denied")) == 9
-
-
-def test_sweeps_recorded_at_once_do_not_lock_each_other_out(start_service, resources):
-    """Each records its time and counts itself. On PostgreSQL, rows locked in two orders would deadlock."""
-    services, times = [start_service() for _ in range(3)], 60
-    together = threading.Barrier(len(services))
-
-    def work(service):
-        together.wait()
-        for _ in range(times):
-            sweep(service)
-
-    with ThreadPoolExecutor() as threads:
-        for done in [threads.submit(work, service) for service in services]:
-            done.result()
-    with resources.database.reading() as connection:
-        assert counter_rows.every(connection)["sweeps"] == len(services) * times
-
-
-def test_two_sweepers_that_work_on_one_transfer_tell_each_step_once(
-    start_service, resources, caller, time, monkeypatch
-):
-    """Lesson 10: what the log counts as deleted was deleted once. A sweep by hand beside the scheduler's, say."""
-    other, sent, real = start_service(), send(resources, caller), deletion_steps.delete_bytes
-    others: list[SweepReport] = []
-
-    async def meanwhile(service, cases, watch):
-        if service is resources:
-            time.pass_by(deletion.TAKEN_FOR)  # so slow that another takes over
-            others.append(await sweeping.sweep(other))
-        return await real(service, cases, watch)
-
-    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
-    time.pass_until(sent.transfer.expires_at)
-    report = sweep(resources)
-    assert [report.deleted, others[0].deleted] == [0, 1]
-    events = events_of(resources, transfer=sent.id)
-    assert [event for event in events if events.count(event) > 1] == []
-    assert events[-1] == "transfer.deleted"
-
-
-def test_what_a_sweep_ends_is_its_own_to_delete(start_service, resources, caller, time, monkeypatch):
-    """Denying asks for a sweep at once; that is the one under way, and no other need begin."""
-    sent, other, real = send(resources, caller), start_service(), deletion_steps.delete_bytes
-    others: list[SweepReport] = []
-
-    async def meanwhile(service, cases, watch):
-        others.append(await sweeping.sweep(other))
-        return await real(service, cases, watch)
-
-    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
-    time.pass_until(sent.transfer.expires_at)
-    assert (sweep(resources).deleted, others[0].deleted) == (1, 0)
-
-
-@pytest.mark.parametrize("request_", ["claim", "withdraw", "delete", "complete"])
-def test_what_a_request_does_during_a_sweep_is_not_overlooked(resources, caller, time, monkeypatch, request_):
-    """The sweep had read the transfer before: its "look again at the expiry" must not hide what came since."""
-    transfer = a_transfer(resources, caller)
-    run(deposit(resources, caller, transfer))
-    share = run(issue(resources, caller, transfer))
-    token = new_secret()
-    claim_id = run(claim(resources, share, token=token)).claim_id if request_ == "complete" else ""
-    change(resources, transfers, transfer.id, due_at=time())  # for whatever reason it is looked at just now
-    real = deletion_steps.delete_bytes
-    done: list[str] = []
-
-    async def meanwhile(service, cases, watch):
-        if not done:
-            done.append(request_)
-            if request_ == "claim":
-                await claim(resources, share)
-            elif request_ == "withdraw":
-                withdraw_share(resources, share.id, caller=caller)
-            elif request_ == "delete":
-                delete_transfer(resources, transfer.id, caller=caller)
-            else:
-                complete_claim(resources, claim_id=claim_id, token=token, address=ADDRESS)
-        return await real(service, cases, watch)
-
-    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
-    sweep(resources)
-    assert done == [request_]
-    expected = {"claim": time() + timedelta(minutes=60)}.get(request_, time() + timedelta(seconds=1))
-    assert transfer_row(resources, transfer.id).due_at == expected
-
-
-def test_an_upload_that_begins_during_a_sweep_keeps_its_lease(resources, caller, time, monkeypatch):
-    transfer, real = a_transfer(resources, caller), deletion_steps.delete_bytes
-    leases: list[datetime] = []
-    change(resources, transfers, transfer.id, due_at=time())
-
-    async def meanwhile(service, cases, watch):
-        verified = await real(service, cases, watch)
-        if not leases:
-            leases.append(time() + LEASE)
-            uploads.append(asyncio.create_task(deposit(resources, caller, transfer, stalls())))
-            await begun.wait()
-        return verified
-
-    async def stalls():
-        begun.set()
-        yield b"x"
-        await ends.wait()
-
-    async def story():
-        await sweeping.sweep(resources)
-        due_at = transfer_row(resources, transfer.id).due_at
-        ends.set()
-        await uploads[0]
-        return due_at
-
-    begun, ends, uploads = asyncio.Event(), asyncio.Event(), []
-    monkeypatch.setattr(deletion_steps, "delete_bytes", meanwhile)
-    assert run(story()) == leases[0]
-
-
 # Claims whose window closes
 
 
@@ -410,37 +279,17 @@ def test_a_window_after_delivery_ends_as_completed_and_the_transfer_with_it(reso
 # Uploads whose process died
 
 
-def abandoned(resources, caller, transfer, monkeypatch):
-    """An upload as kill -9 leaves it: a row with a lease, an incoming blob, nobody who holds it."""
-
-    async def killed():
-        yield b"x" * 2_000_000
-        raise BaseExceptionGroup("killed", [KeyboardInterrupt()])
-
-    async def nothing(*_given):
-        return None
-
-    with monkeypatch.context() as patch:
-        patch.setattr("app.lifecycle.intake._undo", nothing)
-        patch.setattr(LocalBlobWriter, "_remove_in_thread", lambda self: None)
-        with pytest.raises(BaseExceptionGroup):
-            run(deposit(resources, caller, transfer, killed()))
-    (file,) = (file for file in files_of(resources, transfer.id) if file.state == FileState.RECEIVING)
-    assert file.blob_id in blobs_held(resources)
-    return file
-
-
-def test_an_upload_whose_process_died_is_removed_once_its_lease_is_over(resources, caller, time, monkeypatch):
+def test_an_upload_whose_process_died_is_removed_once_its_lease_is_over(resources, caller, time):
     """Lesson 9: no partial upload survives a kill -9."""
     transfer = a_transfer(resources, caller)
     run(deposit(resources, caller, transfer))
-    file = abandoned(resources, caller, transfer, monkeypatch)
+    blob_id = abandon_upload(resources, caller, transfer.id)
     time.pass_by(LEASE - timedelta.resolution)
     sweep(resources)
     assert len(files_of(resources, transfer.id)) == 2
     time.pass_by(timedelta.resolution)
     assert counts(sweep(resources)) == (0, 0, 0)
-    assert file.blob_id not in blobs_held(resources)
+    assert blob_id not in blobs_held(resources)
     assert [row.number for row in files_of(resources, transfer.id)] == [0]
     (entry,) = log_of(resources, event="upload.abandoned")
     assert (entry["transfer"], entry["file"], entry["actor"]) == (transfer.id, 1, "scheduler")
@@ -449,27 +298,20 @@ def test_an_upload_whose_process_died_is_removed_once_its_lease_is_over(resource
     assert run(issue(resources, caller, transfer)).transfer_id == transfer.id
 
 
-def test_a_transfer_that_ends_takes_its_abandoned_uploads_with_it(resources, caller, time, monkeypatch):
+def test_a_transfer_that_ends_takes_its_abandoned_uploads_with_it(resources, caller, time):
     transfer = a_transfer(resources, caller)
-    abandoned(resources, caller, transfer, monkeypatch)
+    abandon_upload(resources, caller, transfer.id)
     time.pass_until(transfer.expires_at)
     assert counts(sweep(resources)) == (1, 1, 0)
     assert blobs_held(resources) == set()
     assert transfer_row(resources, transfer.id).state == TransferState.VERIFIED
 
 
-def test_two_abandoned_uploads_have_a_lease_each(resources, caller, time, monkeypatch):
+def test_two_abandoned_uploads_have_a_lease_each(resources, caller, time):
     transfer = a_transfer(resources, caller)
-    first = abandoned(resources, caller, transfer, monkeypatch)
+    abandon_upload(resources, caller, transfer.id)
     time.pass_by(LEASE / 2)
-
-    def second(*given):
-        rows = {file.blob_id for file in files_of(resources, transfer.id)}
-        return rows - {first.blob_id}
-
-    with pytest.raises(ValueError, match="too many values"):
-        abandoned(resources, caller, transfer, monkeypatch)  # there are two receiving rows now
-    (other,) = second()
+    other = abandon_upload(resources, caller, transfer.id)
     time.pass_by(LEASE / 2)
     sweep(resources)
     assert {file.blob_id for file in files_of(resources, transfer.id)} == {other}
@@ -570,38 +412,3 @@ def test_an_expiry_brought_forward_by_hand_is_swept_when_its_turn_comes(resource
     sweep(resources)
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
     assert transfer_row(resources, sent.id).due_at == sent.transfer.expires_at
-
-
-def test_a_share_issued_while_the_sweep_was_under_way_ends_with_its_transfer(resources, caller, time, monkeypatch):
-    """Between the sweep's look at what is due and its end of the transfer."""
-    sent = send(resources, caller)
-    time.pass_until(sent.transfer.expires_at)
-    deny, late = endings.deny_transfers, replace(share_row(resources, sent.share.id), id=new_id())
-
-    def issue_and_deny(transaction, *given, **named):
-        share_rows.create(transaction.connection, late)
-        return deny(transaction, *given, **named)
-
-    monkeypatch.setattr(endings, "deny_transfers", issue_and_deny)
-    sweep(resources)
-    assert transfer_row(resources, sent.id).state == TransferState.VERIFIED
-    row = share_row(resources, late.id)
-    assert (row.state, row.wrapped_key) == (ShareState.EXPIRED, None)
-
-
-def test_a_sweep_ends_though_something_falls_due_all_the_time(resources, caller, time, monkeypatch):
-    """Else it would never be recorded, and the dead-man's switch would stop deposits while deletion keeps up."""
-    sent = [send(resources, caller, lifetime=timedelta(minutes=1, seconds=number)) for number in range(5)]
-    real, swept = deletion.delete_batch, []
-
-    async def meanwhile(service, batch, watch):
-        swept.append(batch)
-        done = await real(service, batch, watch)
-        time.pass_by(1)
-        return done
-
-    monkeypatch.setattr(sweeping, "delete_batch", meanwhile)
-    time.pass_until(sent[0].transfer.expires_at)
-    assert sweep(resources).deleted == 1
-    assert swept == [[sent[0].id]]
-    assert sweep(resources).deleted == 1

@@ -19,6 +19,8 @@ from app.runtime.fault_points import POINTS, on_reach
 from app.storage.errors import BlobUnavailable
 from app.storage.local_disk import LocalDisk
 from tests.integration.actions.stories import (
+    a_transfer,
+    abandon_upload,
     blob_path,
     blobs_held,
     change,
@@ -40,11 +42,6 @@ from tests.integration.actions.stories import (
 )
 
 RETRY = timedelta(minutes=5)
-
-
-@pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
 
 
 @pytest.fixture
@@ -412,11 +409,8 @@ def test_abandoned_uploads_whose_bytes_resist_keep_their_rows_and_are_loud(
     resources, caller, time, monkeypatch, alerts
 ):
     """Lesson 4: bytes without a row would be an orphan."""
-    from tests.integration.actions.stories import a_transfer
-    from tests.integration.actions.test_sweep import abandoned
-
     transfer = a_transfer(resources, caller)
-    abandoned(resources, caller, transfer, monkeypatch)
+    abandon_upload(resources, caller, transfer.id)
 
     async def refuse(self, blob_ids, *, force=False):
         return {blob_id: BlobUnavailable("I/O error") for blob_id in blob_ids}

@@ -246,11 +246,13 @@ class Story:
         current = rows(self.service.database)
         standing = [cell for cell in self.altered.cells if cell.stands(current)]
         over = {each.id for each in self.all_followed() if self._is_over(each, current)}
-        if not standing or self.service.red():
+        names = sorted({str(cell) for cell in standing if _must_be_red(cell, over)})
+        log_altered = any(cell.table == "audit_entries" for cell in standing)
+        if not (names or log_altered) or self.service.red():  # the last is by far the slowest
             return
-        for name in sorted({str(cell) for cell in standing if _must_be_red(cell, over)}):
+        for name in names:
             self.complain(3, f"{name}: the lie stands and nothing is red")
-        if any(cell.table == "audit_entries" for cell in standing) and not self.service.log_problem():
+        if log_altered and not self.service.log_problem():
             self.complain(3, "the log is altered, nothing is red, and its verification passes")
 
     def look_past_the_end(self, followed: Followed) -> None:

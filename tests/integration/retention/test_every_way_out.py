@@ -51,11 +51,8 @@ PIECES = 12
 LARGE = random.Random(3).randbytes(PIECES * PIECE_BYTES)
 CUT_WITHIN_SECONDS = 1.5
 SCOPE = {"type": "http", "method": "GET"}
-
-
-@pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
+ON_ONE_DATABASE = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+"""For waits in real time on the vault or the client alone."""
 
 
 @pytest.fixture
@@ -200,6 +197,7 @@ def _paused_at(resources, stack: ExitStack, then):
     return act
 
 
+@ON_ONE_DATABASE
 @pytest.mark.usefixtures("quick_watch")
 @pytest.mark.parametrize("decrypted", [True, False])
 def test_a_vault_out_of_reach_pauses_a_download_which_goes_on_afterwards(resources, large, decrypted):
@@ -284,6 +282,7 @@ def test_what_ends_a_download_ends_a_paused_one(resources, large, time, how):
     assert [entry["outcome"] for entry in log_of(resources, event="file.fetched")] == ["cut"]
 
 
+@ON_ONE_DATABASE
 @pytest.mark.usefixtures("quick_watch")
 def test_silence_is_not_counted_while_a_stream_is_paused(resources, claimed):
     """Its client cannot take what is not sent."""
@@ -326,6 +325,7 @@ class CountingVault(VaultFolder):
 STREAMS, SECONDS = 20, 3
 
 
+@ON_ONE_DATABASE
 def test_running_downloads_share_one_query_a_second(resources, caller):
     """Of ciphertext, since opening the keys of a decrypted download is its first query."""
     sents = [send(resources, caller) for _ in range(STREAMS)]

@@ -26,6 +26,7 @@ from app.domain.vault_entry import EntryName
 from app.lifecycle import deletion
 from app.lifecycle.gone import LARGE_BATCH, REST, ListingPace
 from app.lifecycle.vault_watch import VaultWatch
+from app.runtime.fault_points import on_reach
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     CONTENT,
@@ -409,13 +410,12 @@ def test_an_expiry_that_was_moved_earlier_ends_earlier_and_leaves_nothing(resour
     assert (keys_held(resources), blobs_held(resources)) == (set(), set())
 
 
-def test_a_transfer_that_cannot_be_ended_is_retried_with_back_off(resources, time, immortal, monkeypatch):
-    watch, failing = VaultWatch(), deletion._end_what_is_due
-    monkeypatch.setattr(deletion, "_end_what_is_due", lambda *_: 1 / 0)
+def test_a_transfer_that_cannot_be_ended_is_retried_with_back_off(resources, time, immortal):
+    watch = VaultWatch()
     time.pass_until(immortal.transfer.expires_at)
-    assert run(sweeping.sweep(resources, watch=watch)).failed == 1
-    assert run(sweeping.sweep(resources, watch=watch)).failed == 0, "not before its next try"
-    monkeypatch.setattr(deletion, "_end_what_is_due", failing)
+    with on_reach("deletion.taken", lambda: 1 / 0):
+        assert run(sweeping.sweep(resources, watch=watch)).failed == 1
+        assert run(sweeping.sweep(resources, watch=watch)).failed == 0, "not before its next try"
     time.pass_by(5)
     assert run(sweeping.sweep(resources, watch=watch)).deleted == 1
 

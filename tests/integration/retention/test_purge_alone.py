@@ -13,6 +13,7 @@ from app.actions import expire_keys as module
 from app.actions.accept_clock import accept_clock
 from app.actions.expire_keys import expire_keys
 from app.actions.keep_time import keep_time
+from app.db.errors import DatabaseUnavailable
 from app.domain.clock import Uptime
 from app.runtime.clock import Clock
 from app.storage.errors import VaultUnavailable
@@ -220,7 +221,12 @@ def test_it_runs_though_every_other_job_hangs_on_the_database(resources, time, h
     monkeypatch.setattr(timetable_module, "Clock", lambda: Clock(time, time.uptime))
     for name in ("SWEEP", "PURGE", "CHECKPOINT", "RECONCILE", "PRUNE"):
         monkeypatch.setattr(timetable_module, f"{name}_SECONDS", 0.05)
-    monkeypatch.setattr(Timetable, "_resources", lambda _self: answers.wait(20))
+
+    def hang(_settings):
+        answers.wait(20)
+        raise DatabaseUnavailable("no answer")
+
+    monkeypatch.setattr(timetable_module, "open_resources", hang)
     thread = threading.Thread(target=Timetable(resources.settings).run, args=(stop,))
     thread.start()
     try:

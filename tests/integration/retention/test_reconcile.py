@@ -18,8 +18,10 @@ from app.actions.reconcile import PassResult, count_orphans, reconcile
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.token import new_id, new_secret
 from app.db import service_rows
+from app.db.tables import transfers
 from app.domain.transfer import Ending, TransferState
 from app.domain.vault_entry import EntryName
+from app.lifecycle import witnesses
 from app.runtime.installation import InstallationMismatch
 from app.storage.errors import StorageError
 from tests.integration.actions.stories import (
@@ -27,6 +29,7 @@ from tests.integration.actions.stories import (
     a_transfer,
     blob_path,
     blobs_held,
+    change,
     claim,
     deposit,
     fetch,
@@ -201,6 +204,22 @@ def test_rows_about_to_expire_are_left_to_the_purge_and_the_sweeper(resources, c
     key_path(resources, EntryName(sent.id, sent.transfer.expires_at)).unlink()
     assert [look.orphans for look in reconcile(resources)] == [0, 0, 0]
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
+
+
+def test_open_rows_of_what_ended_by_the_log_are_ended_a_bounded_number_at_once(resources, caller, time, monkeypatch):
+    """Neither the moved expiry nor the number of such rows keeps any of them open."""
+    monkeypatch.setattr(witnesses, "HIDDEN_ENDS_KEPT", 1)
+    hidden = [send(resources, caller, lifetime=HOUR) for _ in range(2)]
+    for sent in hidden:
+        change(resources, transfers, sent.id, expires_at=time.moment + DAY, due_at=time.moment + DAY)
+    time.pass_by(HOUR)
+    ended = []
+    for _ in range(2):
+        reconcile(resources)
+        ended.append(sum(transfer_row(resources, sent.id).state == TransferState.DENIED for sent in hidden))
+    assert ended == [1, 2]
+    sweep(resources)
+    assert (keys_held(resources), blobs_held(resources)) == (set(), set())
 
 
 def test_counting_destroys_nothing(resources, time, grace):

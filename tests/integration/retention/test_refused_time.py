@@ -48,11 +48,6 @@ WINDOW = 60 * MINUTE
 
 
 @pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
-
-
-@pytest.fixture
 def claimed(resources, sent):
     return run(claim(resources, sent.share))
 
@@ -262,10 +257,10 @@ def full(vault: Path) -> Iterator[None]:
     """A volume without room for another file: each new one fails, and what is there can be read and removed."""
     create = durable_files.create_file
 
-    def create_elsewhere(name: str, *, within: int) -> int:
+    def create_elsewhere(name: str, *, within: int, private: bool = False) -> int:
         if Path(f"/proc/self/fd/{within}").readlink().is_relative_to(vault):
             raise OSError(errno.ENOSPC, "No space left on device")
-        return create(name, within=within)
+        return create(name, within=within, private=private)
 
     durable_files.create_file = create_elsewhere
     try:

@@ -15,11 +15,6 @@ from tests.integration.actions.stories import a_transfer, claim, deposit, fetch,
 
 
 @pytest.fixture
-def sent(resources, caller):
-    return send(resources, caller)
-
-
-@pytest.fixture
 def receiving(resources, caller):
     return a_transfer(resources, caller)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.crypto.token import new_id
-from app.storage import local_disk
+from app.storage import durable_files
 from app.storage.blob_store import BlobReader, BlobStore, BlobWriter
 from app.storage.errors import BlobBusy, BlobGone, BlobUnavailable, StorageError
 from app.storage.local_disk import LocalDisk
@@ -160,14 +160,14 @@ def test_a_blob_that_moves_between_the_two_looks_of_a_deletion_does_not_survive(
         writer = await disk.create(blob_id := new_id())
         final = blobs_root / blob_id[:2] / blob_id
         final.parent.mkdir()
-        look = local_disk._unlink_unless_open
+        remove = durable_files.remove
 
-        def look_then_move(*args, **kwargs):
-            look(*args, **kwargs)
+        def remove_then_move(name, *, within):
+            remove(name, within=within)
             with suppress(FileNotFoundError):
                 (blobs_root / "incoming" / blob_id).rename(final)
 
-        monkeypatch.setattr(local_disk, "_unlink_unless_open", look_then_move)
+        monkeypatch.setattr(durable_files, "remove", remove_then_move)
         assert await disk.delete([blob_id], force=True) == {}
         assert not await disk.exists(blob_id)
         await writer.abort()
