@@ -152,16 +152,18 @@ class StreamedDownload(Response):
         """Send the pieces. What the client acknowledges is progress; what waits in a buffer is not."""
         download, stall = self._download, self._download.resources.settings.stall_timeout.total_seconds()
 
-        def acknowledged() -> int:
-            return download.acknowledge(peer.unacknowledged(), lost=peer.is_lost())
+        def position() -> int:
+            """Change whenever the client acknowledges something, also after the download was settled."""
+            left = peer.unacknowledged()
+            return download.acknowledge(left, lost=peer.is_lost()) - left
 
         try:
-            async with watched(download.check, idle_seconds=stall, position=acknowledged) as progress:
+            async with watched(download.check, idle_seconds=stall, position=position) as progress:
                 await self._send_pieces(send, gone, progress)
                 if not gone.done():
                     await self._finish(send, gone, peer)
         finally:
-            acknowledged()
+            position()
 
     async def _send_pieces(self, send: Send, gone: asyncio.Future[None], progress: Progress) -> None:
         before_turn = TURN_BYTES
