@@ -35,6 +35,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         installation = Installation(
             tmp_path_factory.mktemp("house"),
             IDLE_TIMEOUT="2s",
+            STALL_TIMEOUT="2s",
             MAX_TRANSFER_BYTES=str(8 * 1024 * 1024),
             PURPOSES="depistage,soins",
         )

@@ -273,7 +273,7 @@ def test_a_control_that_the_database_undoes_exits_2_and_its_trigger_is_named(cop
         copy.alter(f"CREATE TRIGGER undo_{column} AFTER UPDATE OF {column} ON {table} {body}")
         if table == "service_state":
             assert "not locked down" in copy.run("lockdown", "on", code=2).err
-            assert "trigger undo_locked_down_at: not as" in copy.run("db", "check", code=1).out
+            assert "trigger undo_locked_down_at: differs from" in copy.run("db", "check", code=1).out
     assert "not revoked" in copy.run("token", "revoke", "--", token, code=2).err
 
 

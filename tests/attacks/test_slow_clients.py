@@ -1,6 +1,6 @@
 """Lesson 29: clients that stay silent are cut, whatever they were about to say or to read.
 
-The shared service lets go after CADUCEE_IDLE_TIMEOUT=2s. A thousand such connections would otherwise be a denial of
+The shared service lets go after CADUCEE_STALL_TIMEOUT=2s. A thousand such connections would otherwise be a denial of
 service that costs the attacker nothing.
 """
 

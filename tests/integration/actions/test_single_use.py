@@ -102,7 +102,7 @@ def test_rows_set_back_let_nobody_claim_a_sealed_share_again(resources, caller):
 def test_rows_set_back_let_nobody_claim_again_by_the_content_route(resources, share):
     application = create_app(Audience.RECIPIENT, settings=resources.settings, resources=resources)
     with TestClient(application, base_url=resources.settings.public_url, raise_server_exceptions=False) as http:
-        path, given = f"/api/v1/shares/{share.id}/content", (encode(share.link_secret), share.password)
+        path, given = f"/api/v1/shares/{share.id}/content", ("link", f"{encode(share.link_secret)}.{share.password}")
         assert http.post(path, auth=given).content == CONTENT
         rewind(resources, share.id)
         answer = http.post(path, auth=given)

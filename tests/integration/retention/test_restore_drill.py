@@ -193,6 +193,6 @@ def test_another_installations_backup_is_refused(resources, restored):
     """Its keys were never in our vault: it would pass without proving anything."""
     with closing(sqlite3.connect(restored / "db" / "caducee.sqlite")) as database, database:
         database.execute("UPDATE service_state SET installation_id = 'BBBBBBBBBBBBBBBBBBBBBB'")
-    with pytest.raises(InstallationMismatch, match="another installation's"):
+    with pytest.raises(InstallationMismatch, match="belongs to another installation"):
         drill_restore(resources, restored)
     assert last_drill(resources) is None
