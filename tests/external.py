@@ -1,7 +1,7 @@
 """`make test-all`: runs the tests marked `external` and reports how many ran.
 
-They need what `make test` does not: a browser beyond Chromium, clamd, an object store, another server. Full-scale tests
-are left to `make acceptance`.
+They need what `make test` does not: a browser beyond Chromium, clamd, an object store, another server, other users of
+the machine. Full-scale tests are left to `make acceptance`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import pytest
 from tests.acceptance.service import QUICK, free_port, until
 from tests.other_users import GROUP, NETWORK, SCHEDULER, OtherUsers, other_users
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.external]
 
 
 class House:
