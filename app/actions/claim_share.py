@@ -31,7 +31,7 @@ from app.domain.audit_events import Entry, Event
 from app.domain.claim import allowance_bytes, window_end
 from app.domain.errors import Busy, MalformedPassword, ShareExpired, VaultOutOfReach, WrongPassword
 from app.domain.file_meta import FileMeta
-from app.lifecycle import claim_record, key_ring
+from app.lifecycle import claim_record, key_ring, withdrawal
 from app.lifecycle.claimable_share import FoundShare, LinkAndPassword, find_claimable, won_meanwhile
 from app.lifecycle.gate import require_open_for_outflow
 from app.lifecycle.password_attempts import count_wrong, reserve_attempt, return_attempt
@@ -84,7 +84,7 @@ async def claim_share(resources: Resources, share_id: str, presented: LinkAndPas
         await resources.in_thread(reserve_attempt, resources, found, presented)
         reach("claim.attempt_reserved")
         stretched = await _stretch(resources, found.share, password, parameters)
-    return await resources.in_thread(_judge, resources, found, presented, stretched)
+    return await resources.in_thread(_judge_or_name_why, resources, found, presented, stretched)
 
 
 def _parameters(resources: Resources, share: ShareRow) -> Argon2Parameters:
@@ -105,6 +105,13 @@ async def _stretch(resources: Resources, share: ShareRow, password: str, paramet
     except Exception as error:  # most likely out of memory; a failure of the service costs no attempt
         await resources.in_thread(return_attempt, resources, share)
         raise Busy from error
+
+
+def _judge_or_name_why(
+    resources: Resources, found: FoundShare, presented: LinkAndPassword, stretched: bytes
+) -> Claimed:
+    with withdrawal.named(resources, found.share.id):
+        return _judge(resources, found, presented, stretched)
 
 
 def _judge(resources: Resources, found: FoundShare, presented: LinkAndPassword, stretched: bytes) -> Claimed:
