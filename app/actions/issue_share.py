@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 from app.crypto import wrapping
 from app.crypto.errors import MalformedSecret
 from app.crypto.password import new_password, normalise
-from app.crypto.stretching import new_salt
 from app.crypto.token import digest, new_id, new_secret
 from app.db import file_rows, share_rows, transfer_rows
 from app.db.file_rows import FileCounts
@@ -43,19 +42,24 @@ from app.domain.transfer import checked_free_text, require_open
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings, key_ring
 from app.lifecycle.gate import require_open_for_outflow
+from app.lifecycle.hashed_password import HashedPassword, hash_password
 from app.lifecycle.repetition import Result
 from app.lifecycle.reply import LOCAL, Reply
 from app.runtime.fault_points import reach
+from app.runtime.hashing_queue import Place
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True)
 class NewShare:
-    """A share to be made: of which transfer, and for whom, as the depositor names the recipient."""
+    """A share to be made: of which transfer, and for whom, as the depositor names the recipient. With a reserved place
+    in the issuing queue it is never Busy.
+    """
 
     transfer_id: str
     recipient: str
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ async def issue_share(
     named = _checked(asked.recipient)
     transfer, keys = await resources.in_thread(_open, resources, caller, asked.transfer_id, client_key)
     password, link_secret = new_password(), new_secret()
-    draft = await _draft(resources, transfer, keys.shred_key, recipient=named, password=password)
+    hashed = await hash_password(resources, caller, password, asked.place)
+    draft = _draft(resources, transfer, keys.shred_key, hashed, recipient=named)
     share_key = wrapping.share_key(link_secret, draft.server_part, draft.row.id)
     row = replace(
         draft.row,
@@ -126,7 +131,8 @@ async def prepare_share(
     except MalformedSecret:
         raise MalformedPassword from None
     transfer, shred_key = await resources.in_thread(_open_sealed, resources, caller, asked.transfer_id)
-    draft = await _draft(resources, transfer, shred_key, recipient=named, password=normalised)
+    hashed = await hash_password(resources, caller, normalised, asked.place)
+    draft = _draft(resources, transfer, shred_key, hashed, recipient=named)
     await resources.in_thread(_store, resources, caller, draft.row, draft.share_shred_key, reply)
     return PreparedShare(draft.row.id, draft.server_part, draft.row.expires_at)
 
@@ -202,12 +208,10 @@ class _Draft:
     share_shred_key: bytes
 
 
-async def _draft(
-    resources: Resources, transfer: TransferRow, shred_key: bytes, *, recipient: str, password: str
+def _draft(
+    resources: Resources, transfer: TransferRow, shred_key: bytes, hashed: HashedPassword, *, recipient: str
 ) -> _Draft:
-    salt, parameters = new_salt(), resources.settings.argon2
-    async with resources.issuing.turn():
-        stretched = await resources.issuing.stretch(password, salt, parameters)
+    parameters, stretched = hashed.parameters, hashed.stretched
     share_id, share_shred_key = new_id(), new_secret()
     row = ShareRow(
         id=share_id,
@@ -218,7 +222,7 @@ async def _draft(
         expires_at=transfer.expires_at,
         link_proof_digest=None,
         verifier_digest=digest(wrapping.verifier(stretched, share_id)),
-        argon2_salt=salt,
+        argon2_salt=hashed.salt,
         argon2_time=parameters.time,
         argon2_memory_kib=parameters.memory_kib,
         argon2_lanes=parameters.lanes,
@@ -280,9 +284,10 @@ def _require_still_open(resources: Resources, name: EntryName, share_id: str) ->
     """
     with resources.database.reading() as connection:
         share = share_rows.find(connection, share_id)
-        transfer = transfer_rows.find(connection, name.transfer_id)
     if share is None or share.state not in OPEN_SHARES:
         resources.destroy_keys([name])
+        with resources.database.reading() as connection:
+            transfer = transfer_rows.find(connection, name.transfer_id)
         if transfer is None or transfer.state not in OPEN_TRANSFERS:
             raise TransferEnded("The transfer ended while the share was being issued.")
         raise ShareWithdrawn

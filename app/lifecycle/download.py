@@ -20,6 +20,7 @@ from app.domain.share import ShareState
 from app.lifecycle import withdrawal
 from app.lifecycle.gate import require_open_for_outflow
 from app.lifecycle.open_claim import OpenClaim
+from app.runtime import fairness
 from app.runtime.fetch_log import Fetched
 from app.runtime.life_watch import entries_of
 from app.runtime.resources import Resources
@@ -93,7 +94,8 @@ class Download:
         if self._state is not _State.RUNNING:
             raise RuntimeError("a download is iterated over inside `async with`")
         self._count_last()
-        piece = await anext(self.pieces)
+        async with fairness.step():
+            piece = await anext(self.pieces)
         self._handed_over = len(piece)
         return piece
 

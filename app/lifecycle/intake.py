@@ -37,6 +37,7 @@ from app.domain.errors import (
 )
 from app.domain.transfer import FileState, require_next_number, require_open, require_taking_files
 from app.lifecycle.gate import require_open_for_intake
+from app.runtime import fairness
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 from app.runtime.stream_watch import watched
@@ -232,15 +233,16 @@ async def _pass(
 
     async with watched(check, idle_seconds=resources.settings.idle_timeout.total_seconds()) as progress:
         async for data in body:
-            progress.moved()
-            pieces = passage.update(data)
-            if passage.size > upload.room:
-                raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
-            for piece in pieces:
-                if now() >= expires_at:
-                    raise TransferEnded
-                await writer.write(piece)
-                reach("deposit.body_half")
+            async with fairness.step(weight=2):  # to receive the piece cost as much
+                progress.moved()
+                pieces = passage.update(data)
+                if passage.size > upload.room:
+                    raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
+                for piece in pieces:
+                    if now() >= expires_at:
+                        raise TransferEnded
+                    await writer.write(piece)
+                    reach("deposit.body_half")
         await writer.write(passage.finish())
 
 
