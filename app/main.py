@@ -16,6 +16,7 @@ from app.actions.log_fetches import log_fetches
 from app.actions.log_refused_links import log_refused_links
 from app.db.errors import DatabaseUnavailable
 from app.domain.audience import Audience
+from app.lifecycle.rollback import DatabaseRolledBack, require_not_rolled_back
 from app.runtime.harden import harden_process
 from app.runtime.installation import open_resources
 from app.runtime.logs import set_up_logs
@@ -54,7 +55,7 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        opened = app.state.resources = resources or open_resources(settings)
+        opened = app.state.resources = resources or _open_unless_rolled_back(settings)
         tasks = [
             asyncio.create_task(_every(REFUSALS_SECONDS, log_refused_links, opened)),
             asyncio.create_task(_every(FETCHES_SECONDS, log_fetches, opened)),
@@ -104,6 +105,20 @@ def _routes_of(audience: Audience, *, lifespan: Lifespan[FastAPI] | None = None)
     app.include_router(operator_routes.router)
     problems.install(app)
     return app
+
+
+def _open_unless_rolled_back(settings: Settings) -> Resources:
+    """Open the installation. `serve` has checked the same for the first workers; one that it starts in the place of a
+    dead one may find a database that was restored meanwhile. Raises DatabaseRolledBack, which ends `serve`.
+    """
+    opened = open_resources(settings)
+    try:
+        require_not_rolled_back(opened)
+    except DatabaseRolledBack as error:
+        opened.close()
+        log.error("database_rolled_back", detail=str(error), alert=True)
+        raise
+    return opened
 
 
 async def _every(seconds: float, job: Callable[[Resources], int], resources: Resources) -> None:

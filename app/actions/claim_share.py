@@ -29,9 +29,18 @@ from app.db.share_rows import ClaimRow, ShareRow
 from app.domain import share as share_rules
 from app.domain.audit_events import Entry, Event
 from app.domain.claim import allowance_bytes, window_end
-from app.domain.errors import Busy, MalformedPassword, ShareExpired, VaultOutOfReach, WrongPassword
+from app.domain.errors import (
+    Busy,
+    ClaimEnded,
+    ClaimNotFound,
+    MalformedPassword,
+    ShareExpired,
+    VaultOutOfReach,
+    WrongPassword,
+)
 from app.domain.file_meta import FileMeta
-from app.lifecycle import claim_record, key_ring
+from app.domain.party import party_of
+from app.lifecycle import claim_record, key_ring, withdrawal
 from app.lifecycle.claimable_share import FoundShare, LinkAndPassword, find_claimable, won_meanwhile
 from app.lifecycle.gate import require_open_for_outflow
 from app.lifecycle.password_attempts import count_wrong, reserve_attempt, return_attempt
@@ -77,14 +86,52 @@ async def claim_share(resources: Resources, share_id: str, presented: LinkAndPas
     except MalformedSecret:
         await resources.in_thread(note_link_seen, resources, found.share)
         raise MalformedPassword from None
-    async with resources.claiming.turn():
-        # Another request may have won while this one waited; check again before hashing.
-        found = await resources.in_thread(find_claimable, resources, share_id, presented)
-        parameters = _parameters(resources, found.share)
-        await resources.in_thread(reserve_attempt, resources, found, presented)
-        reach("claim.attempt_reserved")
-        stretched = await _stretch(resources, found.share, password, parameters)
-    return await resources.in_thread(_judge, resources, found, presented, stretched)
+    if repeated := await resources.in_thread(_repeated, resources, found, presented, password):
+        return repeated
+    return await _hash_and_judge(resources, share_id, presented, password)
+
+
+async def _hash_and_judge(resources: Resources, share_id: str, presented: LinkAndPassword, password: str) -> Claimed:
+    """Steps 4 to 9. A repeated claim waits for the first one, which then answers it."""
+    async with resources.claiming.paced(share_id, at_once=1):
+        async with resources.claiming.turn(party_of(presented.address)):
+            # Another request may have won while this one waited; check again before hashing.
+            found = await resources.in_thread(find_claimable, resources, share_id, presented)
+            if repeated := await resources.in_thread(_repeated, resources, found, presented, password):
+                return repeated
+            parameters = _parameters(resources, found.share)
+            await resources.in_thread(reserve_attempt, resources, found, presented)
+            reach("claim.attempt_reserved")
+            stretched = await _stretch(resources, found.share, password, parameters)
+        claimed = await resources.in_thread(_judge_or_name_why, resources, found, presented, stretched)
+        resources.proved_claims.add(share_id, claimed.token, password)
+        return claimed
+
+
+def _repeated(resources: Resources, found: FoundShare, presented: LinkAndPassword, password: str) -> Claimed | None:
+    """Return the claim again to its winner, by its own record and without hashing, if this process has found the same
+    password right before; None for any other claim, or one by proof, whose answer depends on the stretched password.
+    """
+    claim, token, share = found.claim, presented.token, found.share
+    if claim is None or token is None or claim.by_proof:
+        return None
+    if not resources.proved_claims.has(share.id, token, password):
+        return None
+    if not claim_record.require_unclaimed(resources.vault, share, token):
+        return None  # its first request died before the vault recorded it
+    try:
+        transfer_key = key_ring.open_for_claim(resources.vault, share, claim, token, resources.clock.now())
+    except (ClaimNotFound, ClaimEnded):  # the steps of a first claim say why
+        return None
+    return Claimed(
+        claim_id=claim.id,
+        token=token,
+        transfer_id=share.transfer_id,
+        expires_at=share.expires_at,
+        files=[_open_file(file, transfer_key) for file in found.files],
+        server_part=None,
+        wrapped_key=None,
+    )
 
 
 def _parameters(resources: Resources, share: ShareRow) -> Argon2Parameters:
@@ -105,6 +152,13 @@ async def _stretch(resources: Resources, share: ShareRow, password: str, paramet
     except Exception as error:  # most likely out of memory; a failure of the service costs no attempt
         await resources.in_thread(return_attempt, resources, share)
         raise Busy from error
+
+
+def _judge_or_name_why(
+    resources: Resources, found: FoundShare, presented: LinkAndPassword, stretched: bytes
+) -> Claimed:
+    with withdrawal.named(resources, found.share.id):
+        return _judge(resources, found, presented, stretched)
 
 
 def _judge(resources: Resources, found: FoundShare, presented: LinkAndPassword, stretched: bytes) -> Claimed:

@@ -16,7 +16,7 @@ from app.crypto.errors import CannotDecrypt
 from app.db.file_rows import FileRow
 from app.domain.errors import BlobsOutOfReach, ClaimedByProof, ClaimEnded, FileNotFound
 from app.domain.file_meta import FileMeta
-from app.lifecycle import key_ring
+from app.lifecycle import key_ring, withdrawal
 from app.lifecycle.download import Download, Pieces
 from app.lifecycle.open_claim import OpenClaim, require_open_claim
 from app.runtime.resources import Resources
@@ -44,11 +44,14 @@ async def open_files(
     if decrypted:
         if open_claim.claim.by_proof:
             raise ClaimedByProof
-        now = resources.clock.now()
-        transfer_key = await resources.in_thread(
-            key_ring.open_for_claim, resources.vault, open_claim.share, open_claim.claim, token, now
-        )
+        transfer_key = await resources.in_thread(_open_key, resources, open_claim, token)
     return ClaimFiles(resources, open_claim, wanted, transfer_key, address)
+
+
+def _open_key(resources: Resources, open_claim: OpenClaim, token: bytes) -> bytes:
+    with withdrawal.named(resources, open_claim.share.id):
+        now = resources.clock.now()
+        return key_ring.open_for_claim(resources.vault, open_claim.share, open_claim.claim, token, now)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

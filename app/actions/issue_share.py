@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from app.crypto import wrapping
 from app.crypto.errors import MalformedSecret
 from app.crypto.password import new_password, normalise
-from app.crypto.stretching import new_salt
 from app.crypto.token import digest, new_id, new_secret
 from app.db import file_rows, share_rows, transfer_rows
-from app.db.file_rows import FileRow
+from app.db.file_rows import FileCounts
 from app.db.share_rows import ShareRow
 from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller, require_owner
@@ -25,6 +26,8 @@ from app.domain.errors import (
     InvalidRequest,
     MalformedPassword,
     OwnerKeyMissing,
+    ShareWithdrawn,
+    TooManyShares,
     TransferEmpty,
     TransferEnded,
     TransferIsSealed,
@@ -34,23 +37,29 @@ from app.domain.errors import (
 )
 from app.domain.share import OPEN_STATES as OPEN_SHARES
 from app.domain.share import ShareState
-from app.domain.transfer import FileState, checked_free_text, require_open
+from app.domain.transfer import OPEN_STATES as OPEN_TRANSFERS
+from app.domain.transfer import checked_free_text, require_open
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings, key_ring
 from app.lifecycle.gate import require_open_for_outflow
+from app.lifecycle.hashed_password import HashedPassword, hash_password
 from app.lifecycle.repetition import Result
 from app.lifecycle.reply import LOCAL, Reply
 from app.runtime.fault_points import reach
+from app.runtime.hashing_queue import Place
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True)
 class NewShare:
-    """A share to be made: of which transfer, and for whom, as the depositor names the recipient."""
+    """A share to be made: of which transfer, and for whom, as the depositor names the recipient. With a reserved place
+    in the issuing queue it is never Busy.
+    """
 
     transfer_id: str
     recipient: str
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +93,15 @@ async def issue_share(
 ) -> IssuedShare:
     """Issue a share. The first share closes the transfer to new files.
 
-    Raises TransferNotFound, TransferEnded, TransferIsSealed, TransferEmpty, UploadUnfinished, ClientKeyRequired,
-    WrongClientKey, InvalidRequest, VaultOutOfReach, Busy, and what `Reply.settle` raises.
+    Raises TransferNotFound, TransferEnded, TransferIsSealed, TransferEmpty, UploadUnfinished, TooManyShares,
+    ClientKeyRequired, WrongClientKey, InvalidRequest, VaultOutOfReach, Busy, what `Reply.settle` raises, and
+    ShareWithdrawn if it was withdrawn at once.
     """
     named = _checked(asked.recipient)
     transfer, keys = await resources.in_thread(_open, resources, caller, asked.transfer_id, client_key)
     password, link_secret = new_password(), new_secret()
-    draft = await _draft(resources, transfer, keys.shred_key, recipient=named, password=password)
+    hashed = await hash_password(resources, caller, password, asked.place)
+    draft = _draft(resources, transfer, keys.shred_key, hashed, recipient=named)
     share_key = wrapping.share_key(link_secret, draft.server_part, draft.row.id)
     row = replace(
         draft.row,
@@ -110,8 +121,9 @@ async def prepare_share(
     """Prepare a share of a sealed transfer, with a `password` made by the depositor's client. The first share closes
     the transfer to new files.
 
-    Raises TransferNotFound, TransferEnded, TransferNotSealed, TransferEmpty, UploadUnfinished, OwnerKeyMissing,
-    MalformedPassword, InvalidRequest, VaultOutOfReach, Busy, and what `Reply.settle` raises.
+    Raises TransferNotFound, TransferEnded, TransferNotSealed, TransferEmpty, UploadUnfinished, TooManyShares,
+    OwnerKeyMissing, MalformedPassword, InvalidRequest, VaultOutOfReach, Busy, what `Reply.settle` raises, and
+    ShareWithdrawn if it was withdrawn at once.
     """
     named = _checked(asked.recipient)
     try:
@@ -119,7 +131,8 @@ async def prepare_share(
     except MalformedSecret:
         raise MalformedPassword from None
     transfer, shred_key = await resources.in_thread(_open_sealed, resources, caller, asked.transfer_id)
-    draft = await _draft(resources, transfer, shred_key, recipient=named, password=normalised)
+    hashed = await hash_password(resources, caller, normalised, asked.place)
+    draft = _draft(resources, transfer, shred_key, hashed, recipient=named)
     await resources.in_thread(_store, resources, caller, draft.row, draft.share_shred_key, reply)
     return PreparedShare(draft.row.id, draft.server_part, draft.row.expires_at)
 
@@ -153,10 +166,8 @@ def _find_shareable(
     resources: Resources, caller: Caller, transfer_id: str, now: datetime, *, sealed: bool
 ) -> TransferRow:
     with resources.database.reading() as connection:
-        found = transfer_rows.find(connection, transfer_id)
-        files = file_rows.of_transfers(connection, [found.id]) if found else []
-    transfer = _require_own(found, caller, now)
-    _require_shareable(transfer, files, sealed=sealed)
+        transfer = _require_own(transfer_rows.find(connection, transfer_id), caller, now)
+        _require_shareable(resources, connection, transfer, sealed=sealed)
     return transfer
 
 
@@ -166,17 +177,24 @@ def _require_own(found: TransferRow | None, caller: Caller, now: datetime) -> Tr
     return transfer
 
 
-def _require_shareable(transfer: TransferRow, files: list[FileRow], *, sealed: bool) -> None:
+def _require_shareable(
+    resources: Resources, connection: Connection, transfer: TransferRow, *, sealed: bool
+) -> FileCounts:
+    """Return the transfer's files, counted."""
     if transfer.sealed != sealed:
         raise TransferIsSealed if transfer.sealed else TransferNotSealed
-    if any(file.state == FileState.RECEIVING for file in files):
+    held = file_rows.counts(connection, transfer.id)
+    if held.receiving:
         raise UploadUnfinished
-    if not files:
+    if not held.files:
         raise TransferEmpty
-    if sealed and [file.number for file in files] != list(range(len(files))):
+    if sealed and not held.are_contiguous:
         raise UploadUnfinished("An upload failed and was not repeated: the file numbers have a gap.")
     if transfer.owner_wrap is None:
         raise OwnerKeyMissing
+    if share_rows.count_open(connection, transfer.id) >= resources.settings.max_shares:
+        raise TooManyShares(max_shares=resources.settings.max_shares)
+    return held
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -190,12 +208,10 @@ class _Draft:
     share_shred_key: bytes
 
 
-async def _draft(
-    resources: Resources, transfer: TransferRow, shred_key: bytes, *, recipient: str, password: str
+def _draft(
+    resources: Resources, transfer: TransferRow, shred_key: bytes, hashed: HashedPassword, *, recipient: str
 ) -> _Draft:
-    salt, parameters = new_salt(), resources.settings.argon2
-    async with resources.issuing.turn():
-        stretched = await resources.issuing.stretch(password, salt, parameters)
+    parameters, stretched = hashed.parameters, hashed.stretched
     share_id, share_shred_key = new_id(), new_secret()
     row = ShareRow(
         id=share_id,
@@ -206,7 +222,7 @@ async def _draft(
         expires_at=transfer.expires_at,
         link_proof_digest=None,
         verifier_digest=digest(wrapping.verifier(stretched, share_id)),
-        argon2_salt=salt,
+        argon2_salt=hashed.salt,
         argon2_time=parameters.time,
         argon2_memory_kib=parameters.memory_kib,
         argon2_lanes=parameters.lanes,
@@ -231,9 +247,8 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
         reply.lock(transaction, row.transfer_id)
         found = transfer_rows.find(connection, row.transfer_id, for_update=True)
         transfer = _require_own(found, caller, now)
-        files = file_rows.of_transfers(connection, [row.transfer_id])
         prepared = row.state == ShareState.PREPARED
-        _require_shareable(transfer, files, sealed=prepared)
+        held = _require_shareable(resources, connection, transfer, sealed=prepared)
         transfer_rows.close(connection, row.transfer_id, now)
         share_rows.create(connection, replace(row, issued_at=now))
         replaced = reply.settle(transaction, Result(row.transfer_id, row.id, now), caller)
@@ -244,8 +259,8 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
                 actor=caller.actor,
                 transfer=row.transfer_id,
                 share=row.id,
-                files=len(files),
-                size=sum(file.size for file in files),
+                files=held.files,
+                size=held.size,
                 expires_at=row.expires_at,
                 sealed=transfer.sealed or None,
             )
@@ -264,11 +279,15 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
 
 
 def _require_still_open(resources: Resources, name: EntryName, share_id: str) -> None:
-    """Destroy the key and raise TransferEnded if the share was ended meanwhile: the code that ended it destroyed the
+    """Destroy the key and refuse if the share was ended meanwhile: the code that ended it destroyed the
     keys that existed then, and does not return for this one.
     """
     with resources.database.reading() as connection:
         share = share_rows.find(connection, share_id)
     if share is None or share.state not in OPEN_SHARES:
         resources.destroy_keys([name])
-        raise TransferEnded("The share was ended while it was being issued.")
+        with resources.database.reading() as connection:
+            transfer = transfer_rows.find(connection, name.transfer_id)
+        if transfer is None or transfer.state not in OPEN_TRANSFERS:
+            raise TransferEnded("The transfer ended while the share was being issued.")
+        raise ShareWithdrawn

@@ -38,7 +38,7 @@ def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_k
         _require_prepared(share_rules.state_shown(share.state, share.expires_at, now))
         if not share_rows.open_prepared(connection, share.id, wrapped_key, digest(link_proof)):
             raise KeyAlreadySet
-        files = file_rows.of_transfers(connection, [share.transfer_id])
+        held = file_rows.counts(connection, share.transfer_id)
         transaction.log(
             Entry(
                 event=Event.SHARE_ISSUED,
@@ -46,8 +46,8 @@ def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_k
                 actor=caller.actor,
                 transfer=share.transfer_id,
                 share=share.id,
-                files=len(files),
-                size=sum(file.size for file in files),
+                files=held.files,
+                size=held.size,
                 expires_at=share.expires_at,
                 sealed=True,
             )

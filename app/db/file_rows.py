@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, select, update
 
 from app.db.any_of import Texts, any_of
 from app.db.tables import files, transfers
@@ -29,6 +29,24 @@ class FileRow:
     lease_until: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class FileCounts:
+    """The files of one transfer, counted: all of them and those still being received; plaintext bytes; the highest
+    number, -1 without files; the earliest end of a lease.
+    """
+
+    files: int
+    receiving: int
+    size: int
+    highest: int
+    lease_until: datetime | None
+
+    @property
+    def are_contiguous(self) -> bool:
+        """Whether the numbers run from 0 without gaps; each is used once."""
+        return self.highest == self.files - 1
+
+
 _FILE = [files.c[name] for name in FileRow.__dataclass_fields__]
 
 # Statements of every deposit and download are built once: building one takes several times as long as running it.
@@ -38,6 +56,20 @@ _OF_TRANSFERS = (
     .where(any_of(files.c.transfer_id, bindparam("of_ids", type_=Texts())))
     .order_by(files.c.transfer_id, files.c.number)
 )
+_COUNTS = select(
+    func.count(),
+    func.count().filter(files.c.state == FileState.RECEIVING),
+    func.coalesce(func.sum(files.c.size), 0),
+    func.coalesce(func.max(files.c.number), -1),
+    func.min(files.c.lease_until),
+).where(files.c.transfer_id == bindparam("of_transfer"))
+_NEXT = files.alias("next")
+_GAP = (
+    select(func.min(files.c.number) + 1)
+    .where(files.c.transfer_id == bindparam("of_transfer"))
+    .where(~exists().where(_NEXT.c.transfer_id == files.c.transfer_id, _NEXT.c.number == files.c.number + 1))
+)
+_FIRST = select(files.c.number).where(files.c.transfer_id == bindparam("of_transfer"), files.c.number == 0)
 _FINISH = (
     update(files)
     .where(files.c.blob_id == bindparam("of_blob"), files.c.state == FileState.RECEIVING)
@@ -54,6 +86,20 @@ def add(connection: Connection, row: FileRow) -> None:
 def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[FileRow]:
     """Return the files of these transfers, ordered by transfer and number."""
     return [_file(row) for row in connection.execute(_OF_TRANSFERS, {"of_ids": transfer_ids})]
+
+
+def counts(connection: Connection, transfer_id: str) -> FileCounts:
+    """Count the files of a transfer, without reading them one by one."""
+    return FileCounts(*connection.execute(_COUNTS, {"of_transfer": transfer_id}).one())
+
+
+def free_number(connection: Connection, transfer_id: str) -> int:
+    """Return the lowest free number; the number of a failed upload is reused."""
+    given = {"of_transfer": transfer_id}
+    if connection.execute(_FIRST, given).first() is None:
+        return 0
+    number: int = connection.execute(_GAP, given).scalar_one()
+    return number
 
 
 def finish(connection: Connection, row: FileRow) -> bool:

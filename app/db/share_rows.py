@@ -94,6 +94,19 @@ def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[Sh
     return [_share(row) for row in connection.execute(query.order_by(shares.c.transfer_id, shares.c.issued_at))]
 
 
+def count_open(connection: Connection, transfer_id: str) -> int:
+    """Count the shares of a transfer that have not ended."""
+    query = select(func.count()).where(shares.c.transfer_id == transfer_id, shares.c.state.in_(OPEN_STATES))
+    counted: int = connection.execute(query).scalar_one()
+    return counted
+
+
+def states_of(connection: Connection, transfer_id: str) -> set[ShareState]:
+    """Return the states that the shares of a transfer have."""
+    query = select(shares.c.state).where(shares.c.transfer_id == transfer_id).distinct()
+    return {ShareState(state) for state in connection.execute(query).scalars()}
+
+
 def open_prepared(connection: Connection, share_id: str, wrapped_key: bytes, link_proof_digest: bytes) -> bool:
     """Make a prepared share claimable, once. Return False if its state is not `prepared`."""
     opened = connection.execute(

@@ -257,6 +257,16 @@ class WrongFileNumber(Refusal):
     title = "The files of a sealed transfer are numbered from 0, without gaps, and each number is used once."
 
 
+class TooManyFiles(Refusal):
+    code = "too_many_files"
+    title = "The transfer has as many files as this service allows. Put the files into an archive."
+
+
+class TooManyShares(Refusal):
+    code = "too_many_shares"
+    title = "The transfer has as many open shares as this service allows. Withdraw one, or deposit the files again."
+
+
 class KeyAlreadySet(Refusal):
     code = "key_already_set"
     title = "A wrapped key is already stored; it is set once and never replaced."

@@ -98,14 +98,12 @@ def require_taking_files(closed_at: datetime | None) -> None:
         raise TransferClosed
 
 
-def next_file_number(taken: set[int], asked: int | None) -> int:
-    """Return the lowest free number; the number of a failed upload is reused. A client that encrypts must know the
-    number in advance and passes it as `asked`: raises WrongFileNumber, with the right number, if it is another one.
+def require_next_number(asked: int | None, free: int) -> None:
+    """Raise WrongFileNumber, with the right number, unless `asked` is the lowest free one. A client that encrypts must
+    know the number in advance; another asks for none.
     """
-    number = next(number for number in range(len(taken) + 1) if number not in taken)
-    if asked is not None and asked != number:
-        raise WrongFileNumber(next_number=number)
-    return number
+    if asked is not None and asked != free:
+        raise WrongFileNumber(next_number=free)
 
 
 _SEPARATORS = frozenset("/\\")

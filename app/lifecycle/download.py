@@ -17,8 +17,10 @@ from app.db.file_rows import FileRow
 from app.domain.claim import DELIVERED_WINDOW, window_end
 from app.domain.errors import Busy, ClaimEnded, ClaimExhausted, VaultOutOfReach
 from app.domain.share import ShareState
+from app.lifecycle import withdrawal
 from app.lifecycle.gate import require_open_for_outflow
 from app.lifecycle.open_claim import OpenClaim
+from app.runtime import fairness
 from app.runtime.fetch_log import Fetched
 from app.runtime.life_watch import entries_of
 from app.runtime.resources import Resources
@@ -62,14 +64,14 @@ class Download:
 
     async def __aenter__(self) -> Self:
         """Reserve the bytes. Raises Busy while other downloads of the claim hold the bytes needed or are too many;
-        ClaimExhausted once the allowance was sent; ClaimEnded, since the log entry of the share's end states the bytes
-        fetched, which must not grow afterwards.
+        ClaimExhausted once the allowance was sent; ClaimEnded or ShareWithdrawn, since the log entry of the share's end
+        states the bytes fetched, which must not grow afterwards.
         """
         if self._state is not _State.NEW:
             raise RuntimeError("a download runs once")
         self._start_counting()
         try:
-            await self.resources.in_thread(self._reserve)
+            await self.resources.in_thread(self._reserve_or_name_why)
         except BaseException:
             self._stop_counting()
             raise
@@ -92,7 +94,8 @@ class Download:
         if self._state is not _State.RUNNING:
             raise RuntimeError("a download is iterated over inside `async with`")
         self._count_last()
-        piece = await anext(self.pieces)
+        async with fairness.step():
+            piece = await anext(self.pieces)
         self._handed_over = len(piece)
         return piece
 
@@ -129,6 +132,10 @@ class Download:
         """Count the last piece returned as sent, since the consumer requested another or finished."""
         self._sent += self._handed_over
         self._handed_over = 0
+
+    def _reserve_or_name_why(self) -> None:
+        with withdrawal.named(self.resources, self.open_claim.share.id):
+            self._reserve()
 
     def _reserve(self) -> None:
         with self.resources.database.writing() as transaction:

@@ -60,7 +60,7 @@ def end_share(
     )
     transfer_rows.bring_forward(connection, share.transfer_id, now)
     keys = _names(share.transfer_id, share.expires_at, share.id)
-    states = [row.state for row in share_rows.of_transfers(connection, [share.transfer_id])]
+    states = share_rows.states_of(connection, share.transfer_id)
     if share_rules.ends_transfer_early(states, keep_until_expiry=transfer.keep_until_expiry):
         keys += deny_transfer(transaction, transfer, Ending.COMPLETED, now=now, actor=actor)
     return keys

@@ -30,12 +30,14 @@ from app.domain.errors import (
     DiskNearlyFull,
     NotAuthenticated,
     TooLarge,
+    TooManyFiles,
     TransferEnded,
     TransferIsSealed,
     TransferNotSealed,
 )
-from app.domain.transfer import FileState, next_file_number, require_open, require_taking_files
+from app.domain.transfer import FileState, require_next_number, require_open, require_taking_files
 from app.lifecycle.gate import require_open_for_intake
+from app.runtime import fairness
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 from app.runtime.stream_watch import watched
@@ -97,7 +99,8 @@ def find_open(resources: Resources, request: UploadRequest) -> TransferRow:
 def admit(resources: Resources, request: UploadRequest) -> AdmittedUpload:
     """Check everything that can be checked before the first byte, and write the file's row.
 
-    Raises what `find_open` raises, and LockedDown, ClockNotTrusted, RetentionNotAssured, TooLarge, WrongFileNumber.
+    Raises what `find_open` raises, and LockedDown, ClockNotTrusted, RetentionNotAssured, TooManyFiles, TooLarge,
+    WrongFileNumber.
     """
     now = resources.clock.now()
     with resources.database.writing() as transaction:
@@ -105,11 +108,14 @@ def admit(resources: Resources, request: UploadRequest) -> AdmittedUpload:
         transfer = _require_admissible(
             transfer_rows.find(transaction.connection, request.transfer_id, for_update=True), request, now
         )
-        held = file_rows.of_transfers(transaction.connection, [transfer.id])
-        room = resources.settings.max_transfer_bytes - sum(file.size for file in held)
+        held = file_rows.counts(transaction.connection, transfer.id)
+        if held.files >= resources.settings.max_files:
+            raise TooManyFiles(max_files=resources.settings.max_files)
+        room = resources.settings.max_transfer_bytes - held.size
         if (request.announced_size or 0) > room:
             raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
-        number = next_file_number({file.number for file in held}, request.number)
+        number = held.files if held.are_contiguous else file_rows.free_number(transaction.connection, transfer.id)
+        require_next_number(request.number, number)
         row = _insert_row(transaction, transfer, number, now)
     reach("deposit.file_row_written")
     return AdmittedUpload(request, transfer, row, room)
@@ -227,15 +233,16 @@ async def _pass(
 
     async with watched(check, idle_seconds=resources.settings.idle_timeout.total_seconds()) as progress:
         async for data in body:
-            progress.moved()
-            pieces = passage.update(data)
-            if passage.size > upload.room:
-                raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
-            for piece in pieces:
-                if now() >= expires_at:
-                    raise TransferEnded
-                await writer.write(piece)
-                reach("deposit.body_half")
+            async with fairness.step(weight=2):  # to receive the piece cost as much
+                progress.moved()
+                pieces = passage.update(data)
+                if passage.size > upload.room:
+                    raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
+                for piece in pieces:
+                    if now() >= expires_at:
+                        raise TransferEnded
+                    await writer.write(piece)
+                    reach("deposit.body_half")
         await writer.write(passage.finish())
 
 
@@ -280,13 +287,12 @@ def _finish(resources: Resources, upload: AdmittedUpload, row: FileRow) -> None:
             transfer_rows.find(connection, request.transfer_id, for_update=True), request, now
         )
         _require_token(connection, request.caller, now)
-        held = file_rows.of_transfers(connection, [current.id])
-        if sum(file.size for file in held) + row.size > resources.settings.max_transfer_bytes:
-            raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
         if not file_rows.finish(connection, row):
             raise TransferEnded
-        leases = [file.lease_until for file in held if file.lease_until and file.number != row.number]
-        transfer_rows.mark_live(connection, current.id, min([current.expires_at, *leases]))
+        held = file_rows.counts(connection, current.id)
+        if held.size > resources.settings.max_transfer_bytes:
+            raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
+        transfer_rows.mark_live(connection, current.id, min(current.expires_at, held.lease_until or current.expires_at))
         transaction.log(
             Entry(
                 event=Event.FILE_DEPOSITED,

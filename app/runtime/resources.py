@@ -15,10 +15,13 @@ import structlog
 
 from app.db.engine import Database
 from app.domain.vault_entry import EntryName
+from app.runtime import fairness
 from app.runtime.clock import Clock
+from app.runtime.fairness import Fairness
 from app.runtime.fetch_log import FetchLog
-from app.runtime.hashing_queue import BoundedQueue, HashingQueue
+from app.runtime.hashing_queue import FairQueue, HashingQueue
 from app.runtime.life_watch import LifeWatch
+from app.runtime.proved_claims import ProvedClaims
 from app.runtime.separate_users import keep_own_entries, umask_of
 from app.runtime.settings import Settings
 from app.runtime.stores import blob_store_of, key_vault_of
@@ -35,8 +38,9 @@ THREADS_SQLITE, THREADS_POSTGRESQL = 2, 8
 """Threads for blocking work. SQLite allows one writer at a time; more threads would only contend for the GIL."""
 
 CLAIMS_WAITING = 16
-ISSUES_WAITING = 64
+ISSUES_WAITING = 256
 REPORTS_WAITING = 4
+"""Waiting callers of one party: recipients at one address, or one access token."""
 
 log = structlog.get_logger()
 
@@ -73,7 +77,9 @@ class Resources:
     threads: ThreadPoolExecutor
     claiming: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=CLAIMS_WAITING))
     issuing: HashingQueue = field(default_factory=lambda: HashingQueue(waiting=ISSUES_WAITING))
-    reporting: BoundedQueue = field(default_factory=lambda: BoundedQueue(waiting=REPORTS_WAITING))
+    reporting: FairQueue = field(default_factory=lambda: FairQueue(waiting=REPORTS_WAITING))
+    fairness: Fairness = field(default_factory=Fairness)
+    proved_claims: ProvedClaims = field(default_factory=ProvedClaims)
     refused_links: Tally = field(default_factory=Tally)
     fetches: FetchLog = field(default_factory=FetchLog)
     downloads: Counter[str] = field(default_factory=Counter)
@@ -88,7 +94,8 @@ class Resources:
     async def in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run blocking work (database, vault) in a thread."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
+        async with fairness.step():
+            return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
 
     async def at_once(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run work that only reads a row by its index: on SQLite in this thread, because readers never wait for locks

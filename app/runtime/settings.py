@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     stall_timeout: Duration = timedelta(minutes=5)
 
     max_transfer_bytes: int = Field(default=50 * 1024**3, ge=1)
+    max_files: int = Field(default=1_000, ge=1)
+    max_shares: int = Field(default=100, ge=1)
     min_free_bytes: int = Field(default=1024**3, ge=0)
 
     organisation: str = ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 from time import monotonic
 
 from app.domain.errors import ClientTooSlow
@@ -67,7 +68,7 @@ async def watched(
             failure.append(error)
             task.cancel()
 
-    watcher = asyncio.create_task(watch())
+    watcher = asyncio.create_task(watch(), context=Context())  # of no party: it never waits
     try:
         yield progress
     except asyncio.CancelledError:

@@ -21,6 +21,7 @@ from app.db.errors import DatabaseUnavailable, SchemaOutdated
 from app.domain.audience import Audience
 from app.lifecycle.rollback import require_not_rolled_back
 from app.runtime.installation import NoInstallation, open_database_only
+from app.runtime.last_seen import shared_by_workers
 from app.runtime.separate_users import require_network_user
 from app.runtime.settings import Settings
 from app.storage.own_entries import OwnEntries
@@ -89,25 +90,26 @@ def serve(
     if not no_scheduler:
         supervisor.start()
     try:
-        _serve_the_web(
-            "app.main:serve_app",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            loop="asyncio",
-            http="app.web.server:PromptProtocol",  # by name: other commands need not load the web
-            ws="none",
-            lifespan="on",
-            access_log=False,  # it would log paths, and a path may hold a file name
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,  # client addresses are read from listed proxies only (app/web/guard.py)
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=15,
-            timeout_graceful_shutdown=STOP_SECONDS,
-            timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
-        )
+        with shared_by_workers():
+            _serve_the_web(
+                "app.main:serve_app",
+                factory=True,
+                host=host,
+                port=port,
+                workers=workers,
+                loop="asyncio",
+                http="app.web.server:PromptProtocol",  # by name: other commands need not load the web
+                ws="none",
+                lifespan="on",
+                access_log=False,  # it would log paths, and a path may hold a file name
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,  # client addresses are read from listed proxies only (app/web/guard.py)
+                limit_concurrency=CONNECTIONS,
+                timeout_keep_alive=15,
+                timeout_graceful_shutdown=STOP_SECONDS,
+                timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
+            )
     finally:
         stop.set()
         if not no_scheduler:

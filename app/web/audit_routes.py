@@ -23,7 +23,7 @@ from app.runtime.installation import InstallationMismatch
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
-from app.web.guard import CurrentResources, GuardedRoute
+from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
 from app.web.share_answer import wants_text
 
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
@@ -58,9 +58,9 @@ class LogQuery(_StrictQuery):
 
 
 @router.get("/retention")
-async def audit_retention(resources: CurrentResources) -> dict[str, Any]:
+async def audit_retention(caller: CurrentCaller, resources: CurrentResources) -> dict[str, Any]:
     """Report held and overdue data; `exit_code` is the command's: 0 clean, 1 overdue or orphaned, 2 not provable."""
-    async with resources.reporting.turn():
+    async with resources.reporting.turn(caller.token_id):
         return await resources.in_thread(_retention, resources)
 
 
@@ -78,18 +78,22 @@ def _orphans(resources: Resources) -> int | None:
 
 
 @router.get("/exposure")
-async def audit_exposure(resources: CurrentResources, asked: Annotated[ExposureQuery, Query()]) -> dict[str, Any]:
+async def audit_exposure(
+    caller: CurrentCaller, resources: CurrentResources, asked: Annotated[ExposureQuery, Query()]
+) -> dict[str, Any]:
     """Report data held and fetched in a period, from the log alone."""
     period = parse_period(asked.since, asked.until, resources.clock.now())
-    async with resources.reporting.turn():
+    async with resources.reporting.turn(caller.token_id):
         return document(await resources.in_thread(report_exposure, resources, period))
 
 
 @router.get("/log")
-async def audit_log(resources: CurrentResources, asked: Annotated[LogQuery, Query()]) -> dict[str, Any]:
+async def audit_log(
+    caller: CurrentCaller, resources: CurrentResources, asked: Annotated[LogQuery, Query()]
+) -> dict[str, Any]:
     """Return a page of log entries in order; `next` is the `start` of the next page, null at the end."""
     wanted = entry_filter(**asked.model_dump(exclude={"start", "limit"}))
-    async with resources.reporting.turn():
+    async with resources.reporting.turn(caller.token_id):
         page = await resources.in_thread(page_of_log, resources, wanted, start=asked.start, limit=asked.limit)
     return {
         "entries": [entry.fields() or {"sequence": entry.sequence} for entry in page.entries],

@@ -8,13 +8,15 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
-from starlette.types import Message, Receive
+from starlette.types import Message, Receive, Scope, Send
 
 from app.actions.authenticate import authenticate
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
+from app.crypto.token import ID_CHARS
 from app.domain.access_token import Caller, Role, require_role
 from app.domain.errors import ClaimNotFound, ClientKeyRequired, ClientTooSlow, NotAuthenticated, TooLarge
+from app.domain.party import party_of
 from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
 from app.web.limits import MAX_JSON_BYTES
@@ -38,6 +40,9 @@ OPEN_ROUTES = frozenset(
 )
 """Routes without an access token. The routes authenticate recipients by link, password or claim token."""
 
+PROBES = frozenset({"livez", "readyz"})
+"""Routes that belong to no party."""
+
 ANY_ROLE_ROUTES = frozenset({"me", "openapi"})
 """Routes for every valid token, whatever its role."""
 
@@ -52,6 +57,11 @@ CLAIM_COOKIE = "caducee_claim"
 class GuardedRoute(APIRoute):
     """A route that calls `admit` for each request, before the body is read."""
 
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, which counts for its party until the end of its response."""
+        with scope["app"].state.resources.fairness.visited():
+            await super().handle(scope, receive, send)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's own handler in the guard."""
         handle = super().get_route_handler()
@@ -59,6 +69,8 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             await admit(request, self.name)
+            if self.name not in PROBES:
+                await _enter(request)
             if takes_json:
                 request = Request(request.scope, _limited(request.receive))
                 await _read_body(request)
@@ -102,14 +114,27 @@ async def admit(request: Request, route: str) -> None:
     """Admit a request to a route. Raises NotAuthenticated, NotAllowed; any other error also denies access."""
     if route in OPEN_ROUTES:
         return
-    token = bearer(request)
-    if token is None:
-        raise NotAuthenticated
-    resources = resources_of(request)
-    caller = await resources.at_once(authenticate, resources, token)
+    resources, token = resources_of(request), bearer(request)
+    try:
+        if token is None:
+            raise NotAuthenticated  # noqa: TRY301 - handled like a wrong one
+        caller = await resources.at_once(authenticate, resources, token)
+    except NotAuthenticated:
+        await _enter(request)
+        raise
     if route not in ANY_ROLE_ROUTES:
         require_role(caller, *(AUDITORS if route in AUDIT_ROUTES else DEPOSITORS))
     request.state.caller = caller
+
+
+async def _enter(request: Request) -> None:
+    """Count the request for its party, and have it wait if that one is greedy."""
+    fairness, caller = resources_of(request).fairness, getattr(request.state, "caller", None)
+    if isinstance(caller, Caller):
+        await fairness.enter_depositor(caller.token_id)
+    else:
+        named = request.path_params.get("share_id") or request.path_params.get("claim_id") or ""
+        await fairness.enter_recipient(party_of(client_address(request)), str(named)[:ID_CHARS])
 
 
 def resources_of(request: Request) -> Resources:

@@ -59,6 +59,8 @@ STATUS: dict[type[Refusal], int] = {
     errors.TransferIsSealed: 409,
     errors.TransferNotSealed: 409,
     errors.WrongFileNumber: 409,
+    errors.TooManyFiles: 409,
+    errors.TooManyShares: 409,
     errors.KeyAlreadySet: 409,
     errors.AlreadyAnswered: 409,
     errors.IdempotencyKeyReused: 422,
@@ -94,9 +96,6 @@ _HEADERS: dict[type[Refusal], dict[str, str]] = {
     errors.VaultOutOfReach: {"Retry-After": "10"},
     errors.BlobsOutOfReach: {"Retry-After": "10"},
     errors.DatabaseOutOfReach: {"Retry-After": "10"},
-    # The rest of a refused body is not read, so the connection cannot be reused.
-    errors.TooLarge: {"Connection": "close"},
-    errors.ClientTooSlow: {"Connection": "close"},
 }
 
 

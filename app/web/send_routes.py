@@ -10,16 +10,18 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.actions.create_transfer import CreatedTransfer, TransferOptions, create_transfer
 from app.actions.delete_transfer import delete_transfer
-from app.actions.deposit_file import deposit_file
+from app.actions.deposit_file import IncomingFile, deposit_file
 from app.actions.issue_share import IssuedShare, NewShare, issue_share
 from app.crypto.encoding import encode
+from app.domain.access_token import Caller
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest
 from app.domain.transfer import Ending, checked_free_text
+from app.runtime.hashing_queue import Place
 from app.runtime.resources import Resources
 from app.web.bodies import incoming_file
 from app.web.confirmed_response import ConfirmedResponse
-from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute
+from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, resources_of
 from app.web.idempotency import digested, idempotent
 from app.web.schemas import SendAnswer
 from app.web.share_answer import link_of, share_answer
@@ -75,9 +77,22 @@ async def send(
     """Deposit the body as a transfer of one file, and issue one share of it.
 
     Any failure ends the transfer, so that no partial deposit remains; so does a response that the client never
-    acknowledges, because nobody would have the link.
+    acknowledges, because nobody would have the link. A place for issuing is reserved before the body is received: with
+    the queue full after it, it would be thrown away.
     """
-    file = incoming_file(request, filename)
+    with resources.issuing.place(caller.token_id) as place:
+        return await _send(request, caller, incoming_file(request, filename), options, given_key, place)
+
+
+async def _send(
+    request: Request,
+    caller: Caller,
+    file: IncomingFile,
+    options: SendOptions,
+    given_key: bytes | None,
+    place: Place,
+) -> Response:
+    resources = resources_of(request)
     body_digest, body = await digested(request, file.body)
     file = replace(file, body=body)
     async with idempotent(request, caller, body_digest=body_digest) as reply:
@@ -94,7 +109,7 @@ async def send(
             deposited = await deposit_file(
                 resources, caller, transfer_id=created.id, client_key=created.client_key, incoming=file
             )
-            new = NewShare(created.id, options.recipient or "")
+            new = NewShare(created.id, options.recipient or "", place)
             share = await issue_share(resources, caller, new, client_key=created.client_key, reply=reply)
         except BaseException:
             await end(Ending.FAILED)

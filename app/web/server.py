@@ -18,6 +18,7 @@ from app.web import large_bodies
 from app.web.edge import HEADERS
 from app.web.peer import SocketPeer, put_peer
 from app.web.problems import problem
+from app.web.unread_bodies import UnreadBody, states_two_lengths
 
 HEAD_SECONDS = 30
 """Time limit for receiving the head of a request. Between requests, the keep-alive timeout applies; during a body or a
@@ -25,6 +26,10 @@ response, that of `app.runtime.stream_watch`."""
 
 
 _BUSY = problem(Busy("Too many connections; try again."), headers={**HEADERS, "Connection": "close"})
+_TWO_LENGTHS = problem(
+    InvalidRequest("Content-Length and Transfer-Encoding exclude each other."),
+    headers={**HEADERS, "Connection": "close"},
+)
 
 
 class PromptProtocol(H11Protocol):
@@ -32,6 +37,7 @@ class PromptProtocol(H11Protocol):
 
     avoids_copies = large_bodies.AVOIDS_COPIES
     _head_timer: asyncio.TimerHandle | None = None
+    _unread: UnreadBody | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Wrap the application: add `ABORT` and `UNSENT` to the scope, and refuse requests when there are too many
@@ -44,8 +50,11 @@ class PromptProtocol(H11Protocol):
 
         async def surrounded(scope: Any, receive: Any, send: Any) -> None:
             put_peer(scope, self._peer)
-            full = limit is not None and len(self.connections) > limit
-            await (_BUSY if full else application)(scope, receive, send)
+            if limit is not None and len(self.connections) > limit:
+                await _BUSY(scope, receive, send)
+                return
+            self._unread = UnreadBody(self.cycle)
+            await self._unread.answer(_TWO_LENGTHS if states_two_lengths(scope) else application, scope, receive, send)
 
         self.app = surrounded
 
@@ -62,7 +71,10 @@ class PromptProtocol(H11Protocol):
         self._time_head()
 
     def data_received(self, data: bytes) -> None:
-        """Start the head timer for a partial head, or for data that no route reads."""
+        """Start the head timer for a partial head. Discard what comes after a response that did not wait for it."""
+        if self._unread is not None and self._unread.is_discarded:
+            self._unread.discard(len(data))
+            return
         super().data_received(data)
         self._time_head()
 
@@ -70,6 +82,8 @@ class PromptProtocol(H11Protocol):
         """Stop counting, and remember what the client has not acknowledged."""
         self._stop_head_timer()
         self._peer.lose()
+        if self._unread is not None:
+            self._unread.ended()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the library's message may quote the request

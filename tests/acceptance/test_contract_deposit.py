@@ -183,7 +183,7 @@ def test_deleting_a_transfer_ends_its_shares_at_once_and_is_idempotent(house, st
     assert [staff.delete(f"/api/v1/transfers/{share.transfer_id}").status_code for _ in range(2)] == [204, 204]
     assert not any(path.exists() for path in keys), "the keys go before the answer"
     assert ok(try_claim(anyone, share), 410)["code"] == "share_withdrawn"
-    assert ok(held.get(), 410)["code"] == "claim_ended"
+    assert ok(held.get(), 410)["code"] == "share_withdrawn"
     shown = until(lambda: _ended(staff, share.transfer_id), what="the deletion")
     assert (shown["state"], shown["ending"]) == ("verified", "deleted")
     assert ok(add_file(staff, share.transfer_id, share.client_key, b"x"), 410)["code"] == "transfer_ended"

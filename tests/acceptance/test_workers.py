@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.high_water import HighWater
 from app.terminal.serve import WORKER_SILENCE_SECONDS
 from tests.acceptance.people import add_file, claim, issue, look, ok, open_transfer, send, try_claim
 from tests.acceptance.service import PATIENCE_SECONDS, Installation, until
@@ -127,6 +128,33 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_was_lost(four):
     with server.http(token) as http:
         assert claim(http, share).get().content == b"before"
         send(http, b"after")
+
+
+@pytest.mark.acceptance
+def test_a_worker_that_is_replaced_refuses_a_database_that_was_restored(tmp_path):
+    """As the first workers do. The service ends and says why, instead of opening used shares again until a sweep sees
+    the restored database.
+    """
+    installation = Installation(tmp_path)
+    with installation.serving("--workers", "2"):
+        token = installation.token()
+    backup = {path: path.read_bytes() for path in installation.files("db")}
+
+    def remembered():
+        return HighWater.from_text((installation.data / "vault" / "high-water").read_text()).log_size
+
+    before = remembered()
+    with installation.serving("--workers", "2") as server:
+        with server.http(token) as http:
+            send(http)
+        until(lambda: remembered() > before + 2, what="the mark of a sweep")
+        for path in installation.files("db"):
+            path.unlink()
+        for path, content in backup.items():
+            path.write_bytes(content)
+        os.kill(server.workers()[0], signal.SIGKILL)
+        until(lambda: server.process.poll() is not None, seconds=60, what="the end of the service")
+        assert "database_rolled_back" in server.log
 
 
 def test_a_share_is_seen_alike_by_every_worker(four):

@@ -7,7 +7,7 @@ import pytest
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.domain.access_token import Role
 from app.domain.audience import Audience
-from app.runtime.hashing_queue import BoundedQueue
+from app.runtime.hashing_queue import FairQueue
 from app.storage.signing_folder import SigningFolder
 from tests.attacks.inside import inside
 
@@ -118,7 +118,7 @@ def test_a_bad_question_is_refused_with_a_code(opened, auditor, path, parameters
 
 
 def test_too_many_reports_at_once_are_refused_and_slow_nobody_down(opened, auditor, monkeypatch):
-    monkeypatch.setitem(vars(opened.resources), "reporting", BoundedQueue(waiting=-1))
+    monkeypatch.setitem(vars(opened.resources), "reporting", FairQueue(waiting=-1))
     refused = get(opened, "retention", auditor)
     assert (refused.status_code, refused.json()["code"]) == (503, "busy")
     assert opened.http.get("/api/v1/transfers", headers=opened.people()).status_code == 200

@@ -8,7 +8,7 @@ const ANSWER_WITHIN_MS = 60_000;
 /** A range beyond the end of any file. */
 const PAST_THE_END = "bytes=999999999999999999-";
 /** The service's codes for a claim that has ended. A bare 404 or 410 may be a proxy's and means nothing. */
-const OVER = new Set(["claim_ended", "claim_not_found"]);
+const OVER = new Set(["claim_ended", "claim_not_found", "share_withdrawn"]);
 
 /**
  * A response. `code` is the problem's code, empty if there is none, or `offline` if there was no response; `gone` means

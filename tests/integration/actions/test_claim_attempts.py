@@ -135,7 +135,7 @@ def test_a_full_queue_spends_no_attempt(resources, share):
     small = replace(resources, claiming=HashingQueue(waiting=0))
 
     async def story():
-        async with small.claiming.turn():
+        async with small.claiming.turn(ADDRESS):
             with pytest.raises(Busy):
                 await claim(small, share)
 
@@ -143,14 +143,14 @@ def test_a_full_queue_spends_no_attempt(resources, share):
     assert_nothing_redeemed(resources, share)
 
 
-@pytest.mark.parametrize(("queue", "waiting"), [("claiming", 16), ("issuing", 64), ("reporting", 4)])
+@pytest.mark.parametrize(("queue", "waiting"), [("claiming", 16), ("issuing", 256), ("reporting", 4)])
 def test_every_queue_of_the_service_has_an_end(resources, queue, waiting):
     """Lesson 31: a crowd can neither exhaust memory nor have others wait for hours."""
     bounded = getattr(resources, queue)
     go_on = asyncio.Event()
 
     async def turn():
-        async with bounded.turn():
+        async with bounded.turn("one party"):
             await go_on.wait()
 
     async def story():

@@ -13,7 +13,8 @@ from app.actions.delete_transfer import delete_transfer
 from app.actions.look_at_share import look_at_share
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.errors import CannotDecrypt
-from app.crypto.token import new_id, new_secret
+from app.crypto.password import new_password
+from app.crypto.token import digest, new_id, new_secret
 from app.db import share_rows
 from app.db.errors import DatabaseUnavailable
 from app.db.tables import claims, files, shares, transfers
@@ -35,6 +36,7 @@ from app.runtime.hashing_queue import HashingQueue
 from tests.integration.actions.claim_stories import (
     assert_nothing_redeemed,
     by_proof,
+    by_secret,
     own_key,
     refusal_of,
 )
@@ -142,22 +144,62 @@ def test_a_token_that_the_service_chose_can_be_repeated_too(resources, share):
     assert run(claim(resources, share, token=first.token)).claim_id == first.claim_id
 
 
-def test_repeating_needs_the_password_too(resources, share):
+def test_repeating_hashes_nothing_and_writes_nothing(resources, share, monkeypatch):
+    """Its winner could otherwise keep all others waiting, at no cost to itself."""
+    token = new_secret()
+    first = run(claim(resources, share, token=token))
+    with monkeypatch.context() as patch:
+        patch.setattr(HashingQueue, "stretch", None)
+        patch.setattr(type(resources.database), "writing", None)
+        again = run(claim(resources, share, token=token))
+    assert (again.claim_id, again.files, again.server_part) == (first.claim_id, first.files, None)
+
+
+def test_another_process_hashes_a_repeated_claim_once(resources, start_service, share, monkeypatch):
+    """It remembers only what it has checked itself."""
     token = new_secret()
     run(claim(resources, share, token=token))
-    assert isinstance(refusal_of(resources, share, token=token, password=WRONG_PASSWORD), WrongPassword)
-    assert run(claim(resources, share, token=token)).token == token
+    other, hashed, stretch = start_service(), [], HashingQueue.stretch
+
+    async def counted(*given):
+        hashed.append(given)
+        return await stretch(*given)
+
+    monkeypatch.setattr(HashingQueue, "stretch", counted)
+    for _ in range(3):
+        assert run(claim(other, share, token=token)).token == token
+    assert len(hashed) == 1
+
+
+def test_a_token_that_only_the_row_knows_is_not_enough_to_repeat(resources, share):
+    """Whoever writes to the database, and no more: the vault has another token's record."""
+    run(claim(resources, share))
+    forged = new_secret()
+    change(resources, claims, claim_row(resources, share.id).id, token_digest=digest(forged))
+    assert isinstance(refusal_of(resources, share, token=forged), ShareUsed)
+
+
+@pytest.mark.parametrize("present", [by_secret, by_proof])
+def test_repeating_needs_the_password_too(resources, share, present):
+    """Whether it is hashed again or not."""
+    token = new_secret()
+    run(claim_share(resources, share.id, present(share, token=token)))
+    with pytest.raises(WrongPassword):
+        run(claim_share(resources, share.id, present(share, token=token, password=WRONG_PASSWORD)))
+    assert run(claim_share(resources, share.id, present(share, token=token))).token == token
 
 
 def test_whoever_repeats_waits_while_all_attempts_are_being_judged(resources, share, time):
     """`share_used` would have the recipient's page forget a claim that is its own."""
-    token = new_secret()
-    first = run(claim(resources, share, token=token))
+    presented = by_proof(share, token=new_secret())
+    first = run(claim_share(resources, share.id, presented))
     change(resources, shares, share.id, attempts=5, failures=2, attempted_at=time())
-    assert isinstance(refusal_of(resources, share, token=token), Busy)
-    assert isinstance(refusal_of(resources, share, token=new_secret()), ShareUsed)
+    with pytest.raises(Busy):
+        run(claim_share(resources, share.id, presented))
+    with pytest.raises(ShareUsed):
+        run(claim_share(resources, share.id, by_proof(share, token=new_secret())))
     change(resources, shares, share.id, attempts=0)
-    assert run(claim(resources, share, token=token)).claim_id == first.claim_id
+    assert run(claim_share(resources, share.id, presented)).claim_id == first.claim_id
 
 
 def test_wrong_passwords_of_whoever_repeats_never_lock_what_was_claimed(resources, share):
@@ -165,7 +207,7 @@ def test_wrong_passwords_of_whoever_repeats_never_lock_what_was_claimed(resource
     run(claim(resources, share, token=token))
     for _ in range(5):
         refusal_of(resources, share, token=token, password=WRONG_PASSWORD)
-    assert isinstance(refusal_of(resources, share, token=token), ShareUsed)  # guesses are used up
+    assert isinstance(refusal_of(resources, share, token=token, password=new_password()), ShareUsed)  # used up
     assert share_row(resources, share.id).state == ShareState.CLAIMED
 
 

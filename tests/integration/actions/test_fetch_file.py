@@ -29,6 +29,7 @@ from app.domain.errors import (
     ClaimNotFound,
     FileNotFound,
     Refusal,
+    ShareWithdrawn,
     VaultOutOfReach,
 )
 from app.domain.file_meta import FileMeta
@@ -400,7 +401,7 @@ def test_nothing_is_taken_out_of_the_allowance_once_the_share_has_ended(resource
     async def story():
         files = await open_claim(resources, claimed)
         withdraw_share(resources, sent.share.id, caller=caller)
-        with pytest.raises(ClaimEnded):
+        with pytest.raises(ShareWithdrawn):
             await files.download(pieces_of(100), 100).__aenter__()
 
     run(story())
@@ -419,7 +420,7 @@ def test_an_ended_claim_sends_nothing(resources, caller, sent, claimed, end):
     else:
         change(resources, claims, claimed.claim_id, window_until=resources.clock.now())
     for decrypted in (True, False):
-        with pytest.raises(ClaimEnded):
+        with pytest.raises(ShareWithdrawn if end in {"withdrawn", "deleted"} else ClaimEnded):
             run(fetch(resources, claimed, decrypted=decrypted))
 
 

@@ -32,6 +32,7 @@ from app.domain.vault_entry import EntryName
 from app.runtime.hashing_queue import HashingQueue
 from app.storage.errors import VaultUnavailable
 from tests.integration.actions.stories import (
+    ADDRESS,
     a_caller,
     a_transfer,
     change,
@@ -248,7 +249,7 @@ def test_a_full_queue_says_so_and_holds_up_nobody(resources, caller, transfer):
     small = replace(resources, issuing=HashingQueue(waiting=0))
 
     async def story():
-        async with small.issuing.turn():
+        async with small.issuing.turn(caller.token_id):
             with pytest.raises(Busy):
                 await issue(small, caller, transfer)
         return await issue(small, caller, transfer)
@@ -262,7 +263,7 @@ def test_a_crowd_of_guessers_does_not_keep_depositors_waiting(resources, caller,
     guessing = replace(resources, claiming=HashingQueue(waiting=0))
 
     async def story():
-        async with guessing.claiming.turn():
+        async with guessing.claiming.turn(ADDRESS):
             with pytest.raises(Busy):
                 await claim(guessing, sent.share)
             return await issue(guessing, caller, transfer)

@@ -168,7 +168,7 @@ def test_without_keys_nothing_can_be_read(resources, caller, sent):
     assert [entry["count"] for entry in log_of(resources, event="keys.all_destroyed")] == [5]
     with pytest.raises(ShareWithdrawn):
         run(claim(resources, sent.share))
-    with pytest.raises(ClaimEnded):
+    with pytest.raises(ShareWithdrawn):
         run(fetch(resources, claimed))
     with pytest.raises(TransferEnded):
         run(issue(resources, caller, sent.transfer))

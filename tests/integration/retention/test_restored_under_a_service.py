@@ -1,5 +1,6 @@
 """The database is restored under a service that runs: the first sweep sees it, and every process refuses after it."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from app.actions.keep_time import keep_time
 from app.domain.errors import RestoreNotAccepted
 from app.domain.share import ShareState
 from app.lifecycle.rollback import DatabaseRolledBack
+from app.main import create_app
 from app.storage.vault_marks import read_high_water
 from tests.integration.actions.stories import a_transfer, claim, deposit, fetch, issue, run, send, share_row
 
@@ -48,6 +50,18 @@ def test_every_way_in_and_out_is_refused(web, caller, sent, receiving, claimed):
         with pytest.raises(RestoreNotAccepted):
             step()
     assert share_row(web, sent.share.id).state == ShareState.ISSUED
+
+
+def test_a_worker_that_starts_now_does_not_serve(web):
+    """`serve` replaces a worker that died: the new one checks what the first ones did."""
+    application = create_app(settings=web.settings)
+
+    async def start():
+        async with application.router.lifespan_context(application):
+            raise AssertionError("it serves")
+
+    with pytest.raises(DatabaseRolledBack):
+        asyncio.run(start())
 
 
 def test_readiness_says_so_until_an_operator_accepts(web, signing):

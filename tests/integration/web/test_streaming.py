@@ -175,6 +175,6 @@ def test_a_download_that_is_refused_at_its_start_answers_with_the_reason(resourc
         await answer(SCOPE, Client().receive, keep)
 
     run(story())
-    assert (messages[0]["status"], json.loads(messages[1]["body"])["code"]) == (410, "claim_ended")
+    assert (messages[0]["status"], json.loads(messages[1]["body"])["code"]) == (410, "share_withdrawn")
     assert resources.downloads == {}
     assert log_of(resources, event="file.fetched") == []

@@ -28,7 +28,7 @@ from app.domain.transfer import (
     checked_file_name,
     checked_free_text,
     checked_media_type,
-    next_file_number,
+    require_next_number,
     require_open,
     require_taking_files,
 )
@@ -273,18 +273,15 @@ def test_any_other_text_is_refused_naming_its_field(given):
 # Numbers of files
 
 
-@given(st.sets(st.integers(0, 20)))
-def test_a_file_gets_the_lowest_free_number(taken):
-    number = next_file_number(taken, None)
-    assert number not in taken
-    assert set(range(number)) <= taken
-    assert next_file_number(taken, number) == number
+@pytest.mark.parametrize("asked", [None, 1])
+def test_who_asks_for_the_free_number_or_for_none_gets_it(asked):
+    require_next_number(asked, 1)
 
 
 @pytest.mark.parametrize("asked", [-1, 0, 2, 10**30])
 def test_who_asks_for_another_number_is_told_the_right_one(asked):
     with pytest.raises(WrongFileNumber) as refused:
-        next_file_number({0}, asked)
+        require_next_number(asked, 1)
     assert refused.value.members == {"next_number": 1}
 
 
