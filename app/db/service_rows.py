@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, literal_column, select, type_coerce, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    insert,
+    literal_column,
+    select,
+    text,
+    type_coerce,
+    update,
+)
 
 from app.db.column_types import LenientTime, UtcTime
 from app.db.tables import service_state, sweep_gaps
@@ -105,11 +115,18 @@ def create(connection: Connection, state: ServiceState) -> None:
     connection.execute(insert(service_state).values(id=1, **values))
 
 
+_RECORD_GAP = text(
+    "INSERT INTO sweep_gaps (ended_at, began_at) VALUES (:ended_at, :began_at) ON CONFLICT (ended_at) DO NOTHING"
+).bindparams(bindparam("ended_at", type_=UtcTime), bindparam("began_at", type_=UtcTime))
+
+
 def record_sweep(connection: Connection, now: datetime) -> None:
-    """Record a successful sweep, and the gap before it if it exceeds LONG_GAP."""
+    """Record a successful sweep, and the gap before it if it exceeds LONG_GAP. A clock that was set back can bring the
+    same instant again: the gap that ended then is recorded already, and must not make the sweep fail.
+    """
     last = connection.execute(select(_lenient("last_sweep_at")).with_for_update()).scalar()
     if last is not None and now - last > LONG_GAP:
-        connection.execute(insert(sweep_gaps).values(ended_at=now, began_at=last))
+        connection.execute(_RECORD_GAP, {"ended_at": now, "began_at": last})
     connection.execute(update(service_state).values(last_sweep_at=now))
 
 
