@@ -90,7 +90,8 @@ def of_transfers(connection: Connection, transfer_ids: Iterable[str]) -> list[Fi
 
 def counts(connection: Connection, transfer_id: str) -> FileCounts:
     """Count the files of a transfer, without reading them one by one."""
-    return FileCounts(*connection.execute(_COUNTS, {"of_transfer": transfer_id}).one())
+    number, receiving, size, highest, lease_until = connection.execute(_COUNTS, {"of_transfer": transfer_id}).one()
+    return FileCounts(number, receiving, int(size), highest, lease_until)  # PostgreSQL's sum of bigint is numeric
 
 
 def free_number(connection: Connection, transfer_id: str) -> int:
