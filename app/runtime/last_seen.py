@@ -1,7 +1,7 @@
 """Which party the workers of one service saw last, and when the last other one: they share the processor and the
 database, so a party that is alone in its worker may still be in the way of others.
 
-`serve` makes a small file that its workers map into memory. It holds two short digests and four times; a worker that
+`serve` makes a small file that its workers map into memory. It holds two short digests of parties and four times, nothing of a request; a worker that
 reads it while another one writes sees an older or a mixed state for a moment, which does no harm.
 """
 
@@ -26,7 +26,7 @@ _NOBODY = _LEVEL.pack(bytes(8), float("-inf"), float("-inf"))
 @contextmanager
 def shared_by_workers() -> Iterator[None]:
     """Have the workers that start in this block share what they see."""
-    with tempfile.NamedTemporaryFile(prefix="caducee-") as file:
+    with tempfile.NamedTemporaryFile(prefix="caducee-parties-") as file:
         file.write(_NOBODY * LEVELS)
         file.flush()
         os.environ[VARIABLE] = file.name
