@@ -1,8 +1,9 @@
 """Which party the workers of one service saw last, and when the last other one: they share the processor and the
 database, so a party that is alone in its worker may still be in the way of others.
 
-`serve` makes a small file that its workers map into memory. It holds two short digests of parties and four times, nothing of a request; a worker that
-reads it while another one writes sees an older or a mixed state for a moment, which does no harm.
+`serve` makes a small file that its workers map into memory. It holds two short digests of parties and four times,
+nothing of a request. A worker that reads it while another one writes sees an older or a mixed state for a moment, which
+does no harm.
 """
 
 from __future__ import annotations
