@@ -1,4 +1,4 @@
-"""A greedy party's steps take place one at a time, with pauses, while others are here; nobody else waits."""
+"""Lesson 44: a greedy party's steps take place one at a time, with pauses, while others are here; nobody else waits."""
 
 import asyncio
 from types import SimpleNamespace
