@@ -1,5 +1,5 @@
-"""Lesson 44: one client that asks on 50 connections at once does not starve the others: they wait at most three times as
-long as when it is quiet, and none of them is refused. The greedy client is merely slow; it loses nothing either.
+"""Lesson 44: one client that asks on 50 connections at once does not starve the others: they wait at most three times
+as long as when it is quiet, and none of them is refused. The greedy client is merely slow; it loses nothing either.
 """
 
 import os
