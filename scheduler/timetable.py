@@ -134,7 +134,7 @@ class Timetable:
         return measure(self._resources())
 
     def _resources(self) -> Resources:
-        """Return the stores, opened by the first job that succeeds in it; until then only the purge works."""
+        """Return the stores, opening them on first use. A job that cannot open them fails; the purge needs none."""
         with self._opening:
             if self._opened is None:
                 opened = open_resources(self._settings)

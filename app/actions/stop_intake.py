@@ -36,8 +36,8 @@ def resume_intake(database: Database, clock: Clock) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Since when no new transfer is accepted (None: intake is on), how many transfers are still held, and when the last
-    of them expires.
+    """State of the intake: the time it was stopped (None: it is on), the number of transfers still held, and the time
+    at which the last of them expires.
     """
 
     since: datetime | None

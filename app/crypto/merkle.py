@@ -87,7 +87,7 @@ def inclusion_proof(sequence: int, size: int, node: Node) -> list[bytes]:
 
 
 def consistency_proof(old_size: int, size: int, node: Node) -> list[bytes]:
-    """Return the proof that the tree of `size` leaves only appended to that of `old_size` (RFC 9162 section 2.1.4.1).
+    """Return the proof that the tree of `size` leaves extends the tree of `old_size` leaves (RFC 9162 section 2.1.4.1).
 
     Empty when the old tree is empty or the sizes are equal. Raises ValueError unless 0 <= old_size <= size.
     """

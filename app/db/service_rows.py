@@ -208,7 +208,7 @@ def set_lockdown(connection: Connection, since: datetime | None) -> None:
 
 
 def intake_off_since(connection: Connection) -> datetime | None:
-    """Return since when no new transfer is accepted, or None. Reads this column alone."""
+    """Return the time at which intake was stopped, or None if it is on. Reads this column alone."""
     since: datetime | None = connection.execute(select(_lenient("intake_off_at")).limit(1)).scalar_one()
     return since
 

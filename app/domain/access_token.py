@@ -44,7 +44,7 @@ def actor_of(token_id: str) -> str:
 
 
 class Owned(Protocol):
-    """Anything that belongs to an owner: a row of a transfer."""
+    """A row that names its owner, such as a transfer's."""
 
     @property
     def owner(self) -> str:

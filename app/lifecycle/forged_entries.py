@@ -26,7 +26,7 @@ from app.storage.own_entries import Beginning, OwnEntries
 
 
 class LogForged(Exception):
-    """The log contains an entry that only the scheduler may write, and did not: `log_forged`."""
+    """The log contains an entry that only the scheduler may write but did not write: `log_forged`."""
 
 
 def begin_record(resources: Resources, *, anew: bool = False) -> None:

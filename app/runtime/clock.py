@@ -129,7 +129,7 @@ class Clock:
             return judgement, boot, taking
 
     def accepted(self) -> BootTime:
-        """Return the record of this boot with the host's clock accepted by an operator. See `keep`."""
+        """Return this boot's record with the host's clock as a new anchor, for `clock accept`. `keep` applies it."""
         with self._lock:
             return take(self._boot or BootTime((self._own,)), Anchor(self._wall(), self._uptime()))
 

@@ -22,8 +22,8 @@ def harden_process(umask: int = 0o077) -> None:
 
 
 def _hide_memory() -> None:
-    """Prevent other processes of the same user from reading this one's memory by ptrace(2) or /proc; a core dump piped
-    to a program, which the limit does not stop, is prevented too. Linux only.
+    """Make the process undumpable: others of the same user cannot read its memory by ptrace(2) or /proc, and no core
+    dump is piped to a program (RLIMIT_CORE does not prevent that). Linux only.
     """
     try:
         prctl = ctypes.CDLL(None).prctl

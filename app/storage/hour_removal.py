@@ -1,4 +1,4 @@
-"""Removal of entries and whole hours from a key vault. An error in one hour is reported and stops no other hour."""
+"""Removal of entries and whole hour folders from a key vault. A failure in one folder does not stop the others."""
 
 import os
 from collections.abc import Iterable, Sequence

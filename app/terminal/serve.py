@@ -117,8 +117,8 @@ def serve(
 
 
 def _wait_for_installation(settings: Settings) -> None:
-    """Wait for the scheduler's user to set the installation up: service managers start both at once. Raises what is
-    missing in the end.
+    """Wait until the scheduler's user has set up the installation: service managers start both services at once.
+    Raises the last NoInstallation, DatabaseUnavailable or SchemaOutdated after SET_UP_SECONDS.
     """
     give_up_at = time.monotonic() + SET_UP_SECONDS
     while True:

@@ -69,7 +69,7 @@ class SocketPeer:
         return self._left if self._lost else self._transport.get_write_buffer_size() + self._queued()
 
     def lose(self) -> None:
-        """Remember what is unacknowledged: the connection is lost, and its socket is closed next."""
+        """Record how much is unacknowledged. Called when the connection is lost, just before its socket is closed."""
         if not self._lost:
             self._left = self._queued()
             self._lost = True

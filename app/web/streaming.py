@@ -149,7 +149,7 @@ class StreamedDownload(Response):
             gone.cancel()
 
     async def _stream(self, send: Send, gone: asyncio.Future[None], peer: Peer) -> None:
-        """Send the pieces. What the client acknowledges is progress; what waits in a buffer is not."""
+        """Send the pieces. Only bytes that the client has acknowledged count as progress, not buffered ones."""
         download, stall = self._download, self._download.resources.settings.stall_timeout.total_seconds()
 
         def position() -> int:
