@@ -53,10 +53,10 @@ def hold(connection: Connection, digest: bytes, attempt: str, until: datetime) -
     connection.execute(held.values(attempt=attempt, lease_until=until))
 
 
-def renew(connection: Connection, digest: bytes, attempt: str, until: datetime | None) -> bool:
-    """Renew an attempt's lease, or end it (None). Return False if another attempt holds the key."""
+def renew(connection: Connection, digest: bytes, attempt: str, until: datetime) -> None:
+    """Set the end of an attempt's lease, unless another attempt holds the key."""
     mine = and_(idempotency_keys.c.digest == digest, idempotency_keys.c.attempt == attempt)
-    return connection.execute(update(idempotency_keys).where(mine).values(lease_until=until)).rowcount == 1
+    connection.execute(update(idempotency_keys).where(mine).values(lease_until=until))
 
 
 def conclude(connection: Connection, row: KeyRow) -> bool:

@@ -30,11 +30,12 @@ _KEY = re.compile(r'"[\x21\x23-\x5b\x5d-\x7e]{16,255}"|[\x21\x23-\x7e]{16,255}')
 @dataclass(frozen=True, slots=True, repr=False)
 class IdempotentRequest:
     """A request with an idempotency key: `digest` (32 bytes) of the key in its scope, and `fingerprint` (32 bytes) of
-    the request. `transfer_id` is that of the path, None for a request that makes a transfer.
+    the request. `transfer_id` is that of the path, None for a request that creates a transfer.
     """
 
     digest: bytes
     fingerprint: bytes
+    owner: str
     transfer_id: str | None
 
 
@@ -57,12 +58,12 @@ def checked_key(text: str) -> str:
 
 
 def identify(key: str, part: RequestedPart, *, owner: str, route: str, transfer_id: str | None) -> IdempotentRequest:
-    """Identify a request. A key counts for one owner, route and transfer."""
+    """Identify a request. A key is valid for one owner, route and transfer."""
     scope = _joined(owner.encode(), route.encode(), (transfer_id or "").encode(), key.encode())
     length = b"" if part.length is None else str(part.length).encode()
     said = _joined(part.method.encode(), part.path, part.query, length, part.body_digest or b"")
     fingerprint = hmac.digest(key.encode(), said, "sha256")
-    return IdempotentRequest(sha256(b"idempotency-key" + scope).digest(), fingerprint, transfer_id)
+    return IdempotentRequest(sha256(b"idempotency-key" + scope).digest(), fingerprint, owner, transfer_id)
 
 
 def _joined(*parts: bytes) -> bytes:

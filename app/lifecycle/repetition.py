@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -65,7 +65,7 @@ async def attempted(resources: Resources, request: IdempotentRequest) -> AsyncIt
     finally:
         renewing.cancel()
         with suppress(DatabaseUnavailable):  # the lease ends by itself
-            await asyncio.shield(resources.in_thread(_release, resources, attempt))
+            await asyncio.shield(resources.in_thread(_lease, resources, attempt, timedelta(0)))
 
 
 def conclude(transaction: Transaction, attempt: Attempt, result: Result, caller: Caller) -> list[EntryName]:
@@ -96,10 +96,10 @@ def _begin(resources: Resources, request: IdempotentRequest) -> Attempt:
         if idempotency_rows.create(connection, fresh):
             return Attempt(attempt_id, request, None)
         row = idempotency_rows.find(connection, request.digest)
+        if row is not None and row.fingerprint != request.fingerprint:
+            raise IdempotencyKeyReused
         if row is None or (row.lease_until is not None and now < row.lease_until):
             raise IdempotencyInProgress
-        if row.fingerprint != request.fingerprint:
-            raise IdempotencyKeyReused
         earlier = None
         if row.transfer_id is not None and row.made_at is not None:
             earlier = Result(row.transfer_id, row.share_id, row.made_at)
@@ -113,10 +113,11 @@ def _require_unseen(
 ) -> WholeTransfer | None:
     """Return the transfer of an earlier result whose response may have been lost, None if nothing is left to end.
 
-    Raises AlreadyAnswered.
+    Raises AlreadyAnswered, also if the key's row names a transfer of another owner: such a row was altered.
     """
     row = transfer_rows.find(connection, earlier.transfer_id, for_update=True)
-    whole = next(iter(whole_transfers.load(connection, [row])), None) if row else None
+    own = [row] if row is not None and row.owner == request.owner else []
+    whole = next(iter(whole_transfers.load(connection, own)), None)
     made_share = request.transfer_id is not None
     young = now - earlier.made_at < REPLACEABLE_FOR
     if whole is None or not young or (_share_is_known if made_share else _transfer_is_known)(whole, earlier):
@@ -172,16 +173,12 @@ def _row(attempt: Attempt, result: Result) -> KeyRow:
 async def _keep_renewing(resources: Resources, attempt: Attempt) -> None:
     while True:
         await asyncio.sleep(LEASE.total_seconds() / 3)
-        with suppress(DatabaseUnavailable):  # the next renewal may succeed; `conclude` checks the lease
-            await resources.in_thread(_renew, resources, attempt)
+        with suppress(DatabaseUnavailable):  # the next renewal may succeed; `conclude` checks the attempt
+            await resources.in_thread(_lease, resources, attempt, LEASE)
 
 
-def _renew(resources: Resources, attempt: Attempt) -> None:
+def _lease(resources: Resources, attempt: Attempt, duration: timedelta) -> None:
+    """Let the attempt hold the key for this long from now on; not if another attempt holds it."""
     with resources.database.writing() as transaction:
-        until = resources.clock.now() + LEASE
+        until = resources.clock.now() + duration
         idempotency_rows.renew(transaction.connection, attempt.request.digest, attempt.id, until)
-
-
-def _release(resources: Resources, attempt: Attempt) -> None:
-    with resources.database.writing() as transaction:
-        idempotency_rows.renew(transaction.connection, attempt.request.digest, attempt.id, None)

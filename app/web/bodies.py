@@ -24,7 +24,7 @@ def incoming_file(request: Request, filename: str | None) -> IncomingFile:
     name = filename if filename is not None else _named_in_header(request)
     meta = FileMeta.checked(name, request.headers.get("content-type"))
     _require_bare_body(request)
-    return IncomingFile(meta, _body(request), _announced(request))
+    return IncomingFile(meta, _body(request), announced_length(request))
 
 
 def incoming_sealed_file(request: Request, number: int) -> IncomingSealedFile:
@@ -39,7 +39,7 @@ def incoming_sealed_file(request: Request, number: int) -> IncomingSealedFile:
     except MalformedSecret:
         raise InvalidRequest("Caducee-Sealed-Meta: base64url without padding.") from None
     _require_bare_body(request)
-    return IncomingSealedFile(number, sealed_meta, _body(request), _announced(request))
+    return IncomingSealedFile(number, sealed_meta, _body(request), announced_length(request))
 
 
 def _require_bare_body(request: Request) -> None:
@@ -49,7 +49,7 @@ def _require_bare_body(request: Request) -> None:
         raise InvalidRequest("Content-Encoding is not supported: send the file uncompressed.")
 
 
-def _announced(request: Request) -> int | None:
+def announced_length(request: Request) -> int | None:
     """Return the Content-Length in bytes, or None."""
     length = request.headers.get("content-length")
     return int(length) if length else None

@@ -14,6 +14,7 @@ from app.domain.errors import ClientTooSlow, InvalidRequest
 from app.domain.idempotency import DIGESTED_BYTES, IdempotentRequest, RequestedPart, checked_key, identify
 from app.lifecycle.repetition import attempted
 from app.lifecycle.reply import Reply
+from app.web.bodies import announced_length
 from app.web.guard import reply_of, resources_of
 
 
@@ -43,12 +44,11 @@ async def idempotent(
 def _identified(
     request: Request, caller: Caller, key: str, transfer_id: str | None, body_digest: bytes | None
 ) -> IdempotentRequest:
-    length = request.headers.get("content-length")
     part = RequestedPart(
         method=request.method,
         path=request.scope["raw_path"],
         query=request.scope["query_string"],
-        length=int(length) if length else None,
+        length=announced_length(request),
         body_digest=body_digest,
     )
     return identify(key, part, owner=caller.owner, route=request.scope["route"].name, transfer_id=transfer_id)
@@ -58,8 +58,7 @@ async def digested(request: Request, body: AsyncIterator[bytes]) -> tuple[bytes 
     """Read ahead in a request with an idempotency key. Return the SHA-256 of a body of at most DIGESTED_BYTES, None for
     a longer one; and the whole body again. Raises ClientTooSlow, and what the body raises.
     """
-    length = int(request.headers.get("content-length") or 0)
-    if "idempotency-key" not in request.headers or length > DIGESTED_BYTES:
+    if "idempotency-key" not in request.headers or (announced_length(request) or 0) > DIGESTED_BYTES:
         return None, body
     pieces, held = list[bytes](), 0
     try:
