@@ -6,6 +6,8 @@ A single conditional UPDATE opens the share, as for claims. A share is opened on
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from app.crypto.token import digest
 from app.db import file_rows, share_rows, transfer_rows
 from app.domain import share as share_rules
@@ -14,14 +16,23 @@ from app.domain.audit_events import Entry, Event
 from app.domain.errors import KeyAlreadySet, ShareNotFound, TransferNotSealed
 from app.domain.share import ShareState
 from app.lifecycle.gate import require_open_for_outflow
+from app.lifecycle.reply import LOCAL, Reply
 from app.runtime.resources import Resources
 
 
-def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_key: bytes, link_proof: bytes) -> None:
-    """Open a prepared share. `wrapped_key` has 60 bytes, `link_proof` 32; the server cannot check that they match.
+@dataclass(frozen=True, slots=True, repr=False)
+class ShareKey:
+    """What opens a share, made by the depositor's client: `wrapped_key` (60 bytes) and `link_proof` (32 bytes)."""
+
+    wrapped_key: bytes
+    link_proof: bytes
+
+
+def open_share(resources: Resources, caller: Caller, share_id: str, key: ShareKey, *, reply: Reply = LOCAL) -> None:
+    """Open a prepared share. The server cannot check that the parts of the key match.
 
     Raises ShareNotFound (also for others' shares), TransferNotSealed, KeyAlreadySet; ShareExpired, ShareUsed,
-    ShareWithdrawn or ShareLocked if the share has ended.
+    ShareWithdrawn or ShareLocked if the share has ended; ClientGone.
     """
     now = resources.clock.now()
     with resources.database.writing() as transaction:
@@ -36,7 +47,8 @@ def open_share(resources: Resources, caller: Caller, share_id: str, *, wrapped_k
         if not transfer.sealed:
             raise TransferNotSealed
         _require_prepared(share_rules.state_shown(share.state, share.expires_at, now))
-        if not share_rows.open_prepared(connection, share.id, wrapped_key, digest(link_proof)):
+        reply.require_receiver()
+        if not share_rows.open_prepared(connection, share.id, key.wrapped_key, digest(key.link_proof)):
             raise KeyAlreadySet
         held = file_rows.counts(connection, share.transfer_id)
         transaction.log(

@@ -1,4 +1,4 @@
-"""Idempotency keys by digest: which request holds one, and what it made."""
+"""Idempotency keys by digest: the request that holds each, and its result."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def conclude(connection: Connection, row: KeyRow) -> bool:
 
 
 def forget(connection: Connection, before: datetime) -> int:
-    """Delete keys whose transfer ended before this time, or that were used before it and made none. Return how many."""
+    """Delete keys whose transfer ended before this time, and keys without a result that were used before it. Return
+    their number.
+    """
     over = select(transfers.c.id).where(transfers.c.denied_at < before)
     made_none = and_(idempotency_keys.c.transfer_id.is_(None), idempotency_keys.c.created_at < before)
     gone = or_(made_none, idempotency_keys.c.transfer_id.in_(over))

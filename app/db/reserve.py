@@ -1,11 +1,11 @@
-"""The reserve: a file beside SQLite's that is given up when the volume is full, so that deletion can still write.
+"""The reserve: a file beside SQLite's database that is removed when the volume is full, so that deletion can write.
 
 Ending and deleting a transfer writes rows and log entries, which would fail on a full volume. So a file of
 RESERVE_BYTES holds that space: the first write that finds the volume nearly full removes the file, which needs no
 space, and deletion goes on. Intake is refused before that point (`app/lifecycle/gate.py`), and the scheduler makes the
 file again once there is room.
 
-PostgreSQL's volume is another program's: there the operator provides the space (docs/operations.md).
+On PostgreSQL the operator provides the space (docs/operations.md).
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ class IdempotentRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestedPart:
-    """What must be the same in a repeated request: the body's length in bytes and digest where they are known."""
+class RequestContent:
+    """The parts of a request that its repetition must share; the body's length (bytes) and SHA-256 where known."""
 
     method: str
     path: bytes
@@ -57,11 +57,13 @@ def checked_key(text: str) -> str:
     return text.strip('"')
 
 
-def identify(key: str, part: RequestedPart, *, owner: str, route: str, transfer_id: str | None) -> IdempotentRequest:
+def identify(
+    key: str, content: RequestContent, *, owner: str, route: str, transfer_id: str | None
+) -> IdempotentRequest:
     """Identify a request. A key is valid for one owner, route and transfer."""
     scope = _joined(owner.encode(), route.encode(), (transfer_id or "").encode(), key.encode())
-    length = b"" if part.length is None else str(part.length).encode()
-    said = _joined(part.method.encode(), part.path, part.query, length, part.body_digest or b"")
+    length = b"" if content.length is None else str(content.length).encode()
+    said = _joined(content.method.encode(), content.path, content.query, length, content.body_digest or b"")
     fingerprint = hmac.digest(key.encode(), said, "sha256")
     return IdempotentRequest(sha256(b"idempotency-key" + scope).digest(), fingerprint, owner, transfer_id)
 

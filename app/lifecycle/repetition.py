@@ -1,4 +1,4 @@
-"""Repeated requests: the same idempotency key again means that the first response never arrived.
+"""Repeated requests: a request with an idempotency key that was used before means that the first response was lost.
 
 The earlier result is replaced only while nothing shows that its response did arrive: nobody has presented the link, and
 no file or share was added. It ends in the transaction that makes the new result usable.
@@ -36,7 +36,7 @@ _ENDED_UNSEEN = {Ending.FAILED, Ending.UNANSWERED, Ending.REPLACED, Ending.EXPIR
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a request made: a transfer, or a share, usable since `made_at`."""
+    """The transfer or share that a request created, usable since `made_at`."""
 
     transfer_id: str
     share_id: str | None

@@ -1,5 +1,5 @@
-"""The response that a request will get, checked in the transaction that makes its result usable: whether it still has a
-receiver, and which earlier result it replaces, whose response was lost.
+"""The response to a request, checked in the transaction that makes its result usable: its receiver must still be
+connected, and it may replace an earlier result whose response was lost.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def _connected() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response to a client, which may have gone: what only a lost response would name must not come into being."""
+    """A response to a client that may have disconnected. A result that only this response names must not be created
+    for a client that is gone.
+    """
 
     is_gone: Callable[[], bool] = _connected
     attempt: Attempt | None = None

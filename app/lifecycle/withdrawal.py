@@ -1,5 +1,5 @@
-"""Names a withdrawal as the reason of a refusal. A withdrawal ends the row first and the keys after it, so a request
-that began before may find a key gone, which alone does not say why.
+"""Report a withdrawal as the reason of a refusal. A withdrawal ends the row first and destroys the keys afterwards, so
+a request that began before it may only see that a key is gone.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Keeps one party on many connections from starving the others of this process: of its event loop, its threads, the
-database behind them, and the processor (docs/adr/0025-fair-queues.md).
+"""Fair scheduling between parties: a client on many connections cannot take the event loop, the threads, the database
+or the CPU of this process from the others (docs/adr/0025-fair-queues.md).
 
-A party is greedy while it has more requests under way here than it needs and another party has been here a moment ago.
-Each step of a greedy party (a thread's work, a piece of a file, a request's start) then waits for its own turn: one
-step at a time, and after each a pause of PAUSE times the step's length. Nobody else waits for anything, and a party
-that is alone never waits. Nothing is refused here.
+A party (a token, or a recipient's address) is greedy while it has more than `enough` requests running in this process
+and another party was active within RECENT_SECONDS. A greedy party runs one step at a time (work in a thread, a piece of
+a file, the start of a request), and pauses after it for PAUSE times the step's duration. Other parties never wait, nor
+does a party that is alone. Nothing is refused here.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ RECENT_SECONDS = 2.0
 PAUSE = 5.0
 
 REQUEST_SECONDS = 0.003
-"""What a request costs outside its steps: parsing, routing, sending."""
+"""Cost of a request outside its steps: parsing, routing, sending. An estimate, charged when the request starts."""
 
 STEP_SECONDS = 0.002
-"""What a step is expected to take; what it took in fact is settled afterwards."""
+"""Expected duration of a step; corrected by its real duration afterwards."""
 
 
 @dataclass(slots=True)
@@ -61,24 +61,24 @@ class Visit:
     """One request, from its start to the end of its response."""
 
     def __init__(self) -> None:
-        """It belongs to no party yet."""
+        """Start without a party."""
         self._parties: list[_Party] = []
 
     def join(self, level: _Level, name: str, enough: int) -> None:
-        """Count for a party from now on."""
+        """Count this request for a party until `leave`."""
         party = level.parties.setdefault(name, _Party(name, enough, level))
         party.under_way += 1
         self._parties.append(party)
 
     def leave(self) -> None:
-        """Count no more."""
+        """Stop counting this request."""
         for party in self._parties:
             party.under_way -= 1
             if party.under_way == 0:
                 party.others.parties.pop(party.name, None)
 
     def greedy_parties(self) -> list[_Party]:
-        """Note that the parties are here, and return those that are greedy."""
+        """Record that the parties are active, and return those that are greedy."""
         now, greedy = monotonic(), []
         for party in self._parties:
             party.others.seen.see(party.name, now)
@@ -91,16 +91,16 @@ _visit: ContextVar[Visit | None] = ContextVar("visit", default=None)
 
 
 class Fairness:
-    """The parties of one process. Whether others are here is known of all workers of the service."""
+    """The parties of one process. Whether other parties are active is shared between all workers of the service."""
 
     def __init__(self) -> None:
-        """Nobody is here."""
+        """Start without parties."""
         memory = open_memory()
         self._closest, self._addresses = (_Level(LastSeen(memory, level)) for level in range(LEVELS))
 
     @contextmanager
     def visited(self) -> Iterator[None]:
-        """Surround one request."""
+        """Run one request inside this context."""
         visit = Visit()
         reset = _visit.set(visit)
         try:
@@ -130,7 +130,7 @@ class Fairness:
 
 @contextmanager
 def no_pauses() -> Iterator[None]:
-    """Surround what must not wait, for others wait for it."""
+    """Run code without pauses, because other parties wait for its result."""
     reset = _visit.set(None)
     try:
         yield
@@ -139,7 +139,7 @@ def no_pauses() -> Iterator[None]:
 
 
 async def spend(seconds: float, kind: str = "steps") -> list[_Party]:
-    """Wait, if the current request's party is greedy, until it may take a step of this length. Return those parties."""
+    """Wait until each greedy party of the current request may take a step of `seconds`. Return the greedy parties."""
     visit = _visit.get()
     if visit is None:
         return []
@@ -154,8 +154,8 @@ async def spend(seconds: float, kind: str = "steps") -> list[_Party]:
 
 @asynccontextmanager
 async def step(*, weight: int = 1) -> AsyncIterator[None]:
-    """Surround a step of the current request. A greedy party waits before it, and pauses after it. `weight`: how many
-    times its length it costs, with what was done for it outside.
+    """Run a step of the current request. A greedy party waits before it and pauses after it. `weight` multiplies the
+    step's duration, to account for work done for it elsewhere.
     """
     greedy = await spend(STEP_SECONDS)
     started = monotonic()

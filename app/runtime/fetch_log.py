@@ -1,7 +1,7 @@
 """Log downloads by claim and file: the first at once, repeated ones at most once a minute with their counts.
 
-A client may fetch a file in a thousand ranges; each as an entry would fill the log. Counts are kept in memory: a
-process that is killed loses those of its last minute, but not the bytes in the claim's row.
+A client may fetch a file in thousands of ranges, and one entry for each would fill the log. Counts are kept in memory:
+a killed process loses those of its last minute, but not the bytes counted in the claim's row.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from app.runtime import fairness
 
 
 class FairQueue:
-    """Runs one caller at a time in this process. Parties take turns, however many callers each of them has. A party has
-    `waiting` places beside the one that runs; its next caller gets Busy, and nobody else does.
+    """Runs one caller at a time in this process. Parties take turns, however many callers each of them has. Each party
+    has `waiting` places in addition to the running one; only its own callers beyond these get Busy.
     """
 
     def __init__(self, *, waiting: int) -> None:
@@ -53,7 +53,7 @@ class FairQueue:
             await self._called(party)
         self._runs = True
         try:
-            with fairness.no_pauses():  # of whoever holds the turn: all others wait for it
+            with fairness.no_pauses():  # all others wait while this caller holds the turn
                 yield
         finally:
             self._call_next()
@@ -64,7 +64,7 @@ class FairQueue:
         try:
             await call
         except asyncio.CancelledError:
-            if call.done() and not call.cancelled():  # it was called, and goes away
+            if call.done() and not call.cancelled():  # its turn had come, but the caller was cancelled
                 self._call_next()
             raise
 
@@ -85,12 +85,12 @@ class Place:
     """A place in a queue, held by a party."""
 
     def __init__(self, queue: FairQueue, party: str) -> None:
-        """Made by `FairQueue.place`."""
+        """Created by `FairQueue.place`."""
         self._queue, self._party = queue, party
 
     def turn(self) -> AbstractAsyncContextManager[None]:
-        """Wait for a turn and hold it; nobody is refused any more."""
-        return self._queue._turn(self._party)  # noqa: SLF001 - a part of the queue
+        """Wait for a turn and hold it. The place is reserved, so this never raises Busy."""
+        return self._queue._turn(self._party)  # noqa: SLF001 - a place belongs to its queue
 
 
 class HashingQueue(FairQueue):
@@ -104,8 +104,8 @@ class HashingQueue(FairQueue):
 
     @asynccontextmanager
     async def paced(self, key: str, *, at_once: int) -> AsyncIterator[None]:
-        """Let at most `at_once` callers with this key go on to the queue, each at its party's pace; others wait here,
-        where they take no place. A greedy party pauses here and not in the queue, where all would wait for it.
+        """Let at most `at_once` callers with this key proceed to the queue. The others wait here, where they occupy no
+        place. A greedy party also pauses here, because in the queue all others would wait for it.
         """
         self._asked[key] += 1
         try:

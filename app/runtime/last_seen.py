@@ -1,5 +1,5 @@
-"""Which party the workers of one service saw last, and when the last other one: they share the processor and the
-database, so a party that is alone in its worker may still be in the way of others.
+"""The party that the workers of a service saw last, and when they last saw another one. Workers share the CPU and the
+database, so a party that is alone in its worker can still slow down others.
 
 `serve` makes a small file that its workers map into memory. It holds two short digests of parties and four times,
 nothing of a request. A worker that reads it while another one writes sees an older or a mixed state for a moment, which
@@ -26,7 +26,7 @@ _NOBODY = _LEVEL.pack(bytes(8), float("-inf"), float("-inf"))
 
 @contextmanager
 def shared_by_workers() -> Iterator[None]:
-    """Have the workers that start in this block share what they see."""
+    """Let the workers that start in this block share this memory."""
     with tempfile.NamedTemporaryFile(prefix="caducee-parties-") as file:
         file.write(_NOBODY * LEVELS)
         file.flush()
@@ -35,7 +35,7 @@ def shared_by_workers() -> Iterator[None]:
 
 
 def open_memory() -> mmap | bytearray:
-    """Return the memory that the workers share; a process of its own has its own."""
+    """Return the memory that the workers share, or private memory in a process that `serve` did not start."""
     path = os.environ.get(VARIABLE)
     if path is None or not Path(path).is_file():
         return bytearray(_NOBODY * LEVELS)
@@ -51,7 +51,7 @@ class LastSeen:
         self._memory, self._offset = memory, level * _LEVEL.size
 
     def see(self, name: str, now: float) -> None:
-        """Note that a party is here."""
+        """Record that a party is active."""
         short = _short(name)
         last, last_at, other_at = _LEVEL.unpack_from(self._memory, self._offset)
         _LEVEL.pack_into(self._memory, self._offset, short, now, other_at if last == short else last_at)

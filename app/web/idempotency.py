@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: what a repeated request must be like, and the reply that replaces a lost one."""
+"""`Idempotency-Key`: identify a repeated request, and build the reply that replaces a lost one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi import Request
 
 from app.domain.access_token import Caller
 from app.domain.errors import ClientTooSlow, InvalidRequest
-from app.domain.idempotency import DIGESTED_BYTES, IdempotentRequest, RequestedPart, checked_key, identify
+from app.domain.idempotency import DIGESTED_BYTES, IdempotentRequest, RequestContent, checked_key, identify
 from app.lifecycle.repetition import attempted
 from app.lifecycle.reply import Reply
 from app.web.bodies import announced_length
@@ -44,14 +44,14 @@ async def idempotent(
 def _identified(
     request: Request, caller: Caller, key: str, transfer_id: str | None, body_digest: bytes | None
 ) -> IdempotentRequest:
-    part = RequestedPart(
+    content = RequestContent(
         method=request.method,
         path=request.scope["raw_path"],
         query=request.scope["query_string"],
         length=announced_length(request),
         body_digest=body_digest,
     )
-    return identify(key, part, owner=caller.owner, route=request.scope["route"].name, transfer_id=transfer_id)
+    return identify(key, content, owner=caller.owner, route=request.scope["route"].name, transfer_id=transfer_id)
 
 
 async def digested(request: Request, body: AsyncIterator[bytes]) -> tuple[bytes | None, AsyncIterator[bytes]]:

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.actions.deposit_sealed_file import deposit_sealed_file
 from app.actions.keep_owner_key import show_owner_key, store_owner_key
-from app.actions.open_share import open_share
+from app.actions.open_share import ShareKey, open_share
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
 from app.crypto.wrapping import KEY_BYTES, WRAPPED_KEY_BYTES
 from app.domain.errors import InvalidRequest, TransferIsSealed
 from app.web.bodies import incoming_sealed_file
-from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
+from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, reply_of
 from app.web.schemas import FileCreated, OwnerKeyRequest, OwnerKeyShown, ShareKeyRequest
 
 
@@ -54,12 +54,13 @@ async def add_blob(
 
 @router.put("/shares/{share_id}/key", status_code=204, response_class=Response)
 async def put_share_key(
-    share_id: str, asked: ShareKeyRequest, caller: CurrentCaller, resources: CurrentResources
+    request: Request, share_id: str, asked: ShareKeyRequest, caller: CurrentCaller, resources: CurrentResources
 ) -> None:
     """Open a prepared share with the transfer key, wrapped for its recipient by the depositor's client. Works once."""
     wrapped_key = _bytes(asked.wrapped_key, "wrapped_key", WRAPPED_KEY_BYTES)
     link_proof = _bytes(asked.link_proof, "link_proof", KEY_BYTES)
-    await resources.in_thread(open_share, resources, caller, share_id, wrapped_key=wrapped_key, link_proof=link_proof)
+    key = ShareKey(wrapped_key, link_proof)
+    await resources.in_thread(open_share, resources, caller, share_id, key, reply=reply_of(request))
 
 
 def _bytes(text: str, member: str, length: int) -> bytes:

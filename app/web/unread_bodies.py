@@ -1,6 +1,6 @@
 """Closes a connection whose response began before the whole body of its request had arrived.
 
-Such a connection can be used again only once the rest of the body was read, and a client may make that endless. So the
+Such a connection can be reused only after the rest of the body was read, which a client can make endless. So the
 response carries `Connection: close`, and what still arrives is discarded unparsed, within limits of time and bytes.
 Closing at once would reset the connection, and the client might lose the response (RFC 9112, 9.6).
 """
@@ -14,15 +14,13 @@ from uvicorn.protocols.http.h11_impl import RequestResponseCycle
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
-"""Most that is discarded after a response. A client on a network sees the response long before; one that sends its
-whole body first, over loopback, has most of such a body in the kernel's buffers.
-"""
+"""Limits after which the connection is closed in any case; a client on a network has the response long before."""
 
 CLOSE = (b"connection", b"close")
 
 
 class UnreadBody:
-    """What arrives after the response of one request."""
+    """The part of a request's body that arrives after its response began."""
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         """`cycle`: uvicorn's state of the request."""
@@ -38,7 +36,7 @@ class UnreadBody:
             self.ended()
 
     def ended(self) -> None:
-        """Stop to wait: the client has closed the connection, or has sent too much."""
+        """Stop waiting: the client has closed the connection, or has sent too much."""
         self._enough.set()
 
     async def answer(self, application: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +71,7 @@ class UnreadBody:
 
 
 def states_two_lengths(scope: Scope) -> bool:
-    """Return whether a request has both Content-Length and Transfer-Encoding: a proxy in front may have gone by the
-    other one, and taken the rest of the body for a request (RFC 9112, 6.1).
+    """Return whether a request has both Content-Length and Transfer-Encoding. A proxy in front may have used the other
+    one, and parsed the rest of the body as a request (RFC 9112, 6.1).
     """
     return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}

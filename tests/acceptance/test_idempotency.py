@@ -144,6 +144,7 @@ def test_while_the_first_runs_the_second_waits(server, staff):
         waiting = send_with(staff, key, body)
         assert ok(waiting, 503)["code"] == "idempotency_in_progress"
         assert waiting.headers["retry-after"] == "5"
+        assert ok(send_with(staff, key, body, name="b.csv"), 422)["code"] == "idempotency_key_reused"
     repeated = until(lambda: (answer := send_with(staff, key, body)).status_code == 201 and answer)
     assert endings(staff, share_of(repeated).transfer_id) == [None]
 

@@ -196,6 +196,8 @@ def _suffer(server, http, token, secrets):
     http.post("/api/v1/shares/x/claim", json={"password": password, "link_secret": [NAME], "x": NAME})
     http.post("/api/v1/shares/x/content", auth=(password, NAME.encode("ascii", "ignore").decode()))
     http.post("/api/v1/shares/x/content", auth=("link", f"{password}.{password}"))
+    for key in (password, f"{password} x"):
+        http.post("/api/v1/transfers", json={}, headers={"Idempotency-Key": key})
     share = send(http, CONTENT, name)
     try_claim(http, share, password=password)
     try_claim(http, share, password=f"{password}X")

@@ -8,7 +8,7 @@ from app.actions.create_transfer import CreatedSealedTransfer, TransferOptions, 
 from app.actions.deposit_sealed_file import IncomingSealedFile, deposit_sealed_file
 from app.actions.issue_share import NewShare, PreparedShare, prepare_share
 from app.actions.keep_owner_key import store_owner_key
-from app.actions.open_share import open_share
+from app.actions.open_share import ShareKey, open_share
 from app.client import sealing
 from app.crypto.password import new_password
 from app.crypto.token import new_secret
@@ -113,9 +113,13 @@ def share_wrap(share: SealedShare) -> bytes:
     )
 
 
+def share_key(share: SealedShare) -> ShareKey:
+    return ShareKey(share_wrap(share), link_proof(share.link_secret))
+
+
 def let_claim(resources: Resources, caller: Caller, share: SealedShare) -> None:
     """Open a prepared share."""
-    open_share(resources, caller, share.id, wrapped_key=share_wrap(share), link_proof=link_proof(share.link_secret))
+    open_share(resources, caller, share.id, share_key(share))
 
 
 def send_sealed(resources: Resources, caller: Caller, *, content: bytes = CONTENT, **asked) -> SealedShare:

@@ -10,13 +10,14 @@ from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.fetch_file import open_files
 from app.actions.keep_owner_key import show_owner_key, store_owner_key
-from app.actions.open_share import open_share
+from app.actions.open_share import ShareKey, open_share
 from app.actions.verify_log import verify_log
 from app.client import sealing
 from app.crypto.chunked import sealed_size
 from app.db.tables import shares, transfers
 from app.domain.errors import (
     ClaimedByProof,
+    ClientGone,
     KeyAlreadySet,
     ShareNotFound,
     TransferEnded,
@@ -27,6 +28,7 @@ from app.domain.errors import (
 from app.domain.file_meta import FileMeta
 from app.domain.share import ShareState
 from app.lifecycle.claimable_share import LinkAndPassword
+from app.lifecycle.reply import Reply
 from tests.integration.actions.sealed_stories import (
     a_sealed_transfer,
     ciphertext,
@@ -38,6 +40,7 @@ from tests.integration.actions.sealed_stories import (
     owner_wrap,
     prepare,
     send_sealed,
+    share_key,
     share_wrap,
 )
 from tests.integration.actions.stories import (
@@ -216,6 +219,16 @@ def test_a_sealed_transfer_takes_nothing_plain(resources, caller, filled):
     assert count_rows(resources, shares) == 0
 
 
+def test_a_share_is_not_opened_for_a_client_that_is_gone(resources, caller, filled):
+    """Lesson 42: it would be told `key_already_set` when it comes back."""
+    prepared = run(prepare(resources, caller, filled))
+    with pytest.raises(ClientGone):
+        open_share(resources, caller, prepared.id, share_key(prepared), reply=Reply(lambda: True))
+    assert share_row(resources, prepared.id).state == ShareState.PREPARED
+    let_claim(resources, caller, prepared)
+    assert share_row(resources, prepared.id).state == ShareState.ISSUED
+
+
 def test_an_unsealed_transfer_takes_nothing_sealed(resources, caller):
     plain = send(resources, caller)
     sealed = a_sealed_transfer(resources, caller)
@@ -225,7 +238,7 @@ def test_an_unsealed_transfer_takes_nothing_sealed(resources, caller):
         lambda: run(prepare(resources, caller, disguised)),
         lambda: store_owner_key(resources, caller, plain.id, bytes(60)),
         lambda: show_owner_key(resources, caller, plain.id),
-        lambda: open_share(resources, caller, plain.share.id, wrapped_key=bytes(60), link_proof=bytes(32)),
+        lambda: open_share(resources, caller, plain.share.id, ShareKey(bytes(60), bytes(32))),
     ):
         with pytest.raises(TransferNotSealed):
             step()
