@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -244,8 +245,9 @@ def resident_bytes(pid: int) -> int:
 
 
 def _only_marks(name: str) -> bool:
+    """Also a mark's temporary file: a writer that was killed leaves it, with nothing secret in it."""
     marks = {"installation", "CACHEDIR.TAG", "high-water", "purge-time", "reconciled"}
-    return name in marks or name.startswith("anchor.")
+    return re.sub(r"\.[0-9a-f]{16}\.new$", "", name) in marks or name.startswith("anchor.")
 
 
 def _variables(settings: dict[str, str]) -> dict[str, str]:
