@@ -450,15 +450,15 @@ class Life(RuleBasedStateMachine):
     # --- what always holds
 
     def keys_expected(self) -> set[EntryName]:
-        """The keys of everything that somebody may still need."""
-        expected = set()
+        """The keys of everything that somebody may still need. While recipients are refused, no claim lapses."""
+        expected, none_lapses = set(), self.refused_since is not None
         for transfer in (transfer for transfer in self.known if self.readable(transfer)):
             created = transfer.created
             expected.add(EntryName(created.id, created.expires_at))
             expected |= {
                 EntryName(created.id, created.expires_at, share.issued.id)
                 for share in transfer.shares
-                if share.state in {"issued", "claimed"} and not self.window_is_over(share)
+                if share.state in {"issued", "claimed"} and (none_lapses or not self.window_is_over(share))
             }
             expected |= {
                 EntryName(created.id, created.expires_at, share.issued.id).of_claim
