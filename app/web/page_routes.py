@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.domain.errors import NotFound
 from app.web.guard import CurrentResources, GuardedRoute
-from app.web.pages.assets import Asset, assets, page
+from app.web.pages.assets import WORKER, Asset, assets, lasting_assets, page
 from app.web.pages.catalogues import language_of, languages
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -18,7 +18,9 @@ CSP = (
 )
 """`frame-src` is for downloads served by the service worker. The only Trusted Types policy is for the worker's URL."""
 
-WORKER = "sw.js"
+LASTING_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+"""For a name that contains the version. Everything else keeps `no-store`."""
+
 WORKER_HEADERS = {
     "Service-Worker-Allowed": "/s/",
     # The worker fetches nothing. No `sandbox`: a worker with an opaque origin cannot be registered.
@@ -30,6 +32,9 @@ WORKER_HEADERS = {
 @router.get("/s/assets/{name}")
 async def recipient_asset(request: Request, name: str, resources: CurrentResources) -> Response:
     """Return a script, style, image or catalogue of the page."""
+    lasting = lasting_assets(resources.settings).get(name)
+    if lasting is not None:
+        return _sent(request, lasting, LASTING_HEADERS)
     asset = assets(resources.settings).get(name)
     if asset is None:
         raise NotFound
@@ -50,5 +55,5 @@ def _sent(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
     vary = {"Vary": "Accept-Encoding, Accept-Language"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         zipped = {"Content-Encoding": "gzip"}
-        return Response(asset.zipped, media_type=asset.media_type, headers=headers | vary | zipped)
-    return Response(asset.content, media_type=asset.media_type, headers=headers | vary)
+        return Response(asset.zipped, media_type=asset.media_type, headers=vary | headers | zipped)
+    return Response(asset.content, media_type=asset.media_type, headers=vary | headers)

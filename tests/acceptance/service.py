@@ -231,6 +231,12 @@ class Server:
         self.kill()
 
 
+def accepts(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex((host, port)) == 0
+
+
 def free_port() -> int:
     """A loopback port that was free a moment ago."""
     with socket.socket() as probe:

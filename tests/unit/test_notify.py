@@ -1,17 +1,15 @@
 """`caducee-notify`: what a timer reports arrives, or the command fails."""
 
 import os
-import socket
 import subprocess
 import sys
-from contextlib import closing
 from email import message_from_string
 from email.policy import default
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.service import free_port, until
+from tests.acceptance.service import accepts, free_port, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,11 +36,6 @@ def sink(request, tmp_path):
     finally:
         server.terminate()
         server.wait()
-
-
-def accepts(host: str, port: int) -> bool:
-    with closing(socket.socket()) as probe:
-        return probe.connect_ex((host, port)) == 0
 
 
 def test_a_failed_check_is_mailed_without_what_it_found(sink):

@@ -1,17 +1,24 @@
-"""The recipient's page and its assets by address, for serving and for `doctor --assets`."""
+"""The recipient's page and its assets by address, for serving and for `doctor --assets`.
+
+The page loads its assets under names that contain a digest of all of them, so that browsers may keep them for ever.
+Catalogues and the service worker are loaded under their plain names: a script requests them, and the worker's address
+must not change.
+"""
 
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 
 from app.runtime.settings import Settings
 from app.web.pages.brand import brand_css
 from app.web.pages.catalogues import catalogue_json, languages
-from app.web.pages.render import render_recipient_page
+from app.web.pages.render import render_recipient_page, versioned
 
 MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",
@@ -20,6 +27,10 @@ MEDIA_TYPES = {
     "png": "image/png",
     "svg": "image/svg+xml",
 }
+
+WORKER = "sw.js"
+_VERSION_DIGITS = 16
+_IMPORT = re.compile(rb'"\./([\w-]+\.js)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,29 @@ def assets(settings: Settings) -> dict[str, Asset]:
     return {name: _asset(name, content) for name, content in sorted(found.items())}
 
 
+@cache
+def lasting_assets(settings: Settings) -> dict[str, Asset]:
+    """Return the assets whose name contains the version, by that name. Their imports name the same version."""
+    version = _version(settings)
+
+    def of_this_version(found: re.Match[bytes]) -> bytes:
+        return f'"./{versioned(found[1].decode(), version)}"'.encode()
+
+    return {
+        versioned(name, version): _asset(name, _IMPORT.sub(of_this_version, asset.content))
+        for name, asset in assets(settings).items()
+        if name != WORKER and not name.endswith(".json")
+    }
+
+
+def _version(settings: Settings) -> str:
+    """Return a digest of every asset's name and content."""
+    digest = sha256()
+    for name, asset in assets(settings).items():
+        digest.update(f"{name} {len(asset.content)} ".encode() + asset.content)
+    return digest.hexdigest()[:_VERSION_DIGITS]
+
+
 def _asset(name: str, content: bytes) -> Asset:
     return Asset(content, MEDIA_TYPES[name.rpartition(".")[2]], gzip.compress(content, mtime=0))
 
@@ -49,7 +83,7 @@ def _asset(name: str, content: bytes) -> Asset:
 @cache
 def page(settings: Settings, language: str) -> Asset:
     """Return the page. It contains no secret, so compressing it is safe from BREACH."""
-    content = render_recipient_page(settings, language).encode()
+    content = render_recipient_page(settings, language, _version(settings)).encode()
     return Asset(content, "text/html; charset=utf-8", gzip.compress(content, mtime=0))
 
 
@@ -57,5 +91,5 @@ def everything_served(settings: Settings) -> Iterator[tuple[str, bytes]]:
     """Yield address and content of the page in each language, and of its assets. `*` stands for any share id."""
     for language in languages():
         yield f"/s/*?lang={language}", page(settings, language).content
-    for name, asset in assets(settings).items():
+    for name, asset in (assets(settings) | lasting_assets(settings)).items():
         yield f"/s/assets/{name}", asset.content

@@ -20,8 +20,8 @@ _ENVIRONMENT = Environment(
 
 
 @cache
-def render_recipient_page(settings: Settings, language: str) -> str:
-    """Return the page in a language, as HTML. The page's script adds the data of a share."""
+def render_recipient_page(settings: Settings, language: str, version: str) -> str:
+    """Return the page in a language, as HTML, with assets of this version. Its script adds the data of a share."""
 
     def say(key: str) -> str:
         """Return a sentence; empty if it has placeholders, which the script fills in."""
@@ -39,7 +39,14 @@ def render_recipient_page(settings: Settings, language: str) -> str:
         origin=settings.recipients_origin,
         window_seconds=round(settings.claim_window.total_seconds()),
         modules=_modules(),
+        asset=lambda name: f"/s/assets/{versioned(name, version)}",
     )
+
+
+def versioned(name: str, version: str) -> str:
+    """Return the name under which browsers may keep an asset: `receive.<version>.js`."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}.{version}{dot}{suffix}"
 
 
 def _after(language: str) -> str:

@@ -16,6 +16,7 @@ CACHES = (
     catalogues.languages,
     catalogues.catalogue,
     assets.assets,
+    assets.lasting_assets,
     assets.page,
     render.render_recipient_page,
 )
