@@ -204,14 +204,3 @@ def test_the_ports_are_those_of_the_proxy_s_example():
         for name in ("recipients", "staff")
     }
     assert upstreams == ports
-
-
-def test_the_compose_file_separates_the_same_users():
-    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
-    services = dict(re.findall(r"^  (\w+):\n((?:    .*\n)+)", text.partition("\nservices:\n")[2], re.MULTILINE))
-    for name, audience in (("recipients", "recipient"), ("staff", "staff")):
-        assert f"--audience, {audience}]" in services[name]
-        assert "user:" not in services[name], "the image's"
-    for name in ("scheduler", "keys"):
-        assert 'user: "10002:10001"' in services[name]
-        assert "network_mode: none" in services[name]
