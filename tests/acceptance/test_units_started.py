@@ -13,7 +13,7 @@ from tests.machine import Machine
 from tests.unit.docs_tables import rows, shell_blocks
 from tests.unit.test_units import drop_ins
 
-pytestmark = [pytest.mark.slow, pytest.mark.external, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.external, pytest.mark.timeout(600)]
 
 OPERATIONS = "docs/operations.md"
 SERVICES = ("caducee-scheduler", "caducee-recipients", "caducee-staff")
@@ -179,3 +179,30 @@ def test_a_service_that_is_killed_comes_back(machine):
     machine.run(f"systemctl kill --signal=KILL {' '.join(SERVICES)}")
     assert not ready(machine)
     until(lambda: ready(machine), "readiness after a kill")
+
+
+def test_an_alert_in_the_service_s_log_is_mailed(machine):
+    """The vault's marks are out of reach for a moment; the scheduler logs that, and goes on afterwards."""
+    until(lambda: ready(machine), "readiness")
+    vault = "/var/lib/caducee-vault"
+    alerts = "journalctl --quiet --output=cat -u caducee-scheduler --grep '\"alert\": true'"
+    machine.run(f"systemctl start caducee-alerts; mv {vault}/marks {vault}/marks-away")
+    try:
+        until(lambda: machine.run(alerts, check=False).returncode == 0, "an alert")
+    finally:
+        machine.run(f"rm -rf {vault}/marks; mv {vault}/marks-away {vault}/marks")
+    assert machine.run("systemctl start caducee-alerts", check=False).returncode != 0
+    until(lambda: "caducee-alerts failed" in mails(machine), "the mail")
+    until(lambda: ready(machine), "readiness afterwards")
+
+
+def test_the_checks_work_while_the_service_is_stopped(machine):
+    """Then nobody keeps SQLite's files beside the database open, and readiness is reported."""
+    until(lambda: ready(machine), "readiness")
+    machine.run(f"systemctl stop {' '.join(SERVICES)}")
+    for check in ("retention", "verify", "doctor", "keys", "checkpoint"):
+        machine.run(f"systemctl start caducee-{check}")
+    machine.run("systemctl reset-failed caducee-ready")
+    assert machine.run("systemctl start caducee-ready", check=False).returncode != 0
+    machine.run(f"systemctl start {' '.join(SERVICES)}")
+    until(lambda: ready(machine), "readiness")
