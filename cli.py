@@ -19,6 +19,7 @@ def build() -> typer.Typer:
     tree = typer.Typer(
         name="caducee",
         no_args_is_help=True,
+        rich_markup_mode=None,  # plain help: no frames and no colours, whatever the console
         pretty_exceptions_enable=False,  # a traceback with local variables could show a key
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},  # every group and command inherits it

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Lifespan
 
 from app.actions.log_fetches import log_fetches
 from app.actions.log_refused_links import log_refused_links
+from app.actions.log_refused_tokens import log_refused_tokens
 from app.db.errors import DatabaseUnavailable
 from app.domain.audience import Audience
 from app.lifecycle.rollback import DatabaseRolledBack, require_not_rolled_back
@@ -58,6 +59,7 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
         opened = app.state.resources = resources or _open_unless_rolled_back(settings)
         tasks = [
             asyncio.create_task(_every(REFUSALS_SECONDS, log_refused_links, opened)),
+            asyncio.create_task(_every(REFUSALS_SECONDS, log_refused_tokens, opened)),
             asyncio.create_task(_every(FETCHES_SECONDS, log_fetches, opened)),
             asyncio.create_task(_stop_without_parent()),
         ]
@@ -65,6 +67,7 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
         for task in tasks:
             task.cancel()
         await opened.in_thread(log_refused_links, opened)
+        await opened.in_thread(log_refused_tokens, opened)
         await opened.in_thread(log_fetches, opened, all_of_them=True)
         if resources is None:
             opened.close()

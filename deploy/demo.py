@@ -164,7 +164,7 @@ def review(demo: Demo) -> None:
     log = demo.service.command("audit", "log", "--json")
     leaked = [what for what, text in demo.secrets.items() if text in log]
     expect(not leaked and FILE_NAME not in log, f"the audit log holds {leaked or 'the file name'}")
-    for entry in json.loads(log):
+    for entry in json.loads(log)["entries"]:
         who, whom = entry["actor"].partition(":")[0], entry.get("transfer", "")[:6]
         rest = " ".join(f"{name}={entry[name]}" for name in ("size", "outcome", "lateness_ms") if name in entry)
         print(f"{entry['sequence']:>3} {entry['time'][11:23]} {entry['event']:<18} {who:<9} {whom:<6} {rest}")

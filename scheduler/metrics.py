@@ -37,6 +37,7 @@ class ServiceCollector(Collector):
             ("separate_users", "1 if the scheduler has a user of its own.", measures.separate_users),
             ("locked_down", "1 during a lockdown.", measures.locked_down),
             ("intake_off", "1 while no new transfer is accepted.", measures.intake_off),
+            ("tokens_ending_soon", "Access tokens that expire within 14 days.", measures.tokens_ending_soon),
             ("reserve_in_place", "1 unless the database's volume lacks its reserve.", measures.reserve_in_place),
         ):
             yield GaugeMetricFamily(f"caducee_{name}", text, value=float(value))

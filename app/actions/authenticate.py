@@ -21,4 +21,4 @@ def authenticate(resources: Resources, token: str) -> Caller:
     if row is None:
         raise NotAuthenticated
     require_valid(revoked_at=row.revoked_at, expires_at=row.expires_at, now=resources.clock.now())
-    return Caller(row.id, row.name, row.role, row.expires_at, row.owner)
+    return Caller(row.id, row.name, row.role, row.expires_at, row.owner, row.last_used_at)

@@ -133,7 +133,7 @@ def _store(resources: Resources, row: TransferRow, caller: Caller, shred_key: by
 
 
 def _insert(resources: Resources, row: TransferRow, caller: Caller, reply: Reply) -> list[EntryName]:
-    with resources.database.writing() as transaction:
+    with resources.database.writing(caller.cause()) as transaction:
         require_open_for_transfers(resources, transaction.connection)
         transfer_rows.create(transaction.connection, row)
         transaction.log(

@@ -9,8 +9,8 @@ from __future__ import annotations
 from app.db import testimony_rows, transfer_rows, whole_transfers
 from app.db.engine import Transaction
 from app.db.transfer_rows import TransferRow
-from app.domain.access_token import Caller, require_owner
-from app.domain.audit_events import Entry, Event
+from app.domain.access_token import Caller, cause_of, require_owner
+from app.domain.audit_events import OPERATOR, Entry, Event, Reason
 from app.domain.testimony import FACTS
 from app.domain.transfer import OPEN_STATES, Ending
 from app.domain.vault_entry import EntryName
@@ -22,24 +22,31 @@ from app.storage.errors import StorageError
 
 
 def delete_transfer(
-    resources: Resources, transfer_id: str, *, caller: Caller | None, ending: Ending = Ending.DELETED
-) -> None:
-    """Delete a transfer. Idempotent. `caller` None is the operator. Raises TransferNotFound, also for others'."""
+    resources: Resources,
+    transfer_id: str,
+    *,
+    caller: Caller | None,
+    ending: Ending = Ending.DELETED,
+    reason: Reason | None = None,
+) -> bool:
+    """Delete a transfer. Idempotent. `caller` None is the operator. Return whether its keys were destroyed; if not, the
+    sweeper retries. Raises TransferNotFound, also for others' transfers.
+    """
     now = resources.clock.now()
     contradicted = caller is None and _is_contradicted(resources, transfer_id)
-    with resources.database.writing() as transaction:
+    with resources.database.writing(cause_of(caller, reason)) as transaction:
         transfer = require_owner(transfer_rows.find(transaction.connection, transfer_id, for_update=True), caller)
         keys = set[EntryName]()
         if transfer.state in OPEN_STATES or contradicted:
             keys = _names(transaction, transfer)
         if transfer.state in OPEN_STATES:
-            actor = caller.actor if caller else "operator"
+            actor = cause_of(caller).actor
             keys.update(endings.deny_transfer(transaction, transfer, ending, now=now, actor=actor))
         elif contradicted:
             transfer_rows.deny_again(transaction.connection, transfer_id, ending, now)
-            again = Entry(Event.TRANSFER_DENIED, at=now, actor="operator", transfer=transfer_id, outcome=ending.value)
+            again = Entry(Event.TRANSFER_DENIED, at=now, actor=OPERATOR, transfer=transfer_id, outcome=ending.value)
             transaction.log(again)
-    resources.destroy_keys(keys)
+    return resources.destroy_keys(keys)
 
 
 def _is_contradicted(resources: Resources, transfer_id: str) -> bool:

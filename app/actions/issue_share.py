@@ -241,7 +241,7 @@ def _store(resources: Resources, caller: Caller, row: ShareRow, share_shred_key:
     """Write the row, then the vault, as for transfers. If the vault fails, the share cannot be claimed and is ended. If
     the share was ended before its key was stored, the key is destroyed.
     """
-    with resources.database.writing() as transaction:
+    with resources.database.writing(caller.cause()) as transaction:
         connection, now = transaction.connection, resources.clock.now()  # not as read before hashing, which takes long
         require_open_for_outflow(resources, connection)
         reply.lock(transaction, row.transfer_id)

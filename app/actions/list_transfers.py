@@ -1,24 +1,42 @@
-"""List transfers with the state of each share. File names are missing: the server cannot decrypt them."""
+"""List transfers with the state of each share, page by page. File names are missing: the server cannot decrypt them."""
 
 from __future__ import annotations
 
-from app.db import transfer_rows, whole_transfers
+from dataclasses import dataclass, replace
+
+from app.db import transfer_listing, transfer_rows, whole_transfers
 from app.db.whole_transfers import WholeTransfer
 from app.domain.access_token import Caller, require_owner
+from app.domain.transfer_list import MAX_PAGE, Position, TransferFilter
 from app.runtime.resources import Resources
 
-MOST = 500
-"""Maximum number of transfers in a list, newest first; older ones are available by id."""
+
+@dataclass(frozen=True, slots=True)
+class TransferPage:
+    """A page of transfers, newest first; `following` is None on the last page."""
+
+    transfers: list[WholeTransfer]
+    following: Position | None
 
 
-def list_transfers(resources: Resources, caller: Caller | None) -> list[WholeTransfer]:
-    """Return the newest transfers of the caller's owner, at most MOST; those of all owners for an operator (None)."""
+def list_transfers(
+    resources: Resources,
+    caller: Caller | None,
+    wanted: TransferFilter = TransferFilter(),  # noqa: B008 - frozen
+    *,
+    after: Position | None = None,
+    limit: int = MAX_PAGE,
+) -> TransferPage:
+    """Return up to `limit` transfers after a position: the caller's owner's, or any owner's for an operator (None)."""
     with resources.database.reading() as connection:
-        if caller is None:
-            rows = transfer_rows.newest(connection, MOST)
-        else:
-            rows = transfer_rows.owned_by(connection, caller.owner, MOST)
-        return whole_transfers.load(connection, rows)
+        rows, following = transfer_listing.page(connection, _visible(wanted, caller), after, limit)
+        return TransferPage(whole_transfers.load(connection, rows), following)
+
+
+def count_transfers(resources: Resources, wanted: TransferFilter, after: Position | None) -> int:
+    """Return how many transfers of all owners come after a position."""
+    with resources.database.reading() as connection:
+        return transfer_listing.count(connection, wanted, after)
 
 
 def show_transfer(resources: Resources, caller: Caller | None, transfer_id: str) -> WholeTransfer:
@@ -26,3 +44,7 @@ def show_transfer(resources: Resources, caller: Caller | None, transfer_id: str)
     with resources.database.reading() as connection:
         row = require_owner(transfer_rows.find(connection, transfer_id), caller)
         return whole_transfers.load(connection, [row])[0]
+
+
+def _visible(wanted: TransferFilter, caller: Caller | None) -> TransferFilter:
+    return wanted if caller is None else replace(wanted, owner=caller.owner)

@@ -13,7 +13,7 @@ import structlog
 from app.db import service_rows
 from app.db.engine import Database
 from app.db.errors import ChangeUndone
-from app.domain.audit_events import Entry, Event
+from app.domain.audit_events import OPERATOR, Entry, Event, Reason
 from app.runtime.clock import Clock
 
 _UNDONE = "the database does not keep what was written: `caducee db check` names triggers that do not belong there"
@@ -21,10 +21,10 @@ _UNDONE = "the database does not keep what was written: `caducee db check` names
 log = structlog.get_logger()
 
 
-def lock_down(database: Database, clock: Clock) -> datetime:
+def lock_down(database: Database, clock: Clock, reason: Reason | None = None) -> datetime:
     """Begin the lockdown. Running streams are cut within a second. Return its start time. Raises ChangeUndone."""
     now = clock.now()
-    _set(database, now, Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor="operator"))
+    _set(database, now, Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor=OPERATOR, reason=reason))
     since = lockdown_since(database)
     if since is None:
         raise ChangeUndone(f"not locked down: {_UNDONE}")
@@ -37,9 +37,9 @@ def lockdown_since(database: Database) -> datetime | None:
         return service_rows.lockdown_since(connection)
 
 
-def lift_lockdown(database: Database, clock: Clock) -> None:
+def lift_lockdown(database: Database, clock: Clock, reason: Reason | None = None) -> None:
     """End the lockdown. Raises ChangeUndone."""
-    _set(database, None, Entry(event=Event.LOCKDOWN_LIFTED, at=clock.now(), actor="operator"))
+    _set(database, None, Entry(event=Event.LOCKDOWN_LIFTED, at=clock.now(), actor=OPERATOR, reason=reason))
     if lockdown_since(database) is not None:
         raise ChangeUndone(f"still locked down: {_UNDONE}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.db import counter_rows, retention_figures, service_rows
+from app.db import access_token_rows, counter_rows, retention_figures, service_rows
 from app.domain.retention import deletion_is_assured
 from app.lifecycle.gate import doubts_of, forged_log
 from app.runtime.resources import Resources
@@ -27,6 +27,7 @@ class Measures:
     locked_down: bool
     intake_off: bool
     reserve_in_place: bool
+    tokens_ending_soon: int
     counters: dict[str, int]
 
 
@@ -52,5 +53,6 @@ def measure(resources: Resources) -> Measures:
             locked_down=state.locked_down_at is not None,
             intake_off=state.intake_off_at is not None,
             reserve_in_place=resources.database.reserve.in_place(),
+            tokens_ending_soon=len(access_token_rows.ending_soon(connection, now)),
             counters=counter_rows.every(connection),
         )

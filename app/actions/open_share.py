@@ -35,7 +35,7 @@ def open_share(resources: Resources, caller: Caller, share_id: str, key: ShareKe
     ShareWithdrawn or ShareLocked if the share has ended; ClientGone.
     """
     now = resources.clock.now()
-    with resources.database.writing() as transaction:
+    with resources.database.writing(caller.cause()) as transaction:
         connection = transaction.connection
         require_open_for_outflow(resources, connection)
         found = share_rows.find(connection, share_id)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from app.db import access_token_rows
 from app.db.engine import Database
 from app.db.errors import ChangeUndone
-from app.domain.audit_events import Entry, Event
+from app.domain.audit_events import OPERATOR, Entry, Event, Reason
 from app.runtime.clock import Clock
 
 
-def revoke_access_token(database: Database, clock: Clock, token_id: str) -> bool:
+def revoke_access_token(database: Database, clock: Clock, token_id: str, *, reason: Reason | None = None) -> bool:
     """Revoke the token with this id. Return False if there is none or it is already revoked. The change is read back in
     a separate transaction: raises ChangeUndone if the token is still valid.
     """
@@ -17,7 +17,7 @@ def revoke_access_token(database: Database, clock: Clock, token_id: str) -> bool
     with database.writing() as transaction:
         revoked = access_token_rows.revoke(transaction.connection, token_id, now)
         if revoked:
-            transaction.log(Entry(event=Event.TOKEN_REVOKED, at=now, actor="operator", token=token_id))
+            transaction.log(Entry(event=Event.TOKEN_REVOKED, at=now, actor=OPERATOR, token=token_id, reason=reason))
     if revoked:
         with database.reading() as connection:
             if not access_token_rows.is_revoked(connection, token_id):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from app.db import service_rows
 from app.db.tables import access_tokens
-from app.domain.access_token import Role
+from app.domain.access_token import ENDS_SOON, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class TokenRow:
     expires_at: datetime | None
     revoked_at: datetime | None
     owner: str
+    last_used_at: datetime | None = None
 
 
 _COLUMNS = [access_tokens.c[name] for name in TokenRow.__dataclass_fields__]
@@ -70,6 +71,19 @@ def valid(connection: Connection, now: datetime) -> list[TokenRow]:
     ]
 
 
+def ending_soon(connection: Connection, now: datetime) -> list[TokenRow]:
+    """Return the valid tokens that expire within 14 days (ENDS_SOON), the first to expire first."""
+    soon = [row for row in valid(connection, now) if row.expires_at is not None and row.expires_at - now <= ENDS_SOON]
+    return sorted(soon, key=lambda row: row.expires_at or now)
+
+
+def note_use(connection: Connection, token_id: str, hour: datetime) -> None:
+    """Note the hour of a token's last use, unless a later one is noted."""
+    used = access_tokens.c.last_used_at
+    earlier = update(access_tokens).where(access_tokens.c.id == token_id, or_(used.is_(None), used < hour))
+    connection.execute(earlier.values(last_used_at=hour))
+
+
 def revoke(connection: Connection, token_id: str, now: datetime) -> bool:
     """Revoke a token. Return False if there is none with this id or it is already revoked."""
     changed = connection.execute(
@@ -89,5 +103,12 @@ def is_revoked(connection: Connection, token_id: str) -> bool:
 def _row(row: tuple) -> TokenRow:  # type: ignore[type-arg]
     found = TokenRow(*row)
     return TokenRow(
-        found.id, found.name, Role(found.role), found.created_at, found.expires_at, found.revoked_at, found.owner
+        found.id,
+        found.name,
+        Role(found.role),
+        found.created_at,
+        found.expires_at,
+        found.revoked_at,
+        found.owner,
+        found.last_used_at,
     )

@@ -24,7 +24,7 @@ from app.db import audit_rows, counter_rows
 from app.db import sqlite_connections as sqlite
 from app.db.errors import DatabaseUnavailable
 from app.db.reserve import Reserve
-from app.domain.audit_events import Entry
+from app.domain.audit_events import OPERATOR, Cause, Entry
 
 CONNECT_SECONDS = 10
 LOCK_SECONDS = sqlite.BUSY_TIMEOUT_SECONDS
@@ -43,9 +43,14 @@ raises, nothing is committed.
 class Transaction:
     """A write transaction: its connection, and the counts and log entries committed with it."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Start without counts and log entries."""
+    def __init__(
+        self, connection: Connection, cause: Cause | None = None, operator: Callable[[], str] | None = None
+    ) -> None:
+        """Start without counts and log entries. `cause` completes the entries of its actor; `operator` returns the name
+        for those of an operator.
+        """
         self.connection = connection
+        self._cause, self._operator = cause, operator
         self.counts: Counter[str] = Counter()
         self.entries: list[Entry] = []
 
@@ -59,7 +64,12 @@ class Transaction:
         """Queue entries to be appended just before the commit. They come last so that the log's lock is held briefly,
         and no transaction waits for a row lock while holding it.
         """
-        self.entries.extend(entries)
+        self.entries.extend(map(self._complete, entries))
+
+    def _complete(self, entry: Entry) -> Entry:
+        if entry.actor == OPERATOR and self._operator is not None:
+            entry = entry._replace(operator=self._operator())
+        return entry if self._cause is None else self._cause.complete(entry)
 
 
 class Database:
@@ -69,6 +79,7 @@ class Database:
         """Connect lazily: a SQLite file and its folder are created on the first connection."""
         parsed = _parsed(url)
         self.before_commit: BeforeCommit | None = None
+        self.operator: Callable[[], str] | None = None
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         self.file: Path | None = Path(parsed.database) if self.is_sqlite and parsed.database else None
         # Parameter values must not appear in exception messages.
@@ -121,11 +132,13 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Transaction]:
-        """Run a write transaction, which commits together with its log entries. Raises DatabaseUnavailable."""
+    def writing(self, cause: Cause | None = None) -> Iterator[Transaction]:
+        """Run a write transaction, which commits together with its log entries. `cause` adds to those of its actor.
+        Raises DatabaseUnavailable.
+        """
         self.reserve.give_up_if_low()
         with _wrapped(self.reserve), _held(self._turn), self._writer.begin() as connection:
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, cause, self.operator)
             yield transaction
             counter_rows.add(connection, transaction.counts)
             places = audit_rows.append(connection, transaction.entries)

@@ -37,6 +37,7 @@ class ReadOnlyDatabase(Database):
             self._writer = self._reader
             return
         self.is_sqlite, self._turn = True, None
+        self.before_commit = self.operator = None
         self.file = Path(parsed.database or "").resolve()
         if not self.file.is_file():
             raise DatabaseUnavailable(f"there is no database {self.file}")

@@ -94,6 +94,7 @@ access_tokens = Table(
     Column(
         "owner", String(500), nullable=False, server_default=text("''"), comment="whose transfers it deposits and sees"
     ),
+    Column("last_used_at", UtcTime, comment="the hour of its last use"),
     Index("ix_access_tokens_owner", "owner"),
 )
 
@@ -122,7 +123,8 @@ transfers = Table(
     ),
     Index("ix_transfers_due_at", "due_at"),
     Index("ix_transfers_failing", "state", sqlite_where=text("failures > 0"), postgresql_where=text("failures > 0")),
-    Index("ix_transfers_owner_created_at", "owner", "created_at"),
+    Index("ix_transfers_created_at_id", "created_at", "id"),
+    Index("ix_transfers_owner_created_at_id", "owner", "created_at", "id"),
 )
 
 files = Table(

@@ -63,11 +63,11 @@ class Expiry(NamedTuple):
     expires_at: datetime
 
 
-_TRANSFER = [transfers.c[name] for name in TransferRow.__dataclass_fields__]
+COLUMNS = [transfers.c[name] for name in TransferRow.__dataclass_fields__]
 
 # Statements of every deposit and download are built once: building one takes several times as long as running it.
 _OF_ID = transfers.c.id == bindparam("of_id")
-_FIND = select(*_TRANSFER).where(_OF_ID)
+_FIND = select(*COLUMNS).where(_OF_ID)
 _FIND_FOR_UPDATE = _FIND.with_for_update()
 _INSERT = insert(transfers)
 _SET_DUE = update(transfers).where(_OF_ID).values(due_at=bindparam("moment"))
@@ -96,20 +96,7 @@ def find(connection: Connection, transfer_id: str, *, for_update: bool = False) 
     if not is_id(transfer_id):  # a client may send anything, including NUL, which PostgreSQL rejects
         return None
     row = connection.execute(_FIND_FOR_UPDATE if for_update else _FIND, {"of_id": transfer_id}).first()
-    return _transfer(row) if row else None
-
-
-def owned_by(connection: Connection, owner: str, limit: int) -> list[TransferRow]:
-    """Return up to `limit` transfers of an owner, newest first."""
-    query = select(*_TRANSFER).where(transfers.c.owner == owner)
-    newest = query.order_by(transfers.c.created_at.desc(), transfers.c.id).limit(limit)
-    return [_transfer(row) for row in connection.execute(newest)]
-
-
-def newest(connection: Connection, limit: int) -> list[TransferRow]:
-    """Return up to `limit` transfers of all owners, newest first, for operators on the machine."""
-    query = select(*_TRANSFER).order_by(transfers.c.created_at.desc(), transfers.c.id).limit(limit)
-    return [_transfer(row) for row in connection.execute(query)]
+    return row_of(row) if row else None
 
 
 def due(connection: Connection, now: datetime, limit: int) -> list[str]:
@@ -194,8 +181,8 @@ def deny(connection: Connection, transfer_ids: Sequence[str], ending: Ending, no
 
 def find_all(connection: Connection, transfer_ids: Sequence[str], *, for_update: bool = False) -> list[TransferRow]:
     """Return these transfers, ordered by id. `for_update` locks the rows until the transaction ends (PostgreSQL)."""
-    query = select(*_TRANSFER).where(any_of(transfers.c.id, transfer_ids)).order_by(transfers.c.id)
-    return [_transfer(row) for row in connection.execute(query.with_for_update() if for_update else query)]
+    query = select(*COLUMNS).where(any_of(transfers.c.id, transfer_ids)).order_by(transfers.c.id)
+    return [row_of(row) for row in connection.execute(query.with_for_update() if for_update else query)]
 
 
 _BEFORE = dict(zip((*ENDING_STATES[1:], TransferState.VERIFIED), ENDING_STATES, strict=True))
@@ -255,8 +242,8 @@ def verified(connection: Connection, transfer_ids: Iterable[str]) -> set[str]:
 
 def page(connection: Connection, after: str, limit: int) -> list[TransferRow]:
     """Return up to `limit` transfers whose id is above `after`, ordered by id."""
-    query = select(*_TRANSFER).where(transfers.c.id > after).order_by(transfers.c.id).limit(limit)
-    return [_transfer(row) for row in connection.execute(query)]
+    query = select(*COLUMNS).where(transfers.c.id > after).order_by(transfers.c.id).limit(limit)
+    return [row_of(row) for row in connection.execute(query)]
 
 
 def ids_page(connection: Connection, after: str, limit: int, *, verified_too: bool) -> list[str]:
@@ -302,21 +289,22 @@ def deny_again(connection: Connection, transfer_id: str, ending: Ending, now: da
 
 def open_page(connection: Connection, after: str, now: datetime, limit: int) -> list[TransferRow]:
     """Return up to `limit` open, unexpired transfers whose id is above `after`, ordered by id."""
-    query = select(*_TRANSFER).where(
+    query = select(*COLUMNS).where(
         transfers.c.id > after, transfers.c.state.in_(OPEN_STATES), transfers.c.expires_at > now
     )
-    return [_transfer(row) for row in connection.execute(query.order_by(transfers.c.id).limit(limit))]
+    return [row_of(row) for row in connection.execute(query.order_by(transfers.c.id).limit(limit))]
 
 
 def any_open(connection: Connection, limit: int) -> list[TransferRow]:
     """Return up to `limit` open transfers, expired or not, in no order."""
     return [
-        _transfer(row)
-        for row in connection.execute(select(*_TRANSFER).where(transfers.c.state.in_(OPEN_STATES)).limit(limit))
+        row_of(row)
+        for row in connection.execute(select(*COLUMNS).where(transfers.c.state.in_(OPEN_STATES)).limit(limit))
     ]
 
 
-def _transfer(row: Row[Any]) -> TransferRow:
+def row_of(row: Row[Any]) -> TransferRow:
+    """Return a row of COLUMNS as a TransferRow."""
     values = dict(zip(TransferRow.__dataclass_fields__, row, strict=True))
     values["state"] = TransferState(values["state"])
     values["ending"] = Ending(values["ending"]) if values["ending"] else None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from app.domain.audit_events import OPERATOR, Cause, Reason
 from app.domain.errors import InvalidRequest, NotAllowed, NotAuthenticated, Refusal, TransferNotFound
 from app.domain.transfer import is_plain
 
@@ -24,18 +25,31 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated caller of a request: a token that passed its checks. `owner` owns the transfers it may use."""
+    """The authenticated caller of a request: a token that passed its checks. `owner` owns the transfers it may use;
+    `address` is the client's network address, None outside a request.
+    """
 
     token_id: str
     name: str
     role: Role
     expires_at: datetime | None
     owner: str
+    last_used_at: datetime | None = None
+    address: str | None = None
 
     @property
     def actor(self) -> str:
         """The caller's name in the log: the token id, which identifies no person."""
         return actor_of(self.token_id)
+
+    def cause(self, reason: Reason | None = None) -> Cause:
+        """Return the cause of what this caller changes."""
+        return Cause(self.actor, self.address, reason)
+
+
+def cause_of(caller: Caller | None, reason: Reason | None = None) -> Cause:
+    """Return the cause of what a caller, or an operator (None), changes."""
+    return caller.cause(reason) if caller else Cause(OPERATOR, reason=reason)
 
 
 def actor_of(token_id: str) -> str:
@@ -85,6 +99,33 @@ def require_valid(*, revoked_at: datetime | None, expires_at: datetime | None, n
     """Raise NotAuthenticated for a revoked or expired token."""
     if revoked_at is not None or (expires_at is not None and now >= expires_at):
         raise NotAuthenticated
+
+
+ENDS_SOON = timedelta(days=14)
+"""Warnings begin this long before a token expires."""
+
+
+class TokenState(StrEnum):
+    """Whether a token is accepted, and for how long."""
+
+    VALID = "valid"
+    ENDS_SOON = "ends_soon"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+def token_state(*, revoked_at: datetime | None, expires_at: datetime | None, now: datetime) -> TokenState:
+    """Return a token's state."""
+    if revoked_at is not None:
+        return TokenState.REVOKED
+    if expires_at is None or expires_at - now > ENDS_SOON:
+        return TokenState.VALID
+    return TokenState.ENDS_SOON if now < expires_at else TokenState.EXPIRED
+
+
+def hour_of(moment: datetime) -> datetime:
+    """Return the beginning of the hour: as precisely as the last use of a token is kept."""
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def require_role(caller: Caller, *roles: Role) -> None:

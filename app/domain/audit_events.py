@@ -22,6 +22,7 @@ class Event(StrEnum):
     LOG_PRUNED = "log.pruned"
     TOKEN_CREATED = "token.created"
     TOKEN_REVOKED = "token.revoked"
+    TOKENS_REFUSED = "tokens.refused"
     TRANSFER_CREATED = "transfer.created"
     FILE_DEPOSITED = "file.deposited"
     UPLOAD_ABANDONED = "upload.abandoned"
@@ -57,6 +58,10 @@ class Event(StrEnum):
     DRILL_FAILED = "drill.failed"
 
 
+OPERATOR = "operator"
+"""The actor of entries that a command on the machine wrote; the field `operator` names the person."""
+
+
 class Entry(NamedTuple):
     """One log entry. Fields that are None are left out of the JSON. Sizes in bytes, lateness in milliseconds.
 
@@ -88,6 +93,9 @@ class Entry(NamedTuple):
     owner: str | None = None
     acknowledged: int | None = None
     cut: int | None = None
+    operator: str | None = None
+    reason: str | None = None
+    addresses: str | None = None
 
     def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
         """Return the object to be written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds.
@@ -106,6 +114,30 @@ class Entry(NamedTuple):
         if self.owner is not None:
             content["owner"] = owner_digest(self.owner, salt)
         return content
+
+
+class Reason(StrEnum):
+    """Why somebody ended something, as they state it; never free text, which could hold data about a patient."""
+
+    INCIDENT = "incident"
+    MISTAKE = "mistake"
+    REQUEST = "request"
+    TEST = "test"
+    OTHER = "other"
+
+
+class Cause(NamedTuple):
+    """Who makes a change, from which network address, and why. All entries of this actor in a transaction get both."""
+
+    actor: str
+    address: str | None = None
+    reason: Reason | None = None
+
+    def complete(self, entry: Entry) -> Entry:
+        """Return the entry with address and reason, if it is of this actor."""
+        if entry.actor != self.actor:
+            return entry
+        return entry._replace(address=entry.address or self.address, reason=entry.reason or self.reason)
 
 
 _MORE = Entry._fields[2:]  # all but event and time

@@ -46,6 +46,15 @@ class RefusedLinks:
 
 
 @dataclass(slots=True)
+class RefusedTokens:
+    """The number of requests with a refused access token in the minute that ended at `at`; `addresses` as logged."""
+
+    at: datetime
+    count: int
+    addresses: str
+
+
+@dataclass(slots=True)
 class Incident:
     """An event of the service as a whole (INCIDENTS)."""
 
@@ -106,6 +115,7 @@ class RefusalTotals:
     addresses: int = 0
     links: int = 0
     most_links_in_a_minute: int = 0
+    tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -144,6 +154,7 @@ class ExposureReport:
     claims: list[SeenClaim] = field(default_factory=list)
     wrong_passwords: list[WrongPasswords] = field(default_factory=list)
     refused_links: list[RefusedLinks] = field(default_factory=list)
+    refused_tokens: list[RefusedTokens] = field(default_factory=list)
     deletions: list[SeenDeletion] = field(default_factory=list)
     failed_deletions: list[FailedDeletion] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
@@ -161,6 +172,8 @@ class ExposureReport:
         """Add an entry of the period that belongs to no transfer."""
         if event == Event.LINKS_REFUSED:
             self.refused_links.append(RefusedLinks(at, fields["count"]))
+        elif event == Event.TOKENS_REFUSED:
+            self.refused_tokens.append(RefusedTokens(at, fields["count"], fields["addresses"]))
         elif event in INCIDENTS:
             self.incidents.append(Incident(at, event, fields["actor"], fields.get("count")))
 
@@ -202,6 +215,7 @@ class ExposureReport:
             addresses=len({wrong.address for wrong in self.wrong_passwords}),
             links=sum(refused.count for refused in self.refused_links),
             most_links_in_a_minute=max((refused.count for refused in self.refused_links), default=0),
+            tokens=sum(refused.count for refused in self.refused_tokens),
         )
         self.deleted = DeletionTotals(
             transfers=len(self.deletions),

@@ -280,7 +280,7 @@ def _finish(resources: Resources, upload: AdmittedUpload, row: FileRow) -> None:
     """Commit the file, whose blob is durable, if its transfer and the service still accept it."""
     reach("deposit.blob_committed")
     now, request = resources.clock.now(), upload.request
-    with resources.database.writing() as transaction:
+    with resources.database.writing(request.caller.cause()) as transaction:
         connection = transaction.connection
         require_open_for_intake(resources, connection)
         current = _require_admissible(

@@ -18,6 +18,7 @@ from app.db.read_only import ReadOnlyDatabase
 from app.db.schema import require_current, require_this_schema
 from app.domain.audit_events import Entry, Event
 from app.domain.high_water import HighWater
+from app.runtime.operator_name import operator_name
 from app.runtime.resources import Resources, connect
 from app.runtime.separate_users import prepare_folders
 from app.runtime.settings import Settings
@@ -68,6 +69,7 @@ def open_database_only(settings: Settings) -> Database:
     not. Nothing is created. Raises NoInstallation, SchemaOutdated, DatabaseUnavailable.
     """
     database = Database(settings.database_location)
+    database.operator = operator_name
     try:
         _require_in_use(database)
     except BaseException:

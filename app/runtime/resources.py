@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -21,7 +22,9 @@ from app.runtime.fairness import Fairness
 from app.runtime.fetch_log import FetchLog
 from app.runtime.hashing_queue import FairQueue, HashingQueue
 from app.runtime.life_watch import LifeWatch
+from app.runtime.operator_name import operator_name
 from app.runtime.proved_claims import ProvedClaims
+from app.runtime.refused_tokens import TokenRefusals
 from app.runtime.separate_users import keep_own_entries, umask_of
 from app.runtime.settings import Settings
 from app.runtime.stores import blob_store_of, key_vault_of
@@ -66,7 +69,7 @@ class Tally:
 class Resources:
     """The stores and queues of one process. `claiming` and `issuing` are separate queues for Argon2, so that password
     guessing does not delay depositors. `downloads` counts running downloads by claim, `fetches` those that are not
-    logged yet; `life` watches their keys.
+    logged yet; `life` watches their keys. `token_hours` holds the hour in which each token's use was noted last.
     """
 
     settings: Settings
@@ -81,6 +84,8 @@ class Resources:
     fairness: Fairness = field(default_factory=Fairness)
     proved_claims: ProvedClaims = field(default_factory=ProvedClaims)
     refused_links: Tally = field(default_factory=Tally)
+    refused_tokens: TokenRefusals = field(default_factory=TokenRefusals)
+    token_hours: dict[str, datetime] = field(default_factory=dict)
     fetches: FetchLog = field(default_factory=FetchLog)
     downloads: Counter[str] = field(default_factory=Counter)
     life: LifeWatch = field(init=False)
@@ -105,15 +110,17 @@ class Resources:
             return function(*args, **kwargs)
         return await self.in_thread(function, *args, **kwargs)
 
-    def destroy_keys(self, names: Iterable[EntryName]) -> None:
+    def destroy_keys(self, names: Iterable[EntryName]) -> bool:
         """Destroy keys whose end is committed. A failure is logged as an alert but does not fail the request: the rows
-        record that the destruction was not observed, and the sweeper retries.
+        record that the destruction was not observed, and the sweeper retries. Return whether it succeeded.
         """
         names = list(names)
         try:
             self.vault.destroy(names)
         except StorageError as error:
             log.error("keys_not_destroyed_yet", keys=len(names), error=type(error).__name__, alert=True)
+            return False
+        return True
 
     def close(self) -> None:
         """Stop the threads and close the database."""
@@ -126,6 +133,7 @@ def connect(settings: Settings, *, database: Database | None = None, installatio
     os.umask(umask_of(settings))
     if database is None:
         database = Database(settings.database_location)
+        database.operator = operator_name
         database.before_commit = partial(keep_own_entries, OwnEntries(settings.signing_dir))
     threads = ThreadPoolExecutor(THREADS_SQLITE if database.is_sqlite else THREADS_POSTGRESQL, "caducee")
     return Resources(

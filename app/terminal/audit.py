@@ -20,7 +20,7 @@ from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.terminal.audit_log import log
-from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, put_table, say
+from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_json, put_table, say
 from app.terminal.exposure import exposure
 from app.terminal.opened import opened, opened_read_only
 from app.terminal.retention_page import retention_page
@@ -46,7 +46,7 @@ def checkpoint(*, as_json: AsJson = False) -> None:
         put_json({"note": note, "public_key": key})
         return
     say(f"public key: {key}")
-    put((note or "").rstrip("\n"))
+    put_exact((note or "").rstrip("\n") + "\n")
 
 
 @tree.command("drill")

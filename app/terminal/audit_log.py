@@ -11,10 +11,19 @@ import typer
 
 from app.actions.read_log import entry_filter, follow_log, read_log
 from app.db.audit_rows import StoredEntry
-from app.terminal.console import AsJson, put, put_rows
+from app.terminal.console import AsJson, nobody_reads, put_json_array, put_json_text, put_rows
 from app.terminal.opened import opened
+from app.terminal.table import Column
 
-COLUMNS = (("NO", 7), ("TIME", 20), ("EVENT", 20), ("ACTOR", 28), ("TRANSFER", 22), ("SHARE", 22), ("WHAT", 0))
+COLUMNS = (
+    Column("NO", 7),
+    Column("TIME", 20),
+    Column("EVENT", 20),
+    Column("ACTOR", 28, rank=3),
+    Column("TRANSFER", 22, rank=1),
+    Column("SHARE", 22, rank=4),
+    Column("WHAT", 60, rank=2, text=True),
+)
 _SHOWN = {"sequence", "time", "event", "actor", "transfer", "share", "salt"}
 
 Since = Annotated[str | None, typer.Option("--from", help="From this date, or time with its zone (RFC 3339).")]
@@ -46,18 +55,11 @@ def log(
             put_rows(COLUMNS, map(_row, entries))
         elif follow:
             for entry in entries:
-                put(_json(entry))
+                put_json_text(_json(entry))
+                if nobody_reads():
+                    return
         else:
-            _put_array(entries)
-
-
-def _put_array(entries: Iterable[StoredEntry]) -> None:
-    """Write one JSON array, one entry per line, while the entries are read."""
-    before = "["
-    for entry in entries:
-        put(f"{before}{_json(entry)}")
-        before = ","
-    put("]" if before == "," else "[]")
+            put_json_array('{"entries": ', map(_json, entries), lambda: ', "next": null}')
 
 
 def _json(entry: StoredEntry) -> str:

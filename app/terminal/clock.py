@@ -28,8 +28,11 @@ def status(*, as_json: AsJson = False) -> None:
 
 
 @tree.command("accept")
-def accept() -> None:
+def accept(*, as_json: AsJson = False) -> None:
     """Accept the host's current clock: after a long pause, or once you have corrected it."""
     with opened(as_scheduler=True) as resources:
         judgement = accept_clock(resources)
-    say(f"accepted: it is {judgement.now:%Y-%m-%dT%H:%M:%SZ}")
+    if as_json:
+        put_json({"now": judgement.now})
+    else:
+        say(f"accepted: it is {judgement.now:%Y-%m-%dT%H:%M:%SZ}")

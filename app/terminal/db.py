@@ -16,8 +16,9 @@ from app.runtime.resources import Resources, connect
 from app.runtime.separate_users import prepare_folders, require_scheduler_user
 from app.runtime.settings import Settings
 from app.storage.signing_folder import SigningFolder
-from app.terminal.console import REFUSED, put, put_table, say
+from app.terminal.console import REFUSED, AsJson, put, put_json, put_table, say
 from app.terminal.opened import opened
+from app.terminal.table import Column
 
 tree = typer.Typer(help="The database.", no_args_is_help=True)
 CLAIMS_RECORDED_SINCE = "0004"
@@ -27,7 +28,7 @@ vault was forged in the database.
 
 
 @tree.command("upgrade")
-def upgrade_() -> None:
+def upgrade_(*, as_json: AsJson = False) -> None:
     """Upgrade the schema and the data to this program's version. Stop the service first."""
     settings = Settings()
     require_scheduler_user(settings)
@@ -36,7 +37,11 @@ def upgrade_() -> None:
         before = current_revision(resources.database)
         recorded = _prepare_data(resources, before) if before is not None else 0
         upgrade(resources.database)
-        say(f"schema: {before or 'empty'} -> {current_revision(resources.database)}")
+        now = current_revision(resources.database)
+    if as_json:
+        put_json({"before": before, "schema": now, "claims_recorded": recorded})
+        return
+    say(f"schema: {before or 'empty'} -> {now}")
     if recorded:
         say(f"the vault now records {recorded} open claims")
 
@@ -55,30 +60,40 @@ def _prepare_data(resources: Resources, before: str) -> int:
 
 
 @tree.command("accept-restore")
-def accept_restore_() -> None:
+def accept_restore_(*, as_json: AsJson = False) -> None:
     """Accept a restored database: withdraw every open share, begin a new log origin, and lock down."""
     with opened(as_scheduler=True) as resources:
         accepted = accept_restore(resources, SigningFolder(resources.settings.signing_dir))
+    if as_json:
+        tokens = [{"id": t.id, "name": t.name, "role": t.role, "expires_at": t.expires_at} for t in accepted.tokens]
+        put_json({"withdrawn": accepted.withdrawn, "entries_lost": accepted.entries_lost, "tokens": tokens})
+        return
     say(f"accepted: {accepted.withdrawn} shares withdrawn, up to {accepted.entries_lost} log entries are lost")
     say("locked down. These tokens are valid, also those revoked after the backup: `caducee token revoke ID` for each")
     say("that should not be; then `caducee lockdown off`, unless a lockdown was on before the restore")
-    put_table(("ID", "NAME", "ROLE", "EXPIRES"), ((t.id, t.name, t.role, t.expires_at) for t in accepted.tokens))
+    columns = (Column("ID"), Column("NAME", text=True), Column("ROLE", rank=2), Column("EXPIRES", rank=1))
+    put_table(columns, ((t.id, t.name, t.role, t.expires_at) for t in accepted.tokens))
 
 
 @tree.command("check")
-def check() -> None:
+def check(*, as_json: AsJson = False) -> None:
     """Check schema version, triggers and integrity of the database. Exit 1 if one of them is wrong."""
     database = Database(Settings().database_location)
     current, newest = current_revision(database), newest_revision()
-    put(f"schema {current or 'empty'}, this program needs {newest}")
-    sound = True
+    integrity = None
     if database.is_sqlite:
         with database.reading() as connection:
-            answer = connection.execute(text("PRAGMA integrity_check")).scalar()
-        put(f"integrity {answer}")
-        sound = answer == "ok"
+            integrity = connection.execute(text("PRAGMA integrity_check")).scalar()
     strange = strange_triggers(database) if current == newest else []
-    for name in strange:
-        put(f"trigger {name}: differs from the migrations")
-    if current != newest or not sound or strange:
+    sound = current == newest and integrity in {None, "ok"} and not strange
+    if as_json:
+        found = {"schema": current, "newest": newest, "integrity": integrity, "strange_triggers": list(strange)}
+        put_json({**found, "sound": sound})
+    else:
+        put(f"schema {current or 'empty'}, this program needs {newest}")
+        if database.is_sqlite:
+            put(f"integrity {integrity}")
+        for name in strange:
+            put(f"trigger {name}: differs from the migrations")
+    if not sound:
         raise typer.Exit(REFUSED)

@@ -10,7 +10,7 @@ import typer
 from app.actions.examine import Finding, Level, examine
 from app.actions.reconcile import PassResult, reconcile
 from app.runtime.settings import Settings
-from app.terminal.console import REFUSED, AsJson, put_json, put_table
+from app.terminal.console import REFUSED, AsJson, put, put_json, put_table
 from app.terminal.opened import opened
 
 
@@ -34,7 +34,7 @@ def doctor(
         if reconcile_ or confirm:
             findings += [_orphans(result) for result in reconcile(resources, confirmed=confirm)]
     if as_json:
-        put_json([{"level": f.level, "check": f.check, "said": f.detail} for f in findings])
+        put_json({"findings": [{"level": f.level, "check": f.check, "said": f.detail} for f in findings]})
     else:
         put_table(("", "CHECK", "FOUND"), (_row(finding) for finding in findings))
     if any(finding.level is Level.WRONG for finding in findings):
@@ -58,7 +58,7 @@ def _put_hashes(settings: Settings, *, as_json: bool) -> None:
 
     hashes = {address: sha256(content).hexdigest() for address, content in everything_served(settings)}
     if as_json:
-        put_json([{"address": address, "sha256": digest} for address, digest in hashes.items()])
+        put_json({"assets": [{"address": address, "sha256": digest} for address, digest in hashes.items()]})
     else:
         for address, digest in hashes.items():
-            typer.echo(f"{digest}  {address}")
+            put(f"{digest}  {address}")

@@ -14,6 +14,7 @@ from app.domain.period import parse_period
 from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table, say
 from app.terminal.exposure_page import exposure_page
 from app.terminal.opened import opened
+from app.terminal.table import Column
 
 
 def exposure(
@@ -62,6 +63,7 @@ def _totals(report: ExposureReport) -> list[tuple[str, object]]:
         ("addresses of recipients", fetched.addresses),
         ("wrong passwords", f"{refused.wrong_passwords} from {refused.addresses} addresses"),
         ("links refused", f"{refused.links}, at most {refused.most_links_in_a_minute} in a minute"),
+        ("access tokens refused", refused.tokens),
         ("deleted", f"{deleted.transfers} transfers, {deleted.files} files, {deleted.bytes} bytes"),
         ("worst lateness", f"{deleted.worst_lateness_ms} ms"),
         ("deletions that failed at first", deleted.failures),
@@ -74,22 +76,22 @@ def _volume(volume: Volume) -> str:
     return f"{volume.transfers} transfers, {volume.files} files, {volume.bytes} bytes, {people}{silent}"
 
 
-Tables = list[tuple[str, tuple[tuple[str, int], ...], list[tuple[object, ...]]]]
+Tables = list[tuple[str, tuple[Column, ...], list[tuple[object, ...]]]]
 
 
 def _tables(report: ExposureReport) -> Tables:
-    transfer, moment = ("TRANSFER", 22), 20
+    transfer, moment = Column("TRANSFER", 22), 20
     return [
         (
             "Held",
             (
                 transfer,
-                ("CREATED", moment),
-                ("KEYS UNTIL", moment),
-                ("GONE", moment),
-                ("FILES", 5),
-                ("BYTES", 12),
-                ("PURPOSE", 0),
+                Column("CREATED", moment, rank=1),
+                Column("KEYS UNTIL", moment, rank=3),
+                Column("GONE", moment, rank=2),
+                Column("FILES", 5, rank=5),
+                Column("BYTES", 12, rank=4),
+                Column("PURPOSE", 16, text=True),
             ),
             [
                 (
@@ -108,12 +110,12 @@ def _tables(report: ExposureReport) -> Tables:
             "Claims",
             (
                 transfer,
-                ("SHARE", 22),
-                ("CLAIMED", moment),
-                ("BYTES", 12),
-                ("DOWNLOADS", 9),
-                ("ENDED", 10),
-                ("ADDRESSES", 0),
+                Column("SHARE", 22, rank=2),
+                Column("CLAIMED", moment, rank=1),
+                Column("BYTES", 12, rank=4),
+                Column("DOWNLOADS", 9, rank=5),
+                Column("ENDED", 10, rank=3),
+                Column("ADDRESSES", 39, text=True),
             ),
             [
                 (
@@ -130,7 +132,14 @@ def _tables(report: ExposureReport) -> Tables:
         ),
         (
             "Wrong passwords",
-            (transfer, ("SHARE", 22), ("FIRST", moment), ("LAST", moment), ("COUNT", 5), ("ADDRESS", 0)),
+            (
+                transfer,
+                Column("SHARE", 22, rank=2),
+                Column("FIRST", moment, rank=1),
+                Column("LAST", moment, rank=3),
+                Column("COUNT", 5),
+                Column("ADDRESS", 39, text=True),
+            ),
             [
                 (wrong.transfer, wrong.share, wrong.first_at, wrong.last_at, wrong.count, wrong.address)
                 for wrong in report.wrong_passwords
@@ -138,12 +147,24 @@ def _tables(report: ExposureReport) -> Tables:
         ),
         (
             "Links refused, per minute",
-            (("MINUTE ENDING", moment), ("COUNT", 0)),
+            (Column("MINUTE ENDING", moment), Column("COUNT", 0)),
             [(refused.at, refused.count) for refused in report.refused_links],
         ),
         (
+            "Access tokens refused, per minute",
+            (Column("MINUTE ENDING", moment), Column("COUNT", 5), Column("ADDRESSES", 39, text=True)),
+            [(refused.at, refused.count, refused.addresses) for refused in report.refused_tokens],
+        ),
+        (
             "Deleted",
-            (transfer, ("AT", moment), ("WHY", 10), ("FILES", 5), ("BYTES", 12), ("LATE MS", 0)),
+            (
+                transfer,
+                Column("AT", moment),
+                Column("WHY", 10, rank=2),
+                Column("FILES", 5, rank=5),
+                Column("BYTES", 12, rank=4),
+                Column("LATE MS", 0, rank=1),
+            ),
             [
                 (gone.transfer, gone.at, gone.ending, gone.files, gone.bytes, gone.lateness_ms)
                 for gone in report.deletions
@@ -151,12 +172,12 @@ def _tables(report: ExposureReport) -> Tables:
         ),
         (
             "Deletions that failed at first",
-            (transfer, ("AT", moment), ("WHAT", 0)),
+            (transfer, Column("AT", moment), Column("WHAT", 20, text=True)),
             [(failed.transfer, failed.at, failed.what) for failed in report.failed_deletions],
         ),
         (
             "The service as a whole",
-            (("AT", moment), ("EVENT", 20), ("ACTOR", 10), ("COUNT", 0)),
+            (Column("AT", moment), Column("EVENT", 20), Column("ACTOR", 10), Column("COUNT", 0)),
             [(seen.at, seen.event, seen.actor, seen.count) for seen in report.incidents],
         ),
     ]

@@ -13,19 +13,26 @@ tree = typer.Typer(help="Accept no new transfers, while those that exist go on."
 
 
 @tree.command("off")
-def off() -> None:
+def off(*, as_json: AsJson = False) -> None:
     """Accept no new transfers; uploads to existing ones, shares, claims, downloads and deletion go on."""
     with database_only() as database:
         drain = stop_intake(database, Clock())
-    say(_told(drain))
+    if as_json:
+        put_json(_document(drain))
+    else:
+        say(_told(drain))
 
 
 @tree.command("on")
-def on() -> None:
+def on(*, as_json: AsJson = False) -> None:
     """Accept new transfers again."""
     with database_only() as database:
         resume_intake(database, Clock())
-    say("intake is on")
+        drain = look_at_drain(database)
+    if as_json:
+        put_json(_document(drain))
+    else:
+        say("intake is on")
 
 
 @tree.command("status")
@@ -34,10 +41,14 @@ def status(*, as_json: AsJson = False) -> None:
     with database_only() as database:
         drain = look_at_drain(database)
     if as_json:
-        fields = {"since": drain.since, "held": drain.held, "last_expires_at": drain.last_expires_at}
-        put_json({"intake_off": drain.since is not None, **fields})
+        put_json(_document(drain))
     else:
         put(_told(drain))
+
+
+def _document(drain: Drain) -> dict[str, object]:
+    fields = {"since": drain.since, "held": drain.held, "last_expires_at": drain.last_expires_at}
+    return {"intake_off": drain.since is not None, **fields}
 
 
 def _told(drain: Drain) -> str:

@@ -48,7 +48,7 @@ def expire(*, as_json: AsJson = False) -> None:
 
 
 @tree.command("accept-vault")
-def accept_vault_() -> None:
+def accept_vault_(*, as_json: AsJson = False) -> None:
     """Accept an empty vault, an older copy, or one that lost its mark: transfers and claims missing from it end."""
     settings = Settings()
     set_up_logs(settings.log_format)
@@ -57,7 +57,7 @@ def accept_vault_() -> None:
     resources = connect(settings)
     try:
         if in_use(resources):
-            _accept_older(settings)
+            _accept_older(settings, as_json=as_json)
             return
         require_new_vault(resources)
         say(f"the vault would be {resources.vault.place().name}, which is empty. Every transfer that is open ends.")
@@ -68,10 +68,10 @@ def accept_vault_() -> None:
         ended = accept_vault(resources)
     finally:
         resources.close()
-    say(f"accepted: {ended} transfers ended; the next sweeps delete their bytes")
+    _report("new", ended, "transfers ended; the next sweeps delete their bytes", as_json=as_json)
 
 
-def _accept_older(settings: Settings) -> None:
+def _accept_older(settings: Settings, *, as_json: bool) -> None:
     with opened(as_scheduler=True) as resources:
         try:
             require_vault_not_rolled_back(resources.vault, SigningFolder(settings.signing_dir))
@@ -85,4 +85,12 @@ def _accept_older(settings: Settings) -> None:
             say("nothing was changed")
             raise typer.Exit(REFUSED)
         ended = accept_older_vault(resources)
-    say(f"accepted: {ended} transfers and shares ended; reconciliation destroys the keys of those that ended before")
+    rest = "transfers and shares ended; reconciliation destroys the keys of those that ended before"
+    _report("older", ended, rest, as_json=as_json)
+
+
+def _report(vault: str, ended: int, rest: str, *, as_json: bool) -> None:
+    if as_json:
+        put_json({"accepted": vault, "ended": ended})
+    else:
+        say(f"accepted: {ended} {rest}")

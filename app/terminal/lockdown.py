@@ -6,6 +6,7 @@ Each control needs one store: the lockdown only the database, the destruction of
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 import typer
 
@@ -13,13 +14,14 @@ from app.actions.end_all_transfers import end_all_transfers, log_destroyed_keys
 from app.actions.lock_down import lift_lockdown, lock_down, lockdown_since
 from app.db.engine import Database
 from app.db.errors import ChangeUndone, DatabaseUnavailable, SchemaOutdated
+from app.domain.audit_events import Reason
 from app.runtime.clock import Clock
 from app.runtime.installation import InstallationMismatch, NoInstallation, require_vault_not_foreign
 from app.runtime.settings import Settings
 from app.runtime.stores import key_vault_of
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
-from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
+from app.terminal.console import CANNOT, REFUSED, AsJson, Why, put, put_json, say
 from app.terminal.opened import database_only
 
 tree = typer.Typer(help="Refuse all deposits, claims and downloads at once.", no_args_is_help=True)
@@ -39,19 +41,25 @@ _NO_DATABASE = (
 
 
 @tree.command("on")
-def on() -> None:
+def on(*, reason: Why = None, as_json: AsJson = False) -> None:
     """Refuse deposits, claims and downloads, and abort running ones within a second. Needs only the database."""
     with database_only() as database:
-        since = lock_down(database, Clock())
-    say(f"locked down since {since:%Y-%m-%dT%H:%M:%SZ}")
+        since = lock_down(database, Clock(), reason)
+    if as_json:
+        put_json(_document(since))
+    else:
+        say(f"locked down since {since:%Y-%m-%dT%H:%M:%SZ}")
 
 
 @tree.command("off")
-def off() -> None:
+def off(*, reason: Why = None, as_json: AsJson = False) -> None:
     """Lift the lockdown. Needs only the database."""
     with database_only() as database:
-        lift_lockdown(database, Clock())
-    say("lockdown lifted")
+        lift_lockdown(database, Clock(), reason)
+    if as_json:
+        put_json(_document(None))
+    else:
+        say("lockdown lifted")
 
 
 @tree.command("status")
@@ -60,13 +68,17 @@ def status(*, as_json: AsJson = False) -> None:
     with database_only() as database:
         since = lockdown_since(database)
     if as_json:
-        put_json({"locked_down": since is not None, "since": since})
+        put_json(_document(since))
     else:
         put(f"locked down since {since:%Y-%m-%dT%H:%M:%SZ}" if since else "not locked down")
 
 
+def _document(since: datetime | None) -> dict[str, object]:
+    return {"locked_down": since is not None, "since": since}
+
+
 @tree.command("destroy-all-keys")
-def destroy_everything() -> None:
+def destroy_everything(*, reason: Why = None, as_json: AsJson = False) -> None:
     """Lock down and destroy every key in the vault: no held data is ever readable again. Exit 2 without a database."""
     say(f"This makes all held data permanently unreadable. Type the word '{WORD}' to do it:")
     if input().strip() != WORD:
@@ -76,14 +88,16 @@ def destroy_everything() -> None:
     destroyed = _destroy_at_once(vault)
     try:
         with database_only() as database:
-            _lock_down(database, vault)
-            _destroy_and_end(database, vault, destroyed)
+            since = _lock_down(database, vault, reason)
+            gone, ended = _destroy_and_end(database, vault, destroyed, reason)
     except _NO_DATABASE as error:
         _report_without_database(vault, error)
         raise typer.Exit(CANNOT) from None
     if next(vault.names(), None) is not None:
         say("keys have been stored since: stop the service and run this command again")
         raise typer.Exit(CANNOT)
+    if as_json:
+        put_json({**_document(since), "keys_destroyed": gone, "transfers_ended": ended})
 
 
 def _destroy_at_once(vault: KeyVault) -> int:
@@ -97,24 +111,27 @@ def _destroy_at_once(vault: KeyVault) -> int:
         return 0
 
 
-def _lock_down(database: Database, vault: KeyVault) -> None:
+def _lock_down(database: Database, vault: KeyVault, reason: Reason | None) -> datetime:
     require_vault_not_foreign(database, vault)
-    since = lock_down(database, Clock())
+    since = lock_down(database, Clock(), reason)
     say(f"locked down since {since:%Y-%m-%dT%H:%M:%SZ}; it stays on: `caducee lockdown off` lifts it")
+    return since
 
 
-def _destroy_and_end(database: Database, vault: KeyVault, destroyed: int) -> None:
+def _destroy_and_end(database: Database, vault: KeyVault, destroyed: int, reason: Reason | None) -> tuple[int, int]:
     """Under the lockdown: destroy the keys stored before it began, end all transfers, then destroy the keys stored
-    meanwhile by requests in progress. Raises StorageError, before any transfer ends, if a key cannot be destroyed.
+    meanwhile by requests in progress. Return how many keys were destroyed and how many transfers ended. Raises
+    StorageError, before any transfer ends, if a key cannot be destroyed.
     """
     clock = Clock()
     destroyed += vault.destroy_everything()
-    ended = end_all_transfers(database, clock, destroyed=destroyed)
+    ended = end_all_transfers(database, clock, destroyed=destroyed, reason=reason)
     time.sleep(UNDER_WAY_SECONDS)
     late = vault.destroy_everything()
     if late:
-        log_destroyed_keys(database, clock, destroyed=late)
+        log_destroyed_keys(database, clock, destroyed=late, reason=reason)
     say(f"destroyed {destroyed + late} keys, ended {ended} transfers; the next sweeps delete the bytes")
+    return destroyed + late, ended
 
 
 def _report_without_database(vault: KeyVault, error: Exception) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,7 +24,7 @@ from app.crypto.errors import CryptoError
 from app.domain.audit_events import RenewalReason
 from app.domain.log_verdict import LogVerdict, Renewal
 from app.storage.signing_folder import SigningFolder
-from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
+from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_json, say
 from app.terminal.opened import opened
 
 _MAX_CHARS = 1 << 20
@@ -72,14 +71,13 @@ def export() -> None:
     """Write the log to stdout as JSON lines, for verification without the service."""
     with _progress("exporting") as progress, opened() as resources:
         for line in export_log(resources, SigningFolder(resources.settings.signing_dir), progress=progress):
-            sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+            put_exact(f"{line}\n")
 
 
 def receipt(transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER", help="The id of the transfer.")]) -> None:
     """Print the receipt of a transfer's deletion: a signed proof, to be kept as a file."""
     with opened() as resources:
-        sys.stdout.write(give_receipt(resources, transfer_id))
+        put_exact(give_receipt(resources, transfer_id))
 
 
 def check_receipt(
@@ -105,10 +103,14 @@ def check_receipt(
     say(f"entry {verdict.entry['sequence']} of {verdict.size} in the log {verdict.origin}")
 
 
-def prune() -> None:
+def prune(*, as_json: AsJson = False) -> None:
     """Remove the content of entries older than CADUCEE_AUDIT_RETENTION; their hashes stay."""
     with opened(as_scheduler=True) as resources:
-        put(f"{prune_log(resources, actor='operator')} entries pruned")
+        pruned = prune_log(resources, actor="operator")
+    if as_json:
+        put_json({"pruned": pruned})
+    else:
+        put(f"{pruned} entries pruned")
 
 
 def new_log(
@@ -138,8 +140,9 @@ def _text_of(file: Path | None) -> str | None:
 
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a progress bar on stderr if it is a terminal."""
-    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    """Show a progress bar on stderr if it is a terminal that can redraw a line."""
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal or console.is_dumb_terminal)
     with bar:
         task = bar.add_task(what, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -10,13 +11,27 @@ import typer
 from app.actions.issue_access_token import issue_access_token
 from app.actions.list_access_tokens import list_access_tokens
 from app.actions.revoke_access_token import revoke_access_token
-from app.domain.access_token import Role
+from app.db.access_token_rows import TokenRow
+from app.domain.access_token import ENDS_SOON, Role, TokenState, token_state
 from app.domain.duration import parse_duration
 from app.runtime.clock import Clock
-from app.terminal.console import REFUSED, AsJson, put, put_json, put_table, say
+from app.terminal.console import REFUSED, AsJson, Why, put, put_json, put_table, say
 from app.terminal.opened import database_only, opened
+from app.terminal.table import Column
 
 tree = typer.Typer(help="Access tokens.", no_args_is_help=True)
+
+COLUMNS = (
+    Column("ID"),
+    Column("NAME", text=True),
+    Column("ROLE", rank=1),
+    Column("STATE"),
+    Column("EXPIRES", rank=2),
+    Column("OWNER", rank=4, text=True),
+    Column("LAST USED", rank=3),
+    Column("CREATED", rank=5),
+    Column("REVOKED", rank=6),
+)
 
 
 @tree.command("create")
@@ -37,6 +52,8 @@ def create(
     lifetime = parse_duration(expires) if expires is not None else None
     with opened() as resources:
         issued = issue_access_token(resources, name=name, role=role, lifetime=lifetime, owner=owner)
+    if lifetime is None:
+        say("this token does not expire: give it an end, for example --expires 90d, and renew it with --owner")
     if as_json:
         put_json(
             {
@@ -55,22 +72,42 @@ def create(
 
 @tree.command("list")
 def list_(*, as_json: AsJson = False) -> None:
-    """List all tokens, with their expiry and revocation."""
+    """List all tokens, with their state, expiry and last use."""
+    now = Clock().now()
     with database_only() as database:
-        rows = list_access_tokens(database)
+        listed = [(row, _state_of(row, now)) for row in list_access_tokens(database)]
     if as_json:
-        put_json([asdict(row) for row in rows])
+        put_json({"tokens": [{**asdict(row), "state": state.value} for row, state in listed]})
         return
-    columns = ("ID", "NAME", "ROLE", "OWNER", "CREATED", "EXPIRES", "REVOKED")
-    put_table(columns, ((r.id, r.name, r.role, r.owner, r.created_at, r.expires_at, r.revoked_at) for r in rows))
+    put_table(COLUMNS, (_row(row, state) for row, state in listed))
+    soon = sum(state is TokenState.ENDS_SOON for _, state in listed)
+    if soon:
+        say(f"{soon} tokens end within {ENDS_SOON.days} days: `token create --owner` makes their successors")
+
+
+def _state_of(row: TokenRow, now: datetime) -> TokenState:
+    return token_state(revoked_at=row.revoked_at, expires_at=row.expires_at, now=now)
+
+
+def _row(row: TokenRow, state: TokenState) -> tuple[object, ...]:
+    times = (row.last_used_at or "never", row.created_at, row.revoked_at)
+    return (row.id, row.name, row.role, state.value.replace("_", " "), row.expires_at or "never", row.owner, *times)
 
 
 @tree.command("revoke")
-def revoke(token_id: Annotated[str, typer.Argument(help="The token's id, from `token list`.")]) -> None:
+def revoke(
+    token_id: Annotated[str, typer.Argument(help="The token's id, from `token list`.")],
+    *,
+    reason: Why = None,
+    as_json: AsJson = False,
+) -> None:
     """Revoke a token at once and permanently. Needs only the database."""
     with database_only() as database:
-        revoked = revoke_access_token(database, Clock(), token_id)
+        revoked = revoke_access_token(database, Clock(), token_id, reason=reason)
+    if as_json:
+        put_json({"id": token_id, "revoked": revoked})
     if not revoked:
         say("there is no such token, or it is already revoked")
         raise typer.Exit(REFUSED)
-    say(f"revoked {token_id}")
+    if not as_json:
+        say(f"revoked {token_id}")

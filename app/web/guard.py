@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request, Response
@@ -11,10 +12,11 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
 from app.actions.authenticate import authenticate
+from app.actions.note_token_use import note_token_use
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
 from app.crypto.token import ID_CHARS
-from app.domain.access_token import Caller, Role, require_role
+from app.domain.access_token import ENDS_SOON, Caller, Role, require_role
 from app.domain.errors import ClaimNotFound, ClientKeyRequired, ClientTooSlow, NotAuthenticated, TooLarge
 from app.domain.party import party_of
 from app.lifecycle.reply import Reply
@@ -51,6 +53,7 @@ AUDIT_ROUTES = frozenset({"audit_retention", "audit_exposure", "audit_log", "aud
 
 DEPOSITORS = (Role.STAFF, Role.ADMIN)
 AUDITORS = (Role.AUDITOR, Role.ADMIN)
+TOKEN_EXPIRES = b"caducee-token-expires"
 CLAIM_COOKIE = "caducee_claim"
 
 
@@ -60,7 +63,7 @@ class GuardedRoute(APIRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, which counts for its party until the end of its response."""
         with scope["app"].state.resources.fairness.visited():
-            await super().handle(scope, receive, send)
+            await super().handle(scope, receive, send if self.name in OPEN_ROUTES else _warning(scope, send))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's own handler in the guard."""
@@ -77,6 +80,21 @@ class GuardedRoute(APIRoute):
             return await handle(request)
 
         return guarded
+
+
+def _warning(scope: Scope, send: Send) -> Send:
+    """Add `Caducee-Token-Expires` to every response, refusals included, to a token that will expire soon."""
+
+    async def send_warning(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            caller = scope.get("state", {}).get("caller")
+            expires_at = caller.expires_at if isinstance(caller, Caller) else None
+            if expires_at is not None and expires_at - scope["app"].state.resources.clock.now() <= ENDS_SOON:
+                header = (TOKEN_EXPIRES, f"{expires_at:%Y-%m-%dT%H:%M:%SZ}".encode())
+                message = {**message, "headers": [*message.get("headers", []), header]}
+        await send(message)
+
+    return send_warning
 
 
 def _limited(receive: Receive) -> Receive:
@@ -114,17 +132,20 @@ async def admit(request: Request, route: str) -> None:
     """Admit a request to a route. Raises NotAuthenticated, NotAllowed; any other error also denies access."""
     if route in OPEN_ROUTES:
         return
-    resources, token = resources_of(request), bearer(request)
+    resources, token, address = resources_of(request), bearer(request), client_address(request)
     try:
         if token is None:
             raise NotAuthenticated  # noqa: TRY301 - handled like a wrong one
         caller = await resources.at_once(authenticate, resources, token)
     except NotAuthenticated:
+        if token is not None:
+            resources.refused_tokens.add(address)
         await _enter(request)
         raise
+    note_token_use(resources, caller)
+    request.state.caller = replace(caller, address=address)
     if route not in ANY_ROLE_ROUTES:
         require_role(caller, *(AUDITORS if route in AUDIT_ROUTES else DEPOSITORS))
-    request.state.caller = caller
 
 
 async def _enter(request: Request) -> None:

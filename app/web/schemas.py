@@ -159,9 +159,10 @@ class TransferListed(BaseModel):
 
 
 class TransferList(BaseModel):
-    """The newest transfers."""
+    """A page of transfers, newest first. `next` is the `after` of the next page, null at the end."""
 
     transfers: list[TransferListed]
+    next: str | None
 
 
 class ShareStatus(BaseModel):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from app.actions.create_transfer import TransferOptions, create_sealed_transfer, create_transfer
@@ -16,10 +18,12 @@ from app.crypto.encoding import encode
 from app.domain.access_token import Caller
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest, TransferIsSealed, TransferNotSealed
+from app.domain.transfer_list import parse_filter, parse_position
 from app.web.bodies import incoming_file
 from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, resources_of
 from app.web.idempotency import idempotent
 from app.web.listing import listed
+from app.web.queries import ReasonQuery, TransferQuery, require_no_repeats
 from app.web.schemas import (
     FileCreated,
     Me,
@@ -140,10 +144,16 @@ async def _prepared(request: Request, asked: NewShare, password: str | None, cal
 
 
 @router.get("/transfers")
-async def own_transfers(caller: CurrentCaller, resources: CurrentResources) -> TransferList:
-    """Return the caller's newest transfers, newest first."""
-    shown = await resources.in_thread(list_transfers, resources, caller)
-    return TransferList(transfers=[listed(resources, one) for one in shown])
+async def own_transfers(
+    request: Request, caller: CurrentCaller, resources: CurrentResources, asked: Annotated[TransferQuery, Query()]
+) -> TransferList:
+    """Return a page of the caller's transfers, newest first; `next` is the next page's `after`, null at the end."""
+    require_no_repeats(request)
+    wanted = parse_filter(state=asked.state, recipient=asked.recipient, since=asked.since)
+    after = None if asked.after is None else parse_position(asked.after)
+    page = await resources.in_thread(list_transfers, resources, caller, wanted, after=after, limit=asked.limit)
+    following = None if page.following is None else str(page.following)
+    return TransferList(transfers=[listed(resources, one) for one in page.transfers], next=following)
 
 
 @router.get("/transfers/{transfer_id}")
@@ -159,12 +169,26 @@ async def receipt(transfer_id: str, caller: CurrentCaller, resources: CurrentRes
 
 
 @router.delete("/transfers/{transfer_id}", status_code=204, response_class=Response)
-async def delete(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
+async def delete(
+    request: Request,
+    transfer_id: str,
+    caller: CurrentCaller,
+    resources: CurrentResources,
+    asked: Annotated[ReasonQuery, Query()],
+) -> None:
     """Delete a transfer: its keys at once, its bytes within seconds."""
-    await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller)
+    require_no_repeats(request)
+    await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller, reason=asked.reason)
 
 
 @router.delete("/shares/{share_id}", status_code=204, response_class=Response)
-async def withdraw(share_id: str, caller: CurrentCaller, resources: CurrentResources) -> None:
+async def withdraw(
+    request: Request,
+    share_id: str,
+    caller: CurrentCaller,
+    resources: CurrentResources,
+    asked: Annotated[ReasonQuery, Query()],
+) -> None:
     """Withdraw a share. Idempotent."""
-    await resources.in_thread(withdraw_share, resources, share_id, caller=caller)
+    require_no_repeats(request)
+    await resources.in_thread(withdraw_share, resources, share_id, caller=caller, reason=asked.reason)

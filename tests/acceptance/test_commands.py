@@ -7,6 +7,7 @@ from contextlib import closing
 import click
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import cli
 from tests.acceptance.people import add_file, claim, ok, open_transfer, send, wrong_secret
@@ -45,6 +46,9 @@ WITH_JSON = {path for path, command in TREE.items() if any("--json" in option.op
 ARGUMENTS = {
     ("token", "create"): ["somebody"],
     ("transfer", "show"): ["{transfer}"],
+    ("transfer", "delete"): ["{transfer}", "--reason", "mistake"],
+    ("share", "revoke"): ["{share}", "--reason", "request"],
+    ("token", "revoke"): ["{token}", "--reason", "incident"],
     ("share", "issue"): ["{transfer}", "--to", "ARS"],
     ("audit", "drill"): ["--restored", "{backup}"],
     ("audit", "exposure"): ["--from", "2020-01-01"],
@@ -53,7 +57,63 @@ ARGUMENTS = {
 }
 
 
-@pytest.mark.parametrize("path", sorted(WITH_JSON), ids=" ".join)
+OTHER_FORMATS = {
+    ("serve",): "runs until it is stopped",
+    ("scheduler",): "runs until it is stopped",
+    ("audit", "export"): "JSON lines, one record each, for verification without the service",
+    ("audit", "receipt"): "a tlog-proof, to be kept as it is",
+}
+AFTERWARDS = [
+    ("intake", "off"),
+    ("intake", "on"),
+    ("lockdown", "on"),
+    ("lockdown", "off"),
+    ("db", "accept-restore"),
+    ("lockdown", "destroy-all-keys"),
+]
+"""They stop others from working, so they run on an installation of their own, in this order."""
+REFUSES_HERE = {("keys", "accept-vault"): "the vault is in use"}
+REASONED = {
+    ("lockdown", "on"),
+    ("lockdown", "off"),
+    ("lockdown", "destroy-all-keys"),
+    ("transfer", "delete"),
+    ("share", "revoke"),
+    ("token", "revoke"),
+}
+
+
+def test_every_command_speaks_json_or_says_here_why_not():
+    """A new command without it fails here."""
+    assert set(TREE) - WITH_JSON == set(OTHER_FORMATS)
+
+
+def test_a_reason_is_one_of_five_words_wherever_it_is_asked_for():
+    asking = {path for path, command in TREE.items() if any(option.name == "reason" for option in command.params)}
+    assert asking == REASONED | {("audit", "new-log")}
+    for path in REASONED:
+        said = "".join(CliRunner().invoke(cli.build(), [*path, "--help"]).output.split())
+        assert "incident|mistake|request|test|other" in said
+
+
+def test_controls_that_stop_others_print_one_document_too(tmp_path):
+    installation = Installation(tmp_path)
+    with installation.serving() as server, server.http(installation.token()) as http:
+        send(http)
+    for path in AFTERWARDS:
+        why = ["--reason", "test"] if path in REASONED else []
+        ran = installation.run(*path, *why, "--json", typed="destroy\n")
+        assert isinstance(ran.json, dict), path
+    assert ran.json["keys_destroyed"] >= 1
+    entries = installation.run("audit", "log", "--json").json["entries"]
+    by_operator = [entry for entry in entries if entry["actor"] == "operator"]
+    reasoned = {entry["event"] for entry in by_operator if entry.get("reason") == "test"}
+    assert reasoned == {"lockdown.begun", "lockdown.lifted", "keys.all_destroyed", "transfer.denied"}
+    assert {entry["operator"].partition(":")[0] for entry in by_operator} <= {"login", "sudo", "user"}
+    installation.run("audit", "verify")
+
+
+@pytest.mark.parametrize("path", sorted(WITH_JSON - set(AFTERWARDS) - set(REFUSES_HERE)), ids=" ".join)
 def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path):
     """docs/cli.md. A command that learns --json is found here by itself."""
     installation, server, http, token = shop
@@ -67,7 +127,8 @@ def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path)
         until(
             lambda: not installation.rows("SELECT 1 FROM transfers WHERE state = 'denied'"), what="the end of its keys"
         )
-    known = {"transfer": share.transfer_id, "backup": installation.folder / "backup"}
+    spare = installation.run("token", "create", f"spare {' '.join(path)}", "--json").json["id"]
+    known = {"transfer": share.transfer_id, "share": share.id, "token": spare, "backup": installation.folder / "backup"}
     arguments = [text.format(**known) for text in ARGUMENTS.get(path, [])]
     ran = installation.run(*path, *arguments, "--json", **settings)
     assert json.loads(ran.out) is not None
@@ -91,7 +152,7 @@ def test_the_contract_of_token_create(shop):
     for token in (made["token"], plain.out.strip()):
         with server.http(token) as http:
             assert ok(http.get("/api/v1/me"), 200)["name"] == "labo"
-    owners = {token["id"]: token["owner"] for token in installation.run("token", "list", "--json").json}
+    owners = {token["id"]: token["owner"] for token in installation.run("token", "list", "--json").json["tokens"]}
     assert list(owners.values()).count("token:labo") == 2
     assert "token:labo" in installation.run("token", "list").out
 
@@ -107,7 +168,7 @@ def test_an_operator_sees_deletes_and_withdraws_without_an_account(shop):
     installation.run("transfer", "delete", other.transfer_id)
     states = [installation.run("transfer", "show", it.transfer_id, "--json").json for it in (share, other)]
     assert [states[0]["shares"][0]["state"], states[1]["ending"]] == ["withdrawn", "deleted"]
-    events = {entry["event"]: entry["actor"] for entry in installation.run("audit", "log", "--json").json}
+    events = {entry["event"]: entry["actor"] for entry in installation.run("audit", "log", "--json").json["entries"]}
     assert events["share.withdrawn"] == "operator"
 
 
@@ -190,7 +251,7 @@ def test_the_log_tells_the_life_of_a_file_without_naming_it(shop):
     held.complete()
     gone = "SELECT 1 FROM transfers WHERE id = ? AND state = 'verified'"
     until(lambda: installation.rows(gone, share.transfer_id), what="the deletion, which writes entries of its own")
-    entries = installation.run("audit", "log", "--json").json
+    entries = installation.run("audit", "log", "--json").json["entries"]
     mine = [entry for entry in entries if entry.get("transfer") == share.transfer_id]
     happened = [entry["event"] for entry in mine]
     assert happened[:6] == [
@@ -206,4 +267,4 @@ def test_the_log_tells_the_life_of_a_file_without_naming_it(shop):
     for word in ("DUPONT", "Label", "Recipient", share.secret, share.password):
         assert word not in json.dumps(entries)
     assert [entry["sequence"] for entry in entries] == list(range(len(entries)))
-    assert installation.run("audit", "log", "--last", "1", "--json").json == entries[-1:]
+    assert installation.run("audit", "log", "--last", "1", "--json").json["entries"] == entries[-1:]

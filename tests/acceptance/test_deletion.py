@@ -49,7 +49,7 @@ def verified(http, transfer):
 
 
 def lateness(installation, transfer):
-    entries = installation.run("audit", "log", "--json").json
+    entries = installation.run("audit", "log", "--json").json["entries"]
     (deleted,) = [e for e in entries if e["event"] == "transfer.deleted" and e["transfer"] == transfer]
     return deleted["lateness_ms"] / 1000
 

@@ -67,7 +67,9 @@ def lock_and_revoke(installation: Installation) -> None:
     assert "locked down since" in installation.run("lockdown", "on").err
     assert installation.run("lockdown", "status", "--json").json["locked_down"] is True
     installation.run("token", "revoke", made)
-    assert [token["revoked_at"] is not None for token in installation.run("token", "list", "--json").json] == [True]
+    assert [
+        token["revoked_at"] is not None for token in installation.run("token", "list", "--json").json["tokens"]
+    ] == [True]
     assert installation.rows("SELECT locked_down_at IS NULL FROM service_state") == [(0,)]
     installation.run("lockdown", "off")
     assert installation.rows("SELECT locked_down_at IS NULL FROM service_state") == [(1,)]
@@ -186,7 +188,7 @@ def test_destroying_all_keys_locks_down_and_stays_locked_down(tmp_path: Path) ->
         until(lambda: not installation.files("blobs"), what="the end of the bytes")
         installation.run("lockdown", "off")
         send(http)
-    begun = [entry["event"] for entry in installation.run("audit", "log", "--json").json]
+    begun = [entry["event"] for entry in installation.run("audit", "log", "--json").json["entries"]]
     assert begun.index("lockdown.begun") < begun.index("keys.all_destroyed") < begun.index("transfer.denied")
 
 

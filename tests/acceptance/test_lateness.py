@@ -37,7 +37,7 @@ def lateness_ms(tmp_path: Path, *, count: int, over_seconds: int) -> list[int]:
         finally:
             stop.set()
             load.join()
-        entries = installation.run("audit", "log", "--json").json
+        entries = installation.run("audit", "log", "--json").json["entries"]
     late = [entry["lateness_ms"] for entry in entries if entry["event"] == "transfer.deleted"]
     assert len(late) == count
     return sorted(late)

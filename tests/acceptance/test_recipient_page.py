@@ -8,7 +8,7 @@ from tests.acceptance.people import ok
 
 def test_doctor_prints_the_hashes_of_what_is_served(house, anyone):
     """An agency compares them with what it gets, compressed or not."""
-    printed = house.installation.run("doctor", "--assets", "--json", PUBLIC_URL=house.server.origin).json
+    printed = house.installation.run("doctor", "--assets", "--json", PUBLIC_URL=house.server.origin).json["assets"]
     assert {it["address"] for it in printed} >= {"/s/*?lang=fr", "/s/*?lang=en", "/s/assets/sw.js", "/s/assets/fr.json"}
     for it in printed:
         for encoding in ("gzip", "identity"):

@@ -95,7 +95,7 @@ def test_a_revoked_token_is_refused_by_the_very_next_request(house, server):
         ):
             assert ok(answer, 401)["code"] == "not_authenticated"
     assert installation.run("token", "revoke", made["id"], code=1).out == ""
-    listed = {token["id"]: token for token in json.loads(installation.run("token", "list", "--json").out)}
+    listed = {token["id"]: token for token in json.loads(installation.run("token", "list", "--json").out)["tokens"]}
     assert listed[made["id"]]["revoked_at"]
     assert "cad_" not in str(listed)
 

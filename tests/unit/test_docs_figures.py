@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.actions import list_transfers, prune_log, reconcile, report_retention, sign_checkpoint, sweep
+from app.actions import prune_log, reconcile, report_retention, sign_checkpoint, sweep
 from app.actions.measure import Measures
 from app.crypto.password import PASSWORD_CHARS
 from app.db import engine, service_rows
 from app.domain import claim, clock, file_meta, purge_time, reconciled, retention
 from app.domain.errors import every_refusal
 from app.domain.transfer import LIFETIME_CEILING, MAX_NAME_BYTES
+from app.domain.transfer_list import MAX_PAGE
 from app.lifecycle import gone, vault_watch
 from app.lifecycle.deletion import TAKEN_FOR
 from app.lifecycle.download import DOWNLOADS_AT_ONCE
@@ -122,7 +123,7 @@ FIGURES = {
     "docs/deletion.md": DELETION,
     "docs/http-api.md": [
         (kib(MAX_JSON_BYTES), "json bodies"),
-        (str(list_transfers.MOST), "own transfers"),
+        (str(MAX_PAGE), "`limit`"),
         (kib(file_meta.MAX_JSON_BYTES), "caducee-sealed-meta"),
         (str(MAX_ENTRIES), "`limit`"),
         (length(claim.DELIVERED_WINDOW), "completed"),
@@ -223,6 +224,7 @@ NOTHING = Measures(
     locked_down=False,
     intake_off=False,
     reserve_in_place=True,
+    tokens_ending_soon=0,
     counters={},
 )
 

@@ -7,7 +7,7 @@ from functools import cache
 from app.domain.audit_events import Entry
 from tests.unit.docs_tables import rows
 
-OF_EVERY_ENTRY = {"event", "at", "actor"}
+OF_EVERY_ENTRY = {"event", "at", "actor", "operator"}
 
 
 @cache

@@ -177,7 +177,7 @@ def test_a_renewed_token_goes_on_with_the_transfers_of_the_old_one(resources, is
     revoke_access_token(resources.database, resources.clock, old.token_id)
     run(deposit(resources, new, transfer))
     share = run(issue(resources, new, transfer))
-    assert [whole.transfer.id for whole in list_transfers(resources, new)] == [transfer.id]
+    assert [whole.transfer.id for whole in list_transfers(resources, new).transfers] == [transfer.id]
     withdraw_share(resources, share.id, caller=new)
     delete_transfer(resources, transfer.id, caller=new)
     assert show_transfer(resources, new, transfer.id).transfer.state == "denied"
@@ -198,7 +198,7 @@ def test_other_owners_transfers_do_not_exist(resources, issued):
     transfer, other = a_transfer(resources, mine), a_caller(resources)
     run(deposit(resources, mine, transfer))
     share = run(issue(resources, mine, transfer))
-    assert list_transfers(resources, other) == []
+    assert list_transfers(resources, other).transfers == []
     for use in (
         lambda: show_transfer(resources, other, transfer.id),
         lambda: delete_transfer(resources, transfer.id, caller=other),

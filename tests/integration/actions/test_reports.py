@@ -211,9 +211,9 @@ def test_depositors_see_their_own_transfers_newest_first(resources, caller, time
         mine.append(send(resources, caller).id)
         time.pass_by(1)
     other = send(resources, a_caller(resources)).id
-    assert [whole.transfer.id for whole in list_transfers(resources, caller)] == mine[::-1]
-    assert {whole.transfer.id for whole in list_transfers(resources, None)} == {*mine, other}
-    assert list_transfers(resources, a_caller(resources)) == []
+    assert [whole.transfer.id for whole in list_transfers(resources, caller).transfers] == mine[::-1]
+    assert {whole.transfer.id for whole in list_transfers(resources, None).transfers} == {*mine, other}
+    assert list_transfers(resources, a_caller(resources)).transfers == []
 
 
 def test_a_transfer_is_shown_with_its_files_shares_and_claims(resources, caller, sent):

@@ -3,11 +3,20 @@
 import pytest
 
 from app.crypto.token import new_id
-from app.db import access_token_rows, file_rows, retention_figures, share_rows, transfer_rows, whole_transfers
+from app.db import (
+    access_token_rows,
+    file_rows,
+    retention_figures,
+    share_rows,
+    transfer_listing,
+    transfer_rows,
+    whole_transfers,
+)
 from app.db.engine import Database
 from app.db.errors import DatabaseUnavailable
 from app.domain.share import ShareState
 from app.domain.transfer import ENDING_STATES, OPEN_STATES, Ending, FileState, TransferState
+from app.domain.transfer_list import TransferFilter
 from tests.integration.db.rows import EXPIRY, HOUR, NOBODY, NOW, SECOND, a_file, a_share, a_token, a_transfer, claim_of
 
 POSTGRES_ONLY = pytest.mark.parametrize(
@@ -232,9 +241,10 @@ def test_a_depositor_has_own_transfers_only_newest_first(writing):
     a_token(writing, somebody, b"S" * 32)
     mine = [a_transfer(writing, created_at=NOW + step * SECOND).id for step in range(3)]
     other = a_transfer(writing, token_id=somebody, created_at=NOW - HOUR).id
-    assert [row.id for row in transfer_rows.owned_by(writing, f"token:{NOBODY}", 10)] == mine[::-1]
-    assert [row.id for row in transfer_rows.owned_by(writing, f"token:{NOBODY}", 2)] == mine[:0:-1]
-    assert [row.id for row in transfer_rows.newest(writing, 10)] == [*mine[::-1], other]
+    own = TransferFilter(owner=f"token:{NOBODY}")
+    assert [row.id for row in transfer_listing.page(writing, own, None, 10)[0]] == mine[::-1]
+    assert [row.id for row in transfer_listing.page(writing, own, None, 2)[0]] == mine[:0:-1]
+    assert [row.id for row in transfer_listing.page(writing, TransferFilter(), None, 10)[0]] == [*mine[::-1], other]
 
 
 def test_people_are_forgotten_with_their_transfer_and_no_others(writing):

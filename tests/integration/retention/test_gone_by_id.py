@@ -19,9 +19,10 @@ from app.actions.reconcile import count_orphans, reconcile
 from app.actions.report_retention import report_retention
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.crypto.token import new_secret
-from app.db import counter_rows, transfer_rows
+from app.db import counter_rows, transfer_listing
 from app.domain.errors import DeletionContradicted, NotDeletedYet, RestoreNotAccepted, VaultOutOfReach
 from app.domain.transfer import Ending, TransferState
+from app.domain.transfer_list import TransferFilter
 from app.domain.vault_entry import EntryName
 from app.lifecycle import deletion
 from app.lifecycle.gone import LARGE_BATCH, REST, ListingPace
@@ -430,7 +431,7 @@ def test_keys_of_rows_that_ended_go_without_an_operators_word(resources, caller,
     time.pass_by(2 * MINUTE)
     assert sweep(resources).deleted == 30
     with resources.database.reading() as connection:
-        ids = [row.id for row in transfer_rows.newest(connection, 30)]
+        ids = [row.id for row in transfer_listing.page(connection, TransferFilter(), None, 30)[0]]
     names = [EntryName(one, expires_at + DAY) for one in ids]
     for name in names:
         resources.vault.create(name, new_secret())

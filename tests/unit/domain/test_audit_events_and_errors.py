@@ -43,6 +43,9 @@ def test_an_entry_has_no_field_for_a_name_a_label_a_recipient_or_any_free_text()
         "owner",  # a digest under the salt of the entry
         "acknowledged",
         "cut",
+        "operator",  # who ran a command: a login of the machine, which is what CNIL 2021-122 asks for
+        "reason",  # one of five words
+        "addresses",  # networks with counts
     ]
 
 
