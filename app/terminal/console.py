@@ -206,7 +206,7 @@ def _put_lines(layout: Layout, rows: Iterable[Sequence[str]]) -> None:
                 return
     finally:
         if layout.left_out:
-            say(f"too narrow for {', '.join(layout.left_out)}: a wider window, a pipe or --json shows every column")
+            say(f"too narrow for {', '.join(layout.left_out)}: see a wider window, or --json")
 
 
 def _cells(row: Sequence[Cell]) -> list[str]:

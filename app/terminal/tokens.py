@@ -82,7 +82,7 @@ def list_(*, as_json: AsJson = False) -> None:
     put_table(COLUMNS, (_row(row, state) for row, state in listed))
     soon = sum(state is TokenState.ENDS_SOON for _, state in listed)
     if soon:
-        say(f"{soon} tokens end within {ENDS_SOON.days} days: `token create --owner` makes their successors")
+        say(f"tokens that end within {ENDS_SOON.days} days: {soon}; `token create --owner` makes successors")
 
 
 def _state_of(row: TokenRow, now: datetime) -> TokenState:

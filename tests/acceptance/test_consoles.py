@@ -61,7 +61,7 @@ def test_a_terminal_of_any_width_gets_whole_ids_and_no_frames(house, command, wi
         assert {line[:22] for line in text.splitlines() if ID.match(line)} == known
         long = [line for line in text.splitlines() if len(line) > max(width, 22 + 16 + 16)]
         assert [line for line in long if "too narrow for" not in line] == []
-        assert "too narrow for" in text, "whoever misses a column is told how to see it"
+        assert "too narrow for" in text, "the command says how to see the other columns"
 
 
 @pytest.mark.parametrize("more", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, event
 
 from app.actions.complete_claim import complete_claim
 from app.actions.keep_time import keep_time
+from app.actions.list_transfers import list_transfers
 from tests.integration.actions.stories import ADDRESS, claim, fetch, run, send
 
 pytestmark = pytest.mark.parametrize("database_kind", ["sqlite"])
@@ -42,6 +43,14 @@ def test_a_deposit_of_one_file_with_a_share(resources, caller, cost):
     keep_time(resources)
     send(resources, caller)
     assert cost(lambda: send(resources, caller)) == {"reads": 24, "writes": 12, "fsync": 8}
+
+
+def test_a_page_of_transfers_costs_four_statements_however_long_it_is(resources, caller, cost):
+    for _ in range(3):
+        send(resources, caller)
+    assert cost(lambda: list_transfers(resources, caller)) == {"reads": 4}
+    page = list_transfers(resources, caller, limit=1)
+    assert cost(lambda: list_transfers(resources, caller, after=page.following, limit=1)) == {"reads": 4}
 
 
 def test_a_claim_its_fetch_and_its_completion(resources, caller, cost):
