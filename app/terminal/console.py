@@ -46,8 +46,14 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ON_ENCODING_ERROR)
+    stdout = sys.stdout
     try:
         build()()
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        sys.stdout = stdout
+        return _closed_pipe()
     except Refusal as refusal:
         say(f"refused: {refusal.detail} ({refusal.code})")
         return REFUSED
@@ -61,6 +67,17 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
             traceback.print_exception(error)  # to be reported; no local variables, which could hold a key
         return CANNOT
     return 0
+
+
+def _closed_pipe() -> int:
+    """Return the exit code after a closed pipe that click noticed: it replaces stdout and exits 1, which here means
+    "refused". Commands handle a closed stdout themselves, so it was that of a help text, or another pipe.
+    """
+    if {"-h", "--help"}.intersection(sys.argv):
+        _write_into_nothing()
+        return 0
+    say("cannot: a pipe or connection was closed at its other end")
+    return CANNOT
 
 
 def _is_known(error: Exception) -> bool:

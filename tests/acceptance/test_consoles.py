@@ -92,6 +92,9 @@ def test_no_encoding_makes_a_command_fail(house, command, encoding):
 @pytest.mark.parametrize(
     ("command", "code"),
     [
+        ("--version", 0),
+        ("--help", 0),
+        ("transfer list --help", 0),
         ("transfer list --json", 0),
         ("token list", 0),
         ("audit log", 0),

@@ -60,3 +60,9 @@ def test_a_tree_that_cannot_be_built_is_2(capfd):
 def test_what_was_foreseen_is_told_in_one_line(failure, code, capfd):
     assert console.run(broken_by(failure)) == code
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_another_pipe_that_closes_is_neither_success_nor_refusal(capfd):
+    """Click would exit 1 without a word."""
+    assert console.run(broken_by(BrokenPipeError(32, "Broken pipe"))) == console.CANNOT
+    assert "closed at its other end" in capfd.readouterr().err
