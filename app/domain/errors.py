@@ -47,7 +47,7 @@ class LifetimeOutOfRange(Refusal):
 
 class InvalidFileName(Refusal):
     code = "invalid_file_name"
-    title = "The file name is empty, too long, or contains forbidden characters."
+    title = "The file name cannot be accepted."
 
 
 class EmptyBody(Refusal):

@@ -67,7 +67,7 @@ class GuardedRoute(APIRoute):
         """Wrap the route's own handler in the guard."""
         handle = super().get_route_handler()
         takes_json = self.body_field is not None
-        body = body_of(self.name, takes_json=takes_json)
+        body = body_of(self.name, self.methods or (), takes_json=takes_json)
 
         async def guarded(request: Request) -> Response:
             await admit(request, self.name)
