@@ -62,7 +62,7 @@ def make_export() -> bytes:
 def deposit(demo: Demo, export: bytes, *, recipient: str, expires_in: str) -> dict[str, Any]:
     """One request stores the file encrypted and returns a link and a password, which are shown only once."""
     path = f"/api/v1/send/{quote(FILE_NAME)}?recipient={recipient}&expires_in={expires_in}"
-    tell(f"$ curl -T '{FILE_NAME}' -H 'Authorization: Bearer cad_...' '{demo.http.base_url}{path}'")
+    tell(f"$ curl --fail-with-body -T '{FILE_NAME}' -H 'Authorization: Bearer cad_...' '{demo.http.base_url}{path}'")
     answer = demo.http.put(path, content=export, headers=demo.as_depositor)
     expect(answer.status_code == httpx.codes.CREATED, f"the deposit was refused: {answer.text}")
     given: dict[str, Any] = answer.json()

@@ -47,7 +47,27 @@ class LifetimeOutOfRange(Refusal):
 
 class InvalidFileName(Refusal):
     code = "invalid_file_name"
-    title = "The file name is empty, too long, or contains forbidden characters."
+    title = "The file name cannot be accepted."
+
+
+class EmptyBody(Refusal):
+    code = "empty_body"
+    title = "The body is empty; nothing was stored. If the file is meant to be empty, add allow_empty=true."
+
+
+class PartialBodyRefused(Refusal):
+    code = "partial_body_refused"
+    title = "Only whole files are accepted; nothing was stored. Send the file again from its first byte."
+
+
+class UnsupportedMediaType(Refusal):
+    code = "unsupported_media_type"
+    title = "The Content-Type does not fit this request."
+
+
+class ContentEncodingRefused(Refusal):
+    code = "content_encoding_refused"
+    title = "The body must be the file itself, without Content-Encoding; nothing was stored."
 
 
 class MalformedPassword(Refusal):

@@ -122,10 +122,16 @@ def checked_file_name(name: str) -> str:
     """Return the name unchanged. Raises InvalidFileName for control characters, separators, directional marks, `.`,
     `..`, and names longer than 255 bytes of UTF-8. This service never uses the name as a path, but recipients may.
     """
-    if not is_plain(name) or _ALTERED in name or not _SEPARATORS.isdisjoint(name) or name.strip(" .") == "":
-        raise InvalidFileName
+    if name.strip(" .") == "":
+        raise InvalidFileName("The file name is empty.")
+    if not _SEPARATORS.isdisjoint(name):
+        raise InvalidFileName("The file name contains / or \\: send the name without its folder.")
+    if not is_plain(name):
+        raise InvalidFileName("The file name contains a control character, a line break or a directional mark.")
+    if _ALTERED in name:
+        raise InvalidFileName("The file name was damaged by a wrong encoding before it was sent.")
     if len(name.encode()) > MAX_NAME_BYTES:
-        raise InvalidFileName
+        raise InvalidFileName(f"The file name is longer than {MAX_NAME_BYTES} bytes.")
     return name
 
 

@@ -11,14 +11,16 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.stretching import Argon2Parameters
 from app.domain.duration import format_duration, parse_duration
 from app.domain.errors import InvalidDuration
 from app.domain.transfer import LIFETIME_CEILING, Lifetimes
+from app.runtime.house_zone import checked_zone, zone_of
 
 
 def _duration(value: object) -> timedelta:
@@ -91,6 +93,7 @@ class Settings(BaseSettings):
 
     organisation: str = ""
     contact: str = ""
+    timezone: Annotated[str, AfterValidator(checked_zone)] = ""
     brand_colour: str = Field(default="", pattern=r"^(#[0-9a-fA-F]{6})?$")
     brand_logo: Path | None = None
     purposes: Listed = ()
@@ -196,6 +199,11 @@ class Settings(BaseSettings):
     def signing_dir(self) -> Path:
         """The folder of the log's signing key; by default `keys` in the data folder."""
         return self.keys_dir or self.data_dir / "keys"
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of times that people read; by default the host's."""
+        return zone_of(self.timezone)
 
     @property
     def logo_name(self) -> str:

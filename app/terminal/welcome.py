@@ -26,7 +26,7 @@ A staff token for today:
 
 Deposit a file; the response shows the link and the password, only once:
 
-  curl -T README.md -H 'Authorization: Bearer {token}' -H 'Accept: text/plain' \\
+  curl --fail-with-body -T README.md -H 'Authorization: Bearer {token}' -H 'Accept: text/plain' \\
     '{origin}/api/v1/send/README.md?expires_in=1h&recipient=me'
 
 Then open the link in a browser and type the password. Ctrl+C stops the service.

@@ -24,7 +24,7 @@ from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
-from app.web.share_answer import wants_text
+from app.web.negotiation import wants_text
 
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -12,19 +12,37 @@ from app.actions.deposit_file import IncomingFile
 from app.actions.deposit_sealed_file import IncomingSealedFile
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
-from app.domain.errors import BodyIncomplete, InvalidFileName, InvalidRequest, TransferIsSealed
+from app.domain.errors import (
+    BodyIncomplete,
+    ClientTooSlow,
+    EmptyBody,
+    InvalidFileName,
+    InvalidRequest,
+    TransferIsSealed,
+)
 from app.domain.file_meta import FileMeta
+from app.web.wire_text import name_in_header, name_in_path
 
 
-def incoming_file(request: Request, filename: str | None) -> IncomingFile:
+async def incoming_file(
+    request: Request, filename: str | None, *, allow_empty: bool, idle_seconds: float
+) -> IncomingFile:
     """Return the file in a request; its name is in the path, or in `Caducee-File-Name` in case a proxy logs paths.
 
-    Raises InvalidFileName; InvalidRequest for a form or a Content-Encoding.
+    Nothing of the body is read, unless only its first piece shows whether it is empty. Raises InvalidFileName,
+    EmptyBody, ClientTooSlow, BodyIncomplete.
     """
-    name = filename if filename is not None else _named_in_header(request)
+    if filename is None:
+        name = name_in_header(request)
+    elif "caducee-file-name" in request.headers:
+        raise InvalidFileName("Name the file in the path or in the header Caducee-File-Name, not in both.")
+    else:
+        name = name_in_path(request, filename)
     meta = FileMeta.checked(name, request.headers.get("content-type"))
-    _require_bare_body(request)
-    return IncomingFile(meta, _body(request), announced_length(request))
+    body = _body(request)
+    if not allow_empty:
+        body = await _not_empty(request, body, idle_seconds)
+    return IncomingFile(meta, body, announced_length(request))
 
 
 def incoming_sealed_file(request: Request, number: int) -> IncomingSealedFile:
@@ -38,15 +56,7 @@ def incoming_sealed_file(request: Request, number: int) -> IncomingSealedFile:
         sealed_meta = decode(request.headers.get("caducee-sealed-meta", ""))
     except MalformedSecret:
         raise InvalidRequest("Caducee-Sealed-Meta: base64url without padding.") from None
-    _require_bare_body(request)
     return IncomingSealedFile(number, sealed_meta, _body(request), announced_length(request))
-
-
-def _require_bare_body(request: Request) -> None:
-    if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        raise InvalidRequest("Send the file itself as the body (curl -T), not a form.")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise InvalidRequest("Content-Encoding is not supported: send the file uncompressed.")
 
 
 def announced_length(request: Request) -> int | None:
@@ -55,15 +65,30 @@ def announced_length(request: Request) -> int | None:
     return int(length) if length else None
 
 
-def _named_in_header(request: Request) -> str:
-    """Return the percent-encoded UTF-8 name in `Caducee-File-Name`. Raises InvalidFileName."""
-    header = request.headers.get("caducee-file-name")
-    if header is None or not header.isascii():
-        raise InvalidFileName("Name the file in the path, or percent-encoded in the header Caducee-File-Name.")
+async def _not_empty(request: Request, body: AsyncIterator[bytes], idle_seconds: float) -> AsyncIterator[bytes]:
+    """Return the whole body again. An empty one is most often an export that failed, and is refused before a transfer
+    is opened for it. Raises EmptyBody, ClientTooSlow, BodyIncomplete.
+    """
+    if announced_length(request):
+        return body
+    if "transfer-encoding" not in request.headers:
+        raise EmptyBody
     try:
-        return unquote_to_bytes(header).decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidFileName from None
+        async with asyncio.timeout(idle_seconds):
+            first = await anext(body, None)
+    except TimeoutError:
+        raise ClientTooSlow from None
+    if first is None:
+        raise EmptyBody
+    return chained([first], body)
+
+
+async def chained(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the pieces that were read ahead, then the rest."""
+    for piece in first:
+        yield piece
+    async for piece in rest:
+        yield piece
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:

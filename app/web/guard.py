@@ -21,6 +21,7 @@ from app.domain.errors import ClaimNotFound, ClientKeyRequired, ClientTooSlow, N
 from app.domain.party import party_of
 from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
+from app.web.body_rules import body_of, require_body_as_meant
 from app.web.limits import MAX_JSON_BYTES
 from app.web.peer import peer_of
 
@@ -69,11 +70,13 @@ class GuardedRoute(APIRoute):
         """Wrap the route's own handler in the guard."""
         handle = super().get_route_handler()
         takes_json = self.body_field is not None
+        body = body_of(self.name, self.methods or (), takes_json=takes_json)
 
         async def guarded(request: Request) -> Response:
             await admit(request, self.name)
             if self.name not in PROBES:
                 await _enter(request)
+            require_body_as_meant(request, body)
             if takes_json:
                 request = Request(request.scope, _limited(request.receive))
                 await _read_body(request)

@@ -14,7 +14,7 @@ from app.domain.errors import ClientTooSlow, InvalidRequest
 from app.domain.idempotency import DIGESTED_BYTES, IdempotentRequest, RequestContent, checked_key, identify
 from app.lifecycle.repetition import attempted
 from app.lifecycle.reply import Reply
-from app.web.bodies import announced_length
+from app.web.bodies import announced_length, chained
 from app.web.guard import reply_of, resources_of
 
 
@@ -67,14 +67,7 @@ async def digested(request: Request, body: AsyncIterator[bytes]) -> tuple[bytes 
                 pieces.append(piece)
                 held += len(piece)
                 if held > DIGESTED_BYTES:
-                    return None, _chained(pieces, body)
+                    return None, chained(pieces, body)
     except TimeoutError:
         raise ClientTooSlow from None
-    return sha256(b"".join(pieces)).digest(), _chained(pieces, body)
-
-
-async def _chained(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    for piece in first:
-        yield piece
-    async for piece in rest:
-        yield piece
+    return sha256(b"".join(pieces)).digest(), chained(pieces, body)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from app.db.errors import DatabaseUnavailable
 from app.domain import errors
 from app.domain.errors import Refusal
 from app.storage.errors import StorageError
+from app.web.negotiation import wants_text
+from app.web.pages.catalogues import DEFAULT_LANGUAGE, language_of
+from app.web.problem_text import problem_document, problem_text
 
 log = structlog.get_logger()
 
@@ -24,6 +29,10 @@ STATUS: dict[type[Refusal], int] = {
     errors.InvalidTime: 400,
     errors.LifetimeOutOfRange: 400,
     errors.InvalidFileName: 400,
+    errors.EmptyBody: 400,
+    errors.PartialBodyRefused: 400,
+    errors.UnsupportedMediaType: 415,
+    errors.ContentEncodingRefused: 415,
     errors.MalformedPassword: 400,
     errors.ClientKeyRequired: 400,
     errors.BodyIncomplete: 400,
@@ -89,6 +98,7 @@ _HEADERS: dict[type[Refusal], dict[str, str]] = {
     errors.NotAuthenticated: {"WWW-Authenticate": 'Bearer realm="caducee"'},
     # Not Basic, although `content` accepts it: browsers would open their own dialog over the recipient's page.
     errors.WrongPassword: {"WWW-Authenticate": 'Caducee realm="link and password"'},
+    errors.ContentEncodingRefused: {"Accept-Encoding": "identity"},  # RFC 9110, 15.5.16
     errors.Busy: {"Retry-After": "2"},
     errors.IdempotencyInProgress: {"Retry-After": "5"},
     errors.ReceiptNotSigned: {"Retry-After": "10"},
@@ -99,23 +109,34 @@ _HEADERS: dict[type[Refusal], dict[str, str]] = {
 }
 
 
-def problem(refusal: Refusal, *, headers: dict[str, str] | None = None) -> Response:
-    """Return the refusal as an `application/problem+json` response."""
-    status = STATUS[type(refusal)]
-    content: dict[str, Any] = {
-        "type": "about:blank",
-        "title": refusal.title,
-        "status": status,
-        "code": refusal.code,
-        "detail": refusal.detail,
-        **refusal.members,
-    }
-    return JSONResponse(
-        content,
-        status,
-        headers={**_headers_of(refusal), **(headers or {})},
-        media_type="application/problem+json",
-    )
+def problem(refusal: Refusal, *, headers: dict[str, str] | None = None) -> ProblemResponse:
+    """Return the refusal as a problem document, or as the text that the client prefers."""
+    return ProblemResponse(refusal, {**_headers_of(refusal), **(headers or {})})
+
+
+class ProblemResponse(JSONResponse):
+    """A refusal: an `application/problem+json` document, or plain text if the request prefers it, in its language."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, refusal: Refusal, headers: dict[str, str]) -> None:
+        """`headers` are those of this refusal."""
+        status = STATUS[type(refusal)]
+        super().__init__(problem_document(refusal, status, DEFAULT_LANGUAGE), status, headers=headers)
+        self._refusal, self._own_headers = refusal, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the form that the request prefers."""
+        await self.preferred(Headers(raw=scope.get("headers", [])))(scope, receive, send)
+
+    def preferred(self, asked: Mapping[str, str]) -> Response:
+        """Return the form that a request with these headers prefers."""
+        language = language_of(asked.get("accept-language"))
+        headers = {**self._own_headers, "Content-Language": language}
+        if wants_text(asked.get("accept")):
+            return PlainTextResponse(problem_text(self._refusal, language), self.status_code, headers=headers)
+        document = problem_document(self._refusal, self.status_code, language)
+        return JSONResponse(document, self.status_code, headers=headers, media_type=self.media_type)
 
 
 def _headers_of(refusal: Refusal) -> dict[str, str]:

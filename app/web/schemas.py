@@ -78,10 +78,11 @@ class TransferCreated(BaseModel):
 
 
 class FileCreated(BaseModel):
-    """A durably stored file. Size in bytes."""
+    """A durably stored file. Size in bytes; the name as it was understood, absent if it is sealed."""
 
     number: int
     size: int
+    name: str | None = None
 
 
 class ShareCreated(BaseModel):
@@ -110,10 +111,11 @@ class OwnerKeyShown(BaseModel):
 
 
 class SendAnswer(ShareCreated):
-    """A deposit and its share."""
+    """A deposit and its share; size in bytes, and the file's name as it was understood."""
 
     transfer_id: str
     client_key: str | None = None
+    name: str
     size: int
 
 

@@ -14,6 +14,7 @@ from app.domain.errors import InvalidRequest, TransferIsSealed
 from app.web.bodies import incoming_sealed_file
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, reply_of
 from app.web.schemas import FileCreated, OwnerKeyRequest, OwnerKeyShown, ShareKeyRequest
+from app.web.wire_text import require_known_query
 
 
 async def _no_client_key(request: Request) -> None:
@@ -42,11 +43,12 @@ async def get_owner_key(transfer_id: str, caller: CurrentCaller, resources: Curr
     return OwnerKeyShown(owner_part=encode(found.owner_part), wrapped_key=wrapped_key)
 
 
-@router.put("/transfers/{transfer_id}/blobs/{number}", status_code=201)
+@router.put("/transfers/{transfer_id}/blobs/{number}", status_code=201, response_model_exclude_none=True)
 async def add_blob(
     request: Request, transfer_id: str, number: int, caller: CurrentCaller, resources: CurrentResources
 ) -> FileCreated:
     """Upload one sealed file to a transfer. The size in the response is that of the plaintext."""
+    require_known_query(request, frozenset())
     file = incoming_sealed_file(request, number)
     size = await deposit_sealed_file(resources, caller, transfer_id=transfer_id, incoming=file)
     return FileCreated(number=number, size=size)

@@ -18,17 +18,19 @@ from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest
 from app.domain.transfer import Ending, checked_free_text
 from app.runtime.hashing_queue import Place
-from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 from app.web.bodies import incoming_file
 from app.web.confirmed_response import ConfirmedResponse
 from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, resources_of
 from app.web.idempotency import digested, idempotent
 from app.web.schemas import SendAnswer
 from app.web.share_answer import link_of, share_answer
+from app.web.share_text import SharedFiles
+from app.web.wire_text import require_known_query
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 
-QUERY = frozenset({"recipient", "expires_in", "label", "purpose", "records", "keep_until_expiry"})
+QUERY = frozenset({"recipient", "expires_in", "label", "purpose", "records", "keep_until_expiry", "allow_empty"})
 
 
 class SendOptions:
@@ -46,15 +48,15 @@ class SendOptions:
         keep_until_expiry: Annotated[
             bool, Query(description="keep the transfer after all recipients have fetched it")
         ] = False,
+        allow_empty: Annotated[bool, Query(description="accept a file without a byte")] = False,
     ) -> None:
         """Raises InvalidRequest, also for unknown or repeated parameters, or InvalidDuration."""
-        if not QUERY.issuperset(request.query_params):
-            raise InvalidRequest(f"Unknown query parameter. The parameters are {', '.join(sorted(QUERY))}.")
-        if len(request.query_params.multi_items()) != len(request.query_params):
-            raise InvalidRequest("A query parameter is repeated.")
-        self.recipient = checked_free_text(recipient, field="recipient")
-        if self.recipient is None:
+        require_known_query(request, QUERY)
+        self.allow_empty = allow_empty
+        named = checked_free_text(recipient, field="recipient")
+        if named is None:
             raise InvalidRequest("recipient: name the recipient.")
+        self.recipient = named
         self.transfer_options = TransferOptions(
             lifetime=parse_duration(expires_in) if expires_in is not None else None,
             label=label,
@@ -81,7 +83,13 @@ async def send(
     the queue full after it, it would be thrown away.
     """
     with resources.issuing.place(caller.token_id) as place:
-        return await _send(request, caller, incoming_file(request, filename), options, given_key, place)
+        file = await incoming_file(
+            request,
+            filename,
+            allow_empty=options.allow_empty,
+            idle_seconds=resources.settings.idle_timeout.total_seconds(),
+        )
+        return await _send(request, caller, file, options, given_key, place)
 
 
 async def _send(
@@ -109,23 +117,37 @@ async def _send(
             deposited = await deposit_file(
                 resources, caller, transfer_id=created.id, client_key=created.client_key, incoming=file
             )
-            new = NewShare(created.id, options.recipient or "", place)
+            new = NewShare(created.id, options.recipient, place)
             share = await issue_share(resources, caller, new, client_key=created.client_key, reply=reply)
+            answer = _answer(resources.settings, created, share, name=file.meta.name, size=deposited.size)
+            shown = answer.model_copy(update={"client_key": None}) if given_key else answer
+            response = _shown(request, shown, options)
         except BaseException:
             await end(Ending.FAILED)
             raise
-    answer = _answer(resources, created, share, size=deposited.size)
-    shown = answer.model_copy(update={"client_key": None}) if given_key else answer
-    return ConfirmedResponse(share_answer(request, shown), lambda: end(Ending.UNANSWERED))
+    return ConfirmedResponse(response, lambda: end(Ending.UNANSWERED))
 
 
-def _answer(resources: Resources, created: CreatedTransfer, share: IssuedShare, *, size: int) -> SendAnswer:
+def _answer(settings: Settings, created: CreatedTransfer, share: IssuedShare, *, name: str, size: int) -> SendAnswer:
     return SendAnswer(
         transfer_id=created.id,
         client_key=encode(created.client_key),
         share_id=share.id,
-        link=link_of(resources.settings, share),
+        link=link_of(settings, share),
         password=share.password,
         expires_at=created.expires_at,
+        name=name,
         size=size,
     )
+
+
+def _shown(request: Request, answer: SendAnswer, options: SendOptions) -> Response:
+    files = SharedFiles(
+        transfer_id=answer.transfer_id,
+        recipient=options.recipient,
+        label=checked_free_text(options.transfer_options.label, field="label"),
+        sizes=(answer.size,),
+        name=answer.name,
+        client_key=answer.client_key,
+    )
+    return share_answer(request, answer, files)

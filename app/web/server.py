@@ -19,6 +19,7 @@ from app.web.edge import HEADERS
 from app.web.peer import SocketPeer, put_peer
 from app.web.problems import problem
 from app.web.unread_bodies import UnreadBody, states_two_lengths
+from app.web.wire_text import headers_in, refusal_of_head
 
 HEAD_SECONDS = 30
 """Time limit for receiving the head of a request. Between requests, the keep-alive timeout applies; during a body or a
@@ -44,6 +45,7 @@ class PromptProtocol(H11Protocol):
         connections, because uvicorn's own refusal is not a problem document.
         """
         super().__init__(*args, **kwargs)
+        self._head = bytearray()  # what arrived of a request before it was served, to say why it cannot be
         application, limit, self.limit_concurrency = self.app, self.limit_concurrency, None
         if self.avoids_copies:
             application = large_bodies.UncopiedBodies(application, self)
@@ -75,7 +77,11 @@ class PromptProtocol(H11Protocol):
         if self._unread is not None and self._unread.is_discarded:
             self._unread.discard(len(data))
             return
+        if not self._is_serving():
+            self._head += data
         super().data_received(data)
+        if self._is_serving():
+            self._head.clear()
         self._time_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -88,7 +94,7 @@ class PromptProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the library's message may quote the request
         """Refuse input that is not HTTP; during a response, only close the connection."""
-        answer = problem(InvalidRequest("This is not an HTTP/1.1 request."))
+        answer = problem(refusal_of_head(bytes(self._head))).preferred(headers_in(bytes(self._head)))
         headers = {**HEADERS, **answer.headers, "Connection": "close"}
         events = (
             h11.Response(status_code=400, reason=b"Bad Request", headers=list(headers.items())),
@@ -100,9 +106,12 @@ class PromptProtocol(H11Protocol):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
-    def _time_head(self) -> None:
+    def _is_serving(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle and not cycle.response_complete:
+        return cycle is not None and not cycle.response_complete
+
+    def _time_head(self) -> None:
+        if self._is_serving():
             self._stop_head_timer()
         elif self._head_timer is None:
             self._head_timer = asyncio.get_running_loop().call_later(HEAD_SECONDS, self.transport.close)

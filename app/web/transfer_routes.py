@@ -36,9 +36,13 @@ from app.web.schemas import (
     TransferRequest,
 )
 from app.web.share_answer import link_of, page_of, share_answer
+from app.web.share_text import SharedFiles
+from app.web.wire_text import require_known_query
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
+
+FILE_QUERY = frozenset({"allow_empty"})
 
 
 @router.get("/me")
@@ -92,11 +96,15 @@ async def add_file(
     resources: CurrentResources,
     client_key: GivenClientKey,
     filename: str | None = None,
+    *,
+    allow_empty: Annotated[bool, Query(description="accept a file without a byte")] = False,
 ) -> FileCreated:
     """Upload one file to a transfer."""
-    file = incoming_file(request, filename)
+    require_known_query(request, FILE_QUERY)
+    idle_seconds = resources.settings.idle_timeout.total_seconds()
+    file = await incoming_file(request, filename, allow_empty=allow_empty, idle_seconds=idle_seconds)
     deposited = await deposit_file(resources, caller, transfer_id=transfer_id, client_key=client_key, incoming=file)
-    return FileCreated(number=deposited.number, size=deposited.size)
+    return FileCreated(number=deposited.number, size=deposited.size, name=file.meta.name)
 
 
 @router.post("/transfers/{transfer_id}/shares", status_code=201, response_model=ShareCreated | SharePrepared)
@@ -125,7 +133,13 @@ async def share(
         password=issued.password,
         expires_at=issued.expires_at,
     )
-    return share_answer(request, answer)
+    files = SharedFiles(
+        transfer_id=transfer_id,
+        recipient=asked.recipient.strip(),
+        label=own.transfer.label,
+        sizes=tuple(file.size for file in own.files),
+    )
+    return share_answer(request, answer, files)
 
 
 async def _prepared(request: Request, asked: NewShare, password: str | None, caller: Caller) -> Response:

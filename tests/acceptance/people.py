@@ -85,9 +85,12 @@ def open_transfer(http: httpx.Client, **asked: Any) -> tuple[str, str]:
     return answer["id"], answer["client_key"]
 
 
-def add_file(http: httpx.Client, transfer: str, key: str, content: Any, name: str = "a.bin") -> httpx.Response:
+def add_file(
+    http: httpx.Client, transfer: str, key: str, content: Any, name: str = "a.bin", *, allow_empty: bool = False
+) -> httpx.Response:
     """Stream a file into a transfer."""
-    return http.put(f"/api/v1/transfers/{transfer}/files/{name}", content=content, headers=key_header(key))
+    query = "?allow_empty=true" if allow_empty else ""
+    return http.put(f"/api/v1/transfers/{transfer}/files/{name}{query}", content=content, headers=key_header(key))
 
 
 def issue(http: httpx.Client, transfer: str, key: str, recipient: str = "CPAM 75") -> Share:

@@ -22,8 +22,8 @@ def answers(staff, anyone):
     share = send(staff)
     held = claim(anyone, share)
     return {
-        "sent": staff.put("/api/v1/send/a?recipient=x", content=b""),
-        "text": staff.put("/api/v1/send/a?recipient=x", content=b"", headers={"Accept": "text/plain"}),
+        "sent": staff.put("/api/v1/send/a?recipient=x", content=b"x"),
+        "text": staff.put("/api/v1/send/a?recipient=x", content=b"x", headers={"Accept": "text/plain"}),
         "list": staff.get("/api/v1/transfers"),
         "me": staff.get("/api/v1/me"),
         "page": anyone.get(f"/s/{share.id}"),

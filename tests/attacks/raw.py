@@ -63,6 +63,20 @@ def exchange(port: int, request: bytes) -> RawAnswer:
         return receive_all(connection)
 
 
+def first_answer(port: int, request: bytes) -> RawAnswer:
+    """Send, and read one answer with a body; for a request whose own body is never sent, which the server waits for."""
+    with connected(port) as connection:
+        connection.sendall(request)
+        received = b""
+        while data := connection.recv(65_536):
+            received += data
+            answer = RawAnswer(received)
+            start = received.find(b"\r\n\r\n") + 4
+            if start > 3 and len(received) >= start + int(answer.headers.get("content-length", 0)):
+                break
+        return RawAnswer(received)
+
+
 def head(method: str, target: str | bytes, port: int, *headers: str) -> bytes:
     """The head of a request with the right Host; closes the connection afterwards."""
     path = target if isinstance(target, bytes) else target.encode()

@@ -16,6 +16,8 @@ from importlib.resources.abc import Traversable
 from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
+from app.web.negotiation import weighted
+
 LOCALES: Traversable = files("app").joinpath("locale")
 DEFAULT_LANGUAGE = "en"
 NO_BREAK = "\u00a0"
@@ -38,20 +40,15 @@ def languages() -> tuple[str, ...]:
 def language_of(accept_language: str | None) -> str:
     """Return the reader's preferred language (RFC 9110, 12.5.4); English if there is a catalogue for none of them."""
     best, best_weight = DEFAULT_LANGUAGE, 0.0
-    for part in (accept_language or "").split(",")[:20]:
-        tag, _, parameter = part.strip().partition(";")
-        try:
-            weight = float(parameter.strip().removeprefix("q=")) if parameter else 1.0
-        except ValueError:
-            continue
-        primary = tag.strip().lower().split("-")[0]
+    for tag, weight in weighted(accept_language):
+        primary = tag.split("-")[0]
         if primary in languages() and weight > best_weight:
             best, best_weight = primary, weight
     return best
 
 
-def _catalogue_of(language: str) -> Traversable:
-    return LOCALES.joinpath(language, "LC_MESSAGES", "recipient.po")
+def _catalogue_of(language: str, name: str = "recipient") -> Traversable:
+    return LOCALES.joinpath(language, "LC_MESSAGES", f"{name}.po")
 
 
 @cache
@@ -61,6 +58,17 @@ def catalogue(language: str) -> Sentences:
     with source.open("rb") as file:
         messages = read_po(file, locale=language, abort_invalid=True)
     return dict(_entry(message, language) for message in messages if message.id)
+
+
+@cache
+def translations(language: str) -> dict[str, str]:
+    """Return the translations of refusals by their English sentences (`app.web.problem_text`); empty without any."""
+    source = _catalogue_of(language, "problems")
+    if not source.is_file():
+        return {}
+    with source.open("rb") as file:
+        messages = read_po(file, locale=language, abort_invalid=True)
+    return {str(message.id): _spaced(str(message.string), language) for message in messages if message.id}
 
 
 def catalogue_json(language: str) -> bytes:
@@ -75,6 +83,14 @@ def sentence(language: str, key: str) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{key} has singular and plural forms")
     return text
+
+
+def counted(language: str, key: str, count: int) -> str:
+    """Return the singular or plural of a sentence with `{count}`. Raises KeyError, and TypeError for one without."""
+    forms = catalogue(language)[key]
+    if isinstance(forms, str):
+        raise TypeError(f"{key} has no singular and plural forms")
+    return forms[0 if count == 1 else 1].format(count=count)
 
 
 def _entry(message: Message, language: str) -> tuple[str, str | list[str]]:

@@ -19,7 +19,7 @@ def sources():
     """The template and the scripts, as text."""
     web = files("app.web")
     scripts = [place.read_text("utf-8") for place in web.joinpath("static").iterdir() if place.name.endswith(".js")]
-    others = [web.joinpath("pages", "receive.html"), web.joinpath("share_answer.py")]
+    others = [web.joinpath("pages", "receive.html"), web.joinpath("share_text.py")]
     return "\n".join([*(place.read_text("utf-8") for place in others), *scripts])
 
 
