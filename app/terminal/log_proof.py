@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from app.actions.certify_deletion import certify_deletion
 from app.actions.export_log import export_log
 from app.actions.give_receipt import give_receipt
 from app.actions.prune_log import prune_log
@@ -23,10 +24,13 @@ from app.actions.verify_log import verify_log
 from app.actions.verify_receipt import verify_receipt
 from app.crypto.errors import CryptoError
 from app.domain.audit_events import RenewalReason
+from app.domain.document import document
 from app.domain.log_verdict import LogVerdict, Renewal
+from app.reports.certificate import certificate_page
 from app.storage.signing_folder import SigningFolder
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_json, say
 from app.terminal.opened import opened
+from app.terminal.page_language import Language, PageLanguage
 
 _MAX_CHARS = 1 << 20
 
@@ -37,6 +41,7 @@ def add_to(tree: typer.Typer) -> None:
     tree.command("export")(export)
     tree.command("receipt")(receipt)
     tree.command("verify-receipt")(check_receipt)
+    tree.command("certificate")(certificate)
     tree.command("prune")(prune)
     tree.command("new-log")(new_log)
 
@@ -103,6 +108,26 @@ def check_receipt(
     put(f"verified: transfer {verdict.transfer} was deleted")
     say(f"neither keys nor bytes were found at {verdict.entry['time']}")
     say(f"entry {verdict.entry['sequence']} of {verdict.size} in the log {verdict.origin}")
+
+
+def certificate(
+    transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER", help="The id of the transfer.")],
+    *,
+    lang: Language = PageLanguage.EN,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the page to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the certificate of a transfer's destruction, one HTML page to file. Refused until it is verified."""
+    with opened() as resources:
+        certified = certify_deletion(resources, give_receipt(resources, transfer_id))
+        page = certificate_page(certified, resources.settings, lang.value)
+    if output is not None:
+        output.write_text(page, encoding="utf-8")
+        say(f"written to {output}")
+    if as_json:
+        put_json(document(certified))
+    elif output is None:
+        put(page)
 
 
 def prune() -> None:

@@ -24,6 +24,7 @@ from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
+from app.web.receipt_answer import receipt_answer
 from app.web.share_answer import wants_text
 
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
@@ -99,6 +100,15 @@ async def audit_log(
         "entries": [entry.fields() or {"sequence": entry.sequence} for entry in page.entries],
         "next": page.following,
     }
+
+
+@router.get("/receipts/{transfer_id}", response_class=PlainTextResponse)
+async def audit_receipt(
+    request: Request, transfer_id: str, caller: CurrentCaller, resources: CurrentResources, lang: str | None = None
+) -> Response:
+    """Return the receipt of the deletion of any transfer; with `Accept: text/html`, the certificate."""
+    async with resources.reporting.turn(caller.token_id):
+        return await receipt_answer(request, resources, transfer_id, lang=lang)
 
 
 @router.get("/checkpoint", response_model=None)

@@ -29,6 +29,7 @@ OPEN_ROUTES = frozenset(
         "recipient_page",
         "recipient_asset",
         "look",
+        "share_receipt",
         "claim",
         "content",
         "fetch_file",
@@ -46,7 +47,7 @@ PROBES = frozenset({"livez", "readyz"})
 ANY_ROLE_ROUTES = frozenset({"me", "openapi"})
 """Routes for every valid token, whatever its role."""
 
-AUDIT_ROUTES = frozenset({"audit_retention", "audit_exposure", "audit_log", "audit_checkpoint"})
+AUDIT_ROUTES = frozenset({"audit_retention", "audit_exposure", "audit_log", "audit_checkpoint", "audit_receipt"})
 """Routes for auditors and administrators. Routes on none of these lists are for depositors."""
 
 DEPOSITORS = (Role.STAFF, Role.ADMIN)

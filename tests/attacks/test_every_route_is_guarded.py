@@ -23,6 +23,7 @@ OPEN_TO_ANYBODY = {
     ("GET", "/s/assets/{name}"),
     ("HEAD", "/s/assets/{name}"),
     ("POST", "/api/v1/shares/{share_id}/look"),
+    ("GET", "/api/v1/shares/{share_id}/receipt"),
     ("POST", "/api/v1/shares/{share_id}/claim"),
     ("POST", "/api/v1/shares/{share_id}/content"),
     ("GET", "/api/v1/claims/{claim_id}/files/{number}"),
@@ -40,6 +41,7 @@ FOR_AUDITORS = {
     ("GET", "/api/v1/audit/exposure"),
     ("GET", "/api/v1/audit/log"),
     ("GET", "/api/v1/audit/checkpoint"),
+    ("GET", "/api/v1/audit/receipts/{transfer_id}"),
 }
 
 
