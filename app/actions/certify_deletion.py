@@ -9,20 +9,19 @@ import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from app.crypto.encoding import to_base64
 from app.crypto.errors import CryptoError
 from app.crypto.signed_note import Checkpoint, Verifier
 from app.crypto.tlog_proof import TlogProof
-from app.db import audit_queries, audit_size
 from app.domain.audit_events import Event
-from app.domain.certificate import Certificate, SignedHead
+from app.domain.certificate import Certificate
 from app.domain.errors import ReceiptNotSigned
 from app.domain.period import Period
 from app.domain.transfer_account import TransferAccount
+from app.lifecycle.evidence import signed_head
+from app.lifecycle.transfer_entries import entries_of, interpreting
 from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 
-PAGE = 1_000
 ALWAYS = Period(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
@@ -31,7 +30,7 @@ class ReceiptInvalid(Exception):
 
 
 def certify_deletion(resources: Resources, receipt: str) -> Certificate:
-    """Return the certificate for a receipt of this service. Raises ReceiptInvalid, ReceiptNotSigned."""
+    """Return the certificate for a receipt of this service. Raises ReceiptInvalid, ReceiptNotSigned, LogUnreadable."""
     key = SigningFolder(resources.settings.signing_dir).verifier_key()
     if key is None:
         raise ReceiptNotSigned
@@ -46,7 +45,7 @@ def certify_deletion(resources: Resources, receipt: str) -> Certificate:
         files=int(entry["files"]),
         bytes=int(entry["size"]),
         entry=int(entry["sequence"]),
-        checkpoint=SignedHead(signed.origin, signed.size, to_base64(signed.root)),
+        checkpoint=signed_head(signed),
         claims=len(claims) if told else None,
         downloads=sum(claim.downloads for claim in claims) if told else None,
         receipt=receipt,
@@ -73,15 +72,9 @@ def _verified(receipt: str, key: str) -> tuple[dict[str, str], Checkpoint]:
 
 def _account_of(resources: Resources, transfer: str, until: int) -> TransferAccount:
     """Return the account of a transfer from its entries before number `until`."""
-    account, after = TransferAccount(transfer, ALWAYS), -1
-    with resources.database.reading() as connection:
-        size = min(until, audit_size.size(connection))
-    while True:
-        with resources.database.reading() as connection:
-            page = audit_queries.stories(connection, [transfer], after, size, PAGE)
-        for each in page:
+    account = TransferAccount(transfer, ALWAYS)
+    for each in entries_of(resources, [transfer], until):
+        with interpreting(each):
             fields = each.fields()
             account.add(str(fields["event"]), each.at, fields)
-        if len(page) < PAGE:
-            return account
-        after = page[-1].sequence
+    return account

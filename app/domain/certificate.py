@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-
-@dataclass(frozen=True, slots=True)
-class SignedHead:
-    """A signed checkpoint: origin and root (base64) of the log, and the number of entries that it covers."""
-
-    origin: str
-    size: int
-    root: str
+from app.domain.evidence import SignedHead
 
 
 @dataclass(frozen=True, slots=True)

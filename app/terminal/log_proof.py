@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from app.actions.give_receipt import give_receipt
 from app.actions.prune_log import prune_log
 from app.actions.renew_log import renew_log
 from app.actions.sign_checkpoint import sign_checkpoint
+from app.actions.verify_consistency import verify_consistency
 from app.actions.verify_export import verify_export
 from app.actions.verify_log import verify_log
 from app.actions.verify_receipt import verify_receipt
@@ -42,6 +43,7 @@ def add_to(tree: typer.Typer) -> None:
     tree.command("receipt")(receipt)
     tree.command("verify-receipt")(check_receipt)
     tree.command("certificate")(certificate)
+    tree.command("verify-consistency")(check_consistency)
     tree.command("prune")(prune)
     tree.command("new-log")(new_log)
 
@@ -97,17 +99,39 @@ def check_receipt(
     try:
         verdict = verify_receipt(_text_of(file) or "", _text_of(public_key) or "")
     except CryptoError as error:
-        if as_json:
-            put_json({"verified": False, "problem": str(error)})
-        else:
-            put(f"NOT verified: {error}")
-        raise typer.Exit(REFUSED) from None
+        _not_verified(error, as_json=as_json)
     if as_json:
         put_json({**asdict(verdict), "verified": True})
         return
     put(f"verified: transfer {verdict.transfer} was deleted")
     say(f"neither keys nor bytes were found at {verdict.entry['time']}")
     say(f"entry {verdict.entry['sequence']} of {verdict.size} in the log {verdict.origin}")
+
+
+def _not_verified(error: CryptoError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        put_json({"verified": False, "problem": str(error)})
+    else:
+        put(f"NOT verified: {error}")
+    raise typer.Exit(REFUSED) from None
+
+
+def check_consistency(
+    file: Annotated[Path, typer.Argument(help="The proof, as the service's consistency page shows it.")],
+    *,
+    since: Annotated[Path, typer.Option(help="The checkpoint that was kept.")],
+    public_key: Annotated[Path, typer.Option(help="The log's public key.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify offline that the log only grew since a kept checkpoint. Exit 1 if the proof is not valid."""
+    try:
+        verdict = verify_consistency(_text_of(file) or "", _text_of(since) or "", _text_of(public_key) or "")
+    except CryptoError as error:
+        _not_verified(error, as_json=as_json)
+    if as_json:
+        put_json({**asdict(verdict), "verified": True})
+    else:
+        put(f"verified: the log grew from {verdict.kept_size} to {verdict.size} entries and only appended")
 
 
 def certificate(

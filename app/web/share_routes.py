@@ -23,6 +23,7 @@ from app.web.content import claim_header, content_response
 from app.web.guard import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute, reply_of
 from app.web.problems import problem, refusal_for
 from app.web.receipt_answer import receipt_answer
+from app.web.report_pages import language_of_page
 from app.web.schemas import MAX_SECRET_CHARS, ClaimAnswer, ClaimedFileShown, ClaimRequest, LookRequest, ShareStatus
 
 BASIC_USER = "link"
@@ -54,7 +55,7 @@ async def share_receipt(
         raise InvalidRequest(f"Caducee-Link-Proof: required, at most {MAX_SECRET_CHARS} characters.")
     transfer_id = await resources.in_thread(transfer_of_link, resources, share_id, _secret(proof))
     async with resources.reporting.turn(party_of(address)):  # a receipt searches the whole vault
-        return await receipt_answer(request, resources, transfer_id, lang=lang)
+        return await receipt_answer(resources, transfer_id, language=language_of_page(request, lang))
 
 
 @router.post("/claim", response_model_exclude_none=True)

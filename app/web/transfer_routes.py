@@ -20,6 +20,7 @@ from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, Guard
 from app.web.idempotency import idempotent
 from app.web.listing import listed
 from app.web.receipt_answer import receipt_answer
+from app.web.report_pages import language_of_page
 from app.web.schemas import (
     FileCreated,
     Me,
@@ -157,7 +158,7 @@ async def receipt(
     request: Request, transfer_id: str, caller: CurrentCaller, resources: CurrentResources, lang: str | None = None
 ) -> Response:
     """Return the signed proof (c2sp.org/tlog-proof) that a transfer of the caller was deleted, or the certificate."""
-    return await receipt_answer(request, resources, transfer_id, caller=caller, lang=lang)
+    return await receipt_answer(resources, transfer_id, language=language_of_page(request, lang), caller=caller)
 
 
 @router.delete("/transfers/{transfer_id}", status_code=204, response_class=Response)

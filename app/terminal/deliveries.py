@@ -1,0 +1,81 @@
+"""`caducee audit deliveries`: deposits of a period by recipient and depositor, and what nobody fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.actions.report_deliveries import report_deliveries
+from app.domain.deliveries import DeliveryReport
+from app.domain.document import document
+from app.domain.period import parse_period
+from app.reports.deliveries import deliveries_page
+from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table, say
+from app.terminal.opened import opened
+from app.terminal.page_language import Language, PageLanguage
+
+
+def deliveries(
+    *,
+    since: Annotated[str, typer.Option("--from", help="A date, or a time with its zone (RFC 3339).")],
+    until: Annotated[
+        str | None, typer.Option("--to", help="The same; a date includes that whole day. Default: now.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as one HTML page.")] = None,
+    lang: Language = PageLanguage.EN,
+    as_json: AsJson = False,
+) -> None:
+    """Report a period's deposits by recipient and by depositor, and those never fetched. Exit 2 if not complete."""
+    with opened() as resources:
+        report = report_deliveries(resources, parse_period(since, until, resources.clock.now()))
+        settings = resources.settings
+    if html is not None:
+        html.write_text(deliveries_page(report, settings, lang.value), encoding="utf-8")
+        say(f"written to {html}")
+    if as_json:
+        put_json(document(report))
+    else:
+        _print(report)
+    if not report.complete:
+        raise typer.Exit(CANNOT)
+
+
+def _print(report: DeliveryReport) -> None:
+    totals = [
+        ("from", report.since),
+        ("to", report.until),
+        ("transfers deposited", report.transfers),
+        ("of which something was fetched", report.fetched),
+        ("deposited and never fetched", report.never_fetched_count),
+    ]
+    put_table(("WHAT", "VALUE"), totals)
+    put("\nBy recipient")
+    counts = [("SHARES", 6), ("CLAIMED", 7), ("FETCHED", 7), ("WAITING", 7), ("UNFETCHED", 9), ("BYTES", 14)]
+    put_rows(
+        [*counts, ("RECIPIENT", 0)],
+        (
+            (it.shares, it.claimed, it.fetched, it.waiting, it.unfetched, it.bytes, it.recipient or "(no longer kept)")
+            for it in report.by_recipient
+        ),
+    )
+    put("\nBy depositor")
+    counts = [("TRANSFERS", 9), ("FILES", 6), ("BYTES", 14), ("SHARES", 6), ("FETCHED", 7), ("NEVER FETCHED", 13)]
+    put_rows(
+        [*counts, ("DEPOSITOR", 0)],
+        (
+            (it.transfers, it.files, it.bytes, it.shares, it.fetched, it.never_fetched, it.name or it.token)
+            for it in report.by_depositor
+        ),
+    )
+    put("\nDeposited and never fetched")
+    put_rows(
+        [("TRANSFER", 22), ("CREATED", 20), ("EXPIRES", 20), ("ENDED", 10), ("DEPOSITOR", 20), ("RECIPIENTS", 0)],
+        (
+            (it.transfer, it.created_at, it.expires_at, it.ending or "", it.depositor, ", ".join(it.recipients))
+            for it in report.never_fetched
+        ),
+    )
+    if not report.complete:
+        put("NOT COMPLETE: entries of this period were pruned from the log, or lost with a restored database")
