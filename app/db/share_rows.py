@@ -240,7 +240,7 @@ def recipients_of(connection: Connection, transfer_ids: Sequence[str]) -> dict[s
     query = select(shares.c.id, shares.c.recipient).where(
         any_of(shares.c.transfer_id, transfer_ids), shares.c.recipient.is_not(None)
     )
-    return dict(connection.execute(query).tuples().all())
+    return {row.id: row.recipient for row in connection.execute(query)}
 
 
 def find_claim(connection: Connection, claim_id: str) -> ClaimRow | None:

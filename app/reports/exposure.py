@@ -61,7 +61,9 @@ def _figures(report: ExposureReport, words: Words) -> Iterator[Fact]:
     untold = words("bytes", count=fetched.bytes_untold)
     yield Fact(words("bytes_untold"), words("at_most", bytes=untold))
     yield Fact(words("addresses"), words.number(fetched.addresses))
-    yield Fact(words("wrong_passwords"), words("from_addresses", count=refused.wrong_passwords, of=refused.addresses))
+    yield Fact(
+        words("wrong_passwords"), words("from_addresses", number=refused.wrong_passwords, count=refused.addresses)
+    )
     most = words("most_in_a_minute", number=refused.most_links_in_a_minute)
     yield Fact(words("links_refused"), words.number(refused.links), [most] if refused.links else [])
     gone = words("transfers_count", count=deleted.transfers), words("files", count=deleted.files)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from importlib.metadata import version
+
 from app.domain.consistency import Consistency
 from app.domain.evidence import SignedHead
 from app.reports.page import Fact, Page, Verdict, report_page
@@ -23,12 +26,12 @@ def checkpoint_page(note: str, public_key: str, settings: Settings, language: st
     return report_page(page, words, settings.organisation)
 
 
-def consistency_page(found: Consistency, settings: Settings, language: str) -> str:
-    """Return the page with the verdict, and the proof if there is one."""
+def consistency_page(found: Consistency, settings: Settings, language: str, *, at: datetime) -> str:
+    """Return the page with the verdict as of `at`, and the proof if there is one."""
     words = Words(language)
     page = Page(
         title=words("consistency_title"),
-        intro=[],
+        intro=[words("as_of", time=at), words("program_version", version=version("caducee"))],
         verdicts=[Verdict(words(f"outcome_{found.outcome}"), bad=not found.verified)],
         facts=[
             Fact(words("kept_checkpoint"), _head(found.kept, words), [found.kept.root]),

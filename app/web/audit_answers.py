@@ -97,7 +97,8 @@ async def consistency_answer(resources: Resources, kept: str, language: str | No
     """Return whether the log only grew since a kept checkpoint, with the proof."""
     found = await resources.in_thread(prove_consistency, resources, kept)
     if language is not None:
-        return page_response(consistency_page(found, resources.settings, language), language)
+        page = consistency_page(found, resources.settings, language, at=resources.clock.now())
+        return page_response(page, language)
     shown: dict[str, Any] = {**document(found), "verified": found.verified}
     return JSONResponse(shown)
 
