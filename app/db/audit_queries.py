@@ -97,8 +97,9 @@ def created_in(
 
 def stories(connection: Connection, transfers: Sequence[str], after: int, size: int, limit: int) -> list[StoredEntry]:
     """Return up to `limit` entries of these transfers with a sequence number above `after` and below `size`."""
-    query = select(*_STORED).where(ENTRIES.transfer.in_(transfers), ENTRIES.sequence > after, ENTRIES.sequence < size)
-    return list(_entries(connection, query.order_by(ENTRIES.sequence).limit(limit)))
+    number = ENTRIES.sequence + 0  # of the bare column, SQLite would scan the whole log in this order
+    query = select(*_STORED).where(ENTRIES.transfer.in_(transfers), number > after, number < size)
+    return list(_entries(connection, query.order_by(number).limit(limit)))
 
 
 @dataclass(frozen=True, slots=True)

