@@ -14,5 +14,6 @@ The life of a file, and the code of each step:
 A sealed file is encrypted by the client (app/client/) and stored by app/actions/deposit_sealed_file.py; its share is
 prepared, then opened by app/actions/open_share.py.
 
-Calls only go down: web, scheduler, terminal -> actions -> lifecycle -> runtime -> db, storage -> crypto -> domain.
+Calls only go down: web, scheduler, terminal -> reports -> actions -> lifecycle -> runtime -> db,
+storage -> crypto -> domain.
 """

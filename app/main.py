@@ -25,6 +25,7 @@ from app.runtime.resources import Resources
 from app.runtime.separate_users import umask_of
 from app.runtime.settings import Settings
 from app.web import (
+    audit_form_routes,
     audit_routes,
     claim_routes,
     operator_routes,
@@ -48,6 +49,7 @@ STAFF_ROUTERS = (
     send_routes.router,
     sealed_routes.router,
     audit_routes.router,
+    audit_form_routes.router,
 )
 
 

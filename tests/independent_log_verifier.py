@@ -1,8 +1,10 @@
-"""A verifier of checkpoints, exported logs and receipts, written from `docs/verify-without-us.md` and the texts that it
-names, with the standard library and `cryptography` alone. It imports nothing of Caducée and must not.
+"""A verifier of checkpoints, exported logs, receipts and consistency proofs, written from `docs/verify-without-us.md`
+and the texts that it names, with the standard library and `cryptography` alone. It imports nothing of
+Caducée and must not.
 
     python independent_log_verifier.py PUBLIC_KEY_FILE log EXPORT [CHECKPOINT_THAT_WAS_KEPT]
     python independent_log_verifier.py PUBLIC_KEY_FILE receipt RECEIPT
+    python independent_log_verifier.py PUBLIC_KEY_FILE consistency PROOF CHECKPOINT_THAT_WAS_KEPT
 """
 
 import base64
@@ -199,12 +201,57 @@ def check_receipt(text, key):
     return said
 
 
+# --- a proof of consistency (tlog-witness)
+
+
+def check_growth(text, kept, key):
+    """The sizes of the kept log and of the newer one that only appended to it."""
+    proof, separator, checkpoint = text.partition("\n\n")
+    first, *lines = proof.split("\n")
+    _, old_size, old_root = opened(kept, key)
+    _, size, root = opened(checkpoint, key)
+    if not separator or first != f"old {old_size}":
+        raise Refused("not a proof for the kept checkpoint")
+    path = [unbase64(line) for line in lines]
+    if old_size in (0, size):
+        if path or (old_size == size and old_root != root):
+            raise Refused("the trees are not the same")
+        return old_size, size
+    if old_size > size or not path:
+        raise Refused("the log did not grow")
+    grew(old_size, old_root, size, root, path)
+    return old_size, size
+
+
+def grew(old_size, old_root, size, root, path):
+    if old_size & (old_size - 1) == 0:
+        path = [old_root, *path]
+    index, last = old_size - 1, size - 1
+    while index % 2 == 1:
+        index, last = index // 2, last // 2
+    old = new = path[0]
+    for other in path[1:]:
+        if last == 0:
+            raise Refused("the path is too long")
+        if index % 2 == 1 or index == last:
+            old, new = node_hash(other, old), node_hash(other, new)
+            while index % 2 == 0 and index != 0:
+                index, last = index // 2, last // 2
+        else:
+            new = node_hash(new, other)
+        index, last = index // 2, last // 2
+    if last != 0 or old != old_root or new != root:
+        raise Refused("the path does not lead from the old root to the new one")
+
+
 def main(key_file, what, *files):
     key = Key(Path(key_file).read_text())
     texts = [Path(file).read_bytes().decode() for file in files]
     try:
         if what == "log":
             print("verified:", *check_log(texts[0].splitlines(), key, *texts[1:]))
+        elif what == "consistency":
+            print("verified:", *check_growth(texts[0], texts[1], key))
         else:
             print("verified:", check_receipt(texts[0], key)["transfer"])
     except Refused as refused:

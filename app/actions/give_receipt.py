@@ -26,12 +26,27 @@ from app.domain.errors import (
     RestoreNotAccepted,
     VaultOutOfReach,
 )
+from app.domain.transfer import TransferState
 from app.lifecycle.gone import traces_of
 from app.lifecycle.rollback import DatabaseRolledBack, require_not_rolled_back
+from app.lifecycle.secret_lookup import find_by_proof
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError, VaultUnavailable
 
 log = structlog.get_logger()
+
+_MISSING = {
+    "end": "the transfer has not ended",
+    "keys": "its keys were not yet observed to be gone from the vault",
+    "bytes": "its blobs were not yet observed to be gone from the store",
+    "verification": "the final search of vault and store is not done",
+}
+_NEXT_STEP = {
+    TransferState.RECEIVING: "end",
+    TransferState.LIVE: "end",
+    TransferState.DENIED: "keys",
+    TransferState.KEYS_DESTROYED: "bytes",
+}
 
 
 class LogAltered(Exception):
@@ -50,18 +65,33 @@ def give_receipt(resources: Resources, transfer_id: str, *, caller: Caller | Non
         return _proof(connection, entry, entry.content or "", _covering(connection, entry)).to_text()
 
 
+def transfer_of_link(resources: Resources, share_id: str, link_proof: bytes) -> str:
+    """Return the transfer whose receipt the holder of a link may have. Raises ShareNotFound, at the same cost, for an
+    unknown share and for a wrong proof.
+    """
+    with resources.database.reading() as connection:
+        share, _ = find_by_proof(connection, share_id, link_proof)
+    return share.transfer_id
+
+
 def _attested_deletion(resources: Resources, transfer_id: str, caller: Caller | None) -> StoredEntry:
     """Return the log's last entry of this transfer, which must record the deletion; the row's time is not trusted."""
     with resources.database.reading() as connection:
         transfer = require_owner(transfer_rows.find(connection, transfer_id), caller)
         if transfer.verified_at is None:
-            raise NotDeletedYet
+            raise _not_deleted(transfer.state)
         entry = audit_queries.find_deletion(connection, transfer_id)
         if entry is None and not audit_pruning.pruned_below(connection):
             raise NotDeletedYet
     if entry is None or entry.content is None:
         raise ReceiptPruned
     return entry
+
+
+def _not_deleted(state: TransferState) -> NotDeletedYet:
+    """Return the refusal that names the next step that was not observed."""
+    missing = _NEXT_STEP.get(state, "verification")
+    return NotDeletedYet(f"{NotDeletedYet.title} Missing: {_MISSING[missing]}.", missing=missing)
 
 
 def _require_gone(resources: Resources, transfer_id: str) -> None:

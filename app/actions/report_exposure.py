@@ -8,24 +8,19 @@ only their entries are read, so a report on one day does not read the log of a y
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from collections.abc import Iterator
 
 from app.db import audit_queries, audit_size
 from app.db.audit_rows import StoredEntry
 from app.domain.exposure import ExposureReport
 from app.domain.period import Period
 from app.domain.transfer_account import TransferAccount
+from app.lifecycle.evidence import evidence_of
+from app.lifecycle.transfer_entries import batches, entries_of, interpreting
 from app.runtime.resources import Resources
 
 PAGE = 1_000
 INDEX_ROWS = 50_000
-BATCH = 250
-
-
-class LogUnreadable(Exception):
-    """An entry is not one that the service writes: the log was altered."""
 
 
 def report_exposure(resources: Resources, period: Period) -> ExposureReport:
@@ -35,16 +30,17 @@ def report_exposure(resources: Resources, period: Period) -> ExposureReport:
         pruned_before = audit_queries.first_kept(connection)
         lost = [gap for gap in audit_queries.restores(connection) if gap[0] < period.until and gap[1] > period.since]
     report = ExposureReport(resources.clock.now(), period.since, period.until, size, pruned_before, lost)
+    report.evidence = evidence_of(resources)
     report.complete = not lost and (pruned_before is None or period.since >= pruned_before)
     concerned = set(_held_at_its_beginning(resources, period))
     for entry in _in_period(resources, period, size):
-        with _reading(entry):
+        with interpreting(entry):
             fields = entry.fields()
             if "transfer" in fields:
                 concerned.add(str(fields["transfer"]))
             elif fields:
                 report.add_other(str(fields["event"]), entry.at, fields)
-    for batch in _batches(sorted(concerned)):
+    for batch in batches(sorted(concerned)):
         for account in _accounts(resources, period, batch, size):
             report.add(account)
     report.total()
@@ -74,29 +70,8 @@ def _in_period(resources: Resources, period: Period, size: int) -> Iterator[Stor
 def _accounts(resources: Resources, period: Period, transfers: list[str], size: int) -> list[TransferAccount]:
     """Return the accounts of these transfers, each built from all its entries below `size`."""
     accounts = {transfer: TransferAccount(transfer, period) for transfer in transfers}
-    after = -1
-    while True:
-        with resources.database.reading() as connection:
-            page = audit_queries.stories(connection, transfers, after, size, PAGE)
-        for entry in page:
-            with _reading(entry):
-                fields = entry.fields()
-                accounts[str(fields["transfer"])].add(str(fields["event"]), entry.at, fields)
-        if len(page) < PAGE:
-            return list(accounts.values())
-        after = page[-1].sequence
-
-
-def _batches(items: Iterable[str]) -> Iterator[list[str]]:
-    source = iter(items)
-    while batch := list(islice(source, BATCH)):
-        yield batch
-
-
-@contextmanager
-def _reading(entry: StoredEntry) -> Iterator[None]:
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        place = f"entry {entry.sequence} of the log cannot be read"
-        raise LogUnreadable(f"{place}: run `caducee audit verify`") from error
+    for entry in entries_of(resources, transfers, size):
+        with interpreting(entry):
+            fields = entry.fields()
+            accounts[str(fields["transfer"])].add(str(fields["event"]), entry.at, fields)
+    return list(accounts.values())

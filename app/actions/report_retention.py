@@ -12,8 +12,10 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from app.db import audit_size, counter_rows, retention_figures, service_rows, transfer_rows
+from app.domain.evidence import NO_EVIDENCE, Evidence
 from app.domain.reconciled import Contradiction
 from app.domain.retention import deletion_is_assured
+from app.lifecycle.evidence import evidence_of
 from app.lifecycle.gate import doubts_of, forged_log
 from app.lifecycle.rollback import (
     DatabaseRolledBack,
@@ -91,6 +93,7 @@ class RetentionReport:
     last_drill_at: datetime | None
     log_forged: str | None = None
     witnesses: Witnesses = field(default_factory=Witnesses)
+    evidence: Evidence = NO_EVIDENCE
 
     @property
     def exit_code(self) -> int:
@@ -106,7 +109,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
     """Build the report from the database and the vault separately. `orphans`: their number, None if unknown."""
     now = resources.clock.now()
     vault, rolled_back = _vault_findings(resources, now - SLACK), _rolled_back(resources)
-    witnesses = _witnesses(resources, now)
+    witnesses, evidence = _witnesses(resources, now), evidence_of(resources)
     with resources.database.reading() as connection:
         state = service_rows.get(connection)
         overdue, oldest = retention_figures.overdue(connection, now - SLACK)
@@ -130,6 +133,7 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             last_drill_at=state.last_drill_at,
             log_forged=forged_log(resources),
             witnesses=witnesses,
+            evidence=evidence,
         )
 
 

@@ -9,7 +9,8 @@ constructions only, through the `cryptography` and `argon2` packages. In the ord
 - `password`: generates and normalises passwords
 - `stretching`: Argon2id over the password, on the server only
 - `wrapping`: key derivation and wrapping for depositor, share, claim and key vault
-- `canonical_json`, `merkle`, `signed_note` and `tlog_proof`: the audit log's entries, tree, checkpoints and receipts
+- `canonical_json`, `merkle`, `signed_note`, `tlog_proof` and `consistency_proof`: the audit log's entries, tree,
+  checkpoints, receipts and proofs of growth
 - `log_check` and `log_verifier`: verification of the log
 - `tree_edge`: computes the next root from the last one and new entries
 - `proven_tree`: proves many entries against one root

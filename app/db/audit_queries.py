@@ -80,10 +80,26 @@ def in_period(connection: Connection, period: Period, after: tuple[datetime, int
     return list(_entries(connection, query.order_by(ENTRIES.at, ENTRIES.sequence).limit(limit)))
 
 
+def created_in(
+    connection: Connection, period: Period, after: tuple[datetime, int], limit: int
+) -> list[tuple[str, datetime, int]]:
+    """Return up to `limit` transfers created in a period in order of time, those after (time, sequence): id, time and
+    sequence of the entry.
+    """
+    moment, sequence = after
+    later = or_(ENTRIES.at > moment, and_(ENTRIES.at == moment, ENTRIES.sequence > sequence))
+    within = (ENTRIES.at >= max(period.since, moment), ENTRIES.at < period.until)
+    query = select(ENTRIES.transfer, ENTRIES.at, ENTRIES.sequence).where(*within, later)
+    created = query.where(ENTRIES.event == Event.TRANSFER_CREATED, ENTRIES.transfer.is_not(None))
+    rows = connection.execute(created.order_by(ENTRIES.at, ENTRIES.sequence).limit(limit))
+    return [(transfer, at, number) for transfer, at, number in rows]
+
+
 def stories(connection: Connection, transfers: Sequence[str], after: int, size: int, limit: int) -> list[StoredEntry]:
     """Return up to `limit` entries of these transfers with a sequence number above `after` and below `size`."""
-    query = select(*_STORED).where(ENTRIES.transfer.in_(transfers), ENTRIES.sequence > after, ENTRIES.sequence < size)
-    return list(_entries(connection, query.order_by(ENTRIES.sequence).limit(limit)))
+    number = ENTRIES.sequence + 0  # of the bare column, SQLite would scan the whole log in this order
+    query = select(*_STORED).where(ENTRIES.transfer.in_(transfers), number > after, number < size)
+    return list(_entries(connection, query.order_by(number).limit(limit)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,6 +235,14 @@ def forget_people(connection: Connection, transfer_ids: Sequence[str]) -> None:
     connection.execute(update(shares).where(any_of(shares.c.transfer_id, transfer_ids)).values(recipient=None))
 
 
+def recipients_of(connection: Connection, transfer_ids: Sequence[str]) -> dict[str, str]:
+    """Return the recipients' names of these transfers' shares, by share id; shares whose name is gone are absent."""
+    query = select(shares.c.id, shares.c.recipient).where(
+        any_of(shares.c.transfer_id, transfer_ids), shares.c.recipient.is_not(None)
+    )
+    return {row.id: row.recipient for row in connection.execute(query)}
+
+
 def find_claim(connection: Connection, claim_id: str) -> ClaimRow | None:
     """Return the claim with this id, or None."""
     if not is_id(claim_id):

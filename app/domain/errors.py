@@ -148,6 +148,11 @@ class NotAllowed(Refusal):
     title = "The role of this access token does not permit this request."
 
 
+class CrossSiteRequest(Refusal):
+    code = "cross_site_request"
+    title = "This form is accepted only from the service's own page."
+
+
 class OwnerTaken(Refusal):
     code = "owner_taken"
     title = "This owner has a token already. Choose another name, or name the owner to make a further token for it."

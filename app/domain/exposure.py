@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.domain.audit_events import Event
+from app.domain.evidence import NO_EVIDENCE, Evidence
 from app.domain.transfer_account import (
     FailedDeletion,
     Fields,
@@ -158,6 +159,7 @@ class ExposureReport:
     deletions: list[SeenDeletion] = field(default_factory=list)
     failed_deletions: list[FailedDeletion] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
+    evidence: Evidence = NO_EVIDENCE
 
     def add(self, account: TransferAccount) -> None:
         """Add the account of one transfer."""

@@ -15,15 +15,17 @@ from app.actions.report_retention import RetentionReport, report_retention
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.domain.duration import format_duration
 from app.lifecycle.forged_entries import LogForged
+from app.reports.retention import retention_page
 from app.runtime.installation import InstallationMismatch
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.terminal.audit_log import log
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_json, put_table, say
+from app.terminal.deliveries import deliveries
 from app.terminal.exposure import exposure
 from app.terminal.opened import opened, opened_read_only
-from app.terminal.retention_page import retention_page
+from app.terminal.page_language import Language, PageLanguage
 
 tree = typer.Typer(help="The audit log and the proof of deletion.", no_args_is_help=True)
 
@@ -76,6 +78,7 @@ def drill(
 def retention(
     *,
     html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as one HTML page.")] = None,
+    lang: Language = PageLanguage.EN,
     as_json: AsJson = False,
 ) -> None:
     """Report held and overdue data. Exit 0 if clean, 1 if overdue, orphaned or contradicted, 2 if not provable."""
@@ -83,7 +86,7 @@ def retention(
         report = report_retention(resources, orphans=_orphans(resources))
         settings = resources.settings
     if html is not None:
-        html.write_text(retention_page(report, settings), encoding="utf-8")
+        html.write_text(retention_page(report, settings, lang.value), encoding="utf-8")
         say(f"written to {html}")
     if as_json:
         put_json({**asdict(report), "exit_code": report.exit_code})
@@ -103,6 +106,7 @@ def _orphans(resources: Resources) -> int | None:
 
 
 tree.command("exposure")(exposure)
+tree.command("deliveries")(deliveries)
 
 VERDICTS = (
     "clean: nothing is overdue",

@@ -11,9 +11,10 @@ from app.actions.report_exposure import report_exposure
 from app.domain.document import document
 from app.domain.exposure import ExposureReport, Volume
 from app.domain.period import parse_period
+from app.reports.exposure import exposure_page
 from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table, say
-from app.terminal.exposure_page import exposure_page
 from app.terminal.opened import opened
+from app.terminal.page_language import Language, PageLanguage
 from app.terminal.table import Column
 
 
@@ -24,6 +25,7 @@ def exposure(
         str | None, typer.Option("--to", help="The same; a date includes that whole day. Default: now.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as one HTML page.")] = None,
+    lang: Language = PageLanguage.EN,
     as_json: AsJson = False,
 ) -> None:
     """Report data held and fetched in a period, from the log alone. Exit 2 if the log is incomplete for it."""
@@ -31,7 +33,7 @@ def exposure(
         report = report_exposure(resources, parse_period(since, until, resources.clock.now()))
         settings = resources.settings
     if html is not None:
-        html.write_text(exposure_page(report, settings), encoding="utf-8")
+        html.write_text(exposure_page(report, settings, lang.value), encoding="utf-8")
         say(f"written to {html}")
     if as_json:
         put_json(document(report))

@@ -6,26 +6,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from app.actions.certify_deletion import certify_deletion
 from app.actions.export_log import export_log
 from app.actions.give_receipt import give_receipt
 from app.actions.prune_log import prune_log
 from app.actions.renew_log import renew_log
 from app.actions.sign_checkpoint import sign_checkpoint
+from app.actions.verify_consistency import verify_consistency
 from app.actions.verify_export import verify_export
 from app.actions.verify_log import verify_log
 from app.actions.verify_receipt import verify_receipt
 from app.crypto.errors import CryptoError
 from app.domain.audit_events import RenewalReason
+from app.domain.document import document
 from app.domain.log_verdict import LogVerdict, Renewal
+from app.reports.certificate import certificate_page
 from app.storage.signing_folder import SigningFolder
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_json, say
 from app.terminal.opened import opened
+from app.terminal.page_language import Language, PageLanguage
 
 _MAX_CHARS = 1 << 20
 
@@ -36,6 +41,8 @@ def add_to(tree: typer.Typer) -> None:
     tree.command("export")(export)
     tree.command("receipt")(receipt)
     tree.command("verify-receipt")(check_receipt)
+    tree.command("certificate")(certificate)
+    tree.command("verify-consistency")(check_consistency)
     tree.command("prune")(prune)
     tree.command("new-log")(new_log)
 
@@ -90,17 +97,59 @@ def check_receipt(
     try:
         verdict = verify_receipt(_text_of(file) or "", _text_of(public_key) or "")
     except CryptoError as error:
-        if as_json:
-            put_json({"verified": False, "problem": str(error)})
-        else:
-            put(f"NOT verified: {error}")
-        raise typer.Exit(REFUSED) from None
+        _not_verified(error, as_json=as_json)
     if as_json:
         put_json({**asdict(verdict), "verified": True})
         return
     put(f"verified: transfer {verdict.transfer} was deleted")
     say(f"neither keys nor bytes were found at {verdict.entry['time']}")
     say(f"entry {verdict.entry['sequence']} of {verdict.size} in the log {verdict.origin}")
+
+
+def _not_verified(error: CryptoError, *, as_json: bool) -> NoReturn:
+    if as_json:
+        put_json({"verified": False, "problem": str(error)})
+    else:
+        put(f"NOT verified: {error}")
+    raise typer.Exit(REFUSED) from None
+
+
+def check_consistency(
+    file: Annotated[Path, typer.Argument(help="The proof, as the service's consistency page shows it.")],
+    *,
+    since: Annotated[Path, typer.Option(help="The checkpoint that was kept.")],
+    public_key: Annotated[Path, typer.Option(help="The log's public key.")],
+    as_json: AsJson = False,
+) -> None:
+    """Verify offline that the log only grew since a kept checkpoint. Exit 1 if the proof is not valid."""
+    try:
+        verdict = verify_consistency(_text_of(file) or "", _text_of(since) or "", _text_of(public_key) or "")
+    except CryptoError as error:
+        _not_verified(error, as_json=as_json)
+    if as_json:
+        put_json({**asdict(verdict), "verified": True})
+    else:
+        put(f"verified: the log grew from {verdict.kept_size} to {verdict.size} entries and only appended")
+
+
+def certificate(
+    transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER", help="The id of the transfer.")],
+    *,
+    lang: Language = PageLanguage.EN,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the page to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the certificate of a transfer's destruction, one HTML page to file. Refused until it is verified."""
+    with opened() as resources:
+        certified = certify_deletion(resources, give_receipt(resources, transfer_id))
+        page = certificate_page(certified, resources.settings, lang.value)
+    if output is not None:
+        output.write_text(page, encoding="utf-8")
+        say(f"written to {output}")
+    if as_json:
+        put_json(document(certified))
+    elif output is None:
+        put_exact(page)
 
 
 def prune(*, as_json: AsJson = False) -> None:

@@ -1,7 +1,5 @@
-"""The audit reports over HTTP, for a DPO or auditor without a shell: the JSON of the commands with the same names.
-
-Reports read much data. Each process creates one at a time, a few requests wait, and further ones are refused, so that
-reports do not slow deposits down.
+"""The audit over HTTP, for a DPO or auditor without a shell: the JSON of the commands with the same names, or a page
+for `Accept: text/html`. `audit_form_routes.py` serves the same to a browser without a script.
 """
 
 from __future__ import annotations
@@ -9,22 +7,24 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from app.actions.read_log import entry_filter, page_of_log
-from app.actions.reconcile import count_orphans
-from app.actions.report_exposure import report_exposure
-from app.actions.report_retention import report_retention
-from app.domain.document import document
-from app.domain.errors import CheckpointNotFound
+from app.domain.errors import InvalidRequest
 from app.domain.period import parse_period
-from app.runtime.installation import InstallationMismatch
-from app.runtime.resources import Resources
-from app.storage.errors import StorageError
-from app.storage.signing_folder import SigningFolder
+from app.web.audit_answers import (
+    checkpoint_answer,
+    consistency_answer,
+    deliveries_answer,
+    export_answer,
+    exposure_answer,
+    retention_answer,
+)
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
 from app.web.negotiation import wants_text
+from app.web.receipt_answer import receipt_answer
+from app.web.report_pages import language_of_page
 
 router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audit"])
 
@@ -37,11 +37,12 @@ class _StrictQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-class ExposureQuery(_StrictQuery):
-    """The period: dates, or times with their zone; `to` defaults to now."""
+class PeriodQuery(_StrictQuery):
+    """The period: dates, or times with their zone; `to` defaults to now. `lang` is the language of a page."""
 
     since: StrictStr = Field(alias="from", max_length=40)
     until: StrictStr | None = Field(None, alias="to", max_length=40)
+    lang: StrictStr | None = None
 
 
 class LogQuery(_StrictQuery):
@@ -57,34 +58,30 @@ class LogQuery(_StrictQuery):
     limit: int = Field(100, ge=1, le=MAX_ENTRIES)
 
 
-@router.get("/retention")
-async def audit_retention(caller: CurrentCaller, resources: CurrentResources) -> dict[str, Any]:
+@router.get("/retention", response_model=None)
+async def audit_retention(
+    request: Request, caller: CurrentCaller, resources: CurrentResources, lang: str | None = None
+) -> Response:
     """Report held and overdue data; `exit_code` is the command's: 0 clean, 1 overdue or orphaned, 2 not provable."""
-    async with resources.reporting.turn(caller.token_id):
-        return await resources.in_thread(_retention, resources)
+    return await retention_answer(resources, caller.token_id, language_of_page(request, lang))
 
 
-def _retention(resources: Resources) -> dict[str, Any]:
-    report = report_retention(resources, orphans=_orphans(resources))
-    return {**document(report), "exit_code": report.exit_code}
-
-
-def _orphans(resources: Resources) -> int | None:
-    """Count orphans now, as the command does: an old count would prove nothing. None if a store cannot be read."""
-    try:
-        return sum(result.orphans for result in count_orphans(resources))
-    except (StorageError, InstallationMismatch):
-        return None
-
-
-@router.get("/exposure")
+@router.get("/exposure", response_model=None)
 async def audit_exposure(
-    caller: CurrentCaller, resources: CurrentResources, asked: Annotated[ExposureQuery, Query()]
-) -> dict[str, Any]:
+    request: Request, caller: CurrentCaller, resources: CurrentResources, asked: Annotated[PeriodQuery, Query()]
+) -> Response:
     """Report data held and fetched in a period, from the log alone."""
     period = parse_period(asked.since, asked.until, resources.clock.now())
-    async with resources.reporting.turn(caller.token_id):
-        return document(await resources.in_thread(report_exposure, resources, period))
+    return await exposure_answer(resources, caller.token_id, period, language_of_page(request, asked.lang))
+
+
+@router.get("/deliveries", response_model=None)
+async def audit_deliveries(
+    request: Request, caller: CurrentCaller, resources: CurrentResources, asked: Annotated[PeriodQuery, Query()]
+) -> Response:
+    """Report what was deposited in a period, by depositor and recipient, and what nobody fetched."""
+    period = parse_period(asked.since, asked.until, resources.clock.now())
+    return await deliveries_answer(resources, caller.token_id, period, language_of_page(request, asked.lang))
 
 
 @router.get("/log")
@@ -101,17 +98,33 @@ async def audit_log(
     }
 
 
+@router.get("/receipts/{transfer_id}", response_class=PlainTextResponse)
+async def audit_receipt(
+    request: Request, transfer_id: str, caller: CurrentCaller, resources: CurrentResources, lang: str | None = None
+) -> Response:
+    """Return the receipt of the deletion of any transfer; with `Accept: text/html`, the certificate."""
+    async with resources.reporting.turn(caller.token_id):
+        return await receipt_answer(resources, transfer_id, language=language_of_page(request, lang))
+
+
 @router.get("/checkpoint", response_model=None)
-async def audit_checkpoint(request: Request, resources: CurrentResources) -> Response:
+async def audit_checkpoint(request: Request, resources: CurrentResources, lang: str | None = None) -> Response:
     """Return the last signed checkpoint and the log's public key; with `Accept: text/plain`, only the signed note."""
-    signing = SigningFolder(resources.settings.signing_dir)
-    note, key = await resources.in_thread(_signed, signing)
-    if note is None or key is None:
-        raise CheckpointNotFound
-    if wants_text(request.headers.get("accept")):
-        return PlainTextResponse(note)
-    return JSONResponse({"note": note, "public_key": key})
+    as_text = wants_text(request.headers.get("accept"))
+    return await checkpoint_answer(resources, language_of_page(request, lang), as_text=as_text)
 
 
-def _signed(signing: SigningFolder) -> tuple[str | None, str | None]:
-    return signing.last_checkpoint(), signing.verifier_key()
+@router.post("/consistency", response_model=None)
+async def audit_consistency(request: Request, resources: CurrentResources, lang: str | None = None) -> Response:
+    """Compare a kept checkpoint, the body, with the last one; return a proof that the log only grew since."""
+    try:
+        kept = (await request.body()).decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest("The body is a checkpoint, as text in UTF-8.") from None
+    return await consistency_answer(resources, kept, language_of_page(request, lang))
+
+
+@router.get("/export", response_model=None)
+async def audit_export(resources: CurrentResources) -> Response:
+    """Stream the whole log as JSON lines, for verification without the service."""
+    return export_answer(resources)

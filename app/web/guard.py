@@ -17,13 +17,22 @@ from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
 from app.crypto.token import ID_CHARS
 from app.domain.access_token import ENDS_SOON, Caller, Role, require_role
-from app.domain.errors import ClaimNotFound, ClientKeyRequired, ClientTooSlow, NotAuthenticated, TooLarge
+from app.domain.errors import (
+    ClaimNotFound,
+    ClientKeyRequired,
+    ClientTooSlow,
+    CrossSiteRequest,
+    NotAuthenticated,
+    Refusal,
+    TooLarge,
+)
 from app.domain.party import party_of
 from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
-from app.web.body_rules import body_of, require_body_as_meant
+from app.web.body_rules import Body, body_of, require_body_as_meant
 from app.web.limits import MAX_JSON_BYTES
 from app.web.peer import peer_of
+from app.web.report_pages import read_form, refusal_page, wants_page
 
 T = TypeVar("T")
 
@@ -32,6 +41,7 @@ OPEN_ROUTES = frozenset(
         "recipient_page",
         "recipient_asset",
         "look",
+        "share_receipt",
         "claim",
         "content",
         "fetch_file",
@@ -39,6 +49,7 @@ OPEN_ROUTES = frozenset(
         "complete",
         "livez",
         "readyz",
+        "audit_entrance",
     }
 )
 """Routes without an access token. The routes authenticate recipients by link, password or claim token."""
@@ -49,8 +60,23 @@ PROBES = frozenset({"livez", "readyz"})
 ANY_ROLE_ROUTES = frozenset({"me", "openapi"})
 """Routes for every valid token, whatever its role."""
 
-AUDIT_ROUTES = frozenset({"audit_retention", "audit_exposure", "audit_log", "audit_checkpoint"})
+AUDIT_ROUTES = frozenset(
+    {
+        "audit_retention",
+        "audit_exposure",
+        "audit_deliveries",
+        "audit_log",
+        "audit_checkpoint",
+        "audit_consistency",
+        "audit_export",
+        "audit_receipt",
+        "audit_form",
+    }
+)
 """Routes for auditors and administrators. Routes on none of these lists are for depositors."""
+
+FORM_ROUTES = frozenset({"audit_form"})
+"""Routes for a browser's form, whose body holds the token in place of a header."""
 
 DEPOSITORS = (Role.STAFF, Role.ADMIN)
 AUDITORS = (Role.AUDITOR, Role.ADMIN)
@@ -69,15 +95,16 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's own handler in the guard."""
         handle = super().get_route_handler()
-        takes_json = self.body_field is not None
-        body = body_of(self.name, self.methods or (), takes_json=takes_json)
+        body = body_of(self.name, self.methods or (), takes_json=self.body_field is not None)
 
         async def guarded(request: Request) -> Response:
+            if self.name in FORM_ROUTES:
+                return await answer_form(request, self.name, handle)
             await admit(request, self.name)
             if self.name not in PROBES:
                 await _enter(request)
             require_body_as_meant(request, body)
-            if takes_json:
+            if body in {Body.JSON, Body.TEXT}:
                 request = Request(request.scope, _limited(request.receive))
                 await _read_body(request)
             return await handle(request)
@@ -98,6 +125,35 @@ def _warning(scope: Scope, send: Send) -> Send:
         await send(message)
 
     return send_warning
+
+
+async def answer_form(
+    request: Request, route: str, handle: Callable[[Request], Coroutine[Any, Any, Response]]
+) -> Response:
+    """Admit and handle a form. A refusal is a page, in the form's language, for a browser."""
+    request = Request(request.scope, _limited(request.receive))
+    try:
+        require_same_origin(request)
+        await _read_body(request)
+        request.state.form = read_form(await request.body())
+        await admit(request, route)
+        await _enter(request)
+        return await handle(request)
+    except Refusal as refusal:
+        if not wants_page(request):
+            raise
+        form: dict[str, str] = getattr(request.state, "form", {})
+        return refusal_page(request, refusal, lang=form.get("lang"))
+
+
+def require_same_origin(request: Request) -> None:
+    """Raise CrossSiteRequest if a page of another origin sent this request, according to Fetch Metadata, or else to the
+    Origin header. Programs send neither.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    own = resources_of(request).settings.staff_origin
+    if site not in {None, "same-origin"} or (site is None and origin not in {None, own}):
+        raise CrossSiteRequest
 
 
 def _limited(receive: Receive) -> Receive:
@@ -135,7 +191,8 @@ async def admit(request: Request, route: str) -> None:
     """Admit a request to a route. Raises NotAuthenticated, NotAllowed; any other error also denies access."""
     if route in OPEN_ROUTES:
         return
-    resources, token, address = resources_of(request), bearer(request), client_address(request)
+    resources, address = resources_of(request), client_address(request)
+    token = request.state.form.get("token") if route in FORM_ROUTES else bearer(request)
     try:
         if token is None:
             raise NotAuthenticated  # noqa: TRY301 - handled like a wrong one

@@ -44,6 +44,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.NotAuthenticated: 401,
     errors.LinkCredentialsRequired: 401,
     errors.NotAllowed: 403,
+    errors.CrossSiteRequest: 403,
     errors.OwnerTaken: 409,
     errors.WrongClientKey: 403,
     errors.WrongPassword: 401,

@@ -13,7 +13,8 @@ def _zulu(moment: datetime) -> str:
 
 
 Moment = Annotated[datetime, PlainSerializer(_zulu, return_type=str)]
-Secret = Annotated[StrictStr, Field(max_length=256)]
+MAX_SECRET_CHARS = 256
+Secret = Annotated[StrictStr, Field(max_length=MAX_SECRET_CHARS)]
 
 
 class _StrictRequest(BaseModel):

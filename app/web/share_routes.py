@@ -5,21 +5,26 @@ from __future__ import annotations
 import base64
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from app.actions.claim_share import Claimed, claim_share
 from app.actions.fetch_file import open_files
+from app.actions.give_receipt import transfer_of_link
 from app.actions.look_at_share import look_at_share
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import CryptoError, MalformedSecret
 from app.db.errors import DatabaseUnavailable
 from app.domain.errors import InvalidRequest, LinkCredentialsRequired, Refusal, ShareNotFound
+from app.domain.party import party_of
 from app.lifecycle.claimable_share import LinkAndPassword
 from app.lifecycle.reply import Reply
 from app.storage.errors import StorageError
 from app.web.content import claim_header, content_response
 from app.web.guard import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute, reply_of
 from app.web.problems import problem, refusal_for
-from app.web.schemas import ClaimAnswer, ClaimedFileShown, ClaimRequest, LookRequest, ShareStatus
+from app.web.receipt_answer import receipt_answer
+from app.web.report_pages import language_of_page
+from app.web.schemas import MAX_SECRET_CHARS, ClaimAnswer, ClaimedFileShown, ClaimRequest, LookRequest, ShareStatus
 
 BASIC_USER = "link"
 
@@ -38,6 +43,19 @@ async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -
         attempts_left=seen.attempts_left,
     )
     return looked.model_copy(update={"used_at": seen.used_at}) if seen.used_at else looked
+
+
+@router.get("/receipt", response_class=PlainTextResponse)
+async def share_receipt(
+    request: Request, share_id: str, resources: CurrentResources, address: ClientAddress, lang: str | None = None
+) -> Response:
+    """Return the receipt of the deletion of the link's transfer; with `Accept: text/html`, the certificate."""
+    proof = request.headers.get("caducee-link-proof")
+    if proof is None or len(proof) > MAX_SECRET_CHARS:
+        raise InvalidRequest(f"Caducee-Link-Proof: required, at most {MAX_SECRET_CHARS} characters.")
+    transfer_id = await resources.in_thread(transfer_of_link, resources, share_id, _secret(proof))
+    async with resources.reporting.turn(party_of(address)):  # a receipt searches the whole vault
+        return await receipt_answer(resources, transfer_id, language=language_of_page(request, lang))
 
 
 @router.post("/claim", response_model_exclude_none=True)

@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from app.actions.create_transfer import TransferOptions, create_sealed_transfer, create_transfer
 from app.actions.delete_transfer import delete_transfer
 from app.actions.deposit_file import deposit_file
-from app.actions.give_receipt import give_receipt
 from app.actions.issue_share import NewShare, issue_share, prepare_share
 from app.actions.list_transfers import list_transfers, show_transfer
 from app.actions.withdraw_share import withdraw_share
@@ -24,6 +23,8 @@ from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, Guard
 from app.web.idempotency import idempotent
 from app.web.listing import listed
 from app.web.queries import ReasonQuery, TransferQuery, require_no_repeats
+from app.web.receipt_answer import receipt_answer
+from app.web.report_pages import language_of_page
 from app.web.schemas import (
     FileCreated,
     Me,
@@ -177,9 +178,11 @@ async def own_transfer(transfer_id: str, caller: CurrentCaller, resources: Curre
 
 
 @router.get("/transfers/{transfer_id}/receipt", response_class=PlainTextResponse)
-async def receipt(transfer_id: str, caller: CurrentCaller, resources: CurrentResources) -> PlainTextResponse:
-    """Return the signed proof that a transfer of the caller was deleted (c2sp.org/tlog-proof)."""
-    return PlainTextResponse(await resources.in_thread(give_receipt, resources, transfer_id, caller=caller))
+async def receipt(
+    request: Request, transfer_id: str, caller: CurrentCaller, resources: CurrentResources, lang: str | None = None
+) -> Response:
+    """Return the signed proof (c2sp.org/tlog-proof) that a transfer of the caller was deleted, or the certificate."""
+    return await receipt_answer(resources, transfer_id, language=language_of_page(request, lang), caller=caller)
 
 
 @router.delete("/transfers/{transfer_id}", status_code=204, response_class=Response)

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 import cli
-from tests.acceptance.people import add_file, claim, ok, open_transfer, send, wrong_secret
+from tests.acceptance.people import add_file, bearer, claim, ok, open_transfer, send, wrong_secret
 from tests.acceptance.service import Installation, until
 
 
@@ -24,12 +24,19 @@ def shop(tmp_path_factory):
 
 
 def keep_a_receipt(installation, http):
-    """With the public key, beside the data folder: where commands are run."""
-    path = f"/api/v1/transfers/{send(http).transfer_id}"
+    """With the public key and a proof of consistency, beside the data folder: where commands are run."""
+    transfer = send(http).transfer_id
+    (installation.folder / "deleted").write_text(transfer)
+    path = f"/api/v1/transfers/{transfer}"
     ok(http.delete(path), 204)
     until(lambda: http.get(f"{path}/receipt").status_code == 200, what="a receipt")
     (installation.folder / "a.tlog-proof").write_bytes(http.get(f"{path}/receipt").content)
-    (installation.folder / "log.pub").write_text(installation.run("audit", "checkpoint", "--json").json["public_key"])
+    checkpoint = installation.run("audit", "checkpoint", "--json").json
+    (installation.folder / "log.pub").write_text(checkpoint["public_key"])
+    (installation.folder / "kept").write_text(checkpoint["note"], "utf-8")
+    headers = bearer(installation.token("auditor", name="auditor"))
+    found = ok(http.post("/api/v1/audit/consistency", content=checkpoint["note"].encode(), headers=headers), 200)
+    (installation.folder / "a.proof").write_text(found["proof"], "utf-8")
 
 
 def commands(command, path=()):
@@ -52,6 +59,9 @@ ARGUMENTS = {
     ("share", "issue"): ["{transfer}", "--to", "ARS"],
     ("audit", "drill"): ["--restored", "{backup}"],
     ("audit", "exposure"): ["--from", "2020-01-01"],
+    ("audit", "deliveries"): ["--from", "2020-01-01"],
+    ("audit", "certificate"): ["{deleted}"],
+    ("audit", "verify-consistency"): ["a.proof", "--since", "kept", "--public-key", "log.pub"],
     ("audit", "verify-receipt"): ["a.tlog-proof", "--public-key", "log.pub"],
     ("audit", "new-log"): ["--reason", "log_damaged"],
 }
@@ -129,6 +139,7 @@ def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path)
         )
     spare = installation.run("token", "create", f"spare {' '.join(path)}", "--json").json["id"]
     known = {"transfer": share.transfer_id, "share": share.id, "token": spare, "backup": installation.folder / "backup"}
+    known["deleted"] = (installation.folder / "deleted").read_text()
     arguments = [text.format(**known) for text in ARGUMENTS.get(path, [])]
     ran = installation.run(*path, *arguments, "--json", **settings)
     assert json.loads(ran.out) is not None

@@ -13,7 +13,10 @@ from app.domain.audience import Audience
 from app.web import guard
 from tests.attacks.inside import inside
 
-OPEN_TO_ANYBODY = {
+OPEN_ON_THE_STAFF_PORT = {("GET", "/audit")}
+"""A page without any data."""
+
+OPEN_TO_ANYBODY = OPEN_ON_THE_STAFF_PORT | {
     ("GET", "/livez"),
     ("HEAD", "/livez"),
     ("GET", "/readyz"),
@@ -23,6 +26,7 @@ OPEN_TO_ANYBODY = {
     ("GET", "/s/assets/{name}"),
     ("HEAD", "/s/assets/{name}"),
     ("POST", "/api/v1/shares/{share_id}/look"),
+    ("GET", "/api/v1/shares/{share_id}/receipt"),
     ("POST", "/api/v1/shares/{share_id}/claim"),
     ("POST", "/api/v1/shares/{share_id}/content"),
     ("GET", "/api/v1/claims/{claim_id}/files/{number}"),
@@ -39,8 +43,15 @@ FOR_AUDITORS = {
     ("GET", "/api/v1/audit/retention"),
     ("GET", "/api/v1/audit/exposure"),
     ("GET", "/api/v1/audit/log"),
+    ("GET", "/api/v1/audit/deliveries"),
     ("GET", "/api/v1/audit/checkpoint"),
+    ("POST", "/api/v1/audit/consistency"),
+    ("GET", "/api/v1/audit/export"),
+    ("GET", "/api/v1/audit/receipts/{transfer_id}"),
 }
+
+BY_FORM = {("POST", "/audit/{report}")}
+"""The token is in the body; a header authenticates nobody (tests/acceptance/test_auditor_over_http.py)."""
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +121,7 @@ def test_an_auditor_reaches_nothing_of_a_depositor(opened):
         if (method, path) in OPEN_TO_ANYBODY | FOR_AUDITORS:
             continue
         answer = opened.http.request(method, asked(path), headers=header)
-        expected = 200 if (method, path) in OPEN_TO_EVERY_TOKEN else 403
+        expected = 200 if (method, path) in OPEN_TO_EVERY_TOKEN else 401 if (method, path) in BY_FORM else 403
         assert answer.status_code == expected, f"{method} {path}"
 
 
@@ -152,15 +163,17 @@ def test_nobody_is_a_caller_by_accident(opened):
     assert Caller("a", "", Role.STAFF, None, "token:a") == Caller("a", "", Role.STAFF, None, "token:a")
 
 
-@pytest.mark.parametrize(("audience", "count"), [("recipient", len(OPEN_TO_ANYBODY)), ("staff", None)])
+@pytest.mark.parametrize(
+    ("audience", "count"), [("recipient", len(OPEN_TO_ANYBODY - OPEN_ON_THE_STAFF_PORT)), ("staff", None)]
+)
 def test_each_audience_has_its_routes_only(tmp_path, audience, count):
     """Lesson 25: the recipients' port has no staff, docs, metrics, debug or licence route."""
     with inside(tmp_path, Audience(audience)) as opened:
         found = {(method, path) for method, path, _ in routes_of(opened.app)}
     if audience == "recipient":
-        assert found == OPEN_TO_ANYBODY
+        assert found == OPEN_TO_ANYBODY - OPEN_ON_THE_STAFF_PORT
         assert len(found) == count
     else:
-        assert found & OPEN_TO_ANYBODY == {
+        assert found & OPEN_TO_ANYBODY == OPEN_ON_THE_STAFF_PORT | {
             (method, path) for method in ("GET", "HEAD") for path in ("/livez", "/readyz")
         }

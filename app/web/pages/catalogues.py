@@ -8,19 +8,20 @@ The page's script fills in `{name}` in a sentence. French spacing before `: ; ? 
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
+
+from app.reports.words import NO_BREAK, read_catalogue, spaced
+
+__all__ = ["NO_BREAK", "catalogue", "catalogue_json", "language_of", "languages", "sentence"]
 
 from app.web.negotiation import weighted
 
 LOCALES: Traversable = files("app").joinpath("locale")
 DEFAULT_LANGUAGE = "en"
-NO_BREAK = "\u00a0"
 
 Sentences = dict[str, str | list[str]]
 """Sentences by key; a list of singular and plural for a sentence with a count."""
@@ -54,10 +55,7 @@ def _catalogue_of(language: str, name: str = "recipient") -> Traversable:
 @cache
 def catalogue(language: str) -> Sentences:
     """Return all sentences of a language."""
-    source = _catalogue_of(language)
-    with source.open("rb") as file:
-        messages = read_po(file, locale=language, abort_invalid=True)
-    return dict(_entry(message, language) for message in messages if message.id)
+    return read_catalogue(_catalogue_of(language), language)
 
 
 @cache
@@ -68,7 +66,7 @@ def translations(language: str) -> dict[str, str]:
         return {}
     with source.open("rb") as file:
         messages = read_po(file, locale=language, abort_invalid=True)
-    return {str(message.id): _spaced(str(message.string), language) for message in messages if message.id}
+    return {str(message.id): spaced(str(message.string), language) for message in messages if message.id}
 
 
 def catalogue_json(language: str) -> bytes:
@@ -91,13 +89,3 @@ def counted(language: str, key: str, count: int) -> str:
     if isinstance(forms, str):
         raise TypeError(f"{key} has no singular and plural forms")
     return forms[0 if count == 1 else 1].format(count=count)
-
-
-def _entry(message: Message, language: str) -> tuple[str, str | list[str]]:
-    key = message.id if isinstance(message.id, str) else message.id[0]
-    text = message.string or ""
-    return key, _spaced(text, language) if isinstance(text, str) else [_spaced(form, language) for form in text]
-
-
-def _spaced(text: str, language: str) -> str:
-    return re.sub(r"(?<=«) | (?=[:;?!»%])", NO_BREAK, text) if language == "fr" else text

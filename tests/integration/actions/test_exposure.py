@@ -12,7 +12,7 @@ from sqlalchemy import delete, update
 from app.actions.accept_restore import accept_restore
 from app.actions.complete_claim import complete_claim
 from app.actions.log_refused_links import log_refused_links
-from app.actions.report_exposure import LogUnreadable, report_exposure
+from app.actions.report_exposure import report_exposure
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.db import audit_pruning
 from app.db.audit_rows import StoredEntry
@@ -21,9 +21,10 @@ from app.domain.document import document
 from app.domain.errors import WrongPassword
 from app.domain.exposure import ExposureReport
 from app.domain.period import Period
+from app.lifecycle.transfer_entries import LogUnreadable
+from app.reports.exposure import exposure_page
 from app.storage.local_disk import LocalDisk
 from app.terminal.exposure import incompleteness
-from app.terminal.exposure_page import exposure_page
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import (
     ADDRESS,
@@ -222,8 +223,10 @@ def test_what_is_deposited_after_the_period_does_not_count_in_it(resources, expo
 
 def test_small_pages_tell_the_same(exposure, story, monkeypatch):
     before = document(exposure(-HOUR, 4 * HOUR))
-    for name in ("PAGE", "INDEX_ROWS", "BATCH"):
-        monkeypatch.setattr(f"app.actions.report_exposure.{name}", 2)
+    for name in ("actions.report_exposure.INDEX_ROWS", "actions.report_exposure.PAGE"):
+        monkeypatch.setattr(f"app.{name}", 2)
+    for name in ("PAGE", "BATCH"):
+        monkeypatch.setattr(f"app.lifecycle.transfer_entries.{name}", 2)
     assert document(exposure(-HOUR, 4 * HOUR)) == before
 
 
@@ -252,7 +255,7 @@ def test_what_was_held_over_the_prune_boundary_is_plainly_told_in_part(resources
     assert (report.complete, report.told_in_part) == (False, 2)
     assert (report.held.records, report.held.files) == (0, 1)
     assert any("2 transfers" in line for line in incompleteness(report))
-    assert "2 transfers" in exposure_page(report, resources.settings)
+    assert "2 transfers" in exposure_page(report, resources.settings, "en")
     after_them = exposure(3 * HOUR + MINUTE, 4 * HOUR)
     assert (after_them.complete, after_them.told_in_part) == (True, 0)
 
@@ -326,7 +329,7 @@ def test_a_claim_of_which_only_a_dead_download_is_known_counts_as_fetched(resour
     sweep(resources)
     report = exposure(timedelta(0), 3 * HOUR)
     assert (report.fetched.recipients, report.fetched.bytes_untold) == (1, len(CONTENT))
-    assert f"at most {len(CONTENT)} more bytes" in exposure_page(report, resources.settings)
+    assert f"at most {len(CONTENT):,} bytes more" in exposure_page(report, resources.settings, "en")
 
 
 def test_bytes_that_every_download_told_are_not_counted_twice(exposure, story):

@@ -1,0 +1,140 @@
+"""The auditor's reports as responses: JSON for programs, or a page in one language.
+
+Reports read much data. Each process creates one at a time, a few requests wait, and further ones are refused, so that
+reports do not slow deposits down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import islice
+from typing import Any
+
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from app.actions.export_log import export_log
+from app.actions.prove_consistency import prove_consistency
+from app.actions.reconcile import count_orphans
+from app.actions.report_deliveries import report_deliveries
+from app.actions.report_exposure import report_exposure
+from app.actions.report_retention import RetentionReport, report_retention
+from app.domain.document import document
+from app.domain.errors import CheckpointNotFound
+from app.domain.period import Period
+from app.reports.deliveries import deliveries_page
+from app.reports.exposure import exposure_page
+from app.reports.log_pages import checkpoint_page, consistency_page
+from app.reports.retention import retention_page
+from app.runtime.installation import InstallationMismatch
+from app.runtime.resources import Resources
+from app.storage.errors import StorageError
+from app.storage.signing_folder import SigningFolder
+from app.web.peer import peer_of
+from app.web.report_pages import page_response
+
+LINES = 500
+"""Lines of an export that are sent at a time."""
+
+
+async def retention_answer(resources: Resources, token_id: str, language: str | None) -> Response:
+    """Return the retention report."""
+    async with resources.reporting.turn(token_id):
+        report = await resources.in_thread(_retention, resources)
+    if language is None:
+        return JSONResponse({**document(report), "exit_code": report.exit_code})
+    return page_response(retention_page(report, resources.settings, language), language)
+
+
+def _retention(resources: Resources) -> RetentionReport:
+    return report_retention(resources, orphans=_orphans(resources))
+
+
+def _orphans(resources: Resources) -> int | None:
+    """Count orphans now, as the command does: an old count would prove nothing. None if a store cannot be read."""
+    try:
+        return sum(result.orphans for result in count_orphans(resources))
+    except (StorageError, InstallationMismatch):
+        return None
+
+
+async def exposure_answer(resources: Resources, token_id: str, period: Period, language: str | None) -> Response:
+    """Return the exposure report."""
+    async with resources.reporting.turn(token_id):
+        report = await resources.in_thread(report_exposure, resources, period)
+        if language is None:
+            return JSONResponse(await resources.in_thread(document, report))
+    return page_response(exposure_page(report, resources.settings, language), language)
+
+
+async def deliveries_answer(resources: Resources, token_id: str, period: Period, language: str | None) -> Response:
+    """Return the delivery report."""
+    async with resources.reporting.turn(token_id):
+        report = await resources.in_thread(report_deliveries, resources, period)
+        if language is None:
+            return JSONResponse(await resources.in_thread(document, report))
+    return page_response(deliveries_page(report, resources.settings, language), language)
+
+
+async def checkpoint_answer(resources: Resources, language: str | None, *, as_text: bool = False) -> Response:
+    """Return the last signed checkpoint and the log's public key; as text, only the signed note. Raises
+    CheckpointNotFound.
+    """
+    note, key = await resources.in_thread(_signed, SigningFolder(resources.settings.signing_dir))
+    if note is None or key is None:
+        raise CheckpointNotFound
+    if language is not None:
+        return page_response(checkpoint_page(note, key, resources.settings, language), language)
+    return PlainTextResponse(note) if as_text else JSONResponse({"note": note, "public_key": key})
+
+
+def _signed(signing: SigningFolder) -> tuple[str | None, str | None]:
+    return signing.last_checkpoint(), signing.verifier_key()
+
+
+async def consistency_answer(resources: Resources, kept: str, language: str | None) -> Response:
+    """Return whether the log only grew since a kept checkpoint, with the proof."""
+    found = await resources.in_thread(prove_consistency, resources, kept)
+    if language is not None:
+        page = consistency_page(found, resources.settings, language, at=resources.clock.now())
+        return page_response(page, language)
+    shown: dict[str, Any] = {**document(found), "verified": found.verified}
+    return JSONResponse(shown)
+
+
+def export_answer(resources: Resources) -> Response:
+    """Return the log as JSON lines, read and sent in pages."""
+    lines = export_log(resources, SigningFolder(resources.settings.signing_dir))
+    return _Export(_chunks(resources, lines), stall_seconds=resources.settings.stall_timeout.total_seconds())
+
+
+async def _chunks(resources: Resources, lines: Iterator[str]) -> AsyncIterator[bytes]:
+    while chunk := await resources.in_thread(_chunk, lines):
+        yield chunk
+
+
+def _chunk(lines: Iterator[str]) -> bytes:
+    return "".join(f"{line}\n" for line in islice(lines, LINES)).encode()
+
+
+class _Export(StreamingResponse):
+    """An attachment. It is cut when its client accepts nothing for too long; an export without its last line is
+    incomplete, which its reader notices.
+    """
+
+    def __init__(self, content: AsyncIterator[bytes], *, stall_seconds: float) -> None:
+        headers = {"Content-Disposition": 'attachment; filename="caducee-log.jsonl"'}
+        super().__init__(content, headers=headers, media_type="application/jsonl")
+        self._stall_seconds = stall_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Any) -> None:
+            async with asyncio.timeout(self._stall_seconds):
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_in_time)
+        except BaseException:
+            peer_of(scope).abort()
+            raise
