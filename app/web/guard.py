@@ -33,6 +33,7 @@ OPEN_ROUTES = frozenset(
         "content",
         "fetch_file",
         "fetch_blob",
+        "fetch_zip",
         "complete",
         "livez",
         "readyz",

@@ -29,6 +29,8 @@ OPEN_TO_ANYBODY = {
     ("HEAD", "/api/v1/claims/{claim_id}/files/{number}"),
     ("GET", "/api/v1/claims/{claim_id}/blobs/{number}"),
     ("HEAD", "/api/v1/claims/{claim_id}/blobs/{number}"),
+    ("GET", "/api/v1/claims/{claim_id}/zip"),
+    ("HEAD", "/api/v1/claims/{claim_id}/zip"),
     ("POST", "/api/v1/claims/{claim_id}/complete"),
 }
 """Whoever adds a route that needs no access token adds it here too, and thinks twice."""
