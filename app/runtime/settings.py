@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     contact: str = ""
     brand_colour: str = Field(default="", pattern=r"^(#[0-9a-fA-F]{6})?$")
     brand_logo: Path | None = None
+    show_recipient: bool = True
     purposes: Listed = ()
 
     argon2_time: int = 3
