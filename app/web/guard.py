@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 OPEN_ROUTES = frozenset(
     {
+        "recipient_home",
         "recipient_page",
         "recipient_asset",
         "look",

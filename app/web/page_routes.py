@@ -50,6 +50,15 @@ async def recipient_page(request: Request, share_id: str, resources: CurrentReso
     return _sent(request, page(resources.settings, language), headers)
 
 
+@router.head("/")
+@router.get("/")
+async def recipient_home(request: Request, resources: CurrentResources, lang: str = "") -> Response:
+    """Return the page of the bare address, which says what this service is."""
+    language = lang if lang in languages() else language_of(request.headers.get("accept-language"))
+    headers = {"Content-Security-Policy": CSP, "Content-Language": language}
+    return _sent(request, page(resources.settings, language, "home"), headers)
+
+
 def _sent(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
     """Return the asset, gzipped if the browser accepts that."""
     vary = {"Vary": "Accept-Encoding, Accept-Language"}

@@ -18,6 +18,8 @@ OPEN_TO_ANYBODY = {
     ("HEAD", "/livez"),
     ("GET", "/readyz"),
     ("HEAD", "/readyz"),
+    ("GET", "/"),
+    ("HEAD", "/"),
     ("GET", "/s/{share_id}"),
     ("HEAD", "/s/{share_id}"),
     ("GET", "/s/assets/{name}"),
