@@ -21,14 +21,19 @@ from app.crypto.errors import MalformedSecret
 SEALED_PREFIX = "sealed."
 
 _LINK = re.compile(
-    r"(https?://[^\s/?#]+/s/([A-Za-z0-9_-]{22}))(?:\?[^\s#*]*)?[#*]"  # URL Defense, version 3, writes `*` for `#`
+    r"((?i:https?)://[^\s/?#]+)/s/([A-Za-z0-9_-]{22})/?(?:\?[^\s#*]*)?[#*]"  # URL Defense 3 writes `*` for `#`
     r"(sealed\.)?([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(?![_-]*[A-Za-z0-9])"  # the last character holds 4 bits
 )
 _ENCODINGS = 3
 """Rounds of percent-decoding: a gateway encodes again what a mail program had encoded."""
 
-_LINE_END = re.compile(r"[^\S\r\n]*[\r\n]+[\s>|]*")
-"""With the marks of a quoted reply."""
+_HASH_ENTITY = re.compile(r"&(?:#35|#x23|num);", re.IGNORECASE)
+
+_HYPHENS = dict.fromkeys((0x2010, 0x2011, 0x2212), "-")
+"""Typographic hyphens and the minus sign, which text programs put for `-`."""
+
+_LINE_END = re.compile(r"[^\S\r\n]*=?[\r\n]+[\s>|]*")
+"""With the mark of a soft break (RFC 2045, 6.7), and those of a quoted reply."""
 
 _MOST_LINES = 8
 _PROOFPOINT = re.compile(r"urldefense\.proofpoint\.com/v2/url\?u=([^&\s]+)")
@@ -51,8 +56,8 @@ class Link:
         for reading in _readings(_plain(text)):
             found = _LINK.search(reading)
             if found:
-                page, share_id, sealed, secret = found.groups()
-                return cls(page, share_id, decode(secret, length=32), sealed is not None)
+                origin, share_id, sealed, secret = found.groups()
+                return cls(f"{origin.lower()}/s/{share_id}", share_id, decode(secret, length=32), sealed is not None)
         raise MalformedSecret("link")
 
     @property
@@ -71,6 +76,7 @@ def _plain(text: str) -> str:
     read = _unwrapped(wrapped[1]) if wrapped else text
     for _ in range(_ENCODINGS):
         read = unquote(read)
+    read = _HASH_ENTITY.sub("#", read).translate(_HYPHENS)
     return "".join(character for character in read if character != "\\" and unicodedata.category(character) != "Cf")
 
 
@@ -81,7 +87,7 @@ def _unwrapped(text: str) -> str:
 
 def _readings(text: str) -> Iterator[str]:
     """Yield the text as it is, then with one line end less at a time, then without any white space."""
-    start = re.search(r"https?:", text)
+    start = re.search(r"https?:", text, re.IGNORECASE)
     rest = text[start.start() :] if start else text
     yield text
     for _ in range(_MOST_LINES):

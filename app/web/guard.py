@@ -27,6 +27,7 @@ T = TypeVar("T")
 OPEN_ROUTES = frozenset(
     {
         "recipient_home",
+        "altered_page",
         "recipient_page",
         "recipient_asset",
         "look",

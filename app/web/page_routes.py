@@ -50,6 +50,17 @@ async def recipient_page(request: Request, share_id: str, resources: CurrentReso
     return _sent(request, page(resources.settings, language), headers)
 
 
+@router.head("/s/{share_id}/{altered:path}")
+@router.get("/s/{share_id}/{altered:path}")
+async def altered_page(
+    request: Request, share_id: str, altered: str, resources: CurrentResources, lang: str = ""
+) -> Response:
+    """Return the same page for a link into which a mail program put a slash, before `#` or its encoding."""
+    if altered and not altered.startswith(("#", "%23")):
+        raise NotFound
+    return await recipient_page(request, share_id, resources, lang)
+
+
 @router.head("/")
 @router.get("/")
 async def recipient_home(request: Request, resources: CurrentResources, lang: str = "") -> Response:

@@ -22,6 +22,8 @@ OPEN_TO_ANYBODY = {
     ("HEAD", "/"),
     ("GET", "/s/{share_id}"),
     ("HEAD", "/s/{share_id}"),
+    ("GET", "/s/{share_id}/{altered:path}"),
+    ("HEAD", "/s/{share_id}/{altered:path}"),
     ("GET", "/s/assets/{name}"),
     ("HEAD", "/s/assets/{name}"),
     ("POST", "/api/v1/shares/{share_id}/look"),

@@ -14,6 +14,8 @@ ADDRESSES = {
     "as it is": "{page}#{secret}",
     "%23": "{page}%23{secret}",
     "%2523": "{page}%2523{secret}",
+    "slash": "{page}/#{secret}",
+    "slash and %23": "{page}/%23{secret}",
     "bracket": "{page}#{secret}>",
     "quote": '{page}#{secret}"',
     "no-break space": "{page}#{secret}\u00a0",

@@ -6,15 +6,19 @@
 
 /** @typedef {{origin: string, shareId: string, sealed: boolean, secret: string}} FoundLink */
 
-const PAGE = /https?:\/\/[^\s/?#]+\/s\/[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])/;
+const PAGE = /https?:\/\/[^\s/?#]+\/s\/[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])/i;
 const SECRET = "(sealed\\.)?([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(?![_-]*[A-Za-z0-9])";
-const LINK = new RegExp(`(https?://[^\\s/?#]+)/s/([A-Za-z0-9_-]{22})(?:\\?[^\\s#*]*)?[#*]${SECRET}`);
+const LINK = new RegExp(`([Hh][Tt]{2}[Pp][Ss]?://[^\\s/?#]+)/s/([A-Za-z0-9_-]{22})/?(?:\\?[^\\s#*]*)?[#*]${SECRET}`);
 const SECRET_ALONE = new RegExp(`^[^A-Za-z0-9_-]*${SECRET}[^A-Za-z0-9]*$`);
 const ESCAPED = /(?:%[0-9a-f]{2})+/gi;
 const ENCODED_TWICE = 3;
 /** Invisible characters, and the backslashes of Markdown. */
 const NOISE = /[\p{Cf}\\]/gu;
-const LINE_END = /[^\S\r\n]*[\r\n]+[\s>|]*/;
+const HASH_ENTITY = /&(?:#35|#x23|num);/gi;
+/** Typographic hyphens and the minus sign, which text programs put for `-`. */
+const HYPHEN = /[\u2010\u2011\u2212]/g;
+/** With the mark of a soft break (RFC 2045, 6.7), and those of a quoted reply. */
+const LINE_END = /[^\S\r\n]*=?[\r\n]+[\s>|]*/;
 const MOST_LINES = 8;
 const PROOFPOINT = /urldefense\.proofpoint\.com\/v2\/url\?u=([^&\s]+)/;
 
@@ -26,7 +30,7 @@ const PROOFPOINT = /urldefense\.proofpoint\.com\/v2\/url\?u=([^&\s]+)/;
 export function readLink(text) {
   for (const reading of readings(plain(text))) {
     const found = LINK.exec(reading);
-    if (found) return { origin: found[1], shareId: found[2], sealed: found[3] !== undefined, secret: found[4] };
+    if (found) return { origin: found[1].toLowerCase(), shareId: found[2], sealed: found[3] !== undefined, secret: found[4] };
   }
   return null;
 }
@@ -54,7 +58,7 @@ function plain(text) {
   const wrapped = PROOFPOINT.exec(text);
   let read = wrapped ? unwrapped(wrapped[1]) : text;
   for (let round = 0; round < ENCODED_TWICE; round += 1) read = read.replace(ESCAPED, decoded);
-  return read.replace(NOISE, "");
+  return read.replace(HASH_ENTITY, "#").replace(HYPHEN, "-").replace(NOISE, "");
 }
 
 /**
@@ -75,7 +79,7 @@ function decoded(escapes) {
  * @param {string} text
  */
 function* readings(text) {
-  const start = text.search(/https?:/);
+  const start = text.search(/https?:/i);
   let rest = start < 0 ? text : text.slice(start);
   yield text;
   for (let line = 0; line < MOST_LINES && LINE_END.test(rest); line += 1) {
