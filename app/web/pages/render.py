@@ -21,8 +21,8 @@ _ENVIRONMENT = Environment(
 
 @cache
 def render_recipient_page(settings: Settings, language: str, *, version: str, first: str) -> str:
-    """Return the page in a language, as HTML, with assets of this version, showing the view `first`. Its script adds the
-    data of a share.
+    """Return the page in a language, as HTML, with assets of this version, showing the view `first`. Its script adds
+    the data of a share.
     """
 
     def say(key: str) -> str:
