@@ -146,7 +146,7 @@ def test_the_last_page_says_that_the_files_are_destroyed_once_they_are(site, new
     assert view.locator("[data-certificate]").is_hidden()
     assert view.locator("[data-pending]").is_visible()
     ok(claim(site.staff, other).complete(), 204)
-    view.locator(".proof", has_text=DESTROYED[language]).wait_for()
+    view.locator(".proof", has_text=DESTROYED[language]).wait_for(timeout=60_000)  # it asks ever less often
     assert "UTC" not in view.inner_text()
     assert "GMT" not in view.inner_text()
     assert ZONE[language] in view.inner_text() or "été" in view.inner_text()

@@ -47,7 +47,7 @@ export function followDestruction(view, seen, wait = FIRST_ASK_MS) {
     const at = answer?.ok ? answer.data.destroyed_at : undefined;
     if (viewOf(view).hidden) return;
     if (at) destroyed(view, at, seen);
-    else followDestruction(view, seen, Math.min(LAST_ASK_MS, wait * 2));
+    else followDestruction(view, seen, Math.min(LAST_ASK_MS, wait * 1.5));
   }, wait);
 }
 
