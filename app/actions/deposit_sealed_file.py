@@ -51,7 +51,7 @@ async def deposit_sealed_file(
                 upload,
                 body=incoming.body,
                 passage=PassingBlob(),
-                sealed_meta=incoming.sealed_meta,
+                sealed_meta=lambda: incoming.sealed_meta,
             )
         except Truncated:
             raise MalformedCiphertext from None

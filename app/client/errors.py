@@ -7,6 +7,10 @@ class NotConfigured(Exception):
     """The service's address, or a secret to use with it, is missing or malformed."""
 
 
+class FileChanged(Exception):
+    """The file was changed between the computation of its checksum and its upload."""
+
+
 class ServiceRefused(Exception):
     """The service refused a request, was unreachable, or sent an invalid response."""
 

@@ -1,17 +1,42 @@
 """A recipient's link: `https://host/s/<share id>#<link secret>`, or `#sealed.<link secret>` for a sealed transfer.
 
 The prefix keeps programs without support for sealed transfers from sending the secret to the server.
+
+Mail programs change links: they encode `#` as `%23`, wrap lines, add invisible characters and punctuation, and put the
+link into the address of a gateway that checks it. `Link.parse` undoes that; `app/web/static/link.js` does the same.
+Both are tested against tests/vectors/links.json.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
-from app.crypto.token import is_id
 
 SEALED_PREFIX = "sealed."
+
+_LINK = re.compile(
+    r"((?i:https?)://[^\s/?#]+)/s/([A-Za-z0-9_-]{22})/?(?:\?[^\s#*]*)?[#*]"  # URL Defense 3 writes `*` for `#`
+    r"(sealed\.)?([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(?![_-]*[A-Za-z0-9])"  # the last character holds 4 bits
+)
+_ENCODINGS = 3
+"""Rounds of percent-decoding: a gateway encodes again what a mail program had encoded."""
+
+_HASH_ENTITY = re.compile(r"&(?:#35|#x23|num);", re.IGNORECASE)
+
+_HYPHENS = dict.fromkeys((0x2010, 0x2011, 0x2212), "-")
+"""Typographic hyphens and the minus sign, which text programs put for `-`."""
+
+_LINE_END = re.compile(r"[^\S\r\n]*=?[\r\n]+[\s>|]*")
+"""With the mark of a soft break (RFC 2045, 6.7), and those of a quoted reply."""
+
+_MOST_LINES = 8
+_PROOFPOINT = re.compile(r"urldefense\.proofpoint\.com/v2/url\?u=([^&\s]+)")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -25,13 +50,15 @@ class Link:
 
     @classmethod
     def parse(cls, text: str) -> Link:
-        """Parse a link. Raises MalformedSecret, without quoting the text, if it is not a link."""
-        page, _, fragment = text.strip().partition("#")
-        share_id = page.rpartition("/s/")[2]
-        if not page.startswith(("https://", "http://")) or not is_id(share_id):
-            raise MalformedSecret("link")
-        sealed = fragment.startswith(SEALED_PREFIX)
-        return cls(page, share_id, decode(fragment.removeprefix(SEALED_PREFIX), length=32), sealed)
+        """Return the first link in a text. Raises MalformedSecret, without quoting the text, if there is none, or its
+        secret is incomplete.
+        """
+        for reading in _readings(_plain(text)):
+            found = _LINK.search(reading)
+            if found:
+                origin, share_id, sealed, secret = found.groups()
+                return cls(f"{origin.lower()}/s/{share_id}", share_id, decode(secret, length=32), sealed is not None)
+        raise MalformedSecret("link")
 
     @property
     def server(self) -> str:
@@ -41,3 +68,31 @@ class Link:
     def text(self) -> str:
         """Return the whole link, with the secret."""
         return f"{self.page}#{SEALED_PREFIX if self.sealed else ''}{encode(self.secret)}"
+
+
+def _plain(text: str) -> str:
+    """Return the text without encodings, invisible characters and the backslashes of Markdown."""
+    wrapped = _PROOFPOINT.search(text)
+    read = _unwrapped(wrapped[1]) if wrapped else text
+    for _ in range(_ENCODINGS):
+        read = unquote(read)
+    read = _HASH_ENTITY.sub("#", read).translate(_HYPHENS)
+    return "".join(character for character in read if character != "\\" and unicodedata.category(character) != "Cf")
+
+
+def _unwrapped(text: str) -> str:
+    """Undo the encoding of Proofpoint's URL Defense, version 2."""
+    return re.sub(r"-([0-9A-F]{2})", lambda code: chr(int(code[1], 16)), text.replace("_", "/"))
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Yield the text as it is, then with one line end less at a time, then without any white space."""
+    start = re.search(r"https?:", text, re.IGNORECASE)
+    rest = text[start.start() :] if start else text
+    yield text
+    for _ in range(_MOST_LINES):
+        if not _LINE_END.search(rest):
+            break
+        rest = _LINE_END.sub("", rest, count=1)
+        yield rest
+    yield re.sub(r"\s+", "", text)

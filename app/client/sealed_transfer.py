@@ -78,13 +78,16 @@ class SealedTransfer:
 
     def add(self, meta: FileMeta, pieces: Iterable[bytes], *, size: int | None = None) -> int:
         """Encrypt and upload a file in one pass, and return its number. `size` in bytes, if known, lets the server
-        refuse in advance. Raises ServiceRefused; the next call then reuses the number, under a fresh salt.
+        refuse in advance. With `meta.crc32` (`sealing.crc32_of`), recipients get archives that every program opens.
+        Raises ServiceRefused, and FileChanged if the content is not that of `meta.crc32`; the next call then reuses the
+        number, under a fresh salt.
         """
         number = self.files
         headers = {"Caducee-Sealed-Meta": encode(sealing.seal_meta(self.transfer_key, self.id, number, meta))}
         if size is not None:
             headers["Content-Length"] = str(sealed_size(size))
-        sealed = sealing.seal_file(self.transfer_key, self.id, number, pieces)
+        content = pieces if meta.crc32 is None else sealing.unchanged(pieces, meta.crc32)
+        sealed = sealing.seal_file(self.transfer_key, self.id, number, content)
         ask(self.http, "PUT", f"{self._path}/blobs/{number}", content=sealed, headers=headers)
         self.files += 1
         return number

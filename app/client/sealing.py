@@ -6,8 +6,10 @@ secrets and parts have 32 bytes. Functions that decrypt or unwrap raise CannotDe
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 
+from app.client.errors import FileChanged
 from app.crypto import chunked, wrapping
 from app.domain.file_meta import FileMeta
 
@@ -32,13 +34,33 @@ def open_file(transfer_key: bytes, transfer_id: str, number: int, pieces: Iterab
     yield bytes(decryptor.finish())
 
 
+def crc32_of(pieces: Iterable[bytes]) -> int:
+    """Return the CRC-32 of a file, for its metadata. They are sent before its content, so the file is read twice."""
+    checksum = 0
+    for data in pieces:
+        checksum = zlib.crc32(data, checksum)
+    return checksum
+
+
+def unchanged(pieces: Iterable[bytes], crc32: int) -> Iterator[bytes]:
+    """Pass a file on. Raises FileChanged before its end if its content is not that of the checksum."""
+    checksum, held = 0, b""
+    for data in pieces:
+        if held:
+            yield held
+        checksum, held = zlib.crc32(data, checksum), data
+    if checksum != crc32:
+        raise FileChanged
+    yield held
+
+
 def seal_meta(transfer_key: bytes, transfer_id: str, number: int, meta: FileMeta) -> bytes:
-    """Encrypt a file's name and type under a fresh salt."""
+    """Encrypt a file's name, type and checksum under a fresh salt."""
     return chunked.seal(transfer_key, chunked.meta_context(transfer_id, number), meta.to_json())
 
 
 def open_meta(transfer_key: bytes, transfer_id: str, number: int, sealed_meta: bytes) -> FileMeta:
-    """Decrypt the name and type of a file. Raises InvalidFileName for a name that is unsafe as a path."""
+    """Decrypt the name, type and checksum of a file. Raises InvalidFileName for a name that is unsafe as a path."""
     return FileMeta.from_json(chunked.open_sealed(transfer_key, chunked.meta_context(transfer_id, number), sealed_meta))
 
 

@@ -8,7 +8,7 @@ this process removes the upload, or, if it was killed, the sweeper does once the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -181,9 +181,15 @@ async def _undo(resources: Resources, row: FileRow) -> None:
 
 
 async def take_in(
-    resources: Resources, upload: AdmittedUpload, *, body: AsyncIterator[bytes], passage: Passage, sealed_meta: bytes
+    resources: Resources,
+    upload: AdmittedUpload,
+    *,
+    body: AsyncIterator[bytes],
+    passage: Passage,
+    sealed_meta: Callable[[], bytes],
 ) -> FileRow:
-    """Stream the body into a blob. Return the row with its sizes once blob and row are durable.
+    """Stream the body into a blob. Return the row with its sizes once blob and row are durable. `sealed_meta` is called
+    once the body has arrived.
 
     Raises TransferEnded, TransferClosed, NotAuthenticated, TooLarge, ClientTooSlow, LockedDown, ClockNotTrusted,
     RestoreNotAccepted, RetentionNotAssured, DiskNearlyFull, BlobsOutOfReach, and what body and passage raise.
@@ -198,7 +204,7 @@ async def take_in(
                 state=FileState.LIVE,
                 size=passage.size,
                 sealed_size=sealed_size(passage.size),
-                sealed_meta=sealed_meta,
+                sealed_meta=sealed_meta(),
             )
             await writer.commit()
         except BaseException:

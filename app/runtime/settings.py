@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     timezone: Annotated[str, AfterValidator(checked_zone)] = ""
     brand_colour: str = Field(default="", pattern=r"^(#[0-9a-fA-F]{6})?$")
     brand_logo: Path | None = None
+    show_recipient: bool = True
     purposes: Listed = ()
 
     argon2_time: int = 3

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.actions.complete_claim import complete_claim
 from app.actions.fetch_file import open_files
+from app.web.content import archive_response
 from app.web.guard import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
 from app.web.streaming import StreamedDownload, attachment, range_header, requested_range
 
@@ -24,9 +25,19 @@ async def fetch_file(
     file = opened.files[0]
     etag = f'"{file.blob_id}"'
     part = requested_range(range_header(request.headers, etag), file.size)
-    headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(opened.meta(file).name)}
+    headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(opened.meta(file).name, number)}
     download = opened.plaintext(file, part.start, part.stop)
     return StreamedDownload(download, headers=headers, status=206 if part.partial else 200)
+
+
+@router.head("/zip", include_in_schema=False)
+@router.get("/zip")
+async def fetch_zip(
+    request: Request, claim_id: str, token: ClaimToken, resources: CurrentResources, address: ClientAddress
+) -> Response:
+    """Return all files in one ZIP, or a range of it, decrypted."""
+    opened = await open_files(resources, claim_id=claim_id, token=token, numbers=None, decrypted=True, address=address)
+    return archive_response(opened, request.headers)
 
 
 @router.head("/blobs/{number}", include_in_schema=False)

@@ -1,40 +1,33 @@
-"""The response of the `content` route: a single file unchanged, or several as a ZIP that is built while it streams."""
+"""Downloads of all files of a claim at once: a single file unchanged, or several as a ZIP built while it streams."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
-
-from zipstream import ZipStream
+import zlib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from hashlib import sha256
 
 from app.actions.claim_share import Claimed
 from app.actions.fetch_file import ClaimFiles
 from app.crypto.encoding import encode
-from app.db.file_rows import FileRow
-from app.domain.transfer import MAX_NAME_BYTES
-from app.lifecycle.download import Pieces
-from app.web.streaming import StreamedDownload, attachment, range_header, requested_range
+from app.domain.portable_names import distinct_names
+from app.domain.zip_format import ZipEntry, ZipLayout
+from app.web.streaming import ByteRange, StreamedDownload, attachment, range_header, requested_range
 
 
 def content_response(files: ClaimFiles, claimed: Claimed, asked: Mapping[str, str]) -> StreamedDownload:
-    """Return all files of a claim in one body; of a single file, the range in the request's headers `asked`.
+    """Return all files of a claim in one body, or the range in the request's headers `asked`.
 
     The header `Caducee-Claim`, also on a refusal, lets a program continue with `files/{n}`.
     """
     claim = claim_header(claimed)
-    if len(files.files) == 1:
-        return _single(files, claim, asked)
-    archive = _archive(files)
-    download = files.download(archive.pieces(), len(archive.zip), delivers=True)
-    headers = {"Content-Length": str(download.count), "Content-Disposition": attachment(f"{claimed.transfer_id}.zip")}
-    return StreamedDownload(download, headers=claim | headers, refusal_headers=claim)
-
-
-def _single(files: ClaimFiles, claim: dict[str, str], asked: Mapping[str, str]) -> StreamedDownload:
+    if len(files.files) > 1:
+        return archive_response(files, asked, headers=claim, delivers=True)
     (file,) = files.files
     etag = f'"{file.blob_id}"'
     part = requested_range(range_header(asked, etag), file.size)
-    headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(files.meta(file).name)}
+    name = attachment(files.meta(file).name, file.number)
+    headers = {**part.headers, "ETag": etag, "Content-Disposition": name}
     download = files.plaintext(file, part.start, part.stop, delivers=part.stop == file.size)
     status = 206 if part.partial else 200
     return StreamedDownload(download, headers=claim | headers, status=status, refusal_headers=claim)
@@ -45,58 +38,68 @@ def claim_header(claimed: Claimed) -> dict[str, str]:
     return {"Caducee-Claim": f"{claimed.claim_id}.{encode(claimed.token)}"}
 
 
-class _Archive:
-    """A ZIP of the download's files (ZIP64), uncompressed so that its length is known in advance.
+def archive_response(
+    files: ClaimFiles, asked: Mapping[str, str], *, headers: dict[str, str] | None = None, delivers: bool = False
+) -> StreamedDownload:
+    """Return the files of a claim as a ZIP, or a range of it. `headers` are added, also to a refusal.
 
-    The ZIP library pulls its input synchronously, but the pieces come from the event loop. So it runs in a worker
-    thread and requests each piece from the loop.
+    Ranges are served only if every file's checksum is stored. Files deposited by older programs have none, and the
+    bytes that follow them are known only once they were read.
     """
+    archive = _Archive(files)
+    etag = archive.etag
+    wanted = range_header(asked, etag) if archive.layout.is_fixed else None
+    part = requested_range(wanted, archive.layout.size)
+    named = {"ETag": etag, "Content-Disposition": attachment(f"{files.open_claim.claim.transfer_id}.zip")}
+    stated = part.headers | ({} if archive.layout.is_fixed else {"Accept-Ranges": "none"})
+    delivers = delivers and part.stop == part.size
+    download = files.download(archive.pieces(part), part.stop - part.start, delivers=delivers)
+    return StreamedDownload(
+        download,
+        headers={**(headers or {}), **stated, **named},
+        status=206 if part.partial else 200,
+        refusal_headers=headers,
+    )
+
+
+class _Archive:
+    """A ZIP of the files of a claim."""
 
     def __init__(self, files: ClaimFiles) -> None:
         self._files = files
-        self.zip = ZipStream(sized=True)
+        metas = [files.meta(file) for file in files.files]
+        names = distinct_names(meta.name for meta in metas)
+        self.layout = ZipLayout(
+            [
+                ZipEntry(name, file.size, meta.crc32, file.created_at)
+                for name, file, meta in zip(names, files.files, metas, strict=True)
+            ]
+        )
 
-    def add(self, file: FileRow, name: str) -> None:
-        self.zip.add(self._pulled(file), name, size=file.size)
+    @property
+    def etag(self) -> str:
+        """A strong validator. The random ids of the blobs keep it from confirming a guess of the names."""
+        pairs = zip(self._files.files, self.layout.entries, strict=True)
+        stated = [(file.blob_id, entry.name, entry.size, entry.crc32) for file, entry in pairs]
+        return f'"{sha256(repr(stated).encode()).hexdigest()[:32]}"'
 
-    async def pieces(self) -> AsyncGenerator[bytes, None]:
-        self._loop = asyncio.get_running_loop()
-        archive = iter(self.zip)
-        while (piece := await asyncio.to_thread(next, archive, None)) is not None:
-            yield piece
-
-    def _pulled(self, file: FileRow) -> Iterator[bytes]:
-        source = self._files.read_plaintext(file, 0, file.size)
-        while True:
-            coming = asyncio.run_coroutine_threadsafe(_next(source), self._loop)
-            piece = coming.result()
-            if piece is None:
+    async def pieces(self, wanted: ByteRange) -> AsyncGenerator[bytes | memoryview, None]:
+        """Yield the wanted range of the archive."""
+        checksums: dict[int, int] = {}
+        position = 0
+        for part in self.layout.parts(checksums):
+            length = self.layout.entries[part].size if isinstance(part, int) else len(part)
+            first, last = max(wanted.start - position, 0), min(wanted.stop - position, length)
+            position += length
+            if isinstance(part, int):
+                checksums[part] = 0
+                if first < last or length == 0:  # an empty file is checked, too
+                    async with aclosing(self._files.read_plaintext(self._files.files[part], first, last)) as content:
+                        async for piece in content:
+                            if self.layout.entries[part].crc32 is None:
+                                checksums[part] = zlib.crc32(piece, checksums[part])
+                            yield piece
+            elif first < last:
+                yield part[first:last]
+            if position >= wanted.stop:
                 return
-            yield bytes(piece)
-
-
-async def _next(source: Pieces) -> bytes | memoryview | None:
-    return await anext(source, None)
-
-
-def _archive(files: ClaimFiles) -> _Archive:
-    archive = _Archive(files)
-    taken: set[str] = set()
-    for file in files.files:
-        archive.add(file, _distinct(files.meta(file).name, taken))
-    return archive
-
-
-def _distinct(name: str, taken: set[str]) -> str:
-    """Return the name, or `name (2).ext` and so on if it is taken, ignoring case as some file systems do."""
-    stem, dot, suffix = name.rpartition(".")
-    if not stem:
-        stem, dot, suffix = name, "", ""
-    candidate, count = name, 1
-    while candidate.casefold() in taken:
-        count += 1
-        ending = f" ({count}){dot}{suffix}"
-        room = max(1, MAX_NAME_BYTES - len(ending.encode()))
-        candidate = stem.encode()[:room].decode(errors="ignore") + ending
-    taken.add(candidate.casefold())
-    return candidate

@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 OPEN_ROUTES = frozenset(
     {
+        "recipient_home",
+        "altered_page",
         "recipient_page",
         "recipient_asset",
         "look",
@@ -46,6 +48,7 @@ OPEN_ROUTES = frozenset(
         "content",
         "fetch_file",
         "fetch_blob",
+        "fetch_zip",
         "complete",
         "livez",
         "readyz",

@@ -50,6 +50,26 @@ async def recipient_page(request: Request, share_id: str, resources: CurrentReso
     return _sent(request, page(resources.settings, language), headers)
 
 
+@router.head("/s/{share_id}/{altered:path}")
+@router.get("/s/{share_id}/{altered:path}")
+async def altered_page(
+    request: Request, share_id: str, altered: str, resources: CurrentResources, lang: str = ""
+) -> Response:
+    """Return the same page for a link into which a mail program put a slash, before `#` or its encoding."""
+    if altered and not altered.startswith(("#", "%23")):
+        raise NotFound
+    return await recipient_page(request, share_id, resources, lang)
+
+
+@router.head("/")
+@router.get("/")
+async def recipient_home(request: Request, resources: CurrentResources, lang: str = "") -> Response:
+    """Return the page of the bare address, which says what this service is."""
+    language = lang if lang in languages() else language_of(request.headers.get("accept-language"))
+    headers = {"Content-Security-Policy": CSP, "Content-Language": language}
+    return _sent(request, page(resources.settings, language, "home"), headers)
+
+
 def _sent(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
     """Return the asset, gzipped if the browser accepts that."""
     vary = {"Vary": "Accept-Encoding, Accept-Language"}

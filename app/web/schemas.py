@@ -169,14 +169,20 @@ class TransferList(BaseModel):
 
 
 class ShareStatus(BaseModel):
-    """The information for the holder of a link before the password is entered."""
+    """The information for the holder of a link before the password is entered. `size` is that of all files in bytes;
+    `destroyed_at` is when the deletion of keys and bytes was verified.
+    """
 
     state: str
     label: str | None
+    recipient: str | None = None
+    files: int
+    size: int
     expires_at: Moment
     sealed: bool
     attempts_left: int
     used_at: Moment | None = None
+    destroyed_at: Moment | None = None
 
 
 class ClaimedFileShown(BaseModel):

@@ -38,11 +38,14 @@ async def look(share_id: str, asked: LookRequest, resources: CurrentResources) -
     looked = ShareStatus(
         state=seen.state.value,
         label=seen.label,
+        files=seen.files,
+        size=seen.size,
         expires_at=seen.expires_at,
         sealed=seen.sealed,
         attempts_left=seen.attempts_left,
     )
-    return looked.model_copy(update={"used_at": seen.used_at}) if seen.used_at else looked
+    known = {"recipient": seen.recipient, "used_at": seen.used_at, "destroyed_at": seen.destroyed_at}
+    return looked.model_copy(update={name: value for name, value in known.items() if value is not None})
 
 
 @router.get("/receipt", response_class=PlainTextResponse)

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from app.crypto.errors import CryptoError
 from app.db.errors import DatabaseUnavailable
 from app.domain.errors import RangeNotSatisfiable, Refusal
+from app.domain.portable_names import portable_name
 from app.lifecycle.download import Download
 from app.runtime.stream_watch import Progress, watched
 from app.storage.errors import StorageError
@@ -91,11 +92,14 @@ def range_header(headers: Mapping[str, str], etag: str) -> str | None:
     return headers.get("range") if condition is None or condition == etag else None
 
 
-def attachment(name: str) -> str:
-    """Return Content-Disposition for a file name (RFC 6266): always an attachment, never displayed."""
-    bare = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))  # é as e, for old clients
+def attachment(name: str, number: int = 0) -> str:
+    """Return Content-Disposition for file `number` (RFC 6266, 8187): always an attachment, never displayed, under a
+    name that any system can store.
+    """
+    stored = portable_name(name, number)
+    bare = (c for c in unicodedata.normalize("NFKD", stored) if not unicodedata.combining(c))  # é as e, for old clients
     plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in bare)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(stored, safe='')}"
 
 
 class StreamedDownload(Response):

@@ -5,11 +5,13 @@ import re
 import pytest
 
 from tests.acceptance.people import (
+    add_file,
     bearer,
     claim,
     issue,
     look,
     ok,
+    open_transfer,
     send,
     try_claim,
     wrong_password,
@@ -30,18 +32,52 @@ def test_a_look_tells_what_the_link_is_and_redeems_nothing(staff, anyone):
     share = send(staff, label="Labo Nord")
     for _ in range(3):
         seen = look(anyone, share)
-    assert {name: seen[name] for name in ("state", "label", "sealed", "attempts_left")} == {
+    expires_at = seen.pop("expires_at")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", expires_at)
+    assert seen == {
         "state": "issued",
         "label": "Labo Nord",
+        "recipient": "CPAM 75",
+        "files": 1,
+        "size": 7,
         "sealed": False,
         "attempts_left": 5,
     }
-    assert "used_at" not in seen
     assert look(anyone, send(staff))["label"] is None
     claim(anyone, share)
     seen = look(anyone, share)
     assert seen["state"] == "claimed"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", seen["used_at"])
+
+
+def test_a_look_counts_the_files_and_says_when_they_were_destroyed(staff, anyone):
+    """G2: only once the deletion was verified, and by the log's entry, not by the row alone."""
+    transfer, key = open_transfer(staff)
+    for content in (b"12", b"", b"345"):
+        ok(add_file(staff, transfer, key, content), 201)
+    share, other = issue(staff, transfer, key), issue(staff, transfer, key, "CNAM")
+    assert (look(anyone, share)["files"], look(anyone, share)["size"]) == (3, 5)
+    ok(claim(anyone, share).complete(), 204)
+    seen = look(anyone, share)
+    assert (seen["state"], "destroyed_at" in seen) == ("completed", False), "somebody else is still waiting"
+    ok(claim(anyone, other).complete(), 204)
+    until(lambda: "destroyed_at" in look(anyone, share), what="the verified deletion")
+    listed = ok(staff.get(f"/api/v1/transfers/{transfer}"), 200)
+    assert listed["state"] == "verified"
+    assert look(anyone, share)["destroyed_at"] == listed["deleted_at"]
+
+
+def test_a_row_that_claims_a_deletion_is_not_believed(house, staff, anyone):
+    """Lesson 39: `destroyed_at` is what the log recorded, whatever the row says."""
+    share = send(staff)
+    altered = "UPDATE transfers SET state = 'verified', verified_at = created_at WHERE id = ?"
+    assert house.installation.alter(altered, share.transfer_id) == 1
+    assert "destroyed_at" not in look(anyone, share)
+
+
+def test_the_recipient_is_hidden_where_the_house_wants_that(installation):
+    with installation.serving(SHOW_RECIPIENT="0") as server, server.http(installation.token()) as http:
+        assert "recipient" not in look(http, send(http))
 
 
 def test_a_claim_by_secret_answers_names_and_by_proof_what_decrypts_them(staff, anyone):

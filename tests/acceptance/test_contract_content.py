@@ -54,8 +54,8 @@ def test_several_files_come_as_a_zip_that_any_program_opens(staff, anyone):
         stored = archive.namelist()
     assert stored[:4] == ["bilan.pdf", "bilan (2).pdf", "BILAN (3).PDF", "été 😀.csv"]
     assert len({name.casefold() for name in stored}) == len(names), "some file systems ignore case"
-    assert max(len(name.encode()) for name in stored) <= 255, "and none takes a longer name"
-    assert stored[-1] == "é" * 123 + " (2).csv"
+    assert max(len(name.encode()) for name in stored) <= 200, "and none takes a longer path"
+    assert stored[5:7] == ["profile", "profile (2)"]
 
 
 def test_it_never_completes_by_itself_but_its_last_byte_shortens_the_window(house, staff, anyone):

@@ -1,6 +1,7 @@
 """A recipient's program that knows only the published formats (docs/security.md) reads what the service stores."""
 
 import os
+import zlib
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_files_are_readable_with_published_formulas_alone(staff, anyone, size):
     key = unwrap_share(secret, server_part, wrapped, transfer=transfer, share=share.id)
     (file,) = claimed["files"]
     meta = decrypt_meta(key, transfer=transfer, number=0, sealed=to_bytes(file["sealed_meta"]))
-    assert meta == {"name": "résultats.csv", "type": "application/octet-stream"}
+    assert meta == {"name": "résultats.csv", "type": "application/octet-stream", "crc32": zlib.crc32(content)}
     path = f"/api/v1/claims/{claimed['claim_id']}"
     sealed = anyone.get(f"{path}/blobs/0", headers=bearer(claimed["claim_token"])).content
     assert len(sealed) == file["sealed_size"]

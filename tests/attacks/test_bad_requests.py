@@ -19,9 +19,9 @@ def said_before(house):
 @pytest.mark.parametrize(
     "target",
     [
-        *("/", "//", "/api", "/api/v1", "/api/v2/me", "/API/V1/ME", "/api/v1/me/", "/api/v1//me", "/api/v1/me%00"),
+        *("//", "/api", "/api/v1", "/api/v2/me", "/API/V1/ME", "/api/v1/me/", "/api/v1//me", "/api/v1/me%00"),
         *("/api/v1/me;x", "/api/v1/../../etc/passwd", "/api/v1/%2e%2e/%2e%2e/etc/passwd", "/s", "/s/", "/s/a/b"),
-        *("/s/../api/v1/me", "/s/assets/", "/s/assets/..", "/s/assets/%2e%2e%2fserver.py", "/s/assets//etc/passwd"),
+        *("/s/../api/v1/me", "/s/assets/..", "/s/assets/%2e%2e%2fserver.py", "/s/assets//etc/passwd"),
         *("/docs", "/redoc", "/openapi.json", "/metrics/", "/favicon.ico", "/robots.txt", "/.git/config", "*", "?"),
         *(
             "http://127.0.0.1/api/v1/me",

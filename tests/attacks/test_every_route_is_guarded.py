@@ -21,8 +21,12 @@ OPEN_TO_ANYBODY = OPEN_ON_THE_STAFF_PORT | {
     ("HEAD", "/livez"),
     ("GET", "/readyz"),
     ("HEAD", "/readyz"),
+    ("GET", "/"),
+    ("HEAD", "/"),
     ("GET", "/s/{share_id}"),
     ("HEAD", "/s/{share_id}"),
+    ("GET", "/s/{share_id}/{altered:path}"),
+    ("HEAD", "/s/{share_id}/{altered:path}"),
     ("GET", "/s/assets/{name}"),
     ("HEAD", "/s/assets/{name}"),
     ("POST", "/api/v1/shares/{share_id}/look"),
@@ -33,6 +37,8 @@ OPEN_TO_ANYBODY = OPEN_ON_THE_STAFF_PORT | {
     ("HEAD", "/api/v1/claims/{claim_id}/files/{number}"),
     ("GET", "/api/v1/claims/{claim_id}/blobs/{number}"),
     ("HEAD", "/api/v1/claims/{claim_id}/blobs/{number}"),
+    ("GET", "/api/v1/claims/{claim_id}/zip"),
+    ("HEAD", "/api/v1/claims/{claim_id}/zip"),
     ("POST", "/api/v1/claims/{claim_id}/complete"),
 }
 """Whoever adds a route that needs no access token adds it here too, and thinks twice."""

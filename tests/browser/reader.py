@@ -67,7 +67,7 @@ class Reader:
 
     def received(self, number: int = 0) -> None:
         """Wait until the page says that a file has arrived."""
-        self.page.wait_for_selector(f".file:nth-of-type({number + 1}) .file-received:not([hidden])")
+        self.page.wait_for_selector(f"#files .file:nth-of-type({number + 1}) .file-received:not([hidden])")
 
     def finish(self) -> None:
         """Say that everything has arrived."""

@@ -56,7 +56,7 @@ def _way_through(browser: Browser, way: Road, share: Share, folder: Path) -> Non
     desk.claim(share.password)
     way.pause_seconds = 0.004
     desk.start(0)
-    desk.page.wait_for_function("() => document.querySelector('progress').value > 0.4")
+    desk.page.wait_for_function("() => document.querySelector('#files progress').value > 0.4")
     desk.page.screenshot(path=folder / "downloading.png")
     way.pause_seconds = 0
     desk.received(0)

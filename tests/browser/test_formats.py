@@ -2,6 +2,8 @@
 
 import base64
 import json
+import random
+import zlib
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from app.crypto.chunked import Encryptor
 VECTORS = Path(__file__).parents[1] / "vectors"
 CHUNKED = json.loads((VECTORS / "chunked-encryption.json").read_text("utf-8"))["cases"]
 WRAPPING = json.loads((VECTORS / "wrapping.json").read_text("utf-8"))
+NAMES, LINKS, ZIPS = (
+    json.loads((VECTORS / file).read_text("utf-8"))["cases"] for file in ("file-names.json", "links.json", "zip.json")
+)
 
 OPEN = """async ({ key, context, sealed, feed }) => {
   const { opened, Damaged } = await import("/s/assets/chunked.js");
@@ -150,37 +155,66 @@ def test_passwords_are_read_as_the_service_reads_them(modules):
     assert read == [case["normalised"] for case in WRAPPING["passwords"]]
 
 
-def test_hostile_names_become_harmless_ones(modules):
-    """Lesson 26: NUL, CR/LF, ../, RTL marks, 300-character names, names of devices."""
-    given = [
-        "../../etc/passwd",
-        "a\0b\r\nc.txt",
-        "\u202egnp.exe",
-        "x" * 300 + ".csv",
-        "CON",
-        "lpt1.txt",
-        " . ",
-        "",
-        None,
-        "HALF.txt",
-        "C:\\Users\\x",
-        ".bashrc",
-        "résultats d’été (2).csv",
-        '<img src=x onerror="alert(1)">',
-    ]
-    safe = modules.evaluate(
-        """async (names) => {
-          delete String.prototype.toWellFormed; // as in Firefox before 119 and Safari before 16.4
-          const { safeName } = await import("/s/assets/names.js");
-          return names.map((name) => safeName(name?.replace("HALF", "\\ud800"), 6));
+def test_names_are_made_portable_as_by_the_service(modules):
+    """Lesson 26."""
+    made = modules.evaluate(
+        """async (transfers) => {
+          const { distinctNames } = await import("/s/assets/names.js");
+          return transfers.map((names) => distinctNames(names.map((name) => name?.replace("HALF", "\\ud800"))));
         }""",
-        given,
+        [[name and name.replace("\ud800", "HALF") for name in case["given"]] for case in NAMES],
     )
-    assert safe[0] == "_.._etc_passwd"
-    assert safe[1] == "a_b__c.txt"
-    assert safe[2] == "_gnp.exe"
-    assert len(safe[3]) == 180
-    assert safe[3].endswith(".csv")
-    assert safe[4:9] == ["_CON", "_lpt1.txt", "file-7", "file-7", "file-7"]
-    assert safe[10:13] == ["C__Users_x", "bashrc", "résultats d’été (2).csv"]
-    assert not any(set('/\\<>:"|?*\0\r\n\u202e') & set(name) for name in safe)
+    assert made == [case["portable"] for case in NAMES]
+
+
+def test_links_are_read_as_by_the_client(modules):
+    """From one table of examples."""
+    read = modules.evaluate(
+        """async (texts) => {
+          const { readLink } = await import("/s/assets/link.js");
+          const written = ({ origin, shareId, sealed, secret }) =>
+            `${origin}/s/${shareId}#${sealed ? "sealed." : ""}${secret}`;
+          return texts.map((text) => readLink(text)).map((found) => found && written(found));
+        }""",
+        [case["text"] for case in LINKS],
+    )
+    assert read == [case["link"] for case in LINKS]
+
+
+def test_archives_are_laid_out_as_by_the_service(modules):
+    """Every byte around the contents, at the limits of ZIP64, too; the consumer takes each piece's buffer away."""
+    made = modules.evaluate(
+        """async (cases) => {
+          const { parts, zipSize } = await import("/s/assets/zip.js");
+          const moment = new Date(2026, 0, 31, 8, 15, 43);
+          const hex = (bytes) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+          const empty = (_, index) => ({ name: String(index), size: 0, crc32: 0, checksum: 0 });
+          return Promise.all(cases.map(async ({ entries: given, files }) => {
+            const entries = given ?? Array.from({ length: files }, empty);
+            const kept = [];
+            for (const part of parts(entries, entries.map(({ checksum }) => checksum), moment)) {
+              if (typeof part !== "number") kept.push(structuredClone(part, { transfer: [part.buffer] }));
+            }
+            const around = await new Blob(kept).arrayBuffer();
+            return [zipSize(entries), hex(new Uint8Array(await crypto.subtle.digest("SHA-256", around)))];
+          }));
+        }""",
+        ZIPS,
+    )
+    assert made == [[case["size"], case["around_sha256"]] for case in ZIPS]
+
+
+def test_checksums_are_those_of_zlib(modules):
+    lengths = [0, 1, 7, 8, 9, 15, 16, 100_003]
+    data = random.Random(47).randbytes(max(lengths))
+    made = modules.evaluate(
+        """async ({ data, lengths }) => {
+          const { crc32 } = await import("/s/assets/zip.js");
+          const { fromBase64url } = await import("/s/assets/encoding.js");
+          const bytes = fromBase64url(data);
+          const twice = (length) => crc32(bytes.subarray(3, length), crc32(bytes.subarray(0, Math.min(3, length)), 0));
+          return lengths.map((length) => [crc32(bytes.subarray(0, length), 0), twice(length)]);
+        }""",
+        {"data": text(data), "lengths": lengths},
+    )
+    assert made == [[zlib.crc32(data[:length])] * 2 for length in lengths]

@@ -422,7 +422,7 @@ def test_what_the_depositor_ends_meanwhile_is_told(site, reader):
     reader.page.click("#fetch-0")
     reader.page.locator(".file .error", has_text="can no longer be downloaded").wait_for()
     reader.page.reload()
-    reader.sees("over")
+    reader.sees("withdrawn")
     assert reader.kept()["records"] == []
 
 

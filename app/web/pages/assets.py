@@ -81,15 +81,18 @@ def _asset(name: str, content: bytes) -> Asset:
 
 
 @cache
-def page(settings: Settings, language: str) -> Asset:
-    """Return the page. It contains no secret, so compressing it is safe from BREACH."""
-    content = render_recipient_page(settings, language, _version(settings)).encode()
+def page(settings: Settings, language: str, first: str = "loading") -> Asset:
+    """Return the page of a link, or with `first="home"` that of the bare address. It contains no secret, so compressing
+    it is safe from BREACH.
+    """
+    content = render_recipient_page(settings, language, version=_version(settings), first=first).encode()
     return Asset(content, "text/html; charset=utf-8", gzip.compress(content, mtime=0))
 
 
 def everything_served(settings: Settings) -> Iterator[tuple[str, bytes]]:
     """Yield address and content of the page in each language, and of its assets. `*` stands for any share id."""
     for language in languages():
+        yield f"/?lang={language}", page(settings, language, "home").content
         yield f"/s/*?lang={language}", page(settings, language).content
     for name, asset in (assets(settings) | lasting_assets(settings)).items():
         yield f"/s/assets/{name}", asset.content

@@ -20,8 +20,10 @@ _ENVIRONMENT = Environment(
 
 
 @cache
-def render_recipient_page(settings: Settings, language: str, version: str) -> str:
-    """Return the page in a language, as HTML, with assets of this version. Its script adds the data of a share."""
+def render_recipient_page(settings: Settings, language: str, *, version: str, first: str) -> str:
+    """Return the page in a language, as HTML, with assets of this version, showing the view `first`. Its script adds
+    the data of a share.
+    """
 
     def say(key: str) -> str:
         """Return a sentence; empty if it has placeholders, which the script fills in."""
@@ -31,6 +33,7 @@ def render_recipient_page(settings: Settings, language: str, version: str) -> st
     return _ENVIRONMENT.get_template("receive.html").render(
         say=say,
         language=language,
+        first=first,
         names={each: sentence(each, "language") for each in languages()},
         other=_after(language),
         organisation=settings.organisation,
@@ -57,6 +60,8 @@ def _after(language: str) -> str:
 
 @cache
 def _modules() -> list[str]:
-    """Return the names of the page's scripts, so that the browser requests all of them at once."""
+    """Return the names of the page's scripts, so that the browser requests all of them at once; the script of archives
+    only when there are several files.
+    """
     names = [place.name for place in files("app.web").joinpath("static").iterdir() if place.name.endswith(".js")]
-    return sorted(name for name in names if name not in {"receive.js", "sw.js"})
+    return sorted(name for name in names if name not in {"address.js", "receive.js", "sw.js", "zip.js"})

@@ -33,6 +33,26 @@ export function claim(shareId, presented) {
 }
 
 /**
+ * Return the certificate of destruction, a page to file; without one, the code of the refusal.
+ * @param {string} shareId
+ * @param {string} linkProof
+ * @param {string} language
+ * @returns {Promise<{page: import("./encoding.js").Bytes | null, code: string}>}
+ */
+export async function certificate(shareId, linkProof, language) {
+  const headers = { Accept: "text/html", "Caducee-Link-Proof": linkProof };
+  try {
+    const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
+    const response = await fetch(`/api/v1/shares/${shareId}/receipt?lang=${language}`, { headers, signal, cache: "no-store" });
+    const isPage = response.ok && response.headers.get("Content-Type")?.startsWith("text/html");
+    if (isPage) return { page: new Uint8Array(await response.arrayBuffer()), code: "" };
+    return { page: null, code: (await read(response))?.code ?? "" };
+  } catch {
+    return { page: null, code: "offline" };
+  }
+}
+
+/**
  * Confirm that everything has arrived.
  * @param {string} claimId
  * @param {string | null} token null: the claim's cookie
@@ -76,6 +96,14 @@ export async function named(claimId, number) {
  */
 export function filePath(claimId, number) {
   return `/api/v1/claims/${claimId}/files/${number}`;
+}
+
+/**
+ * Return the address at which the browser itself downloads all files as a ZIP, with the claim's cookie.
+ * @param {string} claimId
+ */
+export function zipPath(claimId) {
+  return `/api/v1/claims/${claimId}/zip`;
 }
 
 /**

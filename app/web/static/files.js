@@ -1,17 +1,29 @@
 /**
- * The files of a claim: a row for each, its download with progress, and the confirmation that everything has arrived.
+ * The files of a claim: a row for each and one for all of them in a ZIP, their downloads with progress, and the
+ * confirmation that everything has arrived.
  */
 
 import * as api from "./api.js";
 import { Damaged } from "./chunked.js";
 import { Gone, plaintext } from "./fetching.js";
+import { counted, progressOf } from "./progress.js";
 import { Cancelled, MEMORY_BYTES, NoWorker, saveByWorker, saveFromMemory } from "./saving.js";
 import { alone, byId, notice, part, put, show, status } from "./view.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
 /** @typedef {import("./remembered.js").KeptClaim} KeptClaim */
 /** @typedef {import("./remembered.js").KeptFile} KeptFile */
-/** @typedef {{file: KeptFile, name: string, element: HTMLElement, running: boolean}} Row */
+/**
+ * @typedef {object} Row one file, or all of them in a ZIP
+ * @property {KeptFile[]} files what its download contains
+ * @property {string} id
+ * @property {string} name
+ * @property {number} size in bytes
+ * @property {HTMLElement} element
+ * @property {boolean} running
+ * @property {(key: CryptoKey, options: {signal: AbortSignal, onCut: (cut: boolean) => void}) => AsyncGenerator<Bytes, void, void>} open
+ * @property {string} path where the browser itself downloads it
+ */
 /**
  * @typedef {object} Holder the claim, and the page's callbacks for it
  * @property {KeptClaim} claim
@@ -22,32 +34,37 @@ import { alone, byId, notice, part, put, show, status } from "./view.js";
  * @property {(view?: string) => Promise<void>} end called when nothing more can be fetched; the view gives the reason
  */
 
-const TOLD_EVERY_MS = 250;
-const ANNOUNCED_EVERY = 0.25;
-const MOVED_EVERY_MS = 30_000;
-
 /** @type {Holder} */
 let holder;
-/** @type {Row[]} */
+/** One row for each file. @type {Row[]} */
 let rows = [];
+/** The row of the ZIP; null for a single file. @type {Row | null} */
+let all = null;
 
 /** Return whether a download is running, which leaving the page would stop. */
 export function busy() {
-  return rows.some((row) => row.running);
+  return everyRow().some((row) => row.running);
+}
+
+function everyRow() {
+  return all ? [all, ...rows] : rows;
 }
 
 /**
  * @param {Holder} held
- * @param {string[]} names one for each file of the claim
+ * @param {{name: string, crc32: number | null}[]} metas one for each file of the claim; the names are portable and distinct
  */
-export function showFiles(held, names) {
+export async function showFiles(held, metas) {
   holder = held;
-  rows = held.claim.files.map((file, index) => rowOf(file, names[index]));
+  rows = held.claim.files.map((file, index) => rowOfFile(file, metas[index].name));
+  all = rows.length > 1 ? await rowOfAll(metas) : null;
+  byId("all").replaceChildren(...(all ? [all.element] : []));
+  byId("all").hidden = !all;
   byId("files").replaceChildren(...rows.map((row) => row.element));
   askToConfirm(false);
   const window = held.keeping ? { seconds: Number(document.body.dataset.window) } : undefined;
   show("files", { expires: new Date(held.claim.expiresAt), window, count: rows.length });
-  for (const row of rows) settle(row);
+  settle();
 }
 
 /**
@@ -55,35 +72,85 @@ export function showFiles(held, names) {
  * @param {string} name
  * @returns {Row}
  */
-function rowOf(file, name) {
+function rowOfFile(file, name) {
+  const element = elementOf(String(file.number), file.size);
+  part(element, "bdi").textContent = name;
+  return listening({
+    ...{ files: [file], id: String(file.number), name, size: file.size, element, running: false },
+    open: (key, options) => plaintext(claimWith(key), file, options),
+    path: api.filePath(holder.claim.id, file.number),
+  });
+}
+
+/**
+ * Return the row of all files; null if this browser must hold files in memory and all of them are too large for that, or
+ * if the script that writes archives cannot be loaded. A single file does not need it.
+ * @param {{name: string, crc32: number | null}[]} metas
+ * @returns {Promise<Row | null>}
+ */
+async function rowOfAll(metas) {
+  const script = await import("./zip.js").catch(() => null);
+  if (!script) return null;
+  const { zipSize, zipped } = script;
+  const { id, transferId, files, key } = holder.claim;
+  const entries = files.map(({ size }, index) => ({ ...metas[index], size }));
+  const size = zipSize(entries);
+  if (key && !holder.worker && size > MEMORY_BYTES) return null;
+  const element = elementOf("all", size);
+  put(part(element, "bdi"), "all_files");
+  return listening({
+    ...{ files, id: "all", name: `${transferId}.zip`, size, element, running: false },
+    open: (key, options) => zipped(entries, (index) => plaintext(claimWith(key), files[index], options), new Date()),
+    path: api.zipPath(id),
+  });
+}
+
+/**
+ * @param {string} id
+ * @param {number} size
+ */
+function elementOf(id, size) {
   const template = /** @type {HTMLTemplateElement} */ (byId("file"));
   const copy = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
-  const row = { file, name, element: part(copy, "li"), running: false };
-  const [label, button] = [part(copy, "bdi"), part(copy, "button")];
-  label.textContent = name;
-  label.id = `file-${file.number}`;
-  button.id = `fetch-${file.number}`;
+  const [element, label, button] = [part(copy, ".file"), part(copy, "bdi"), part(copy, "button")];
+  label.id = `file-${id}`;
+  button.id = `fetch-${id}`;
   button.setAttribute("aria-labelledby", `${button.id} ${label.id}`);
-  put(part(copy, ".file-size"), "size", { size: { bytes: file.size } });
-  button.addEventListener("click", () => void fetchRow(row));
+  put(part(element, ".file-size"), "size", { size: { bytes: size } });
+  return element;
+}
+
+/**
+ * @param {Row} row
+ * @returns {Row}
+ */
+function listening(row) {
+  part(row.element, "button").addEventListener("click", () => void fetchRow(row));
   return row;
 }
 
-/** Show a row whose download is not running. The first file that was not requested is the primary action.
- * @param {Row} row
- */
-function settle({ file, element }) {
-  const [button, mark] = [part(element, "button"), part(element, ".file-received")];
-  put(button, isAskedFor(file) ? "download_again" : "download");
-  button.classList.toggle("plain", isAskedFor(file));
-  button.hidden = false;
-  put(mark, file.received ? "file_received" : file.started ? "file_started" : null);
-  mark.classList.toggle("file-started", !file.received);
-  mark.hidden = !isAskedFor(file);
-  part(element, ".file-progress").hidden = true;
-  const next = rows.find((row) => !isAskedFor(row.file) && !row.running);
-  for (const { element } of rows) part(element, "button").classList.toggle("secondary", element !== next?.element);
-  byId("finish").classList.toggle("secondary", rows.some(({ file }) => !file.received));
+/** @param {CryptoKey} key */
+function claimWith(key) {
+  return { id: holder.claim.id, transferId: holder.claim.transferId, key, token: holder.token };
+}
+
+/** Show the rows whose download is not running. The ZIP, then the first file not requested, is the primary action. */
+function settle() {
+  for (const row of everyRow().filter(({ running }) => !running)) {
+    const [button, mark] = [part(row.element, "button"), part(row.element, ".file-received")];
+    const asked = row.files.every(isAskedFor);
+    const received = row.files.every((file) => file.received);
+    put(button, asked ? "download_again" : "download");
+    button.classList.toggle("plain", asked);
+    button.hidden = false;
+    put(mark, received ? "file_received" : asked ? "file_started" : null);
+    mark.classList.toggle("file-started", !received);
+    mark.hidden = !asked;
+    part(row.element, ".file-progress").hidden = true;
+  }
+  const next = everyRow().find((row) => !row.files.every(isAskedFor) && !row.running);
+  for (const row of everyRow()) part(row.element, "button").classList.toggle("secondary", row !== next);
+  byId("finish").classList.toggle("secondary", rows.some((row) => !row.files[0].received));
 }
 
 /**
@@ -107,7 +174,7 @@ async function fetchRow(row) {
   } finally {
     const followed = row.element.contains(document.activeElement);
     row.running = false;
-    settle(row);
+    settle();
     if (followed) part(row.element, "button").focus();
   }
 }
@@ -119,19 +186,16 @@ async function fetchRow(row) {
  * @param {CryptoKey} key
  */
 async function decrypt(row, key) {
-  const { id, transferId } = holder.claim;
-  const claim = { id, transferId, key, token: holder.token };
   const stopped = new AbortController();
-  const progress = progressOf(row);
-  const open = () =>
-    counted(plaintext(claim, row.file, { signal: stopped.signal, onCut: progress.cut }), progress.moved);
+  const progress = progressOf({ ...row, labelledBy: `file-${row.id}` }, () => void holder.moved());
+  const open = () => counted(row.open(key, { signal: stopped.signal, onCut: progress.cut }), progress.moved);
   try {
     await save(row, open);
   } finally {
     progress.end();
     stopped.abort();
   }
-  row.file.received = true;
+  for (const file of row.files) file.received = true;
   await marked(row, "received");
 }
 
@@ -139,92 +203,20 @@ async function decrypt(row, key) {
  * @param {Row} row
  * @param {() => AsyncGenerator<Bytes, void, void>} open
  */
-async function save({ file, name }, open) {
+async function save({ name, size }, open) {
   const { worker } = holder;
   if (worker) {
     try {
-      return await saveByWorker(worker, { name, size: file.size }, open);
+      return await saveByWorker(worker, { name, size }, open);
     } catch (error) {
       if (!(error instanceof NoWorker)) throw error;
     }
   }
-  if (file.size > MEMORY_BYTES) throw new TooLarge();
+  if (size > MEMORY_BYTES) throw new TooLarge();
   return saveFromMemory(name, open());
 }
 
 class TooLarge extends Error {}
-
-/**
- * @param {AsyncGenerator<Bytes, void, void>} pieces
- * @param {(bytes: number) => void} moved
- * @returns {AsyncGenerator<Bytes, void, void>}
- */
-async function* counted(pieces, moved) {
-  for await (const piece of pieces) {
-    const { length } = piece; // the consumer may transfer the buffer
-    yield piece;
-    moved(length);
-  }
-}
-
-/** Show a download's progress: four times per second on screen, at each quarter to screen readers.
- * @param {Row} row
- */
-function progressOf({ file, name, element }) {
-  const bar = /** @type {HTMLProgressElement} */ (part(element, "progress"));
-  const told = part(element, ".file-told");
-  let [done, announced, cutNow] = [0, 0, false];
-  let [counted, moved] = [0, performance.now()];
-  const speed = new Speed();
-  const followed = document.activeElement === part(element, "button");
-  part(element, "button").hidden = true;
-  part(element, ".file-progress").hidden = false;
-  if (followed) part(element, ".file-progress").focus(); // the button is hidden: keep the focus in the row
-  part(element, ".file-received").hidden = true;
-  bar.setAttribute("aria-labelledby", `file-${file.number}`);
-  bar.value = 0;
-  const tell = () => {
-    const share = file.size ? done / file.size : 1;
-    const perSecond = speed.at(done);
-    bar.value = share;
-    if (cutNow) return put(told, "cut");
-    const left = perSecond ? { seconds: (file.size - done) / perSecond } : undefined;
-    const values = { done: { bytes: done }, size: { bytes: file.size }, speed: { bytes: perSecond }, left };
-    put(told, left && done < file.size ? "progress" : "progress_first", values);
-    if (done > counted && performance.now() - moved > MOVED_EVERY_MS) {
-      [counted, moved] = [done, performance.now()];
-      void holder.moved();
-    }
-    if (share < announced + ANNOUNCED_EVERY || share >= 1) return;
-    announced = share;
-    status("files", "announced", { name, percent: Math.round(share * 100) });
-  };
-  const timer = setInterval(tell, TOLD_EVERY_MS);
-  tell();
-  return {
-    moved: (/** @type {number} */ bytes) => void (done += bytes),
-    cut: (/** @type {boolean} */ cut) => {
-      if (cut && !cutNow) status("files", "cut");
-      cutNow = cut;
-    },
-    end: () => clearInterval(timer),
-  };
-}
-
-/** Bytes per second over the last few seconds. */
-class Speed {
-  /** @type {[number, number][]} */
-  marks = [];
-
-  /** @param {number} done */
-  at(done) {
-    const now = performance.now();
-    this.marks.push([now, done]);
-    if (this.marks.length > 20) this.marks.shift();
-    const [then, before] = this.marks[0];
-    return now > then ? ((done - before) * 1000) / (now - then) : 0;
-  }
-}
 
 // --- left to the browser
 
@@ -233,13 +225,13 @@ class Speed {
  */
 async function leaveToBrowser(row) {
   const { id } = holder.claim;
-  const { ok } = await api.named(id, row.file.number);
+  const { ok } = await api.named(id, row.files[0].number);
   if (!ok) throw (await api.standing(id, "")).gone ? new Gone() : new Error("no answer");
   const link = document.createElement("a");
-  link.href = api.filePath(id, row.file.number);
+  link.href = row.path;
   link.download = "";
   link.click();
-  row.file.started = true;
+  for (const file of row.files) file.started = true;
   await marked(row, "download_started");
 }
 
@@ -285,8 +277,8 @@ byId("confirm").addEventListener("keydown", (event) => {
 
 /** @param {boolean} asked */
 function askToConfirm(asked) {
-  const missing = rows.filter(({ file }) => !isAskedFor(file)).length;
-  const started = rows.filter(({ file }) => file.started).length;
+  const missing = rows.filter(({ files: [file] }) => !isAskedFor(file)).length;
+  const started = rows.filter(({ files: [file] }) => file.started).length;
   put(byId("missing"), missing ? "confirm_missing" : null, { count: missing });
   put(byId("started"), started ? "confirm_started" : null, { count: started });
   byId("confirm").hidden = !asked;

@@ -95,10 +95,20 @@ function locale() {
 
 /** @param {Date} time on the reader's clock */
 function moment(time) {
-  const day = /** @type {const} */ ({ weekday: "long", day: "numeric", month: "long", year: "numeric" });
-  const clock = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", timeZoneName: "short" });
-  const written = new Intl.DateTimeFormat(locale(), { ...day, ...clock }).format(time);
-  return written.replace(/ (?=\S+$)/, "\u00a0"); // no line break between time and zone
+  const written = new Intl.DateTimeFormat(locale(), { dateStyle: "full", timeStyle: "short" }).format(time);
+  return `${written} (${zone(time)})`;
+}
+
+/**
+ * Return the name of the reader's time zone; its offset only if the browser knows no name.
+ * @param {Date} time
+ */
+function zone(time) {
+  const names = /** @type {const} */ (["long", "longGeneric"]).map((timeZoneName) => {
+    const parts = new Intl.DateTimeFormat(locale(), { timeZoneName }).formatToParts(time);
+    return parts.find(({ type }) => type === "timeZoneName")?.value ?? "";
+  });
+  return names.find((name) => name && !/\d/.test(name)) ?? names[0];
 }
 
 /** @param {number} count */

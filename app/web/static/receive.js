@@ -6,14 +6,17 @@
  * (docs/recipient-page.md).
  */
 
+import { opened, takeAddress } from "./address.js";
 import * as api from "./api.js";
 import { metaContext, openedWhole } from "./chunked.js";
 import { serviceNow } from "./clock.js";
 import { fromBase64url, toBase64url } from "./encoding.js";
+import { destroyed, followDestruction } from "./ending.js";
 import { busy, showFiles } from "./files.js";
 import { currentLanguage, speak, speaks } from "./language.js";
-import { safeName } from "./names.js";
+import { distinctNames } from "./names.js";
 import { readPassword } from "./password.js";
+import { onPaste } from "./pasting.js";
 import { begin, everything, forget, keep, keeps, recall } from "./remembered.js";
 import { saver } from "./saving.js";
 import { alone, byId, fill, notice, put, retell, show, status, viewOf } from "./view.js";
@@ -22,10 +25,9 @@ import { linkProof, openShare } from "./wrapping.js";
 /** @typedef {import("./encoding.js").Bytes} Bytes */
 /** @typedef {import("./remembered.js").Kept} Kept */
 /** @typedef {import("./remembered.js").KeptClaim} KeptClaim */
+/** @typedef {{name: unknown, crc32: number | null}} Meta */
 
-const SHARE_ID = location.pathname.split("/").at(-1) ?? "";
 const ID_FORM = /^[A-Za-z0-9_-]{22}$/;
-const LINK_FORM = /^(sealed\.)?([A-Za-z0-9_-]{43})$/;
 const CLAIM_WINDOW_MS = Number(document.body.dataset.window) * 1000;
 const WATCH_EVERY_MS = 60_000;
 
@@ -51,7 +53,9 @@ const VIEW_OF_CODE = {
 /** Refusals of a claim after which the share's state is shown. */
 const ENDED = new Set(["share_used", "share_withdrawn", "share_expired", "share_locked", "share_not_found"]);
 
-/** @type {{secret: Bytes, sealed: boolean} | null} */
+/** Of the address, then of a pasted link. */
+let shareId = idOf(location.pathname);
+/** `sent`: the secret went to the service, against the page's will. @type {{secret: Bytes, sealed: boolean, sent: boolean} | null} */
 let link = null;
 /** @type {Kept | null} */
 let kept = null;
@@ -68,25 +72,30 @@ let proof = "";
 // --- 1. the link
 
 async function start() {
-  link = takeLink() ?? link;
-  show("loading");
+  if (shareId) show("loading"); // the bare address has a view of its own
   if (!speaks() && !(await speak(currentLanguage()))) return show("busy");
   void tidy();
-  const answering = link && ID_FORM.test(SHARE_ID) ? asked(link) : null; // runs while the browser's records are read
+  if (!shareId) return show("home");
+  const answering = link && ID_FORM.test(shareId) ? asked(link) : null; // runs while the browser's records are read
   keeping = await keeps();
-  kept = keeping ? await recall(SHARE_ID) : kept;
+  kept = keeping ? await recall(shareId) : kept;
   if (kept?.claim) return resume(kept.claim);
   if (!link) return show("incomplete");
   if (!answering) return show("unknown");
   return look(await answering);
 }
 
-/** Return the link's secret and remove it from the address bar. Mail programs may append a full stop or a bracket. */
-function takeLink() {
-  const fragment = location.hash.slice(1).replace(/[^A-Za-z0-9_-]+$/, "");
-  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
-  const read = LINK_FORM.exec(fragment);
-  return read && { sealed: read[1] !== undefined, secret: fromBase64url(read[2]) };
+/**
+ * Use a link, of the address or pasted.
+ * @param {{sealed: boolean, secret: string, sent?: boolean} | null} found
+ */
+function take(found) {
+  if (found) link = { sealed: found.sealed, secret: fromBase64url(found.secret), sent: found.sent === true };
+}
+
+/** @param {string} path */
+function idOf(path) {
+  return /^\/s\/([^/]*)/.exec(path)?.[1] ?? "";
 }
 
 // --- 2. the share
@@ -94,24 +103,30 @@ function takeLink() {
 /** @param {{secret: Bytes}} shown */
 async function asked({ secret }) {
   proof = await linkProof(secret);
-  return api.look(SHARE_ID, proof);
+  return api.look(shareId, proof);
 }
 
 /** @param {api.Answer} answer */
 async function look(answer) {
   if (!answer.ok) return showRefusal(answer);
-  const { state, label, expires_at, sealed, attempts_left, used_at } = answer.data;
+  const { state, label, recipient, files, size, expires_at, sealed, attempts_left, used_at } = answer.data;
   const name = state === "claimed" && kept ? "ready" : (VIEW_OF_STATE[state] ?? "busy");
   const when = state === "expired" ? expires_at : used_at;
   expiresAt = expires_at;
   if (link) link.sealed ||= sealed; // a sealed link stays sealed, whatever the service reports
   show(name, {
+    count: files,
+    size: { bytes: size },
     label: label ?? undefined,
+    recipient: recipient ?? undefined,
     expires: new Date(expires_at),
     attempts: attempts_left,
     when: when && new Date(when),
   });
-  if (name !== "ready") return forget(SHARE_ID);
+  if (name !== "ready") {
+    destroyed(name, answer.data.destroyed_at, { shareId, proof });
+    return forget(shareId);
+  }
   byId("again").hidden = state !== "claimed";
   worker = saver();
   warned = warnWithoutWorker(sealed); // the password can be typed meanwhile
@@ -136,8 +151,9 @@ function isFinal({ code, data }) {
  * @param {boolean} sealed
  */
 async function warnWithoutWorker(sealed) {
-  const limited = (await worker) === null;
-  put(byId("limits"), !keeping ? "keeps_nothing" : limited && (sealed || !navigator.cookieEnabled) ? "no_worker" : null);
+  const limited = (await worker) === null && (sealed || !navigator.cookieEnabled);
+  const exposed = sealed && link?.sent;
+  put(byId("limits"), !keeping ? "keeps_nothing" : limited ? "no_worker" : exposed ? "secret_sent" : null);
 }
 
 /** Return whether the page decrypts the files; if not, the service does, and the browser downloads with a cookie. */
@@ -167,7 +183,7 @@ async function claim() {
   if (kept.claim) return resume(kept.claim);
   const byProof = link.sealed || kept.byProof; // a sealed link's secret is never sent
   const proven = byProof ? { link_proof: await linkProof(link.secret) } : { link_secret: toBase64url(link.secret) };
-  const answer = await api.claim(SHARE_ID, { ...proven, password: read.password, claim_token: kept.token });
+  const answer = await api.claim(shareId, { ...proven, password: read.password, claim_token: kept.token });
   status("ready", null);
   if (answer.ok) return claimed(answer.data, link.secret);
   return refused(answer);
@@ -179,7 +195,7 @@ async function claim() {
  */
 async function firstTry() {
   const token = toBase64url(crypto.getRandomValues(new Uint8Array(32)));
-  return { shareId: SHARE_ID, token, byProof: await opensHere(), until: Date.parse(expiresAt), claim: null };
+  return { shareId, token, byProof: await opensHere(), until: Date.parse(expiresAt), claim: null };
 }
 
 /** @param {api.Answer} answer */
@@ -187,7 +203,7 @@ async function refused(answer) {
   const { code, data } = answer;
   if (ENDED.has(code) || data?.attempts_left === 0) {
     kept = null;
-    await forget(SHARE_ID); // another claim won
+    await forget(shareId); // another claim won
     return start();
   }
   if (code === "wrong_password") {
@@ -224,7 +240,7 @@ async function claimed(answer, linkSecret) {
         serverPart: fromBase64url(server_part),
         wrappedKey: fromBase64url(wrapped_key),
         transferId,
-        shareId: SHARE_ID,
+        shareId,
       }).catch(() => null)
     : null;
   if (server_part && !key) return show("damaged");
@@ -235,7 +251,7 @@ async function claimed(answer, linkSecret) {
     sealedSize: file.sealed_size,
     ...(key && { sealedMeta: file.sealed_meta }),
   }));
-  const names = files.map((/** @type {any} */ file) => file.name);
+  const names = files.map((/** @type {any} */ file) => ({ name: file.name, crc32: null }));
   return open({ id, transferId, expiresAt: expires_at, files: stored, key }, key ? null : names);
 }
 
@@ -247,6 +263,7 @@ async function claimed(answer, linkSecret) {
  */
 async function resume(claim) {
   show("loading");
+  proof ||= kept?.proof ?? "";
   worker = saver();
   const answer = await api.standing(claim.id, kept?.token ?? "");
   if (answer.gone) return end();
@@ -256,33 +273,37 @@ async function resume(claim) {
 
 /**
  * @param {KeptClaim} claim
- * @param {string[] | null} told names, if the service sent them
+ * @param {Meta[] | null} told names, if the service sent them
  */
 async function open(claim, told) {
-  const names = await Promise.all(claim.files.map((file, index) => told?.[index] ?? nameOf(claim, file)));
-  const safe = names.map((name, index) => safeName(name, claim.files[index].number));
+  const metas = told ?? (await Promise.all(claim.files.map((file) => metaOf(claim, file))));
+  const names = distinctNames(metas.map(({ name }) => name));
   const moved = async () => {
     if (!kept) return;
     const token = claim.key ? kept.token : ""; // otherwise the cookie, which scripts cannot read, is enough
     const until = Math.min(serviceNow() + CLAIM_WINDOW_MS, Date.parse(claim.expiresAt));
-    kept = { ...kept, token, claim, until };
+    kept = { ...kept, token, claim, until, proof };
     await keep(kept);
   };
   await moved();
-  showFiles({ claim, token: kept?.token ?? "", worker: await worker, keeping, moved, end }, safe);
+  const holder = { claim, token: kept?.token ?? "", worker: await worker, keeping, moved, end };
+  await showFiles(holder, metas.map(({ crc32 }, index) => ({ name: names[index], crc32 })));
 }
 
 /**
  * @param {KeptClaim} claim
  * @param {import("./remembered.js").KeptFile} file
+ * @returns {Promise<Meta>}
  */
-async function nameOf(claim, file) {
-  if (!claim.key || !file.sealedMeta) return (await api.named(claim.id, file.number)).name;
+async function metaOf(claim, file) {
+  if (!claim.key || !file.sealedMeta) return { name: (await api.named(claim.id, file.number)).name, crc32: null };
   const context = metaContext(claim.transferId, file.number);
   try {
-    return JSON.parse(new TextDecoder().decode(await openedWhole(claim.key, context, fromBase64url(file.sealedMeta)))).name;
+    const meta = await openedWhole(claim.key, context, fromBase64url(file.sealedMeta));
+    const { name, crc32 } = JSON.parse(new TextDecoder().decode(meta));
+    return { name, crc32: Number.isInteger(crc32) && crc32 >= 0 && crc32 < 2 ** 32 ? crc32 : null };
   } catch {
-    return undefined; // the file is verified separately; it gets a default name
+    return { name: undefined, crc32: null }; // the file is verified separately; it gets a default name
   }
 }
 
@@ -292,9 +313,11 @@ async function nameOf(claim, file) {
  */
 async function end(view) {
   kept = null;
-  await forget(SHARE_ID);
-  const answer = view || !proof ? null : await api.look(SHARE_ID, proof);
-  return answer?.ok ? look(answer) : show(view ?? "over");
+  await forget(shareId);
+  const answer = view || !proof ? null : await api.look(shareId, proof);
+  if (answer?.ok) return look(answer);
+  show(view ?? "over");
+  if (view === "done" && proof) followDestruction(view, { shareId, proof });
 }
 
 /** Ask the service whether the window has closed; a download by the browser itself extends it unnoticed. */
@@ -343,9 +366,20 @@ async function switchLanguage() {
 for (const button of document.querySelectorAll("[data-retry]")) {
   button.addEventListener("click", () => void alone(start));
 }
+onPaste((found) => {
+  if (busy()) return;
+  if ("shareId" in found && found.shareId !== shareId) {
+    shareId = found.shareId;
+    kept = null;
+    proof = "";
+  }
+  take(found);
+  history.replaceState(null, "", `/s/${shareId}${location.search}`);
+  void alone(start);
+});
 addEventListener("hashchange", () => {
-  link = takeLink() ?? link;
+  take(takeAddress());
   if (!busy()) void alone(start); // opening a link again must not abort a running download
 });
-link = takeLink();
+take(opened);
 await alone(start);

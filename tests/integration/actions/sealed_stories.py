@@ -1,5 +1,6 @@
 """The steps of a sealed file's life as tests walk them: what the programs at both ends do, by hand."""
 
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ def ciphertext(transfer: SealedTransfer, content: bytes = CONTENT, number: int =
 
 
 def sealed_name(transfer: SealedTransfer, number: int = 0) -> bytes:
-    return sealing.seal_meta(transfer.key, transfer.id, number, FileMeta(NAME, "text/csv"))
+    return sealing.seal_meta(transfer.key, transfer.id, number, FileMeta(NAME, "text/csv", zlib.crc32(CONTENT)))
 
 
 async def deposit_sealed(
