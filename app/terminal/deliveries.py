@@ -52,6 +52,14 @@ def _print(report: DeliveryReport) -> None:
         ("deposited and never fetched", report.never_fetched_count),
     ]
     put_table(("WHAT", "VALUE"), totals)
+    _put_recipients(report)
+    _put_depositors(report)
+    _put_never_fetched(report)
+    if not report.complete:
+        put("NOT COMPLETE: entries of this period were pruned from the log, or lost with a restored database")
+
+
+def _put_recipients(report: DeliveryReport) -> None:
     put("\nBy recipient")
     counts = [
         Column("SHARES", 6),
@@ -68,6 +76,9 @@ def _print(report: DeliveryReport) -> None:
             for it in report.by_recipient
         ),
     )
+
+
+def _put_depositors(report: DeliveryReport) -> None:
     put("\nBy depositor")
     counts = [
         Column("TRANSFERS", 9),
@@ -84,6 +95,9 @@ def _print(report: DeliveryReport) -> None:
             for it in report.by_depositor
         ),
     )
+
+
+def _put_never_fetched(report: DeliveryReport) -> None:
     put("\nDeposited and never fetched")
     put_rows(
         [
@@ -99,5 +113,3 @@ def _print(report: DeliveryReport) -> None:
             for it in report.never_fetched
         ),
     )
-    if not report.complete:
-        put("NOT COMPLETE: entries of this period were pruned from the log, or lost with a restored database")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Annotated, Any, TypeVar
@@ -20,19 +19,17 @@ from app.domain.access_token import ENDS_SOON, Caller, Role, require_role
 from app.domain.errors import (
     ClaimNotFound,
     ClientKeyRequired,
-    ClientTooSlow,
     CrossSiteRequest,
     NotAuthenticated,
     Refusal,
-    TooLarge,
 )
 from app.domain.party import party_of
 from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
 from app.web.body_rules import Body, body_of, require_body_as_meant
-from app.web.limits import MAX_JSON_BYTES
 from app.web.peer import peer_of
 from app.web.report_pages import read_form, refusal_page, wants_page
+from app.web.short_bodies import limited, read_body
 
 T = TypeVar("T")
 
@@ -108,8 +105,8 @@ class GuardedRoute(APIRoute):
                 await _enter(request)
             require_body_as_meant(request, body)
             if body in {Body.JSON, Body.TEXT}:
-                request = Request(request.scope, _limited(request.receive))
-                await _read_body(request)
+                request = Request(request.scope, limited(request.receive))
+                await read_body(request, resources_of(request).settings.idle_timeout)
             return await handle(request)
 
         return guarded
@@ -134,10 +131,10 @@ async def answer_form(
     request: Request, route: str, handle: Callable[[Request], Coroutine[Any, Any, Response]]
 ) -> Response:
     """Admit and handle a form. A refusal is a page, in the form's language, for a browser."""
-    request = Request(request.scope, _limited(request.receive))
+    request = Request(request.scope, limited(request.receive))
     try:
         require_same_origin(request)
-        await _read_body(request)
+        await read_body(request, resources_of(request).settings.idle_timeout)
         request.state.form = read_form(await request.body())
         await admit(request, route)
         await _enter(request)
@@ -157,37 +154,6 @@ def require_same_origin(request: Request) -> None:
     own = resources_of(request).settings.staff_origin
     if site not in {None, "same-origin"} or (site is None and origin not in {None, own}):
         raise CrossSiteRequest
-
-
-def _limited(receive: Receive) -> Receive:
-    """Limit a JSON body to MAX_JSON_BYTES, whatever length was announced. Raises TooLarge."""
-    received = 0
-
-    async def receive_limited() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > MAX_JSON_BYTES:
-            raise _too_large()
-        return message
-
-    return receive_limited
-
-
-def _too_large() -> TooLarge:
-    return TooLarge("The body is larger than this route accepts.", max_bytes=MAX_JSON_BYTES)
-
-
-async def _read_body(request: Request) -> None:
-    """Read a JSON body with a timeout; FastAPI then uses the cached body. Raises ClientTooSlow, TooLarge."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > MAX_JSON_BYTES:
-        raise _too_large()
-    try:
-        async with asyncio.timeout(resources_of(request).settings.idle_timeout.total_seconds()):
-            await request.body()
-    except TimeoutError:
-        raise ClientTooSlow from None
 
 
 async def admit(request: Request, route: str) -> None:
