@@ -54,16 +54,13 @@ def _is_known(error: Exception) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    """Return the error as one line; for wrong settings, the variables and the reason, never the values."""
+    """Return the error as one line; for wrong settings, the variables, their values and the reasons."""
     errors = getattr(error, "errors", None)
     if callable(errors):
-        return "; ".join(_setting_line(e) for e in errors())
+        from app.runtime.setting_display import setting_line  # the client has no settings, and no pydantic
+
+        return "; ".join(setting_line(each) for each in errors())
     return str(error)
-
-
-def _setting_line(error: dict[str, Any]) -> str:
-    names = [f"CADUCEE_{name}".upper() for name in error["loc"]]
-    return ": ".join([*names, error["msg"].removeprefix("Value error, ")])
 
 
 def say(text: str) -> None:
