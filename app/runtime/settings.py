@@ -34,7 +34,7 @@ Deadman = Annotated[timedelta, BeforeValidator(DurationBetween("5s", "1d"))]
 Retention = Annotated[timedelta, BeforeValidator(DurationBetween("32d", "36500d"))]
 
 MAY_BE_EMPTY = frozenset({"organisation", "contact", "brand_colour", "trusted_proxies", "purposes"})
-MAX_BYTES = 2**50
+MAX_BYTES = 2**63 - 1
 
 _ORIGIN = re.compile(r"(https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?)/?", re.ASCII)
 STORE_SCHEMES: dict[str, tuple[str, ...]] = {"blobs": (), "vault": ()}

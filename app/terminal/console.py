@@ -41,7 +41,7 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
         return REFUSED if refusal.code else CANNOT
     except Exception as error:  # noqa: BLE001 - Python's own exit code is 1, which here means "a check failed"
         if _is_known(error):
-            say(f"cannot: {_one_line(error)}")
+            say(f"cannot: {one_line(error)}")
         else:
             traceback.print_exception(error)  # to be reported; no local variables, which could hold a key
         return CANNOT
@@ -53,7 +53,7 @@ def _is_known(error: Exception) -> bool:
     return type(error).__module__.startswith(("app.", "pydantic")) or isinstance(error, OSError)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Return the error as one line; for wrong settings, the variables, their values and the reasons."""
     errors = getattr(error, "errors", None)
     if callable(errors):

@@ -11,7 +11,14 @@ from app.actions.accept_restore import accept_restore
 from app.actions.record_open_claims import record_open_claims
 from app.db.engine import Database
 from app.db.schema import current_revision, newest_revision, strange_triggers, upgrade
-from app.runtime.installation import NoInstallation, require_vault_of
+from app.runtime.hand_over import hand_over, hand_over_for_database
+from app.runtime.installation import (
+    NoInstallation,
+    holds_nothing,
+    no_database,
+    open_resources,
+    require_vault_of,
+)
 from app.runtime.resources import Resources, connect
 from app.runtime.separate_users import prepare_folders, require_scheduler_user
 from app.runtime.settings import Settings
@@ -30,13 +37,19 @@ vault was forged in the database.
 def upgrade_() -> None:
     """Upgrade the schema and the data to this program's version. Stop the service first."""
     settings = Settings()
+    hand_over(settings)
     require_scheduler_user(settings)
+    if holds_nothing(settings):
+        open_resources(settings).close()
+        say(f"schema: empty -> {newest_revision()}; a new installation")
+        return
     prepare_folders(settings)
     with closing(connect(settings)) as resources:
         before = current_revision(resources.database)
         recorded = _prepare_data(resources, before) if before is not None else 0
         upgrade(resources.database)
-        say(f"schema: {before or 'empty'} -> {current_revision(resources.database)}")
+        say(f"schema: {before} -> {current_revision(resources.database)}")
+    open_resources(settings).close()  # takes a database into use whose first start was cut short
     if recorded:
         say(f"the vault now records {recorded} open claims")
 
@@ -57,7 +70,7 @@ def _prepare_data(resources: Resources, before: str) -> int:
 @tree.command("accept-restore")
 def accept_restore_() -> None:
     """Accept a restored database: withdraw every open share, begin a new log origin, and lock down."""
-    with opened(as_scheduler=True) as resources:
+    with opened(as_scheduler=True, key_lost=True) as resources:
         accepted = accept_restore(resources, SigningFolder(resources.settings.signing_dir))
     say(f"accepted: {accepted.withdrawn} shares withdrawn, up to {accepted.entries_lost} log entries are lost")
     say("locked down. These tokens are valid, also those revoked after the backup: `caducee token revoke ID` for each")
@@ -68,7 +81,11 @@ def accept_restore_() -> None:
 @tree.command("check")
 def check() -> None:
     """Check schema version, triggers and integrity of the database. Exit 1 if one of them is wrong."""
-    database = Database(Settings().database_location)
+    settings = Settings()
+    hand_over_for_database(settings)
+    if holds_nothing(settings):
+        raise NoInstallation(no_database(settings))
+    database = Database(settings.database_location)
     current, newest = current_revision(database), newest_revision()
     put(f"schema {current or 'empty'}, this program needs {newest}")
     sound = True

@@ -117,7 +117,7 @@ def new_log(
     as_json: AsJson = False,
 ) -> None:
     """Continue the log under a new origin that quotes the old one's last checkpoint, and sign it."""
-    with opened(as_scheduler=True) as resources:
+    with opened(as_scheduler=True, key_lost=reason is RenewalReason.KEY_LOST) as resources:
         signing = SigningFolder(resources.settings.signing_dir)
         renewed = renew_log(resources, signing, reason)
         sign_checkpoint(resources, signing)
