@@ -1,6 +1,6 @@
 """Root runs a command of a service that belongs to another user: nothing is left that the service cannot read.
 
-Lesson 49 (lamb #831): root runs a command once, and the service cannot read its own files. Real users, real processes.
+As in lamb #831, where root ran a command once, and the service could not read its own files. Real users and processes.
 """
 
 import os

@@ -1,6 +1,6 @@
 """`sudo caducee ...` as deploy/ installs it: the settings of the service, and the right user for each command.
 
-Real users and the real paths, in a mount namespace of its own. Lessons 40 and 49.
+Real users and the real paths, in a mount namespace of its own. Lesson 40.
 """
 
 import os
