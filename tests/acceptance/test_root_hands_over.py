@@ -91,7 +91,7 @@ def test_root_s_commands_leave_files_of_the_service_s_user(place):
     for words in (
         ["sweep"],
         ["token", "create", "laboratory"],
-        ["lockdown", "on"],
+        ["intake", "on"],
         ["keys", "expire"],
         ["doctor", "--reconcile"],
         ["audit", "new-log", "--reason", "key_exposed"],
