@@ -116,7 +116,7 @@ def _open_unless_rolled_back(settings: Settings) -> Resources:
     """Open the installation. `serve` has checked the same for the first workers; one that it starts in the place of a
     dead one may find a database that was restored meanwhile. Raises DatabaseRolledBack, which ends `serve`.
     """
-    opened = open_resources(settings)
+    opened = open_resources(settings, create=False)
     try:
         require_not_rolled_back(opened)
     except DatabaseRolledBack as error:

@@ -137,7 +137,7 @@ class Timetable:
         """Return the stores, opening them on first use. A job that cannot open them fails; the purge needs none."""
         with self._opening:
             if self._opened is None:
-                opened = open_resources(self._settings)
+                opened = open_resources(self._settings, create=self._settings.separate_users)
                 begin_record(opened)
                 self._opened = opened
             return self._opened

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.db import audit_size, service_rows
+from app.db import audit_size, checkpoint_rows, service_rows
 from app.domain.audit_events import Entry, Event, RenewalReason
 from app.lifecycle import rollback
 from app.lifecycle.forged_entries import begin_record
@@ -34,7 +34,7 @@ def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReaso
     The key is discarded first. After a crash in between, the log stays unsigned until this is run again.
     """
     rollback.require_not_rolled_back(resources)
-    quoted = signing.last_checkpoint()
+    quoted = signing.last_checkpoint() or _last_stored(resources)
     if reason is not RenewalReason.LOG_DAMAGED:
         signing.give_up_key()
     now, origin = resources.clock.now(), new_log_origin()
@@ -46,3 +46,10 @@ def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReaso
     begin_record(resources, anew=True)
     rollback.write(resources, now)
     return RenewedLog(old, origin, quoted, sequence)
+
+
+def _last_stored(resources: Resources) -> str | None:
+    """Return the last checkpoint as the database has it, where the signer's folder was lost with the key."""
+    with resources.database.reading() as connection:
+        stored = checkpoint_rows.last(connection)
+    return stored.note if stored else None

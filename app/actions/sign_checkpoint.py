@@ -18,6 +18,7 @@ from app.db import audit_queries, audit_size, audit_tree, checkpoint_rows, servi
 from app.db.checkpoint_rows import StoredCheckpoint
 from app.lifecycle.forged_entries import LogForged, proved_root
 from app.runtime.resources import Resources
+from app.storage.errors import SigningUnavailable
 from app.storage.own_entries import OwnEntries
 from app.storage.signing_folder import SigningFolder
 
@@ -61,6 +62,8 @@ def _sign(resources: Resources, signing: SigningFolder) -> StoredCheckpoint | No
         of_this_origin = kept is not None and kept.startswith(f"{origin}\n")
         if kept is not None and not of_this_origin:
             _require_given_up(connection, kept)
+        if kept is None and last and last.note.startswith(f"{origin}\n"):  # a new key would pass for the lost one
+            raise SigningUnavailable("the log was signed, but the folder of the signing key is empty or missing")
         signer = signing.signer(origin)
         signed: Checkpoint | None = None
         if kept is not None and of_this_origin:

@@ -7,38 +7,48 @@ vault or a mistyped database URL must not be taken for a fresh installation.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 
 from app.crypto import merkle
 from app.crypto.encoding import encode
 from app.crypto.token import new_id
-from app.db import service_rows
+from app.db import checkpoint_rows, service_rows
 from app.db.engine import Database
 from app.db.read_only import ReadOnlyDatabase
-from app.db.schema import require_current, require_this_schema
+from app.db.schema import current_revision, require_current, require_this_schema
 from app.domain.audit_events import Entry, Event
 from app.domain.high_water import HighWater
 from app.runtime.operator_name import operator_name
 from app.runtime.resources import Resources, connect
-from app.runtime.separate_users import prepare_folders
+from app.runtime.separate_users import WrongUser, prepare_folders
 from app.runtime.settings import Settings
+from app.runtime.stores import blob_store_of, key_vault_of
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
-from app.storage.vault_marks import write_boot_time
+from app.storage.signing_folder import SigningFolder
+from app.storage.vault_marks import read_high_water, write_boot_time
 
-NEW_BESIDE_USED = "the database is new, but blobs or vault are in use: is this the right database?"
+NEW_BESIDE_USED = (
+    "the database is new, but blobs, vault or signing key are in use: is this the right database? "
+    "To begin anew, choose another CADUCEE_DATA_DIR"
+)
 
 
 class InstallationMismatch(Exception):
-    """Database, blobs and vault do not carry the same installation id."""
+    """Database, blobs, vault and signing key do not belong together, or one of them is missing."""
 
 
 class NoInstallation(Exception):
-    """The configured database does not exist; only `caducee serve` and `caducee db upgrade` create one."""
+    """There is no installation where the settings say; only `caducee serve` and `caducee db upgrade` create one."""
 
 
-def open_resources(settings: Settings) -> Resources:
-    """Open the installation; initialise a new one. Raises SchemaOutdated, InstallationMismatch or a store's error."""
+def open_resources(settings: Settings, *, create: bool = True, key_lost: bool = False) -> Resources:
+    """Open the installation. With `create`, initialise a new one; without, raise NoInstallation and change nothing.
+    `key_lost`: accept that the signing key is missing. Raises SchemaOutdated, InstallationMismatch or a store's error.
+    """
+    if not create:
+        require_installation(settings, key_lost=key_lost)
     resources = connect(settings)
     prepare_folders(settings)
     try:
@@ -51,14 +61,13 @@ def open_resources(settings: Settings) -> Resources:
 
 def open_read_only(settings: Settings) -> Resources:
     """Open the installation read-only: nothing is written, created or adopted, whichever user runs this. Raises
-    DatabaseUnavailable, SchemaOutdated, InstallationMismatch; a missing store raises its error when it is used.
+    NoInstallation, DatabaseUnavailable, SchemaOutdated; a missing store raises its error when it is used.
     """
+    _require_file(settings)
     database = ReadOnlyDatabase(settings.database_location)
-    require_this_schema(database)
+    _require_in_use(database, settings)
     with database.reading() as connection:
-        state = service_rows.find(connection)
-    if state is None:
-        raise InstallationMismatch("nobody has taken this database into use")
+        state = service_rows.get(connection)
     resources = connect(settings, database=database, installation_id=state.installation_id)
     resources.vault_time.refresh()
     return resources
@@ -68,23 +77,97 @@ def open_database_only(settings: Settings) -> Database:
     """Open only the database of an existing installation, for commands that must work when vault, blobs and clock do
     not. Nothing is created. Raises NoInstallation, SchemaOutdated, DatabaseUnavailable.
     """
+    _require_file(settings)
     database = Database(settings.database_location)
     database.operator = operator_name
     try:
-        _require_in_use(database)
+        _require_in_use(database, settings)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _require_in_use(database: Database) -> None:
-    if database.file is not None and not database.file.is_file():
-        raise NoInstallation(f"there is no database {database.file}: is CADUCEE_DATA_DIR right?")
+def require_installation(settings: Settings, *, key_lost: bool = False) -> None:
+    """Raise NoInstallation unless the database holds one, and InstallationMismatch unless its stores are there. Changes
+    nothing. `key_lost`: accept that the signing key is missing.
+    """
+    with closing(open_database_only(settings)) as database:
+        with database.reading() as connection:
+            state = service_rows.get(connection)
+            signed = checkpoint_rows.last(connection)
+        _require_stores(settings, state.installation_id)
+    signing = SigningFolder(settings.signing_dir)
+    if (
+        signed
+        and signed.note.startswith(f"{state.log_origin}\n")
+        and not key_lost
+        and signing.last_checkpoint() is None
+    ):
+        raise InstallationMismatch(
+            f"the log was signed, but {settings.signing_dir} has no signing key: is it mounted, and is "
+            "CADUCEE_KEYS_DIR right? If it was lost for good: caducee audit new-log --reason key_lost"
+        )
+
+
+def require_vault(settings: Settings) -> KeyVault:
+    """Return the vault, for commands that need nothing else. Raises NoInstallation if its folder is missing or empty,
+    VaultUnavailable.
+    """
+    vault = key_vault_of(settings)
+    if vault.is_empty():
+        variable = "CADUCEE_DATA_DIR" if settings.vault is None else "CADUCEE_VAULT"
+        raise NoInstallation(
+            f"there is no vault in {settings.vault_dir}: is it mounted, and is {variable} right? "
+            "`caducee serve` and `caducee db upgrade` create an installation"
+        )
+    return vault
+
+
+def holds_nothing(settings: Settings) -> bool:
+    """Return whether the database is missing or empty, without creating it. Raises DatabaseUnavailable, WrongUser."""
+    if settings.database_file is not None and not _has_content(settings.database_file):
+        return True
+    with closing(Database(settings.database_location)) as database:
+        return current_revision(database) is None
+
+
+def no_database(settings: Settings) -> str:
+    """Return that there is none, which setting moves it, and how an installation is made."""
+    variable = "CADUCEE_DATA_DIR" if settings.database_url is None else "CADUCEE_DATABASE_URL"
+    value, source = settings.shown()[variable], settings.sources()[variable]
+    return (
+        f"there is no database {settings.database_file or 'in use there'}: is {variable} right? It is {value} "
+        f"({source}). `caducee serve` and `caducee db upgrade` create an installation"
+    )
+
+
+def _require_file(settings: Settings) -> None:
+    """Raise NoInstallation if the database is a file, and missing or empty: opening it would create it."""
+    if settings.database_file is not None and not _has_content(settings.database_file):
+        raise NoInstallation(no_database(settings))
+
+
+def _has_content(file: Path) -> bool:
+    try:
+        return file.is_file() and file.stat().st_size > 0
+    except PermissionError:
+        raise WrongUser(f"this user may not read {file}: run the command as the service's user, or with sudo") from None
+
+
+def _require_in_use(database: Database, settings: Settings) -> None:
+    if current_revision(database) is None:
+        raise NoInstallation(no_database(settings))
     require_this_schema(database)
     with database.reading() as connection:
         if service_rows.find(connection) is None:
-            raise NoInstallation("nobody has taken this database into use: is CADUCEE_DATABASE_URL right?")
+            raise NoInstallation(f"nobody has taken this database into use. {no_database(settings)}")
+
+
+def _require_stores(settings: Settings, installation_id: str) -> None:
+    """Raise InstallationMismatch unless blobs and vault carry this id."""
+    _require_carries(installation_id, "blobs", blob_store_of(settings).installation(), settings.blobs_dir)
+    _require_carries(installation_id, "vault", key_vault_of(settings).installation(), settings.vault_dir)
 
 
 def require_vault_of(database: Database, vault: KeyVault) -> None:
@@ -95,7 +178,7 @@ def require_vault_of(database: Database, vault: KeyVault) -> None:
         installation_id = service_rows.find_installation_id(connection)
     if installation_id is None:
         raise NoInstallation("nobody has taken this database into use")
-    _require_carries(installation_id, "vault", vault.installation())
+    _require_carries(installation_id, "vault", vault.installation(), vault.place().name)
 
 
 def require_vault_not_foreign(database: Database, vault: KeyVault) -> None:
@@ -112,15 +195,14 @@ def require_vault_not_foreign(database: Database, vault: KeyVault) -> None:
 
 
 def _open_stores(resources: Resources) -> None:
-    file = resources.database.file
-    if file is not None and not file.exists() and _in_use(resources):  # a mistyped path: do not create the file
+    if _is_new(resources.database) and _in_use(resources):  # a mistyped path or URL: create nothing there
         raise InstallationMismatch(NEW_BESIDE_USED)
     require_current(resources.database)
     with resources.database.reading() as connection:
         state = service_rows.find(connection)
     if state is None:
         state = _take_into_use(resources)
-    require_same_installation(resources)
+    _require_stores(resources.settings, state.installation_id)
     for store in (resources.blobs, resources.vault):
         store.adopt(
             state.installation_id
@@ -132,16 +214,20 @@ def require_same_installation(resources: Resources) -> None:
     """Raise InstallationMismatch unless database, blobs and vault carry the same id."""
     with resources.database.reading() as connection:
         installation_id = service_rows.get(connection).installation_id
-    _require_carries(installation_id, "blobs", resources.blobs.installation())
-    _require_carries(installation_id, "vault", resources.vault.installation())
+    settings = resources.settings
+    _require_carries(installation_id, "blobs", resources.blobs.installation(), settings.blobs_dir)
+    _require_carries(installation_id, "vault", resources.vault.installation(), settings.vault_dir)
 
 
-def _require_carries(installation_id: str, store: str, carried: str | None) -> None:
+def _require_carries(installation_id: str, store: str, carried: str | None, place: object) -> None:
     if carried == installation_id:
         return
     what = "carries no installation id" if carried is None else "belongs to another installation"
     lost = "; if it was lost for good: caducee keys accept-vault" if store == "vault" else ""
-    raise InstallationMismatch(f"the {store} {what}: is it mounted, and is this the right database?{lost}")
+    raise InstallationMismatch(
+        f"the {store} {what}: is {place} mounted, is CADUCEE_{store.upper()} right, and is this the right database?"
+        f"{lost}"
+    )
 
 
 def new_log_origin() -> str:
@@ -149,12 +235,21 @@ def new_log_origin() -> str:
     return f"caducee.log/{encode(os.urandom(16))}"
 
 
+def _is_new(database: Database) -> bool:
+    file = database.file
+    return (file is not None and not file.exists()) or current_revision(database) is None
+
+
 def _in_use(resources: Resources) -> bool:
-    """Return whether blobs or vault contain anything; a store without an id counts as empty."""
+    """Return whether blobs or vault contain anything, or have had a log; a store without an id counts as empty."""
     blobs, vault = resources.blobs, resources.vault
-    return (vault.installation() is not None and any(True for _ in vault.names())) or (
-        blobs.installation() is not None and any(True for _ in blobs.listing())
-    )
+    if SigningFolder(resources.settings.signing_dir).last_checkpoint() is not None:
+        return True
+    if vault.installation() is not None:
+        mark = read_high_water(vault)
+        if (mark is not None and mark.log_size) or any(True for _ in vault.names()):
+            return True
+    return blobs.installation() is not None and any(True for _ in blobs.listing())
 
 
 def _take_into_use(resources: Resources) -> service_rows.ServiceState:

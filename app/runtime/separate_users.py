@@ -53,10 +53,10 @@ def require_network_user(settings: Settings) -> None:
 
 
 def require_scheduler_user(settings: Settings) -> None:
-    """Raise WrongUser unless this process runs as the user that owns the vault, or as root. Without the setting, or
-    before there is a vault, anybody may.
+    """Raise WrongUser unless this process runs as the user that owns the vault. Without the setting, or before there is
+    a vault, anybody may.
     """
-    if not settings.separate_users or os.geteuid() == 0 or not settings.vault_dir.exists():
+    if not settings.separate_users or not settings.vault_dir.exists():
         return
     owner = settings.vault_dir.stat().st_uid
     if owner != os.geteuid():

@@ -17,32 +17,26 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.stretching import Argon2Parameters
-from app.domain.duration import format_duration, parse_duration
-from app.domain.errors import InvalidDuration
+from app.domain.duration import format_duration
 from app.domain.transfer import LIFETIME_CEILING, Lifetimes
+from app.runtime import setting_values as values
 from app.runtime.house_zone import checked_zone, zone_of
+from app.runtime.setting_display import shown
+from app.runtime.setting_names import require_known, secrets_folder, source_of, variables
+from app.runtime.setting_values import DurationBetween, require_plain
 
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.listed)]
+Proxies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.proxies)]
+Folder = Annotated[Path, BeforeValidator(values.folder)]
+Number = Annotated[int, BeforeValidator(values.whole_number)]
+DatabaseUrl = Annotated[SecretStr, BeforeValidator(values.database_url)]
+Lifetime = Annotated[timedelta, BeforeValidator(DurationBetween("1s", "31d"))]
+Patience = Annotated[timedelta, BeforeValidator(DurationBetween("1s", "1h"))]
+Deadman = Annotated[timedelta, BeforeValidator(DurationBetween("5s", "1d"))]
+Retention = Annotated[timedelta, BeforeValidator(DurationBetween("32d", "36500d"))]
 
-def _duration(value: object) -> timedelta:
-    """Parse a duration in the service's own format; pydantic's parser would also accept ISO 8601 and floats."""
-    if isinstance(value, timedelta):
-        return value
-    try:
-        return parse_duration(value)
-    except InvalidDuration as error:
-        raise ValueError(error.title) from None
-
-
-def _listed(value: object) -> object:
-    """Split a comma-separated environment variable."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-
+MAY_BE_EMPTY = frozenset({"organisation", "contact", "brand_colour", "trusted_proxies", "purposes"})
+MAX_BYTES = 2**63 - 1
 
 _ORIGIN = re.compile(r"(https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?)/?", re.ASCII)
 STORE_SCHEMES: dict[str, tuple[str, ...]] = {"blobs": (), "vault": ()}
@@ -61,56 +55,76 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         hide_input_in_errors=True,
-        secrets_dir=os.environ.get("CADUCEE_SECRETS_DIR") or None,
+        validate_default=True,
     )
 
-    data_dir: Path = Path("./var")
-    database_url: SecretStr | None = None
+    data_dir: Folder = Path("./var")
+    database_url: DatabaseUrl | None = None
     blobs: str | None = None
     vault: str | None = None
-    keys_dir: Path | None = None
+    keys_dir: Folder | None = None
 
     separate_users: bool = False
 
     public_url: str = "http://127.0.0.1:8000"
     staff_url: str | None = None
-    trusted_proxies: Listed = ()
+    trusted_proxies: Proxies = ()
 
-    min_lifetime: Duration = timedelta(minutes=5)
-    max_lifetime: Duration = timedelta(days=7)
-    claim_window: Duration = timedelta(minutes=60)
-    password_attempts: int = Field(default=5, ge=1, le=100)
-    deadman: Duration = timedelta(minutes=15)
-    orphan_grace: Duration = timedelta(hours=1)
-    audit_retention: Duration = timedelta(days=365)
-    idle_timeout: Duration = timedelta(seconds=60)
-    stall_timeout: Duration = timedelta(minutes=5)
+    min_lifetime: Lifetime = timedelta(minutes=5)
+    max_lifetime: Lifetime = timedelta(days=7)
+    claim_window: Lifetime = timedelta(minutes=60)
+    password_attempts: Number = Field(default=5, ge=1, le=100)
+    deadman: Deadman = timedelta(minutes=15)
+    orphan_grace: Lifetime = timedelta(hours=1)
+    audit_retention: Retention = timedelta(days=365)
+    idle_timeout: Patience = timedelta(seconds=60)
+    stall_timeout: Patience = timedelta(minutes=5)
 
-    max_transfer_bytes: int = Field(default=50 * 1024**3, ge=1)
-    max_files: int = Field(default=1_000, ge=1)
-    max_shares: int = Field(default=100, ge=1)
-    min_free_bytes: int = Field(default=1024**3, ge=0)
+    max_transfer_bytes: Number = Field(default=50 * 1024**3, ge=1, le=MAX_BYTES)
+    max_files: Number = Field(default=1_000, ge=1, le=1_000_000)
+    max_shares: Number = Field(default=100, ge=1, le=100_000)
+    min_free_bytes: Number = Field(default=1024**3, ge=0, le=MAX_BYTES)
 
     organisation: str = ""
     contact: str = ""
     timezone: Annotated[str, AfterValidator(checked_zone)] = ""
-    brand_colour: str = Field(default="", pattern=r"^(#[0-9a-fA-F]{6})?$")
+    brand_colour: str = ""
     brand_logo: Path | None = None
     show_recipient: bool = True
     purposes: Listed = ()
 
-    argon2_time: int = 3
-    argon2_memory_kib: int = 65_536
-    argon2_lanes: int = 4
+    argon2_time: Number = Field(default=3, ge=1, le=100)
+    argon2_memory_kib: Number = Field(default=65_536, ge=8, le=4_194_304)
+    argon2_lanes: Number = Field(default=4, ge=1, le=64)
 
     metrics_bind: str | None = Field(default=None, pattern=r"^[^:\s]+:[0-9]{1,5}$")
     log_format: Literal["auto", "json", "text"] = "auto"
+
+    def __init__(self, **given: Any) -> None:
+        """Read what is not `given` from variables, then from secret files. Raises UnknownSetting, BadSecretsFolder."""
+        require_known(os.environ, variables(type(self).model_fields))
+        super().__init__(_secrets_dir=secrets_folder(), **given)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: object, info: ValidationInfo) -> object:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str):
+            require_plain(text, may_be_empty=info.field_name in MAY_BE_EMPTY)
+        return value
 
     @field_validator("max_lifetime")
     @classmethod
     def _below_ceiling(cls, value: timedelta) -> timedelta:
         if value > LIFETIME_CEILING:
             raise ValueError(f"must be at most {LIFETIME_CEILING.days} days")
+        return value
+
+    @field_validator("brand_colour")
+    @classmethod
+    def _colour(cls, value: str) -> str:
+        if value and not re.fullmatch("#[0-9a-fA-F]{6}", value):
+            raise ValueError("must be a colour, such as #17605b")
         return value
 
     @field_validator("audit_retention")
@@ -128,13 +142,14 @@ class Settings(BaseSettings):
         schemes = STORE_SCHEMES[str(info.field_name)]
         if separator and scheme not in schemes:
             raise ValueError(f"must be a folder{''.join(f', or begin with {each}://' for each in schemes)}")
-        return value
+        return value if value is None or separator else str(values.folder(value))
 
     @field_validator("brand_logo")
     @classmethod
     def _small_image(cls, value: Path | None) -> Path | None:
         if value is None:
             return None
+        value = value.absolute()
         if value.suffix not in LOGO_SUFFIXES or not value.is_file() or value.stat().st_size > LOGO_MAX_BYTES:
             raise ValueError(f"must be a file {' or '.join(LOGO_SUFFIXES)} of at most {LOGO_MAX_BYTES} bytes")
         return value
@@ -159,9 +174,30 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.min_lifetime > self.max_lifetime:
-            raise ValueError("CADUCEE_MIN_LIFETIME is above CADUCEE_MAX_LIFETIME")
-        self.argon2  # noqa: B018 - checks the three parameters together
+            raise ValueError(
+                f"CADUCEE_MIN_LIFETIME ({format_duration(self.min_lifetime)}) is above "
+                f"CADUCEE_MAX_LIFETIME ({format_duration(self.max_lifetime)})"
+            )
+        for name in {"claim_window", "deadman"} & self.model_fields_set:
+            if getattr(self, name) > self.max_lifetime:
+                raise ValueError(
+                    f"CADUCEE_{name.upper()} ({format_duration(getattr(self, name))}) is above "
+                    f"CADUCEE_MAX_LIFETIME ({format_duration(self.max_lifetime)}): no transfer lives that long"
+                )
+        if self.argon2_memory_kib < 8 * self.argon2_lanes:  # RFC 9106, section 3.1
+            raise ValueError("CADUCEE_ARGON2_MEMORY_KIB must be at least 8 for each of CADUCEE_ARGON2_LANES")
+        mixed = values.mixed_up(self._places(), may_hold=frozenset({"the folder of the database"}))
+        if mixed:
+            raise ValueError(mixed)
         return self
+
+    def _places(self) -> dict[str, Path]:
+        places = {
+            "CADUCEE_BLOBS": self.blobs_dir,
+            "CADUCEE_VAULT": self.vault_dir,
+            "CADUCEE_KEYS_DIR": self.signing_dir,
+        }
+        return places | ({"the folder of the database": self.database_file.parent} if self.database_file else {})
 
     @property
     def lifetimes(self) -> Lifetimes:
@@ -223,27 +259,11 @@ class Settings(BaseSettings):
 
     def shown(self) -> dict[str, Any]:
         """Return all settings by variable name, with secrets masked, for `caducee config show`."""
-        return {f"CADUCEE_{name.upper()}": _shown(getattr(self, name)) for name in type(self).model_fields}
+        return {f"CADUCEE_{name.upper()}": shown(getattr(self, name)) for name in type(self).model_fields}
 
-
-def _shown(value: object) -> object:
-    if isinstance(value, SecretStr):
-        return _without_password(value.get_secret_value())
-    if isinstance(value, timedelta):
-        return format_duration(value)
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value) if isinstance(value, Path) else value
-
-
-def _without_password(url: str) -> str:
-    """Mask passwords before the host and in the query. The text need not be a valid URL."""
-    address, question, query = url.partition("?")
-    scheme, slashes, rest = address.partition("://")
-    user, at, host = rest.rpartition("@")
-    name, colon, _ = user.partition(":")
-    masked = [re.sub(r"(?i)^([^=]*password[^=]*=).*", r"\1***", pair, flags=re.DOTALL) for pair in query.split("&")]
-    return f"{scheme}{slashes}{name}{colon and ':***'}{at}{host}{question}{'&'.join(masked)}"
+    def sources(self) -> dict[str, str]:
+        """Return by variable name where each value comes from: `default`, `environment` or `secret file <path>`."""
+        return {variable: source_of(variable) for variable in self.shown()}
 
 
 def _is_port(text: str) -> bool:

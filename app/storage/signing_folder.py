@@ -55,6 +55,8 @@ class SigningFolder:
             with durable_files.opened_folder(self._root) as folder:
                 durable_files.remove(PRIVATE_KEY, within=folder)
                 os.fsync(folder)
+        except FileNotFoundError:  # the folder was lost with the key
+            return
         except OSError as error:
             raise SigningUnavailable(f"the signing key in {self._root} cannot be removed") from error
 

@@ -21,6 +21,7 @@ from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.terminal.audit_log import log
+from app.terminal.caller_file import caller_file
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_json, put_table, say
 from app.terminal.deliveries import deliveries
 from app.terminal.exposure import exposure
@@ -82,12 +83,11 @@ def retention(
     as_json: AsJson = False,
 ) -> None:
     """Report held and overdue data. Exit 0 if clean, 1 if overdue, orphaned or contradicted, 2 if not provable."""
-    with opened_read_only() as resources:
+    with caller_file(html) as write_page, opened_read_only() as resources:
         report = report_retention(resources, orphans=_orphans(resources))
         settings = resources.settings
-    if html is not None:
-        html.write_text(retention_page(report, settings, lang.value), encoding="utf-8")
-        say(f"written to {html}")
+        if html is not None:
+            write_page(retention_page(report, settings, lang.value))
     if as_json:
         put_json({**asdict(report), "exit_code": report.exit_code})
     else:

@@ -17,9 +17,10 @@ def config() -> None:
 
 @tree.command("show")
 def show(*, as_json: AsJson = False) -> None:
-    """Show every setting and its value, with secrets masked."""
-    shown = Settings().shown()
+    """Show every setting, its value with secrets masked, and where the value comes from."""
+    settings = Settings()
+    shown, sources = settings.shown(), settings.sources()
     if as_json:
-        put_json(shown)
+        put_json({**shown, "from": sources})
     else:
-        put_table(("SETTING", "VALUE"), shown.items())
+        put_table(("SETTING", "VALUE", "FROM"), ((name, value, sources[name]) for name, value in shown.items()))

@@ -62,7 +62,7 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
         return REFUSED if refusal.code else CANNOT
     except Exception as error:  # noqa: BLE001 - Python's own exit code is 1, which here means "a check failed"
         if _is_known(error):
-            say(f"cannot: {_one_line(error)}")
+            say(f"cannot: {one_line(error)}")
         else:
             traceback.print_exception(error)  # to be reported; no local variables, which could hold a key
         return CANNOT
@@ -85,17 +85,14 @@ def _is_known(error: Exception) -> bool:
     return type(error).__module__.startswith(("app.", "pydantic")) or isinstance(error, OSError | EOFError)
 
 
-def _one_line(error: Exception) -> str:
-    """Return the error as one line; for wrong settings, the variables and the reason, never the values."""
+def one_line(error: Exception) -> str:
+    """Return the error as one line; for wrong settings, the variables, their values and the reasons."""
     errors = getattr(error, "errors", None)
     if callable(errors):
-        return "; ".join(_setting_line(e) for e in errors())
+        from app.runtime.setting_display import setting_line  # the client has no settings, and no pydantic
+
+        return "; ".join(setting_line(each) for each in errors())
     return str(error)
-
-
-def _setting_line(error: dict[str, Any]) -> str:
-    names = [f"CADUCEE_{name}".upper() for name in error["loc"]]
-    return ": ".join([*names, error["msg"].removeprefix("Value error, ")])
 
 
 def say(text: str) -> None:

@@ -11,7 +11,14 @@ from app.actions.accept_restore import accept_restore
 from app.actions.record_open_claims import record_open_claims
 from app.db.engine import Database
 from app.db.schema import current_revision, newest_revision, strange_triggers, upgrade
-from app.runtime.installation import NoInstallation, require_vault_of
+from app.runtime.hand_over import hand_over, hand_over_for_database
+from app.runtime.installation import (
+    NoInstallation,
+    holds_nothing,
+    no_database,
+    open_resources,
+    require_vault_of,
+)
 from app.runtime.resources import Resources, connect
 from app.runtime.separate_users import prepare_folders, require_scheduler_user
 from app.runtime.settings import Settings
@@ -31,13 +38,21 @@ vault was forged in the database.
 def upgrade_(*, as_json: AsJson = False) -> None:
     """Upgrade the schema and the data to this program's version. Stop the service first."""
     settings = Settings()
+    hand_over(settings)
     require_scheduler_user(settings)
+    if holds_nothing(settings):
+        open_resources(settings).close()
+        if as_json:
+            put_json({"before": None, "schema": newest_revision(), "claims_recorded": 0})
+        say(f"schema: empty -> {newest_revision()}; a new installation")
+        return
     prepare_folders(settings)
     with closing(connect(settings)) as resources:
         before = current_revision(resources.database)
         recorded = _prepare_data(resources, before) if before is not None else 0
         upgrade(resources.database)
         now = current_revision(resources.database)
+    open_resources(settings).close()  # takes a database into use whose first start was cut short
     if as_json:
         put_json({"before": before, "schema": now, "claims_recorded": recorded})
         return
@@ -62,7 +77,7 @@ def _prepare_data(resources: Resources, before: str) -> int:
 @tree.command("accept-restore")
 def accept_restore_(*, as_json: AsJson = False) -> None:
     """Accept a restored database: withdraw every open share, begin a new log origin, and lock down."""
-    with opened(as_scheduler=True) as resources:
+    with opened(as_scheduler=True, key_lost=True) as resources:
         accepted = accept_restore(resources, SigningFolder(resources.settings.signing_dir))
     if as_json:
         tokens = [{"id": t.id, "name": t.name, "role": t.role, "expires_at": t.expires_at} for t in accepted.tokens]
@@ -78,7 +93,11 @@ def accept_restore_(*, as_json: AsJson = False) -> None:
 @tree.command("check")
 def check(*, as_json: AsJson = False) -> None:
     """Check schema version, triggers and integrity of the database. Exit 1 if one of them is wrong."""
-    database = Database(Settings().database_location)
+    settings = Settings()
+    hand_over_for_database(settings)
+    if holds_nothing(settings):
+        raise NoInstallation(no_database(settings))
+    database = Database(settings.database_location)
     current, newest = current_revision(database), newest_revision()
     integrity = None
     if database.is_sqlite:

@@ -12,7 +12,8 @@ from app.domain.deliveries import DeliveryReport
 from app.domain.document import document
 from app.domain.period import parse_period
 from app.reports.deliveries import deliveries_page
-from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table, say
+from app.terminal.caller_file import caller_file
+from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table
 from app.terminal.opened import opened
 from app.terminal.page_language import Language, PageLanguage
 from app.terminal.table import Column
@@ -29,12 +30,10 @@ def deliveries(
     as_json: AsJson = False,
 ) -> None:
     """Report a period's deposits by recipient and by depositor, and those never fetched. Exit 2 if not complete."""
-    with opened() as resources:
+    with caller_file(html) as write_page, opened() as resources:
         report = report_deliveries(resources, parse_period(since, until, resources.clock.now()))
-        settings = resources.settings
-    if html is not None:
-        html.write_text(deliveries_page(report, settings, lang.value), encoding="utf-8")
-        say(f"written to {html}")
+        if html is not None:
+            write_page(deliveries_page(report, resources.settings, lang.value))
     if as_json:
         put_json(document(report))
     else:

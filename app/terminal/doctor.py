@@ -29,7 +29,7 @@ def doctor(
     if assets:
         _put_hashes(Settings(), as_json=as_json)
         return
-    with opened(in_use=True, as_scheduler=reconcile_ or confirm) as resources:
+    with opened(as_scheduler=reconcile_ or confirm) as resources:
         findings = examine(resources)
         if reconcile_ or confirm:
             findings += [_orphans(result) for result in reconcile(resources, confirmed=confirm)]

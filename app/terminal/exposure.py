@@ -12,7 +12,8 @@ from app.domain.document import document
 from app.domain.exposure import ExposureReport, Volume
 from app.domain.period import parse_period
 from app.reports.exposure import exposure_page
-from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table, say
+from app.terminal.caller_file import caller_file
+from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table
 from app.terminal.opened import opened
 from app.terminal.page_language import Language, PageLanguage
 from app.terminal.table import Column
@@ -29,12 +30,10 @@ def exposure(
     as_json: AsJson = False,
 ) -> None:
     """Report data held and fetched in a period, from the log alone. Exit 2 if the log is incomplete for it."""
-    with opened() as resources:
+    with caller_file(html) as write_page, opened() as resources:
         report = report_exposure(resources, parse_period(since, until, resources.clock.now()))
-        settings = resources.settings
-    if html is not None:
-        html.write_text(exposure_page(report, settings, lang.value), encoding="utf-8")
-        say(f"written to {html}")
+        if html is not None:
+            write_page(exposure_page(report, resources.settings, lang.value))
     if as_json:
         put_json(document(report))
     else:

@@ -12,15 +12,16 @@ from app.actions.accept_vault import VaultInUse, accept_older_vault, accept_vaul
 from app.actions.expire_keys import expire_keys
 from app.lifecycle.rollback import VaultRolledBack, require_vault_not_rolled_back
 from app.runtime.clock import Clock
+from app.runtime.hand_over import hand_over, hand_over_for_vault
 from app.runtime.harden import harden_process
+from app.runtime.installation import open_database_only, require_vault
 from app.runtime.logs import set_up_logs
 from app.runtime.resources import connect
 from app.runtime.separate_users import require_scheduler_user, umask_of
 from app.runtime.settings import Settings
-from app.runtime.stores import key_vault_of
 from app.storage.signing_folder import SigningFolder
 from app.terminal.console import REFUSED, AsJson, put, put_json, say
-from app.terminal.opened import opened
+from app.terminal.opened import opened, settings_for_vault
 
 tree = typer.Typer(help="The key vault.", no_args_is_help=True)
 WORD, OLDER = "lost", "older"
@@ -34,11 +35,12 @@ def keys() -> None:
 @tree.command("expire")
 def expire(*, as_json: AsJson = False) -> None:
     """Destroy every key past its expiry. Needs only the vault. Exit 1 if a key could not be destroyed."""
-    settings = Settings()
+    settings = settings_for_vault()
     set_up_logs(settings.log_format)
+    hand_over_for_vault(settings)
     harden_process(umask_of(settings))
     require_scheduler_user(settings)
-    report = expire_keys(key_vault_of(settings), Clock())
+    report = expire_keys(require_vault(settings), Clock())
     if as_json:
         put_json(asdict(report))
     else:
@@ -52,8 +54,10 @@ def accept_vault_(*, as_json: AsJson = False) -> None:
     """Accept an empty vault, an older copy, or one that lost its mark: transfers and claims missing from it end."""
     settings = Settings()
     set_up_logs(settings.log_format)
+    hand_over(settings)
     harden_process(umask_of(settings))
     require_scheduler_user(settings)
+    open_database_only(settings).close()
     resources = connect(settings)
     try:
         if in_use(resources):

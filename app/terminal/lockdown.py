@@ -6,6 +6,7 @@ Each control needs one store: the lockdown only the database, the destruction of
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
 
 import typer
@@ -16,13 +17,20 @@ from app.db.engine import Database
 from app.db.errors import ChangeUndone, DatabaseUnavailable, SchemaOutdated
 from app.domain.audit_events import Reason
 from app.runtime.clock import Clock
-from app.runtime.installation import InstallationMismatch, NoInstallation, require_vault_not_foreign
+from app.runtime.hand_over import hand_over_for_vault
+from app.runtime.installation import (
+    InstallationMismatch,
+    NoInstallation,
+    holds_nothing,
+    no_database,
+    require_vault_not_foreign,
+)
 from app.runtime.settings import Settings
 from app.runtime.stores import key_vault_of
 from app.storage.errors import StorageError
 from app.storage.key_vault import KeyVault
-from app.terminal.console import CANNOT, REFUSED, AsJson, Why, put, put_json, say
-from app.terminal.opened import database_only
+from app.terminal.console import CANNOT, REFUSED, AsJson, Why, one_line, put, put_json, say
+from app.terminal.opened import database_only, settings_for_vault
 
 tree = typer.Typer(help="Refuse all deposits, claims and downloads at once.", no_args_is_help=True)
 WORD = "destroy"
@@ -80,11 +88,14 @@ def _document(since: datetime | None) -> dict[str, object]:
 @tree.command("destroy-all-keys")
 def destroy_everything(*, reason: Why = None, as_json: AsJson = False) -> None:
     """Lock down and destroy every key in the vault: no held data is ever readable again. Exit 2 without a database."""
+    settings = settings_for_vault()
+    hand_over_for_vault(settings)
+    vault = key_vault_of(settings)
+    _require_something(settings, vault)
     say(f"This makes all held data permanently unreadable. Type the word '{WORD}' to do it:")
     if input().strip() != WORD:
         say("nothing was destroyed")
         raise typer.Exit(REFUSED)
-    vault = key_vault_of(Settings())
     destroyed = _destroy_at_once(vault)
     try:
         with database_only() as database:
@@ -98,6 +109,13 @@ def destroy_everything(*, reason: Why = None, as_json: AsJson = False) -> None:
         raise typer.Exit(CANNOT)
     if as_json:
         put_json({**_document(since), "keys_destroyed": gone, "transfers_ended": ended})
+
+
+def _require_something(settings: Settings, vault: KeyVault) -> None:
+    """Raise NoInstallation if there is neither a vault nor a database. Either may be out of reach."""
+    with suppress(StorageError, DatabaseUnavailable):
+        if vault.is_empty() and holds_nothing(settings):
+            raise NoInstallation(f"there is no vault in {settings.vault_dir}, and {no_database(settings)}")
 
 
 def _destroy_at_once(vault: KeyVault) -> int:
@@ -136,7 +154,7 @@ def _destroy_and_end(database: Database, vault: KeyVault, destroyed: int, reason
 
 def _report_without_database(vault: KeyVault, error: Exception) -> None:
     """Destroy the keys stored since, and report what is known. Raises StorageError."""
-    say(f"the database could not be brought up to date: {error}")
+    say(f"the database could not be brought up to date: {one_line(error)}")
     vault.destroy_everything()
     say("all keys are destroyed. The database records only the steps reported above: unless it is locked down, a")
     say("running service still accepts deposits. Stop it, and run `caducee lockdown on` once the database is reachable")

@@ -28,6 +28,7 @@ from app.domain.document import document
 from app.domain.log_verdict import LogVerdict, Renewal
 from app.reports.certificate import certificate_page
 from app.storage.signing_folder import SigningFolder
+from app.terminal.caller_file import caller_file
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_json, say
 from app.terminal.opened import opened
 from app.terminal.page_language import Language, PageLanguage
@@ -140,12 +141,10 @@ def certificate(
     as_json: AsJson = False,
 ) -> None:
     """Print the certificate of a transfer's destruction, one HTML page to file. Refused until it is verified."""
-    with opened() as resources:
+    with caller_file(output) as write_page, opened() as resources:
         certified = certify_deletion(resources, give_receipt(resources, transfer_id))
         page = certificate_page(certified, resources.settings, lang.value)
-    if output is not None:
-        output.write_text(page, encoding="utf-8")
-        say(f"written to {output}")
+        write_page(page)
     if as_json:
         put_json(document(certified))
     elif output is None:
@@ -168,7 +167,7 @@ def new_log(
     as_json: AsJson = False,
 ) -> None:
     """Continue the log under a new origin that quotes the old one's last checkpoint, and sign it."""
-    with opened(as_scheduler=True) as resources:
+    with opened(as_scheduler=True, key_lost=reason is RenewalReason.KEY_LOST) as resources:
         signing = SigningFolder(resources.settings.signing_dir)
         renewed = renew_log(resources, signing, reason)
         sign_checkpoint(resources, signing)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pydantic import ValidationError
+
 from app.db.engine import Database
 from app.db.read_only import ReadOnlyDatabase
 from app.lifecycle.forged_entries import begin_record
+from app.runtime.hand_over import hand_over, hand_over_for_database
 from app.runtime.harden import harden_process
 from app.runtime.installation import open_database_only, open_read_only, open_resources
 from app.runtime.logs import set_up_logs
@@ -17,18 +20,19 @@ from app.runtime.settings import Settings
 
 
 @contextmanager
-def opened(*, in_use: bool = False, as_scheduler: bool = False) -> Iterator[Resources]:
-    """Open the configured installation; close it afterwards. `in_use`: raise NoInstallation rather than create one.
-    `as_scheduler`: raise WrongUser unless the scheduler's user runs this, where it has a user of its own.
+def opened(*, create: bool = False, key_lost: bool = False, as_scheduler: bool = False) -> Iterator[Resources]:
+    """Open the configured installation, as its owner where root runs this; close it afterwards.
+
+    Raises NoInstallation where there is none, unless it may `create` one. `key_lost`: accept that the signing key is
+    missing. `as_scheduler`: raise WrongUser unless the scheduler's user runs this, where it has a user of its own.
     """
     settings = Settings()
     set_up_logs(settings.log_format)
+    hand_over(settings)
     harden_process(umask_of(settings))
     if as_scheduler:
         require_scheduler_user(settings)
-    if in_use:
-        open_database_only(settings).close()
-    resources = open_resources(settings)
+    resources = open_resources(settings, create=create, key_lost=key_lost)
     try:
         if as_scheduler:
             begin_record(resources)
@@ -37,10 +41,21 @@ def opened(*, in_use: bool = False, as_scheduler: bool = False) -> Iterator[Reso
         resources.close()
 
 
+def settings_for_vault() -> Settings:
+    """Return the settings for a command that needs only the vault: a wrong CADUCEE_DATABASE_URL does not delay the
+    destruction of keys.
+    """
+    try:
+        return Settings()
+    except ValidationError:
+        return Settings(database_url=None)
+
+
 @contextmanager
 def opened_read_only() -> Iterator[Resources]:
-    """Open the configured installation without changing it, as any user, even a copy or a read-only folder. Raises
-    DatabaseUnavailable at the end if a service wrote to a read-only database meanwhile.
+    """Open the configured installation without changing it, as any user, even a copy or a read-only folder. Root stays
+    root, because nothing is written. Raises NoInstallation; at the end DatabaseUnavailable, if a service wrote to a
+    read-only database meanwhile.
     """
     settings = Settings()
     set_up_logs(settings.log_format)
@@ -61,6 +76,7 @@ def database_only() -> Iterator[Database]:
     """
     settings = Settings()
     set_up_logs(settings.log_format)
+    hand_over_for_database(settings)
     harden_process(umask_of(settings))
     database = open_database_only(settings)
     try:

@@ -20,9 +20,10 @@ from app.actions.sweep import sweep
 from app.db.errors import DatabaseUnavailable, SchemaOutdated
 from app.domain.audience import Audience
 from app.lifecycle.rollback import require_not_rolled_back
-from app.runtime.installation import NoInstallation, open_database_only
+from app.runtime.hand_over import hand_over, hand_over_for_network
+from app.runtime.installation import NoInstallation, open_database_only, require_installation
 from app.runtime.last_seen import shared_by_workers
-from app.runtime.separate_users import require_network_user
+from app.runtime.separate_users import require_network_user, require_scheduler_user
 from app.runtime.settings import Settings
 from app.storage.own_entries import OwnEntries
 from app.terminal.opened import opened
@@ -71,11 +72,12 @@ def serve(
     settings = Settings()  # as the workers will read them
     for origin in (settings.recipients_origin, settings.staff_origin):
         _require_tls_or_loopback(origin)
+    hand_over_for_network(settings)
     if settings.separate_users:
         no_scheduler = True  # this user could not do its work
         _wait_for_installation(settings)
         require_network_user(settings)
-    with opened() as resources:
+    with opened(create=not settings.separate_users) as resources:
         require_not_rolled_back(resources)
         if not no_scheduler:  # deposits require a sweep; transfers that expired during the downtime end now
             asyncio.run(sweep(resources, assured=keep_time_or_alert(resources)))
@@ -155,6 +157,11 @@ def _serve_the_web(app: str, **options: Any) -> None:
 
 def scheduler() -> None:
     """Run only the scheduler: it ends expired transfers, deletes them, and signs the log."""
+    settings = Settings()
+    hand_over(settings)
+    require_scheduler_user(settings)
+    if not settings.separate_users:  # otherwise the scheduler makes the installation, and `serve` waits for it
+        require_installation(settings)
     os.execv(sys.executable, [sys.executable, "-m", "scheduler"])  # noqa: S606 - this program's own module
 
 

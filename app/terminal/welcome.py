@@ -44,7 +44,7 @@ def welcome_when_ready(stop: threading.Event) -> None:
         if ready:
             break
     if not stop.is_set():
-        resources = open_resources(settings)
+        resources = open_resources(settings, create=False)
         issued = issue_access_token(resources, name=NAME, role=Role.STAFF, lifetime=LIFETIME, owner=owner_named(NAME))
         resources.close()
         put(_TEXT.format(origin=settings.staff_origin, token=issued.token))

@@ -92,11 +92,17 @@ class Installation:
         return done
 
     def token(self, role: str = "staff", *, name: str = "") -> str:
-        """A new access token; without a name, under one that nobody else has."""
+        """A new access token; without a name, under one that nobody else has. Makes the installation if need be."""
+        self.make()
         token: str = self.run("token", "create", name or f"test {secrets.token_hex(8)}", "--role", role, "--json").json[
             "token"
         ]
         return token
+
+    def make(self) -> None:
+        """Create the installation, unless there is a database."""
+        if not self.database.exists():
+            self.run("db", "upgrade")
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the database itself, reading only."""

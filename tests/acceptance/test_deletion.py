@@ -199,6 +199,7 @@ def test_without_a_sweeper_nothing_is_taken_in_and_nothing_expired_is_given_out(
     reports is the number that is gone (PasswordPusher #3644).
     """
     installation = Installation(tmp_path, DEADMAN="6s")
+    installation.make()
     installation.run("sweep")
     with installation.serving("--no-scheduler") as server, server.http(installation.token()) as http:
         installation.run("sweep")

@@ -120,6 +120,7 @@ def test_a_database_that_was_rolled_back_is_locked_down(copy: Installation, tmp_
 def test_a_lockdown_without_a_vault_stops_the_running_service(tmp_path: Path) -> None:
     """Also a download that runs, and a token."""
     installation = Installation(tmp_path)
+    installation.make()
     made = installation.run("token", "create", "lab", "--json").json
     with installation.serving() as server, server.http(made["token"]) as http:
         claimed = claim(http, share := send(http, bytes(100_000)))
@@ -156,6 +157,8 @@ def test_an_outdated_schema_is_refused_by_name(copy: Installation, command: tupl
 def test_a_schema_that_nobody_has_taken_into_use_is_refused(tmp_path: Path, command: tuple[str, ...]) -> None:
     installation = Installation(tmp_path)
     installation.run("db", "upgrade")
+    installation.alter("DELETE FROM service_state")
+    shutil.rmtree(installation.data / "vault")
     assert "nobody has taken this database into use" in installation.run(*command, code=2).err
     assert not (installation.data / "vault").exists()
 

@@ -154,6 +154,7 @@ def _pruned_after_a_second(installation: Installation) -> int:
 
 
 def test_a_new_origin_and_pruning_by_command(installation: Installation, tmp_path):
+    installation.make()
     installation.run("audit", "checkpoint")
     kept = tmp_path / "kept"
     kept.write_text(installation.run("audit", "checkpoint", "--json").json["note"], encoding="utf-8")

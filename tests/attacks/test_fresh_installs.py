@@ -65,8 +65,10 @@ def test_settings_show_no_secret_and_have_none_by_default(two):
     shown = two[0][0].run("config", "show", "--json").json
     secret = [name for name in shown if any(word in name for word in ("SECRET", "PASSWORD", "TOKEN", "PEPPER", "SALT"))]
     assert set(secret) <= {"CADUCEE_PASSWORD_ATTEMPTS"}, "what a fresh install needs, it makes itself"
-    for user, query in (("caducee:hunter2@", ""), ("caducee:hun@ter2:@", ""), ("c@", "?sslpassword=hunter2&x=y")):
+    for user, query in (("caducee:hunter2@", ""), ("caducee:hun%40ter2%3A@", ""), ("c@", "?sslpassword=hunter2&x=y")):
         url = f"postgresql+psycopg://{user}db.example/caducee{query}"
         masked = two[0][0].run("config", "show", "--json", DATABASE_URL=url)
         assert "ter2" not in masked.out + masked.err
         assert "db.example" in masked.json["CADUCEE_DATABASE_URL"]
+    malformed = "postgresql+psycopg://caducee:hun@ter2:@db.example/caducee"
+    assert "ter2" not in two[0][0].run("config", "show", code=2, DATABASE_URL=malformed).err

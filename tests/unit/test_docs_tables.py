@@ -18,6 +18,7 @@ from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.main import create_app
 from app.runtime import settings
+from app.runtime.setting_values import DurationBetween
 from app.runtime.settings import Settings
 from app.web.guard import OPEN_ROUTES
 from app.web.problems import STATUS
@@ -83,7 +84,7 @@ def test_documented_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch):
 
 def test_documented_defaults_would_be_noticed_if_wrong(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CADUCEE_DEADMAN", "16m")
-    assert Settings() != Settings(deadman=documented_defaults()["CADUCEE_DEADMAN"])  # type: ignore[arg-type]
+    assert Settings() != Settings(deadman=documented_defaults()["CADUCEE_DEADMAN"])
 
 
 def listed_values() -> dict[str, set[str]]:
@@ -117,6 +118,9 @@ def test_ranges_of_settings_are_documented():
         most = [each.le for each in field.metadata if isinstance(each, Le)]
         if least and most:
             ranges[name] = f"{least[0]} to {most[0]}"
+        for rule in (getattr(each, "func", None) for each in field.metadata):
+            if isinstance(rule, DurationBetween):
+                ranges[name] = f"`{rule.least}` to `{rule.most}`"
     assert ranges
     descriptions = documented_settings()
     assert [name for name, text in ranges.items() if text not in descriptions[f"CADUCEE_{name.upper()}"]] == []
