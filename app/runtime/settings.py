@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.crypto.stretching import Argon2Parameters
 from app.domain.duration import format_duration, parse_duration
 from app.domain.errors import InvalidDuration
+from app.domain.network_address import networks, parse_host, parse_origin
 from app.domain.transfer import LIFETIME_CEILING, Lifetimes
 from app.runtime.house_zone import checked_zone, zone_of
 
@@ -44,7 +45,6 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
-_ORIGIN = re.compile(r"(https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?)/?", re.ASCII)
 STORE_SCHEMES: dict[str, tuple[str, ...]] = {"blobs": (), "vault": ()}
 """For each store, the schemes of values such as `flat:///path` that choose another kind than a folder. None so far."""
 
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     argon2_memory_kib: int = 65_536
     argon2_lanes: int = 4
 
-    metrics_bind: str | None = Field(default=None, pattern=r"^[^:\s]+:[0-9]{1,5}$")
+    metrics_bind: str | None = Field(default=None, pattern=r":[0-9]{1,5}$")
     log_format: Literal["auto", "json", "text"] = "auto"
 
     @field_validator("max_lifetime")
@@ -143,16 +143,22 @@ class Settings(BaseSettings):
     def _origin(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        origin = _ORIGIN.fullmatch(value.lower())
-        if origin is None or not _is_port(origin[2] or "443"):
-            raise ValueError("must be an origin, like https://files.example.org")
-        return origin[1]
+        origin = parse_origin(value)
+        if origin is None:
+            raise ValueError("must be an origin, like https://files.example.org, in ASCII (xn--...)")
+        return origin
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        networks(value)
+        return value
 
     @field_validator("metrics_bind")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
-        if value is not None and not _is_port(value.rpartition(":")[2]):
-            raise ValueError("a port is at most 65535")
+        if value is not None and parse_host(value, scheme="http") is None:
+            raise ValueError("must be host:port, like 127.0.0.1:9464 or [::1]:9464; a port is at most 65535")
         return value
 
     @model_validator(mode="after")
@@ -243,7 +249,3 @@ def _without_password(url: str) -> str:
     name, colon, _ = user.partition(":")
     masked = [re.sub(r"(?i)^([^=]*password[^=]*=).*", r"\1***", pair, flags=re.DOTALL) for pair in query.split("&")]
     return f"{scheme}{slashes}{name}{colon and ':***'}{at}{host}{question}{'&'.join(masked)}"
-
-
-def _is_port(text: str) -> bool:
-    return 0 < int(text) <= 65_535
