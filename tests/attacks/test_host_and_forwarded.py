@@ -1,5 +1,5 @@
 """Lesson 21: an unlisted `Host` gets 400; spoofed `X-Forwarded-*` changes neither links, limits nor log
-(Accellion FTA CVE-2021-27101; transfer.sh GHSA-h54g-hggh-9q98).
+(Accellion FTA CVE-2021-27101; transfer.sh GHSA-h54g-hggh-9q98). Lesson 46: addresses and hosts are parsed.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Which sockets `serve --host` means, on the real network stack."""
+"""Lesson 46: which sockets `serve --host` means, on the real network stack."""
 
 import os
 import socket
