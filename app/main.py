@@ -36,7 +36,7 @@ from app.web import (
     share_routes,
     transfer_routes,
 )
-from app.web.edge import KnownHosts, RequestLog, SafeHeaders, hosts_by_audience
+from app.web.edge import KnownHosts, RequestLog, SafeHeaders, origins_by_audience
 
 REFUSALS_SECONDS, FETCHES_SECONDS = 60, 5
 
@@ -74,14 +74,14 @@ def create_app(audience: Audience = Audience.ALL, *, settings: Settings, resourc
         if resources is None:
             opened.close()
 
-    hosts = hosts_by_audience(audience, settings)
-    first, *others = hosts
+    origins = origins_by_audience(audience, settings)
+    first, *others = origins
     app = _routes_of(first, lifespan=lifespan)
-    served: dict[str, ASGIApp | None] = {hosts[first]: None}
+    served: dict[str, ASGIApp | None] = {origins[first]: None}
     for other in others:
         application = _routes_of(other)
         application.state = app.state
-        served[hosts[other]] = application
+        served[origins[other]] = application
     app.add_middleware(KnownHosts, served=served)
     app.add_middleware(RequestLog)
     app.add_middleware(SafeHeaders, settings=settings)  # outermost: responses of RequestLog get them too

@@ -69,4 +69,4 @@ def serve_metrics(bind: str, measure: Callable[[], Measures]) -> None:
     host, _, port = bind.rpartition(":")
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServiceCollector(measure))
-    start_http_server(int(port), addr=host, registry=registry)
+    start_http_server(int(port), addr=host.strip("[]"), registry=registry)

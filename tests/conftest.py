@@ -68,7 +68,8 @@ class PostgresServer:
     (Copying a template for each test costs a third of a second on a busy disk, emptying the tables a hundredth.)
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, programs: Path) -> None:
+        self.programs = programs
         self._url = make_url(url).set(drivername="postgresql+psycopg")
         self._engine = create_engine(self._url, isolation_level="AUTOCOMMIT")
         self._say(*(f"ALTER SYSTEM SET {name} = off" for name in ("fsync", "synchronous_commit", "full_page_writes")))
@@ -130,7 +131,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             if os.environ.get("CADUCEE_REQUIRE_ALL") == "1":
                 raise
             pytest.skip(f"PostgreSQL DOES NOT START HERE, nothing was tested on it: {error!r}")
-        server = PostgresServer(started.get_uri())
+        server = PostgresServer(started.get_uri(), Path(started.bin_path))
         yield server
         server.close()
     finally:

@@ -10,7 +10,6 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_network
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -18,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidDuration
+from app.domain.network_address import parse_network
 
 _QUOTES = ("'", '"', "\N{LEFT DOUBLE QUOTATION MARK}", "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}", "`")
 
@@ -80,15 +80,15 @@ def proxies(value: object) -> object:
     parts = listed(value)
     for part in parts if isinstance(parts, tuple) else ():
         try:
-            network = ip_network(part.replace("%", " "))  # a zone is not compared
+            parse_network(part)
         except ValueError as error:
+            if "every address" in str(error):
+                raise
             bits = ": bits beyond the prefix are set" if "host bits" in str(error) else ""
             raise ValueError(
                 f"must be addresses or networks, such as 10.1.2.3 or 10.1.0.0/16, without ports or names; "
                 f"{part!r} is neither{bits}"
             ) from None
-        if network.prefixlen == 0:
-            raise ValueError(f"{part} is every address: any client would be believed")
     return parts
 
 

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.stretching import Argon2Parameters
 from app.domain.duration import format_duration
+from app.domain.network_address import parse_host, parse_origin
 from app.domain.transfer import LIFETIME_CEILING, Lifetimes
 from app.runtime import setting_values as values
 from app.runtime.house_zone import checked_zone, zone_of
@@ -35,10 +36,9 @@ Patience = Annotated[timedelta, BeforeValidator(DurationBetween("1s", "1h"))]
 Deadman = Annotated[timedelta, BeforeValidator(DurationBetween("5s", "1d"))]
 Retention = Annotated[timedelta, BeforeValidator(DurationBetween("32d", "36500d"))]
 
-MAY_BE_EMPTY = frozenset({"organisation", "contact", "brand_colour", "trusted_proxies", "purposes"})
+MAY_BE_EMPTY = frozenset({"organisation", "contact", "timezone", "brand_colour", "trusted_proxies", "purposes"})
 MAX_BYTES = 2**63 - 1
 
-_ORIGIN = re.compile(r"(https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?)/?", re.ASCII)
 STORE_SCHEMES: dict[str, tuple[str, ...]] = {"blobs": (), "vault": ()}
 """For each store, the schemes of values such as `flat:///path` that choose another kind than a folder. None so far."""
 
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     argon2_memory_kib: Number = Field(default=65_536, ge=8, le=4_194_304)
     argon2_lanes: Number = Field(default=4, ge=1, le=64)
 
-    metrics_bind: str | None = Field(default=None, pattern=r"^[^:\s]+:[0-9]{1,5}$")
+    metrics_bind: str | None = Field(default=None, pattern=r":[0-9]{1,5}$")
     log_format: Literal["auto", "json", "text"] = "auto"
 
     def __init__(self, **given: Any) -> None:
@@ -159,16 +159,16 @@ class Settings(BaseSettings):
     def _origin(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        origin = _ORIGIN.fullmatch(value.lower())
-        if origin is None or not _is_port(origin[2] or "443"):
-            raise ValueError("must be an origin, like https://files.example.org")
-        return origin[1]
+        origin = parse_origin(value)
+        if origin is None:
+            raise ValueError("must be an origin, like https://files.example.org, in ASCII (xn--...)")
+        return origin
 
     @field_validator("metrics_bind")
     @classmethod
     def _address(cls, value: str | None) -> str | None:
-        if value is not None and not _is_port(value.rpartition(":")[2]):
-            raise ValueError("a port is at most 65535")
+        if value is not None and parse_host(value, scheme="http") is None:
+            raise ValueError("must be host:port, like 127.0.0.1:9464 or [::1]:9464; a port is at most 65535")
         return value
 
     @model_validator(mode="after")
@@ -264,7 +264,3 @@ class Settings(BaseSettings):
     def sources(self) -> dict[str, str]:
         """Return by variable name where each value comes from: `default`, `environment` or `secret file <path>`."""
         return {variable: source_of(variable) for variable in self.shown()}
-
-
-def _is_port(text: str) -> bool:
-    return 0 < int(text) <= 65_535

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -27,9 +27,11 @@ _PACKED = re.compile(
 )
 
 
-def search_backup(restored: Path, blobs: BlobStore, vault: KeyVault) -> Iterator[str]:
+def search_backup(
+    restored: Path, blobs: BlobStore, vault: KeyVault, is_database: Callable[[Path], bool] = lambda _: False
+) -> Iterator[str]:
     """Yield one line for each problem below the folder of a backup; none if it cannot contain a vault. The stores
-    recognise their own files.
+    recognise their own files; `is_database` recognises the files of the backup's database.
     """
     unread: list[OSError] = []
     for folder, folders, names in os.walk(restored, onerror=unread.append):
@@ -38,14 +40,14 @@ def search_backup(restored: Path, blobs: BlobStore, vault: KeyVault) -> Iterator
         if {INSTALLATION_FILE, CACHE_TAG_FILE} <= {*names}:
             yield _finding("a file of the vault is in the backup", Path(folder, CACHE_TAG_FILE))
         for path in (Path(folder, name) for name in [*folders, *names]):
-            problem = _problem(path, blobs, vault)
+            problem = _problem(path, vault, lambda each: is_database(each) or blobs.recognises(each))
             if problem is not None:
                 yield _finding(problem, path)
     for error in unread:
         yield _finding(f"could not be looked into ({error.strerror})", Path(error.filename))
 
 
-def _problem(path: Path, blobs: BlobStore, vault: KeyVault) -> str | None:
+def _problem(path: Path, vault: KeyVault, recognised: Callable[[Path], bool]) -> str | None:
     try:
         mode = path.lstat().st_mode
         if stat.S_ISDIR(mode):
@@ -54,18 +56,18 @@ def _problem(path: Path, blobs: BlobStore, vault: KeyVault) -> str | None:
             return "a file of the vault is in the backup"
         if not stat.S_ISREG(mode):
             return "could not be looked into (a link, or neither file nor folder)"
-        if not _is_known(path, blobs):
+        if not _is_known(path, recognised):
             return "could not be looked into (packed, encrypted or of unknown kind)"
     except OSError as error:
         return f"could not be looked into ({error.strerror})"
     return None
 
 
-def _is_known(path: Path, blobs: BlobStore) -> bool:
+def _is_known(path: Path, recognised: Callable[[Path], bool]) -> bool:
     """Return whether a file is of a kind that contains no other files. A vault's files are random or encrypted bytes,
     so they never pass as text, under any name.
     """
-    if _DATABASE_FILE.fullmatch(path.name) or blobs.recognises(path):
+    if _DATABASE_FILE.fullmatch(path.name) or recognised(path):
         return True
     return not _PACKED.search(path.name) and _is_text(path)
 

@@ -56,11 +56,14 @@ def checkpoint(*, as_json: AsJson = False) -> None:
 def drill(
     *,
     restored: Annotated[Path, typer.Option(exists=True, help="The folder with an unpacked backup.")],
+    postgres_bin: Annotated[
+        Path | None, typer.Option(help="The folder of PostgreSQL's programs, if they are not found.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove that no ended transfer is readable in a restored backup. Exit 1 if one is, 2 if none has ended."""
     with opened() as resources:
-        result = drill_restore(resources, restored)
+        result = drill_restore(resources, restored, postgres_bin=postgres_bin)
     if as_json:
         put_json({**asdict(result), "passed": result.passed})
     else:

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from app.actions.examine import Finding, Level, examine
+from app.actions.examine import examine
 from app.actions.reconcile import PassResult, reconcile
+from app.db.errors import SchemaOutdated
+from app.domain.finding import Finding, Level
 from app.runtime.settings import Settings
-from app.terminal.console import REFUSED, AsJson, put, put_json, put_table
+from app.terminal.console import REFUSED, AsJson, put, put_json
 from app.terminal.opened import opened
 
 
@@ -25,18 +27,22 @@ def doctor(
     confirm: Annotated[bool, typer.Option("--confirm", help="Destroy the orphans even if there are many.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine the installation. Exit 1 if something is wrong; advice alone exits 0."""
+    """Examine the installation, and say what to do. Exit 1 if something is wrong; notes and warnings exit 0."""
     if assets:
         _put_hashes(Settings(), as_json=as_json)
         return
-    with opened(as_scheduler=reconcile_ or confirm) as resources:
-        findings = examine(resources)
-        if reconcile_ or confirm:
-            findings += [_orphans(result) for result in reconcile(resources, confirmed=confirm)]
+    try:
+        with opened(as_scheduler=reconcile_ or confirm) as resources:
+            findings = examine(resources)
+            if reconcile_ or confirm:
+                findings += [_orphans(result) for result in reconcile(resources, confirmed=confirm)]
+    except SchemaOutdated as error:  # nothing else can be examined
+        findings = [Finding(Level.WRONG, "schema", str(error), "stop the service, and run caducee db upgrade")]
     if as_json:
-        put_json({"findings": [{"level": f.level, "check": f.check, "said": f.detail} for f in findings]})
+        found = [{"level": f.level, "check": f.check, "said": f.detail, "do": f.do or None} for f in findings]
+        put_json({"findings": found})
     else:
-        put_table(("", "CHECK", "FOUND"), (_row(finding) for finding in findings))
+        _put_lines(findings)
     if any(finding.level is Level.WRONG for finding in findings):
         raise typer.Exit(REFUSED)
 
@@ -44,12 +50,20 @@ def doctor(
 def _orphans(result: PassResult) -> Finding:
     said = f"{result.held} held, {result.orphans} belong to nothing, {result.destroyed} destroyed"
     if result.needs_confirmation:
-        return Finding(Level.WRONG, result.what, f"{said}: destroying this many requires --reconcile --confirm")
-    return Finding(Level.WRONG if result.failed else Level.GOOD, result.what, said)
+        do = "check that the stores belong together, then caducee doctor --reconcile --confirm"
+        return Finding(Level.WRONG, result.what, f"{said}: too many to destroy unasked", do)
+    if result.failed:
+        return Finding(Level.WRONG, result.what, said, "read the service's log, repair the store, and run this again")
+    return Finding(Level.GOOD, result.what, said)
 
 
-def _row(finding: Finding) -> tuple[str, str, str]:
-    return (finding.level.value, finding.check, finding.detail)
+def _put_lines(findings: list[Finding]) -> None:
+    """Print one line per finding, and below it what to do. Lines, because a table would cut the advice."""
+    level, check = max(len(f.level) for f in findings), max(len(f.check) for f in findings)
+    for finding in findings:
+        put(f"{finding.level:{level}}  {finding.check:{check}}  {finding.detail}")
+        if finding.do:
+            put(f"{'':{level}}  {'':{check}}  -> {finding.do}")
 
 
 def _put_hashes(settings: Settings, *, as_json: bool) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from contextlib import suppress
+from typing import Annotated
 
 import structlog
 import typer
@@ -19,10 +20,12 @@ from app.actions.keep_time import keep_time_or_alert
 from app.actions.sweep import sweep
 from app.db.errors import DatabaseUnavailable, SchemaOutdated
 from app.domain.audience import Audience
+from app.domain.network_address import in_url, is_loopback, parse_address, parse_host
 from app.lifecycle.rollback import require_not_rolled_back
 from app.runtime.hand_over import hand_over, hand_over_for_network
 from app.runtime.installation import NoInstallation, open_database_only, require_installation
 from app.runtime.last_seen import shared_by_workers
+from app.runtime.listening import BACKLOG, bind, close, listen
 from app.runtime.separate_users import require_network_user, require_scheduler_user
 from app.runtime.settings import Settings
 from app.storage.own_entries import OwnEntries
@@ -32,10 +35,13 @@ RESTART_SECONDS = 1.0
 STOP_SECONDS = 20
 SET_UP_SECONDS = 30
 CONNECTIONS = 1_000
+DEFAULT_PORT = 8_000
 DEFAULT_WORKERS = min(os.cpu_count() or 1, 4)
 WORKER_SILENCE_SECONDS = 30
 """An unresponsive worker is replaced after this time. Uvicorn's default, 5 s, would abort uploads on a busy machine."""
 
+
+NOT_STARTED = "the web workers did not start; see the log"
 
 log = structlog.get_logger()
 
@@ -50,8 +56,12 @@ class NotSafeToServe(Exception):
 
 def serve(
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address or name to listen on; :: is every address, IPv4 and IPv6.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, default_factory=_default_port, show_default="CADUCEE_PORT, or 8000")
+    ],
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Web processes.", show_default="one per core, 4 at most")
     ] = DEFAULT_WORKERS,
@@ -64,23 +74,53 @@ def serve(
     ] = False,
 ) -> None:
     """Run the service, and the scheduler with it. Initialises an empty data folder."""
+    settings = _settings_for(host, port, audience)
+    bound = bind(host, port)
+    try:
+        hand_over_for_network(settings)
+        if settings.separate_users:
+            no_scheduler = True  # this user could not do its work
+            _wait_for_installation(settings)
+            require_network_user(settings)
+        with opened(create=not settings.separate_users) as resources:
+            require_not_rolled_back(resources)
+            if not no_scheduler:  # deposits require a sweep; transfers that expired during the downtime end now
+                asyncio.run(sweep(resources, assured=keep_time_or_alert(resources)))
+        listen(bound, host)
+        _run(bound, workers=workers, scheduled=not no_scheduler, welcome=welcome)
+    finally:
+        close(bound)
+
+
+def _default_port() -> int:
+    """Return CADUCEE_PORT, unless it is the URL that Kubernetes puts there for a service named caducee."""
+    given = os.environ.get("CADUCEE_PORT", "")
+    if not given or "://" in given:
+        return DEFAULT_PORT
+    if not (given.isascii() and given.isdecimal() and len(given) <= 5 and 0 < int(given) <= 65_535):
+        raise typer.BadParameter("CADUCEE_PORT is not a port from 1 to 65535")
+    return int(given)
+
+
+def _settings_for(host: str, port: int, audience: Audience) -> Settings:
+    """Return the settings as the workers will read them, with `host` and `port` in the public URL if none is set.
+    Raises NotSafeToServe.
+    """
     settings = Settings()
-    if "public_url" not in settings.model_fields_set and port != urlsplit(settings.public_url).port:
-        os.environ["CADUCEE_PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+    if "public_url" not in settings.model_fields_set:
+        given = parse_address(host)
+        local = str(given) if given is not None and given.is_loopback else "127.0.0.1"
+        os.environ["CADUCEE_PUBLIC_URL"] = f"http://{in_url(local)}:{port}"
     os.environ["CADUCEE_SERVE_AUDIENCE"] = audience.value
     os.environ["CADUCEE_SERVE_PID"] = str(os.getpid())
-    settings = Settings()  # as the workers will read them
+    settings = Settings()
     for origin in (settings.recipients_origin, settings.staff_origin):
         _require_tls_or_loopback(origin)
-    hand_over_for_network(settings)
-    if settings.separate_users:
-        no_scheduler = True  # this user could not do its work
-        _wait_for_installation(settings)
-        require_network_user(settings)
-    with opened(create=not settings.separate_users) as resources:
-        require_not_rolled_back(resources)
-        if not no_scheduler:  # deposits require a sweep; transfers that expired during the downtime end now
-            asyncio.run(sweep(resources, assured=keep_time_or_alert(resources)))
+    return settings
+
+
+def _run(bound: list[socket.socket], *, workers: int, scheduled: bool, welcome: bool) -> None:
+    """Run the workers, the scheduler beside them if `scheduled`, until they are told to stop."""
     stop = threading.Event()
     if welcome:
         from app.terminal.welcome import welcome_when_ready  # no other command needs an HTTP client
@@ -89,32 +129,14 @@ def serve(
     # Uvicorn raises the signal again once it has shut down; as an exception it lets the scheduler be stopped too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     supervisor = threading.Thread(target=_keep_scheduler, args=(stop,))
-    if not no_scheduler:
+    if scheduled:
         supervisor.start()
     try:
         with shared_by_workers():
-            _serve_the_web(
-                "app.main:serve_app",
-                factory=True,
-                host=host,
-                port=port,
-                workers=workers,
-                loop="asyncio",
-                http="app.web.server:PromptProtocol",  # by name: other commands need not load the web
-                ws="none",
-                lifespan="on",
-                access_log=False,  # it would log paths, and a path may hold a file name
-                log_config=None,
-                server_header=False,
-                proxy_headers=False,  # client addresses are read from listed proxies only (app/web/guard.py)
-                limit_concurrency=CONNECTIONS,
-                timeout_keep_alive=15,
-                timeout_graceful_shutdown=STOP_SECONDS,
-                timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
-            )
+            _serve_the_web(bound, workers)
     finally:
         stop.set()
-        if not no_scheduler:
+        if scheduled:
             supervisor.join(STOP_SECONDS)
 
 
@@ -140,18 +162,49 @@ def _require_set_up(settings: Settings) -> None:
         raise NoInstallation("the scheduler has not set this installation up for separate users")
 
 
-def _serve_the_web(app: str, **options: Any) -> None:
-    """Run uvicorn. Raises CannotServe instead of exiting with uvicorn's own exit codes."""
-    import uvicorn  # no other command needs a web server
+def _serve_the_web(bound: list[socket.socket], workers: int) -> None:
+    """Run uvicorn on these sockets. Raises CannotServe instead of exiting with uvicorn's own exit codes."""
+    from uvicorn import Config, Server  # no other command needs a web server
+    from uvicorn.config import STARTUP_FAILURE
+    from uvicorn.supervisors import Multiprocess
 
     from app.web import large_bodies
 
     large_bodies.report_if_aside()
+    config = Config(
+        "app.main:serve_app",
+        factory=True,
+        workers=workers,
+        backlog=BACKLOG,
+        loop="asyncio",
+        http="app.web.server:PromptProtocol",  # by name: other commands need not load the web
+        ws="none",
+        lifespan="on",
+        access_log=False,  # it would log paths, and a path may hold a file name
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # client addresses are read from listed proxies only (app/web/guard.py)
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_worker_healthcheck=WORKER_SILENCE_SECONDS,
+    )
+    log.info("listening", addresses=[f"{in_url(name[0])}:{name[1]}" for name in (s.getsockname() for s in bound)])
     try:
-        uvicorn.run(app, **options)
+        if workers > 1:
+            parent = Multiprocess(config, bound)
+            parent.run()
+            if any(worker.exitcode == STARTUP_FAILURE for worker in parent.processes):
+                raise CannotServe(NOT_STARTED)
+        else:
+            server = Server(config)
+            with suppress(KeyboardInterrupt):
+                server.run(bound)
+            if not server.started:
+                raise CannotServe(NOT_STARTED)
     except SystemExit as end:
         if end.code not in (None, 0):
-            raise CannotServe("the web workers did not start; see the log") from None
+            raise CannotServe(NOT_STARTED) from None
         raise
 
 
@@ -166,8 +219,9 @@ def scheduler() -> None:
 
 
 def _require_tls_or_loopback(origin: str) -> None:
-    url = urlsplit(origin)
-    if url.scheme == "http" and url.hostname not in {"127.0.0.1", "localhost", "::1"}:
+    scheme, _, authority = origin.partition("://")
+    host = parse_host(authority, scheme=scheme)
+    if scheme == "http" and not (host and is_loopback(host[0])):
         raise NotSafeToServe(f"{origin} is http:// and not loopback: passwords and tokens would be sent in the clear")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import MutableHeaders
@@ -12,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.audience import Audience
 from app.domain.errors import HostNotAllowed, InternalError
+from app.domain.network_address import parse_host
 from app.runtime.settings import Settings
 from app.web.operator_routes import PROBES
 from app.web.problems import problem
@@ -39,40 +39,52 @@ class KnownHosts:
     """
 
     def __init__(self, app: ASGIApp, served: Mapping[str, ASGIApp | None]) -> None:
-        """`served` maps each host to its application; None is `app`."""
+        """`served` maps each origin to its application; None is `app`."""
         self._app = app
-        self._served = served
+        self._served = {_host_and_port(origin): application for origin, application in served.items()}
+        self._schemes = {origin.partition("://")[0] for origin in served}
+        self._known = " or ".join(sorted(origin.partition("://")[2] for origin in served))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse other hosts. Probes are exempt, because they are sent to an IP address."""
         app: ASGIApp | None = None
         if scope["type"] == "http" and scope["path"] not in PROBES:
-            hosts = [value for name, value in scope["headers"] if name == b"host"]
-            host = hosts[0].decode("latin-1").lower() if len(hosts) == 1 else ""
-            if host not in self._served:
-                known = " or ".join(sorted(self._served))
-                app = problem(HostNotAllowed(f"This service is configured only for {known}."))
+            known = self._find([value for name, value in scope["headers"] if name == b"host"])
+            if known is None:
+                app = problem(HostNotAllowed(f"This service is configured only for {self._known}."))
             else:
-                app = self._served[host]
+                app = self._served[known]
         await (app or self._app)(scope, receive, send)
 
+    def _find(self, hosts: list[bytes]) -> tuple[str, int] | None:
+        """Return the served host that the only `Host` header names. Without a port it is the default of an origin's
+        scheme (RFC 9110, 7.2): the request does not state the scheme that the client used.
+        """
+        if len(hosts) == 1:
+            for scheme in self._schemes:
+                named = parse_host(hosts[0].decode("latin-1"), scheme=scheme)
+                if named in self._served:
+                    return named
+        return None
 
-def hosts_by_audience(audience: Audience, settings: Settings) -> dict[Audience, str]:
-    """Return the hosts that a process serves, each with its routes: all routes on one host, or, with two origins, the
-    staff's and the recipients' routes apart.
+
+def origins_by_audience(audience: Audience, settings: Settings) -> dict[Audience, str]:
+    """Return the origins that a process serves, each with its routes: all routes on one origin, or, with two origins,
+    the staff's and the recipients' routes apart.
     """
-    staff, recipients = _host(settings.staff_origin), _host(settings.recipients_origin)
-    hosts = {Audience.STAFF: staff, Audience.RECIPIENT: recipients}
+    staff, recipients = settings.staff_origin, settings.recipients_origin
+    origins = {Audience.STAFF: staff, Audience.RECIPIENT: recipients}
     if audience != Audience.ALL:
-        return {audience: hosts[audience]}
-    return hosts if staff != recipients else {Audience.ALL: staff}
+        return {audience: origins[audience]}
+    return origins if _host_and_port(staff) != _host_and_port(recipients) else {Audience.ALL: staff}
 
 
-def _host(origin: str) -> str:
-    """Return the origin's host as clients send it: without the scheme's default port (RFC 9110, 7.2)."""
-    url = urlsplit(origin)
-    default = {"http": ":80", "https": ":443"}[url.scheme]
-    return url.netloc.lower().removesuffix(default)
+def _host_and_port(origin: str) -> tuple[str, int]:
+    scheme, _, authority = origin.partition("://")
+    host = parse_host(authority, scheme=scheme)
+    if host is None:  # the settings hold origins only
+        raise ValueError("not an origin")
+    return host
 
 
 class SafeHeaders:

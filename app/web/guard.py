@@ -23,6 +23,7 @@ from app.domain.errors import (
     NotAuthenticated,
     Refusal,
 )
+from app.domain.network_address import UNKNOWN, client_of, networks, parse_origin
 from app.domain.party import party_of
 from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
@@ -244,18 +245,14 @@ def _same_origin(request: Request) -> bool:
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin" or (site == "none" and request.method in {"GET", "HEAD"})
-    return request.headers.get("origin") == resources_of(request).settings.recipients_origin
+    return parse_origin(request.headers.get("origin", "")) == resources_of(request).settings.recipients_origin
 
 
 def client_address(request: Request) -> str:
     """Return the client's address: the peer's, or the one that trusted proxies report, read from the right."""
-    trusted = resources_of(request).settings.trusted_proxies
-    address = request.client.host if request.client else "unknown"
-    lines = ",".join(request.headers.getlist("x-forwarded-for"))  # several lines form one list (RFC 9110, 5.3)
-    forwarded = [part.strip() for part in lines.split(",") if part.strip()]
-    while address in trusted and forwarded:
-        address = forwarded.pop()
-    return address[:64]
+    trusted = networks(resources_of(request).settings.trusted_proxies)
+    peer = request.client.host if request.client else UNKNOWN
+    return client_of(peer, request.headers.getlist("x-forwarded-for"), trusted)
 
 
 def _here(read: Callable[[Request], T]) -> Callable[[Request], Coroutine[Any, Any, T]]:

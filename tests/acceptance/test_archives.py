@@ -36,7 +36,7 @@ def share(staff):
 
 
 def test_its_headers_state_every_checksum_so_that_streams_can_be_read(anyone, share):
-    """Stored members with a data descriptor do not open in streaming readers (spark PR #56784)."""
+    """Lesson 47: stored members with a data descriptor do not open in streaming readers (spark PR #56784)."""
     archive = anyone.post(f"/api/v1/shares/{share.id}/content", auth=share.basic).content
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         assert opened.testzip() is None

@@ -1,4 +1,4 @@
-"""The output of commands on the consoles that people have: narrow terminals, pipes that close, other encodings."""
+"""Lesson 49: output on the consoles that people have: narrow terminals, pipes that close, other encodings."""
 
 import json
 import os

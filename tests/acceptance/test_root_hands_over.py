@@ -1,6 +1,7 @@
 """Root runs a command of a service that belongs to another user: nothing is left that the service cannot read.
 
-As in lamb #831, where root ran a command once, and the service could not read its own files. Real users and processes.
+Lesson 49: as in lamb #831, where root ran a command once, and the service could not read its own files. Real users and
+processes.
 """
 
 import os

@@ -122,11 +122,39 @@ def test_a_setting_that_makes_no_sense_is_named(installation, setting, value):
     refused(installation, command=command, **{setting: value})
 
 
-def test_a_port_that_is_taken_is_told_by_the_usual_exit_code(used):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_port_that_is_taken_is_named_and_nothing_is_left_behind(installation, workers):
+    """The same for any number of workers, and before an installation is made."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        ran = used.run("serve", "--port", port, "--workers", "1", "--no-scheduler", code=2)
-    assert "cannot: the web workers did not start" in ran.err
+        serve = ("serve", "--port", port, "--workers", workers)
+        refused(installation, f"port {port} of 127.0.0.1", "--port", "CADUCEE_PORT", command=serve)
+        refused(installation, f"port {port} of ::", "--port", command=(*serve, "--host", "::"))
+        refused(installation, f"port {port}", "--port", command=("serve",), PORT=port)
+    assert not installation.data.exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("192.0.2.1", ("no address 192.0.2.1", "--host")),
+        ("2001:db8::1", ("no address 2001:db8::1", "--host")),
+        ("no-such-host.invalid", ("no-such-host.invalid", "--host")),
+        ("a..b", ("a..b", "--host")),
+        ("", ("--host",)),
+    ],
+)
+def test_an_address_that_this_machine_has_not_is_named(installation, host, words):
+    refused(installation, *words, command=("serve", "--host", host, "--port", str(free_port())))
+    assert not installation.data.exists()
+
+
+def test_the_port_comes_from_the_environment_but_not_from_kubernetes(installation):
+    """Kubernetes sets CADUCEE_PORT to a URL where a service is named caducee."""
+    ran = installation.run("serve", code=2, PORT="99999")
+    assert "CADUCEE_PORT" in ran.err
+    installation.run("serve", "--help", PORT="tcp://10.0.0.1:8000")
+    assert not installation.data.exists()
 
 
 def test_a_public_url_in_a_secret_file_is_gone_by(tmp_path):

@@ -1,5 +1,5 @@
 """Lesson 21: an unlisted `Host` gets 400; spoofed `X-Forwarded-*` changes neither links, limits nor log
-(Accellion FTA CVE-2021-27101; transfer.sh GHSA-h54g-hggh-9q98).
+(Accellion FTA CVE-2021-27101; transfer.sh GHSA-h54g-hggh-9q98). Lesson 46: addresses and hosts are parsed.
 """
 
 import json
@@ -114,3 +114,34 @@ def test_a_listed_proxy_is_believed_about_the_hop_before_it_only(installation):
     entries = [json.loads(row[0]) for row in installation.rows("SELECT content FROM audit_entries")]
     seen = {shares[e["share"]]: e["address"] for e in entries if e["event"] == "share.claimed"}
     assert seen == expected
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_both_families_are_served_and_a_mapped_proxy_is_the_listed_one(installation, workers):
+    """On a socket for both families, 127.0.0.1 appears as ::ffff:127.0.0.1 (tinyice #47)."""
+    options = ("--host", "::", "--workers", workers)
+    with (
+        installation.serving(*options, TRUSTED_PROXIES="127.0.0.0/8") as server,
+        server.http(installation.token()) as http,
+    ):
+        share = send(http)
+        body = {"link_secret": share.secret, "password": "A" * 16}
+        for host, forwarded in (("127.0.0.1", "203.0.113.7:4711"), ("[::1]", "203.0.113.8")):
+            url = f"http://{host}:{server.port}/api/v1/shares/{share.id}/claim"
+            headers = {"X-Forwarded-For": forwarded, "Host": f"127.0.0.1:{server.port}"}
+            assert http.post(url, json=body, headers=headers).status_code == 401
+    entries = [json.loads(row[0]) for row in installation.rows("SELECT content FROM audit_entries")]
+    assert [e["address"] for e in entries if e["event"] == "password.wrong"] == ["203.0.113.7", "::1"]
+
+
+def test_a_host_is_known_in_every_spelling(installation):
+    """Default port (g3 #720), trailing dot, capitals; the links have the one that browsers use."""
+    spelt = ["files.example.org", "FILES.Example.org", "files.example.org.", "files.example.org:443"]
+    others = ["files.example.org:80", "files.example.org:8443", "files.example.org..", "xfiles.example.org", "[::1]"]
+    with installation.serving(PUBLIC_URL="https://Files.example.org:443/") as server:
+        for host, status in [*((each, 401) for each in spelt), *((each, 400) for each in others)]:
+            with server.http(host=host) as http:
+                assert http.get("/api/v1/me").status_code == status, host
+        with server.http(installation.token(), host=spelt[3]) as http:
+            sent = ok(http.put("/api/v1/send/a?recipient=x", content=b"x"), 201)
+    assert sent["link"].startswith("https://files.example.org/s/")

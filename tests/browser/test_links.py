@@ -1,6 +1,6 @@
 """Links as mail programs leave them; the page of the bare address; what is shown before the password.
 
-`#` becomes `%23` (SkySend #68), a no-break space trails the link (opencode #620).
+Lesson 48: `#` becomes `%23` (SkySend #68), a no-break space trails the link (opencode #620).
 """
 
 import pytest

@@ -168,7 +168,7 @@ LONGER_FILES = {
 }
 LONGER = {
     "app/terminal/exposure.py:_tables": "the report's tables, one after the other",
-    "app/terminal/serve.py:serve": "the options of uvicorn, each with its reason",
+    "app/terminal/serve.py:_serve_the_web": "the options of uvicorn, each with its reason",
 }
 MORE_PARAMETERS = {
     "app/actions/fetch_file.py:open_files": "who asks, for what, and how it goes out",

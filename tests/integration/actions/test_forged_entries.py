@@ -312,10 +312,10 @@ def test_doctor_and_metrics_say_whether_the_users_are_separate(separate, start_s
     found = {f.check: f for f in examine(separate)}
     assert found["separate users"].level == "ok", found
     (separate.settings.vault_dir / "marks").chmod(0o770)
-    assert {f.check: f for f in examine(separate)}["separate users"].level == "WRONG"
+    assert {f.check: f for f in examine(separate)}["separate users"].level == "wrong"
 
 
 def test_doctor_advises_to_separate_the_users(start_service):
     resources = start_service()
     assert measure(resources).separate_users is False
-    assert {f.check: f.level for f in examine(resources)}["separate users"] == "advice"
+    assert {f.check: f.level for f in examine(resources)}["separate users"] == "warning"

@@ -9,12 +9,13 @@ from sqlalchemy import text
 from app.actions.check_readiness import check_readiness
 from app.actions.create_transfer import TransferOptions, create_sealed_transfer
 from app.actions.delete_transfer import delete_transfer
-from app.actions.examine import Level, examine
+from app.actions.examine import examine
 from app.actions.measure import measure
 from app.actions.stop_intake import look_at_drain, resume_intake, stop_intake
 from app.db.errors import ChangeUndone
 from app.db.reserve import Reserve
 from app.domain.errors import DiskNearlyFull, IntakeOff
+from app.domain.finding import Level
 from app.storage import durable_files
 from app.storage.errors import VaultUnavailable
 from scheduler.metrics import ServiceCollector

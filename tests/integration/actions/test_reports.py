@@ -8,16 +8,23 @@ import pytest
 from app.actions.check_readiness import check_readiness
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
-from app.actions.examine import Level, examine
+from app.actions.drill_restore import DrillResult, _write_down
+from app.actions.examine import examine
+from app.actions.issue_access_token import issue_access_token
 from app.actions.keep_time import keep_time
 from app.actions.list_transfers import list_transfers, show_transfer
+from app.actions.lock_down import lock_down
 from app.actions.report_retention import SLACK, report_retention
+from app.actions.sign_checkpoint import sign_checkpoint
 from app.crypto.token import new_id
 from app.db import service_rows
 from app.db.engine import Database
+from app.domain.access_token import Role
 from app.domain.errors import TransferNotFound
+from app.domain.finding import Level
 from app.domain.vault_entry import EntryName
 from app.runtime.clock import Clock
+from app.storage.signing_folder import SigningFolder
 from tests.integration.actions.stories import (
     ADDRESS,
     a_caller,
@@ -176,8 +183,59 @@ def test_a_sweep_that_the_vault_knows_nothing_of_is_not_believed(resources, time
     assert findings(resources)["sweeper"].level == Level.GOOD
 
 
-def test_an_examination_before_the_first_sweep_says_so(unswept_resources):
+def test_a_fresh_installation_is_not_wrong_but_one_that_holds_something_without_sweeps_is(unswept_resources, time):
+    found = findings(unswept_resources)
+    assert found["sweeper"].level == Level.NOTE
+    assert Level.WRONG not in {finding.level for finding in found.values()}
+    time.pass_by(unswept_resources.settings.deadman + timedelta(minutes=1))
+    assert findings(unswept_resources)["sweeper"].level == Level.WEAK
+    unswept_resources.vault.create(EntryName(new_id(), time.moment + timedelta(days=1)), b"k" * 32)
     assert findings(unswept_resources)["sweeper"].level == Level.WRONG
+
+
+def test_every_finding_that_is_not_good_says_what_to_do(unswept_resources, start_service):
+    for resources in (unswept_resources, start_service(organisation="A", contact="b", public_url="https://a.example")):
+        found = examine(resources)
+        assert [finding for finding in found if bool(finding.do) != (finding.level != Level.GOOD)] == []
+
+
+def test_an_examination_names_what_is_in_use_and_who_is_asked(resources, start_service, database_kind):
+    found = findings(resources)
+    assert {"sqlite": "SQLite", "postgres": "PostgreSQL"}[database_kind] in found["database"].detail
+    assert found["schema"].level == found["lockdown"].level == Level.GOOD
+    assert [found[check].level for check in ("organisation", "contact", "public URL")] == [Level.NOTE] * 3
+    found = findings(start_service(organisation="A", contact="b", public_url="https://files.example.org"))
+    assert [found[check].level for check in ("organisation", "contact", "public URL")] == [Level.GOOD] * 3
+    assert found["proxies"].level == Level.NOTE
+    lock_down(resources.database, resources.clock)
+    assert findings(resources)["lockdown"].level == Level.WEAK
+
+
+def test_an_examination_follows_the_age_of_tokens(resources, time):
+    assert findings(resources)["tokens"].level == Level.NOTE
+    issue_access_token(resources, name="ends", role=Role.STAFF, lifetime=timedelta(days=20))
+    assert findings(resources)["tokens"].level == Level.GOOD
+    time.pass_by(timedelta(days=10))
+    assert (findings(resources)["tokens"].level, "ends" in findings(resources)["tokens"].detail) == (Level.WEAK, True)
+    time.pass_by(timedelta(days=10))
+    assert [f.level for f in examine(resources) if f.check == "tokens"] == [Level.NOTE, Level.WEAK]
+    issue_access_token(resources, name="next", role=Role.STAFF, lifetime=timedelta(days=90), owner="token:ends")
+    assert [f.level for f in examine(resources) if f.check == "tokens"] == [Level.GOOD], "one of its owner goes on"
+
+
+def test_an_examination_follows_the_age_of_checkpoint_and_drill(resources, time):
+    assert findings(resources)["checkpoint"].level == findings(resources)["restore drill"].level == Level.NOTE
+    sign_checkpoint(resources, SigningFolder(resources.settings.signing_dir))
+    _write_down(resources, DrillResult(transfers=1, ended=1, shares_ended=0, findings=[]))
+    assert findings(resources)["checkpoint"].level == findings(resources)["restore drill"].level == Level.GOOD
+    time.pass_by(timedelta(hours=3))
+    assert findings(resources)["checkpoint"].level == Level.WEAK
+    time.pass_by(timedelta(days=35))
+    assert findings(resources)["restore drill"].level == Level.WEAK
+    _write_down(resources, DrillResult(transfers=1, ended=1, shares_ended=0, findings=[]))
+    _write_down(resources, DrillResult(transfers=1, ended=0, shares_ended=0, findings=[]))
+    found = findings(resources)["restore drill"]
+    assert (found.level, "did not pass" in found.detail) == (Level.WEAK, True)
 
 
 @pytest.mark.parametrize("leap", [timedelta(hours=1), timedelta(hours=-1)])

@@ -50,7 +50,7 @@ def last_drill(resources):
 
 
 def test_a_clean_backup_passes_and_it_is_recorded(resources, restored, time, monkeypatch):
-    monkeypatch.setattr("app.actions.drill_restore.PAGE", 1)
+    monkeypatch.setattr("app.db.restored_rows.PAGE", 1)
     result = drill_restore(resources, restored)
     assert (result.transfers, result.ended, result.shares_ended, result.findings) == (2, 1, 1, [])
     assert result.passed

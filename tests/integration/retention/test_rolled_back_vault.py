@@ -10,13 +10,14 @@ from sqlalchemy import delete, update
 from app.actions.accept_restore import accept_restore
 from app.actions.accept_vault import accept_older_vault
 from app.actions.check_readiness import check_readiness
-from app.actions.examine import Level, examine
+from app.actions.examine import examine
 from app.actions.keep_time import keep_time, keep_time_or_alert
 from app.actions.measure import measure
 from app.actions.report_retention import report_retention
 from app.db import service_rows
 from app.db.tables import claims, shares
 from app.domain.errors import ShareWithdrawn, VaultNotTrusted
+from app.domain.finding import Level
 from app.domain.share import ShareState
 from app.domain.transfer import TransferState
 from app.lifecycle.rollback import VaultRolledBack

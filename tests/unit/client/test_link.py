@@ -31,7 +31,7 @@ def test_the_link_of_the_vectors_reads_as_it_should():
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_a_link_as_mail_programs_leave_it(case):
-    """What is no link is refused without being quoted."""
+    """Lesson 48. What is no link is refused without being quoted."""
     if case["link"] is not None:
         assert Link.parse(case["text"]).text() == case["link"]
         return

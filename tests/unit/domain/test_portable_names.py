@@ -26,7 +26,7 @@ def test_every_vector(case):
 
 @given(st.lists(st.lists(PARTS, max_size=6).map("".join), max_size=12))
 def test_whatever_is_given_can_be_stored_together_on_every_system(given_names):
-    """No name is impossible on Windows, and none falls together with another there or on macOS."""
+    """Lesson 47: no name is impossible on Windows, and none falls together with another there or on macOS."""
     names = distinct_names(given_names)
     assert len(names) == len(given_names)
     for name in names:

@@ -1,4 +1,4 @@
-"""The bytes of an archive, against the vectors that the page's script is tested with, too."""
+"""The bytes of an archive (lesson 47), against the vectors that the page's script is tested with, too."""
 
 import io
 import json
