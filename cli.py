@@ -13,7 +13,7 @@ def build() -> typer.Typer:
     """Return the whole tree. The service's commands are included if the extra `server` is installed."""
     import typer
 
-    from app.terminal import shares
+    from app.terminal import fetching, sending, shares
     from app.terminal.program import program
 
     tree = typer.Typer(
@@ -25,6 +25,9 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},  # every group and command inherits it
     )
     tree.callback()(program)
+    tree.command("send")(sending.send)
+    tree.command("get")(fetching.get)
+    tree.command("sent")(sending.sent)
     tree.add_typer(shares.tree, name="share")
     try:
         from app.terminal import service_commands

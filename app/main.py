@@ -35,6 +35,7 @@ from app.web import (
     send_routes,
     share_routes,
     transfer_routes,
+    upload_routes,
 )
 from app.web.edge import KnownHosts, RequestLog, SafeHeaders, origins_by_audience
 
@@ -45,6 +46,7 @@ log = structlog.get_logger()
 RECIPIENT_ROUTERS = (page_routes.router, share_routes.router, claim_routes.router)
 STAFF_ROUTERS = (
     transfer_routes.upload_router,
+    upload_routes.router,
     transfer_routes.router,
     send_routes.router,
     sealed_routes.router,

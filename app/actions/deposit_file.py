@@ -6,8 +6,7 @@ No plaintext byte is written anywhere: each piece is encrypted in memory and app
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from app.crypto import chunked
@@ -16,6 +15,7 @@ from app.domain.errors import ClientKeyRequired
 from app.domain.file_meta import FileMeta
 from app.lifecycle import intake, key_ring
 from app.lifecycle.intake import AdmittedUpload, UploadRequest
+from app.lifecycle.summed import Summed
 from app.runtime.resources import Resources
 
 
@@ -49,7 +49,7 @@ async def deposit_file(
     upload, transfer_key = await resources.in_thread(_admit, resources, request, client_key)
     async with intake.or_nothing(resources, upload):
         number = upload.row.number
-        passage = _Summed(chunked.Encryptor(transfer_key, chunked.file_context(transfer_id, number)))
+        passage = Summed(chunked.Encryptor(transfer_key, chunked.file_context(transfer_id, number)))
 
         def sealed_meta() -> bytes:
             meta = replace(incoming.meta, crc32=passage.crc32)
@@ -57,25 +57,6 @@ async def deposit_file(
 
         row = await intake.take_in(resources, upload, body=incoming.body, passage=passage, sealed_meta=sealed_meta)
     return DepositedFile(row.number, row.size)
-
-
-@dataclass(slots=True, repr=False)
-class _Summed:
-    """Encrypts, and computes the CRC-32 of the plaintext on its way."""
-
-    encryptor: chunked.Encryptor
-    crc32: int = 0
-
-    @property
-    def size(self) -> int:
-        return self.encryptor.size
-
-    def update(self, data: bytes) -> Iterable[memoryview]:
-        self.crc32 = zlib.crc32(data, self.crc32)
-        return self.encryptor.update(data)
-
-    def finish(self) -> bytes | memoryview:
-        return self.encryptor.finish()
 
 
 def _admit(resources: Resources, request: UploadRequest, client_key: bytes | None) -> tuple[AdmittedUpload, bytes]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from app.crypto.chunked import PassingBlob, plain_size
+from app.crypto.chunked import PassingBlob
 from app.crypto.errors import Truncated
 from app.domain.access_token import Caller
-from app.domain.errors import InvalidRequest, MalformedCiphertext
-from app.domain.file_meta import MAX_JSON_BYTES
+from app.domain.errors import MalformedCiphertext
 from app.lifecycle import intake
 from app.lifecycle.intake import UploadRequest
+from app.lifecycle.sealed_form import plain_size_of, require_meta_shape
 from app.runtime.resources import Resources
 
 
@@ -39,10 +39,9 @@ async def deposit_sealed_file(
     WrongFileNumber, RetentionNotAssured, TooLarge, DiskNearlyFull, ClientTooSlow. After any error nothing of the file
     is left.
     """
-    request = UploadRequest(
-        caller, transfer_id, sealed=True, announced_size=_plain(incoming.announced_size), number=incoming.number
-    )
-    _require_meta_shape(incoming.sealed_meta)
+    announced = None if incoming.announced_size is None else plain_size_of(incoming.announced_size)
+    request = UploadRequest(caller, transfer_id, sealed=True, announced_size=announced, number=incoming.number)
+    require_meta_shape(incoming.sealed_meta)
     upload = await resources.in_thread(intake.admit, resources, request)
     async with intake.or_nothing(resources, upload):
         try:
@@ -56,20 +55,3 @@ async def deposit_sealed_file(
         except Truncated:
             raise MalformedCiphertext from None
     return row.size
-
-
-def _plain(sealed_bytes: int | None) -> int | None:
-    """Return the plaintext size in bytes for an announced ciphertext size."""
-    try:
-        return None if sealed_bytes is None else plain_size(sealed_bytes)
-    except Truncated:
-        raise MalformedCiphertext from None
-
-
-def _require_meta_shape(sealed_meta: bytes) -> None:
-    try:
-        fits = 0 < plain_size(len(sealed_meta)) <= MAX_JSON_BYTES
-    except Truncated:
-        fits = False
-    if not fits:
-        raise InvalidRequest("Caducee-Sealed-Meta: a sealed name and type, of at most 1 KiB before it was sealed.")

@@ -14,7 +14,22 @@ class FileChanged(Exception):
 class ServiceRefused(Exception):
     """The service refused a request, was unreachable, or sent an invalid response."""
 
-    def __init__(self, message: str, code: str | None = None) -> None:
-        """`message` is for people; `code` is the problem's code, or None if there was no problem document."""
+    def __init__(self, message: str, code: str | None = None, status: int | None = None) -> None:
+        """`message` is for people; `code` is the problem's code, or None if there was no problem document; `status` is
+        None if there was no response.
+        """
         super().__init__(message)
         self.code = code
+        self.status = status
+
+
+class ServiceUnavailable(ServiceRefused):
+    """The service could not be reached, or cannot accept the request now; a later attempt may succeed."""
+
+
+class InUse(Exception):
+    """Another process holds what this one needs."""
+
+
+class NotSendable(Exception):
+    """What the user asked to send cannot be sent."""

@@ -9,21 +9,19 @@ from urllib.parse import quote
 
 import httpx
 
-from app.client.errors import NotConfigured, ServiceRefused
+from app.client.errors import NotConfigured, ServiceRefused, ServiceUnavailable
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
 
 TIMEOUT_SECONDS = 60
 
+_PASSING = frozenset({408, 423, 425, 429, 500, 502, 503, 504, 507})
+"""Statuses after which a later attempt may succeed."""
+
 
 def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str, Any]:
     """Send a request and return the JSON of the response, empty if it has no body. Raises ServiceRefused."""
-    try:
-        answer = http.request(method, path, **request)
-    except httpx.HTTPError as error:
-        raise unreachable(error) from None
-    if not answer.is_success:
-        raise refused(answer)
+    answer = ask_for(http, method, path, **request)
     try:
         document: dict[str, Any] = answer.json() if answer.content else {}
     except ValueError:
@@ -31,18 +29,30 @@ def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str,
     return document
 
 
-def unreachable(error: httpx.HTTPError | httpx.InvalidURL) -> ServiceRefused:
+def ask_for(http: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:
+    """Send a request and return the response. Raises ServiceRefused, as ServiceUnavailable if it may pass."""
+    try:
+        answer = http.request(method, path, **request)
+    except httpx.HTTPError as error:
+        raise unreachable(error) from None
+    if not answer.is_success:
+        raise refused(answer)
+    return answer
+
+
+def unreachable(error: httpx.HTTPError | httpx.InvalidURL) -> ServiceUnavailable:
     """Return the error for a server that did not respond."""
-    return ServiceRefused(f"the service cannot be reached: {type(error).__name__}")
+    return ServiceUnavailable(f"the service cannot be reached: {type(error).__name__}")
 
 
 def refused(answer: httpx.Response) -> ServiceRefused:
     """Return the error for a refusal, with the problem's detail and code if the response has them."""
+    kind = ServiceUnavailable if answer.status_code in _PASSING else ServiceRefused
     try:
         problem = answer.json()
-        return ServiceRefused(f"{problem['detail']} ({problem['code']})", str(problem["code"]))
+        return kind(f"{problem['detail']} ({problem['code']})", str(problem["code"]), answer.status_code)
     except (ValueError, KeyError, TypeError):
-        return ServiceRefused(f"the service responded with {answer.status_code}")
+        return kind(f"the service responded with {answer.status_code}", status=answer.status_code)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,16 @@ from typing import Any
 import httpx
 
 from app.client import sealing
+from app.client.errors import ServiceUnavailable
 from app.client.http_calls import ask, refused, unreachable
 from app.client.link import Link
+from app.crypto import chunked
 from app.crypto.encoding import decode, encode
 from app.crypto.token import new_secret
 from app.crypto.wrapping import link_proof
 from app.domain.file_meta import FileMeta
+
+READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,16 +69,29 @@ class SealedClaim:
         files = [_opened(transfer_key, transfer_id, file) for file in won["files"]]
         return cls(http, won["claim_id"], won["claim_token"], transfer_id, transfer_key, files)
 
-    def fetch(self, number: int) -> Iterator[bytes]:
-        """Yield a file, decrypted while it arrives. It is complete only once the iteration has ended. Raises
-        ServiceRefused, CannotDecrypt.
+    def fetch(self, number: int, *, chunks: int = 0) -> Iterator[bytes]:
+        """Yield a file from chunk number `chunks` on, decrypted while it arrives. It is complete only once the
+        iteration has ended. Raises ServiceRefused, as ServiceUnavailable if the rest can be fetched later; CryptoError.
         """
+        decryptor = chunked.Decryptor(self.transfer_key, chunked.file_context(self.transfer_id, number), chunks=chunks)
+        if chunks:
+            for piece in self._ciphertext(number, 0, chunked.HEADER_BYTES):
+                yield from map(bytes, decryptor.update(piece))
+        start = chunked.HEADER_BYTES + chunks * chunked.SEALED_CHUNK_BYTES if chunks else 0
+        for piece in self._ciphertext(number, start, None):
+            yield from map(bytes, decryptor.update(piece))
+        yield bytes(decryptor.finish())
+
+    def _ciphertext(self, number: int, start: int, end: int | None) -> Iterator[bytes]:
+        wanted = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end else {}
         try:
-            with self.http.stream("GET", f"{self._path}/blobs/{number}", headers=self._headers) as answer:
+            with self.http.stream("GET", f"{self._path}/blobs/{number}", headers=self._headers | wanted) as answer:
                 if not answer.is_success:
                     answer.read()
                     raise refused(answer)
-                yield from sealing.open_file(self.transfer_key, self.transfer_id, number, answer.iter_raw())
+                if wanted and answer.status_code != httpx.codes.PARTIAL_CONTENT:
+                    raise ServiceUnavailable("the response is not the part that was asked for")
+                yield from answer.iter_raw(READ_BYTES)
         except httpx.HTTPError as error:
             raise unreachable(error) from None
 

@@ -7,7 +7,7 @@ that secret, the client key, the transfer key, a file name or file content. The 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -46,14 +46,19 @@ class SealedTransfer:
     client_key: bytes
     transfer_key: bytes
     files: int = 0
+    expires_at: str = ""
 
     @classmethod
-    def create(cls, http: httpx.Client, **terms: Any) -> SealedTransfer:
-        """Create a transfer with the request members `terms` (`expires_in`, `label`, ...) and fresh keys. Raises
-        ServiceRefused.
+    def create(
+        cls, http: httpx.Client, *, client_key: bytes | None = None, idempotency_key: str | None = None, **terms: Any
+    ) -> SealedTransfer:
+        """Create a transfer with the request members `terms` (`expires_in`, `label`, ...) and fresh keys. With an
+        `idempotency_key`, a repetition replaces a transfer whose response was lost. Raises ServiceRefused.
         """
-        opened = ask(http, "POST", "/api/v1/transfers", json={**terms, "sealed": True})
-        transfer = cls(http, opened["id"], client_key=new_secret(), transfer_key=new_secret())
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        opened = ask(http, "POST", "/api/v1/transfers", json={**terms, "sealed": True}, headers=headers)
+        transfer = cls(http, opened["id"], client_key=client_key or new_secret(), transfer_key=new_secret())
+        transfer.expires_at = opened["expires_at"]
         wrapped_key = sealing.wrap_for_owner(
             transfer.transfer_key,
             client_key=transfer.client_key,
@@ -74,7 +79,8 @@ class SealedTransfer:
             owner_part=decode(kept["owner_part"], length=32),
             transfer_id=transfer_id,
         )
-        return cls(http, transfer_id, client_key, transfer_key, files=len(ask(http, "GET", path)["files"]))
+        shown = ask(http, "GET", path)
+        return cls(http, transfer_id, client_key, transfer_key, len(shown["files"]), shown["expires_at"])
 
     def add(self, meta: FileMeta, pieces: Iterable[bytes], *, size: int | None = None) -> int:
         """Encrypt and upload a file in one pass, and return its number. `size` in bytes, if known, lets the server
@@ -92,12 +98,22 @@ class SealedTransfer:
         self.files += 1
         return number
 
-    def issue(self, recipient: str) -> SealedShare:
-        """Issue a share: the server prepares it, and uploading the wrapped key opens it. Raises ServiceRefused."""
+    def issue(
+        self,
+        recipient: str,
+        *,
+        idempotency_key: str | None = None,
+        prepared_as: Callable[[str], None] = lambda _: None,
+    ) -> SealedShare:
+        """Issue a share: the server prepares it, and uploading the wrapped key opens it. `prepared_as` is told its id
+        in between. Raises ServiceRefused.
+        """
         password, link_secret = new_password(), new_secret()
         asked = {"recipient": recipient, "password": password}
-        prepared = ask(self.http, "POST", f"{self._path}/shares", json=asked)
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        prepared = ask(self.http, "POST", f"{self._path}/shares", json=asked, headers=headers)
         share_id: str = prepared["share_id"]
+        prepared_as(share_id)
         wrapped_key = sealing.wrap_for_share(
             self.transfer_key,
             link_secret=link_secret,

@@ -103,6 +103,25 @@ def free_number(connection: Connection, transfer_id: str) -> int:
     return number
 
 
+def find_receiving(connection: Connection, blob_id: str) -> FileRow | None:
+    """Return an unfinished file."""
+    query = select(*_FILE).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
+    row = connection.execute(query).first()
+    return _file(row) if row else None
+
+
+def describe(connection: Connection, blob_id: str, sealed_meta: bytes) -> None:
+    """Store the encrypted name of an unfinished file."""
+    unfinished = update(files).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
+    connection.execute(unfinished.values(sealed_meta=sealed_meta))
+
+
+def begin_again(connection: Connection, blob_id: str, new_blob_id: str) -> bool:
+    """Give an unfinished file a new blob, once its first was deleted. Return False if its row is gone or live."""
+    unfinished = update(files).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
+    return connection.execute(unfinished.values(blob_id=new_blob_id)).rowcount == 1
+
+
 def finish(connection: Connection, row: FileRow) -> bool:
     """Mark a file as live once its blob is durable. Return False if its row was removed or given up meanwhile."""
     sizes = {"size": row.size, "sealed_size": row.sealed_size, "sealed_meta": row.sealed_meta}

@@ -141,6 +141,23 @@ files = Table(
     Column("lease_until", UtcTime, comment="while it is received: an upload that outlives this is dead"),
 )
 
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("transfer_id", Id, ForeignKey("transfers.id"), nullable=False),
+    Column("number", Integer, nullable=False, comment="of the file"),
+    Column("blob_id", Id, nullable=False),
+    Column("length", BigInteger, nullable=False, comment="bytes that the client will send in all"),
+    Column("offset", BigInteger, nullable=False, comment="bytes of them that are durable"),
+    Column("salt", LargeBinary(24), comment="of the encryption, once something is stored"),
+    Column("tail", LargeBinary, comment="the unfinished chunk at the end, encrypted"),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("part", Id, comment="the request that is sending a part; absent when the blob ends at the offset"),
+    Column("part_until", UtcTime, comment="the end of that request's lease"),
+    UniqueConstraint("transfer_id", "number"),
+)
+
 shares = Table(
     "shares",
     metadata,

@@ -113,6 +113,16 @@ class TooLarge(Refusal):
 # --- not permitted
 
 
+class ChecksumMismatch(Refusal):
+    code = "checksum_mismatch"
+    title = "The part does not have the checksum that Upload-Checksum gives. Nothing of it was kept."
+
+
+class TusVersionUnsupported(Refusal):
+    code = "tus_version_unsupported"
+    title = "Uploads follow tus 1.0.0: send Tus-Resumable: 1.0.0."
+
+
 class IdempotencyKeyReused(Refusal):
     code = "idempotency_key_reused"
     title = "This Idempotency-Key was used for another request."
@@ -250,6 +260,21 @@ class TransferEnded(Refusal):
 
 
 # --- wrong state
+
+
+class UploadNotFound(Refusal):
+    code = "upload_not_found"
+    title = "There is no such upload, or it is not yours, or it was ended, or it expired."
+
+
+class UploadInProgress(Refusal):
+    code = "upload_in_progress"
+    title = "Another request is sending a part of this upload."
+
+
+class WrongOffset(Refusal):
+    code = "wrong_offset"
+    title = "The part does not begin where the upload stands. The member offset names that place."
 
 
 class TransferClosed(Refusal):

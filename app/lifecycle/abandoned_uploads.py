@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from app.db import file_rows
+from app.db import file_rows, upload_rows
 from app.db.file_rows import FileRow
 from app.domain.audit_events import Entry, Event
 from app.domain.transfer import OPEN_STATES, FileState
@@ -35,6 +35,7 @@ async def drop_abandoned_uploads(resources: Resources, cases: list[Case]) -> Non
 def _drop_rows(resources: Resources, files: list[FileRow], now: datetime) -> None:
     with resources.database.writing() as transaction:
         for file in files:
+            upload_rows.drop(transaction.connection, file.blob_id)
             if file_rows.drop(transaction.connection, file.blob_id):
                 transaction.log(
                     Entry(

@@ -11,7 +11,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
-from app.db import file_rows, share_rows, transfer_rows
+from sqlalchemy import Connection
+
+from app.db import file_rows, share_rows, transfer_rows, upload_rows
 from app.db.engine import Transaction
 from app.db.share_rows import ShareRow
 from app.db.transfer_rows import Expiry, TransferRow
@@ -79,14 +81,12 @@ def deny_transfer(
 def deny_transfers(
     transaction: Transaction, transfers: Sequence[TransferRow | Expiry], ending: Ending, *, now: datetime, actor: str
 ) -> list[EntryName]:
-    """End many transfers with as many statements as one. Shares are read after the transfers are denied, when no more
-    can be issued.
-    """
+    """End many transfers with as many statements as one. Shares are read once no more can be issued."""
     connection = transaction.connection
     denied = transfer_rows.deny(connection, [transfer.id for transfer in transfers], ending, now)
     if not denied:
         return []
-    file_rows.strip(connection, list(denied))
+    _forget_files(connection, list(denied))
     shares = share_rows.of_transfers(connection, denied)
     shares_of: defaultdict[str, list[ShareRow]] = defaultdict(list)
     for share in shares:
@@ -116,6 +116,12 @@ def deny_transfers(
             Entry(event=Event.TRANSFER_DENIED, at=now, actor=actor, transfer=transfer.id, outcome=ending.value)
         )
     return keys
+
+
+def _forget_files(connection: Connection, transfer_ids: list[str]) -> None:
+    """Remove what is encrypted in rows: names, and the ends of unfinished uploads."""
+    file_rows.strip(connection, transfer_ids)
+    upload_rows.drop_of_transfers(connection, transfer_ids)
 
 
 def _names(transfer_id: str, expires_at: datetime, share_id: str | None = None) -> list[EntryName]:

@@ -93,7 +93,7 @@ def find_open(resources: Resources, request: UploadRequest) -> TransferRow:
     Raises TransferNotFound, TransferEnded, TransferClosed, TransferIsSealed, TransferNotSealed.
     """
     with resources.database.reading() as connection:
-        return _require_admissible(transfer_rows.find(connection, request.transfer_id), request, resources.clock.now())
+        return require_admissible(transfer_rows.find(connection, request.transfer_id), request, resources.clock.now())
 
 
 def admit(resources: Resources, request: UploadRequest) -> AdmittedUpload:
@@ -105,7 +105,7 @@ def admit(resources: Resources, request: UploadRequest) -> AdmittedUpload:
     now = resources.clock.now()
     with resources.database.writing() as transaction:
         require_open_for_intake(resources, transaction.connection)
-        transfer = _require_admissible(
+        transfer = require_admissible(
             transfer_rows.find(transaction.connection, request.transfer_id, for_update=True), request, now
         )
         held = file_rows.counts(transaction.connection, transfer.id)
@@ -121,7 +121,8 @@ def admit(resources: Resources, request: UploadRequest) -> AdmittedUpload:
     return AdmittedUpload(request, transfer, row, room)
 
 
-def _require_admissible(found: TransferRow | None, request: UploadRequest, now: datetime) -> TransferRow:
+def require_admissible(found: TransferRow | None, request: UploadRequest, now: datetime) -> TransferRow:
+    """Return the transfer if it accepts such a file from this caller. Raises what `find_open` raises."""
     transfer = require_owner(found, request.caller)
     require_open(transfer.state, transfer.expires_at, now)
     if transfer.sealed != request.sealed:
@@ -153,11 +154,11 @@ async def or_nothing(resources: Resources, upload: AdmittedUpload) -> AsyncItera
     try:
         yield
     except BaseException:
-        await asyncio.shield(_undo(resources, upload.row))
+        await asyncio.shield(undo(resources, upload.row))
         raise
 
 
-async def _undo(resources: Resources, row: FileRow) -> None:
+async def undo(resources: Resources, row: FileRow) -> None:
     """First revoke the row's right to be committed (a commit may still be running, and would make the file live without
     bytes), then delete the blob, then the row.
     """
@@ -197,7 +198,8 @@ async def take_in(
     try:
         writer = await resources.blobs.create(upload.row.blob_id)
         try:
-            await _pass(resources, upload, body, passage, writer)
+            await pass_on(resources, upload, body, Flow(passage, writer, check_running))
+            await writer.write(passage.finish())
             reach("deposit.body_written")
             arrived = replace(
                 upload.row,
@@ -214,11 +216,11 @@ async def take_in(
         raise DiskNearlyFull from error
     except storage_errors.StorageError as error:
         raise BlobsOutOfReach from error
-    await _finish_or_wait(resources, upload, arrived)
+    await finish_or_wait(resources, upload, arrived)
     return arrived
 
 
-async def _finish_or_wait(resources: Resources, upload: AdmittedUpload, arrived: FileRow) -> None:
+async def finish_or_wait(resources: Resources, upload: AdmittedUpload, arrived: FileRow) -> None:
     """Commit the file. A thread cannot be cancelled: on cancellation, wait for it; a commit it makes remains valid."""
     finishing = asyncio.ensure_future(resources.in_thread(_finish, resources, upload, arrived))
     try:
@@ -228,31 +230,37 @@ async def _finish_or_wait(resources: Resources, upload: AdmittedUpload, arrived:
         raise
 
 
-async def _pass(
-    resources: Resources, upload: AdmittedUpload, body: AsyncIterator[bytes], passage: Passage, writer: BlobWriter
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Where a body goes: through `passage` into `writer`, while `check`, called each second in a thread, passes."""
+
+    passage: Passage
+    writer: BlobWriter
+    check: Callable[[Resources, AdmittedUpload], None]
+
+
+async def pass_on(resources: Resources, upload: AdmittedUpload, body: AsyncIterator[bytes], flow: Flow) -> None:
     """Pass the body from the network to the disk piece by piece, checking limits before each."""
     expires_at, now = upload.transfer.expires_at, resources.clock.now
 
     async def check() -> None:
-        await resources.in_thread(_check_running, resources, upload)
+        await resources.in_thread(flow.check, resources, upload)
 
     async with watched(check, idle_seconds=resources.settings.idle_timeout.total_seconds()) as progress:
         async for data in body:
             async with fairness.step(weight=2):  # to receive the piece cost as much
                 progress.moved()
-                pieces = passage.update(data)
-                if passage.size > upload.room:
+                pieces = flow.passage.update(data)
+                if flow.passage.size > upload.room:
                     raise TooLarge(max_bytes=resources.settings.max_transfer_bytes)
                 for piece in pieces:
                     if now() >= expires_at:
                         raise TransferEnded
-                    await writer.write(piece)
+                    await flow.writer.write(piece)
                     reach("deposit.body_half")
-        await writer.write(passage.finish())
 
 
-def _check_running(resources: Resources, upload: AdmittedUpload) -> None:
+def check_running(resources: Resources, upload: AdmittedUpload) -> None:
     """Stop the upload if its transfer has ended or the service no longer accepts uploads; renew its lease once half of
     it has passed. Called every second.
     """
@@ -289,9 +297,7 @@ def _finish(resources: Resources, upload: AdmittedUpload, row: FileRow) -> None:
     with resources.database.writing(request.caller.cause()) as transaction:
         connection = transaction.connection
         require_open_for_intake(resources, connection)
-        current = _require_admissible(
-            transfer_rows.find(connection, request.transfer_id, for_update=True), request, now
-        )
+        current = require_admissible(transfer_rows.find(connection, request.transfer_id, for_update=True), request, now)
         _require_token(connection, request.caller, now)
         if not file_rows.finish(connection, row):
             raise TransferEnded

@@ -25,7 +25,7 @@ class StoredBlob:
 
 
 class BlobWriter(Protocol):
-    """A blob being written, ended by `commit` or `abort`. It cannot be read before `commit`."""
+    """A blob being written, ended by `commit`, `suspend` or `abort`. It cannot be read before `commit`."""
 
     async def write(self, data: bytes | memoryview) -> None:
         """Append bytes. Raises DiskNearlyFull or BlobUnavailable; the writer has then already aborted."""
@@ -35,9 +35,15 @@ class BlobWriter(Protocol):
         """Make the blob readable and durable. Raises BlobGone if it was deleted meanwhile, BlobUnavailable."""
         ...
 
+    async def suspend(self) -> int:
+        """Make the bytes durable and leave the blob unfinished. Return its size in bytes, at which `BlobStore.resume`
+        continues it. Raises BlobGone if it was deleted meanwhile, BlobUnavailable, and has then aborted.
+        """
+        ...
+
     async def abort(self) -> None:
-        """Remove the blob, even if its `commit` was cancelled. Does nothing after a successful `commit`, so it can be
-        called in a `finally`.
+        """Remove the blob, even if its `commit` was cancelled. Does nothing after a successful `commit` or `suspend`,
+        so it can be called in a `finally`.
         """
         ...
 
@@ -64,6 +70,14 @@ class BlobStore(Protocol):
 
     async def create(self, blob_id: str) -> BlobWriter:
         """Begin a new blob. Raises DiskNearlyFull, BlobUnavailable (also if the id exists)."""
+        ...
+
+    async def resume(self, blob_id: str, size: int, *, drop_rest: bool = False) -> BlobWriter:
+        """Continue a suspended blob of `size` bytes; with `drop_rest`, one with more, of which the rest is dropped.
+
+        Raises BlobGone if there is no unfinished blob of that size, BlobBusy if it is being written, DiskNearlyFull,
+        BlobUnavailable.
+        """
         ...
 
     async def open(self, blob_id: str) -> BlobReader:

@@ -85,10 +85,10 @@ def make_root(path: Path) -> None:
             os.fsync(above)
 
 
-def open_file(name: str, *, within: int) -> int:
-    """Open a regular file for reading and return its descriptor. A link, pipe or folder raises OSError."""
+def open_file(name: str, *, within: int, to_write: bool = False) -> int:
+    """Open a regular file and return its descriptor. A link, pipe or folder raises OSError."""
     # O_NONBLOCK: a pipe planted under this name must not hang the service.
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=within)
+    descriptor = os.open(name, (os.O_RDWR if to_write else os.O_RDONLY) | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=within)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(f"{name} is not a regular file")

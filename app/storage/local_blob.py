@@ -1,6 +1,6 @@
-"""Writing and reading one blob on a local disk.
+"""Writing one blob on a local disk.
 
-Reads and writes of the page cache run on the event loop, because a thread switch per piece costs more
+Writes to the page cache run on the event loop, because a thread switch per piece costs more
 (docs/performance.md). Calls that wait for the disk, fsync and unlink, run in a thread. A writer holds flock(LOCK_EX)
 on its open file and a reader LOCK_SH (man 2 flock), so that a deletion on this node notices running streams.
 """
@@ -14,7 +14,7 @@ from contextlib import suppress
 from app.storage import durable_files
 from app.storage.blob_folders import INCOMING, BlobFolders, as_unavailable, folder_of
 from app.storage.durable_files import opened_folder
-from app.storage.errors import BlobGone, BlobUnavailable, DiskNearlyFull, StorageError
+from app.storage.errors import BlobBusy, BlobGone, BlobUnavailable, DiskNearlyFull, StorageError
 
 SPACE_CHECK_BYTES = 64 * 1024 * 1024
 
@@ -45,25 +45,34 @@ def begin(
     return LocalBlobWriter(folders, blob_id, descriptor, min_free_bytes=min_free_bytes, threads=threads)
 
 
-def open_blob(folders: BlobFolders, blob_id: str) -> "LocalBlobReader":
-    """Open and lock a committed blob. Raises BlobGone, BlobUnavailable, ValueError."""
-    prefix = folder_of(blob_id)
-    with as_unavailable("open"), folders.proved() as root:
+def reopen(folders: BlobFolders, blob_id: str, size: int, *, min_free_bytes: int, drop_rest: bool) -> int:
+    """Open and lock `incoming/<id>`, of `size` bytes, and return its descriptor, positioned at its end. With
+    `drop_rest`, cut off what follows.
+
+    Raises BlobGone, also for another size; BlobBusy if it is being written; BlobUnavailable, DiskNearlyFull,
+    ValueError.
+    """
+    folder_of(blob_id)
+    with as_unavailable("resume"), folders.proved() as root:
+        _refuse_nearly_full(root, min_free_bytes)
         try:
-            with opened_folder(prefix, within=root) as folder:
-                descriptor = durable_files.open_file(blob_id, within=folder)
+            with opened_folder(INCOMING, within=root) as incoming:
+                descriptor = durable_files.open_file(blob_id, within=incoming, to_write=True)
         except FileNotFoundError:
-            raise BlobGone(f"there is no blob {blob_id}") from None
+            raise BlobGone(f"there is no unfinished blob {blob_id}") from None
         try:
-            _share(descriptor, blob_id)
+            _lock_alone(descriptor, blob_id)
+            _require_size(descriptor, blob_id, size, or_more=drop_rest)
+            os.ftruncate(descriptor, size)
+            os.lseek(descriptor, size, os.SEEK_SET)
         except BaseException:
             os.close(descriptor)
             raise
-    return LocalBlobReader(blob_id, descriptor)
+    return descriptor
 
 
 class LocalBlobWriter:
-    """A blob being written. Created by `begin`; ended by `commit` or `abort`."""
+    """A blob being written, begun or reopened; ended by `commit`, `suspend` or `abort`."""
 
     def __init__(
         self,
@@ -74,9 +83,9 @@ class LocalBlobWriter:
         min_free_bytes: int,
         threads: Executor | None,
     ) -> None:
-        """Take over an open and locked file."""
+        """Take over an open and locked file, positioned at its end."""
         self._threads = threads
-        self._size = 0
+        self._size = os.lseek(descriptor, 0, os.SEEK_CUR)
         self._folders = folders
         self._blob_id = blob_id
         self._descriptor: int | None = descriptor
@@ -123,6 +132,26 @@ class LocalBlobWriter:
         self._committed = True
         self._close()
 
+    async def suspend(self) -> int:
+        """Sync the bytes and close the blob unfinished. Return its size in bytes, at which `resume` continues it.
+
+        Raises BlobUnavailable after aborting, BlobGone if it was deleted meanwhile.
+        """
+        descriptor = self._still_open()
+        # Not a task, for the reason given in `commit`.
+        self._committing = asyncio.get_running_loop().run_in_executor(None, self._sync_in_thread)
+        try:
+            await asyncio.shield(self._committing)
+        except StorageError:
+            await self._abort_quietly()
+            raise
+        if os.fstat(descriptor).st_nlink == 0:
+            await self._abort_quietly()
+            raise BlobGone(f"the blob {self._blob_id} was deleted while it was written")
+        self._committed = True  # it stays, and this writer is done with it
+        self._close()
+        return self._size
+
     async def abort(self) -> None:
         """Remove the blob. Does nothing when called again or after a successful `commit`.
 
@@ -151,6 +180,12 @@ class LocalBlobWriter:
             os.fsync(self._still_open(committing=True))
             self._folders.move_into_place(self._blob_id)
 
+    def _sync_in_thread(self) -> None:
+        with as_unavailable("suspend"):
+            os.fsync(self._still_open(committing=True))
+            with self._folders.proved() as root, opened_folder(INCOMING, within=root) as incoming:
+                os.fsync(incoming)
+
     def _remove_in_thread(self) -> None:
         # In the order of the rename: a blob moved from the first folder to the second is found in one of them.
         with as_unavailable("abort"), self._folders.opened() as root:
@@ -174,54 +209,17 @@ class LocalBlobWriter:
         self._close()
 
 
-class LocalBlobReader:
-    """A committed blob that is open for reading. Created by `open_blob`."""
-
-    def __init__(self, blob_id: str, descriptor: int) -> None:
-        """Take over an open and locked file."""
-        self._blob_id = blob_id
-        self._descriptor: int | None = descriptor
-        self._size = os.fstat(descriptor).st_size
-
-    @property
-    def size(self) -> int:
-        """The blob's size in bytes."""
-        return self._size
-
-    async def read(self, offset: int, length: int) -> bytes:
-        """Return exactly `length` bytes from `offset` on. Raises BlobUnavailable if the blob is shorter."""
-        if self._descriptor is None:
-            raise BlobUnavailable(f"the blob {self._blob_id} was closed")
-        if offset < 0 or length < 0:
-            raise ValueError("offset and length must not be negative")
-        with as_unavailable("read"):
-            data = os.pread(self._descriptor, length, offset)
-            while len(data) < length:
-                more = os.pread(self._descriptor, length - len(data), offset + len(data))
-                if not more:
-                    raise BlobUnavailable(f"the blob {self._blob_id} ends before byte {offset + length}")
-                data += more
-        return data
-
-    def close(self) -> None:
-        """Close the blob. Idempotent."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-
-    def __del__(self) -> None:
-        """Release the lock of a reader that was never closed."""
-        self.close()
-
-
-def _share(descriptor: int, blob_id: str) -> None:
-    """Take a reader's lock. Raises BlobGone if a deletion, which locks the file and then unlinks it, did either."""
+def _lock_alone(descriptor: int, blob_id: str) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BlobGone(f"the blob {blob_id} is being deleted") from None
-    if os.fstat(descriptor).st_nlink == 0:
-        raise BlobGone(f"the blob {blob_id} was deleted")
+        raise BlobBusy(f"the blob {blob_id} is being written") from None
+
+
+def _require_size(descriptor: int, blob_id: str, size: int, *, or_more: bool) -> None:
+    found = os.fstat(descriptor)
+    if found.st_nlink == 0 or found.st_size < size or (found.st_size > size and not or_more):
+        raise BlobGone(f"there is no unfinished blob {blob_id} of {size} bytes")
 
 
 def _refuse_taken(path: str, root: int) -> None:

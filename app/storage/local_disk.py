@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.crypto.token import is_id
-from app.storage import durable_files, local_blob
+from app.storage import durable_files, local_blob, local_blob_reader
 from app.storage.blob_folders import (
     INCOMING,
     PREFIX_LENGTH,
@@ -28,7 +28,8 @@ from app.storage.blob_folders import (
 from app.storage.blob_store import StoredBlob
 from app.storage.durable_files import opened_folder
 from app.storage.errors import BlobBusy, BlobUnavailable, StorageError
-from app.storage.local_blob import LocalBlobReader, LocalBlobWriter
+from app.storage.local_blob import LocalBlobWriter
+from app.storage.local_blob_reader import LocalBlobReader
 from app.storage.place import Place, folder_place
 
 SYNC_VOLUME_FROM = 64
@@ -59,9 +60,25 @@ class LocalDisk:
         """Begin a new blob. Raises DiskNearlyFull, BlobUnavailable (also if the id exists), ValueError."""
         return local_blob.begin(self._folders, blob_id, min_free_bytes=self._min_free_bytes, threads=self._threads)
 
+    async def resume(self, blob_id: str, size: int, *, drop_rest: bool = False) -> LocalBlobWriter:
+        """Continue a suspended blob of `size` bytes; with `drop_rest`, one with more, of which the rest is dropped.
+
+        Raises BlobGone, BlobBusy, DiskNearlyFull, BlobUnavailable, ValueError.
+        """
+        descriptor = local_blob.reopen(
+            self._folders, blob_id, size, min_free_bytes=self._min_free_bytes, drop_rest=drop_rest
+        )
+        return local_blob.LocalBlobWriter(
+            self._folders,
+            blob_id,
+            descriptor,
+            min_free_bytes=self._min_free_bytes,
+            threads=self._threads,
+        )
+
     async def open(self, blob_id: str) -> LocalBlobReader:
         """Open a committed blob. Raises BlobGone, BlobUnavailable, ValueError."""
-        return local_blob.open_blob(self._folders, blob_id)
+        return local_blob_reader.open_blob(self._folders, blob_id)
 
     async def delete(self, blob_ids: Sequence[str], *, force: bool = False) -> dict[str, StorageError]:
         """Remove complete and incoming blobs off the event loop, with one fsync per folder or one syncfs for all.

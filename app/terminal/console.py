@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.client.errors import ServiceRefused
+from app.client.errors import ServiceRefused, ServiceUnavailable
 from app.domain.audit_events import Reason
 from app.domain.errors import Refusal
 from app.terminal.plain_text import ON_ENCODING_ERROR, visible, visible_json, visible_lines
@@ -30,6 +30,8 @@ Why = Annotated[Reason | None, typer.Option("--reason", help="Why, for the log. 
 
 REFUSED = 1
 CANNOT = 2
+TRY_AGAIN = 75
+"""EX_TEMPFAIL of sysexits.h: the client's commands, when a later attempt may succeed."""
 
 
 class OutputUnread(Exception):
@@ -57,6 +59,9 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
     except Refusal as refusal:
         say(f"refused: {refusal.detail} ({refusal.code})")
         return REFUSED
+    except ServiceUnavailable as failure:
+        say(f"cannot: {failure}; try again later")
+        return TRY_AGAIN
     except ServiceRefused as refusal:
         say(f"{'refused' if refusal.code else 'cannot'}: {refusal}")
         return REFUSED if refusal.code else CANNOT

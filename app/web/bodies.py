@@ -39,7 +39,7 @@ async def incoming_file(
     else:
         name = name_in_path(request, filename)
     meta = FileMeta.checked(name, request.headers.get("content-type"))
-    body = _body(request)
+    body = raw_body(request)
     if not allow_empty:
         body = await _not_empty(request, body, idle_seconds)
     return IncomingFile(meta, body, announced_length(request))
@@ -52,11 +52,16 @@ def incoming_sealed_file(request: Request, number: int) -> IncomingSealedFile:
     """
     if "caducee-file-name" in request.headers:
         raise TransferIsSealed("The name of a sealed file is only in Caducee-Sealed-Meta, never in plaintext.")
+    sealed_meta = sealed_meta_of(request)
+    return IncomingSealedFile(number, sealed_meta, raw_body(request), announced_length(request))
+
+
+def sealed_meta_of(request: Request) -> bytes:
+    """Return the encrypted name and type in `Caducee-Sealed-Meta`. Raises InvalidRequest."""
     try:
-        sealed_meta = decode(request.headers.get("caducee-sealed-meta", ""))
+        return decode(request.headers.get("caducee-sealed-meta", ""))
     except MalformedSecret:
         raise InvalidRequest("Caducee-Sealed-Meta: base64url without padding.") from None
-    return IncomingSealedFile(number, sealed_meta, _body(request), announced_length(request))
 
 
 def announced_length(request: Request) -> int | None:
@@ -91,7 +96,8 @@ async def chained(first: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterat
         yield piece
 
 
-async def _body(request: Request) -> AsyncIterator[bytes]:
+async def raw_body(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body as it arrives. Raises BodyIncomplete."""
     try:
         async for data in request.stream():
             if data:

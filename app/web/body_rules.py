@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from fastapi import Request
 
+from app.domain import upload
 from app.domain.errors import ContentEncodingRefused, InvalidRequest, PartialBodyRefused, UnsupportedMediaType
 
 SEND_THE_FILE = "Send the file itself as the body (curl -T FILE), with its own Content-Type or none."
@@ -22,6 +23,10 @@ NO_BODY = frozenset({"content", "complete"})
 TEXT = frozenset({"audit_consistency"})
 """Routes that read a short text, whatever type the client gives it: `curl --data-binary` calls it a form."""
 
+PARTS = frozenset({"add_part", "announce_upload"})
+"""Routes of resumable uploads: a body is a part of a file, and says so by its type (tus 1.0.0)."""
+SEND_A_PART = f"Send the part with the header Content-Type: {upload.PART_TYPE}."
+
 _ONCE = ("caducee-file-name", "caducee-sealed-meta", "caducee-client-key")
 _PLAIN_CODINGS = {"", "identity", "binary", "8bit", "7bit"}
 
@@ -32,6 +37,7 @@ class Body(Enum):
     FILE = auto()
     JSON = auto()
     TEXT = auto()
+    PART = auto()
     NONE = auto()
 
 
@@ -41,6 +47,8 @@ def body_of(route: str, methods: Collection[str], *, takes_json: bool) -> Body:
         return Body.JSON
     if route in TEXT:
         return Body.TEXT
+    if route in PARTS:
+        return Body.PART
     return Body.NONE if route in NO_BODY or {"PUT", "POST", "PATCH"}.isdisjoint(methods) else Body.FILE
 
 
@@ -53,7 +61,9 @@ def require_body_as_meant(request: Request, body: Body) -> None:
         return
     _require_whole(request, body)
     _require_plain(request)
-    if body is not Body.TEXT:
+    if body is Body.PART:
+        _require_part(request)
+    elif body is not Body.TEXT:
         _require_type(request.headers.getlist("content-type"), body)
     for name in _ONCE:
         if len(request.headers.getlist(name)) > 1:
@@ -63,11 +73,22 @@ def require_body_as_meant(request: Request, body: Body) -> None:
 def _require_whole(request: Request, body: Body) -> None:
     """Refuse a part of a body (RFC 9110, 14.5), and `Range`, which clients confuse with it."""
     headers = request.headers
-    if "content-range" in headers or (body is Body.FILE and "range" in headers):
+    if "content-range" in headers or (body in {Body.FILE, Body.PART} and "range" in headers):
         raise PartialBodyRefused
+    if body is Body.PART:
+        return
     # Resumable uploads that this route does not support (tus; draft-ietf-httpbis-resumable-upload).
     if "upload-offset" in headers or headers.get("upload-complete", "?1").strip() != "?1":
         raise PartialBodyRefused
+
+
+def _require_part(request: Request) -> None:
+    """An announcement has no body unless the part's type says so; `PATCH` always has one."""
+    given = request.headers.getlist("content-type")
+    if given != [upload.PART_TYPE] and (
+        given or request.method == "PATCH" or request.headers.get("content-length", "0") != "0"
+    ):
+        raise UnsupportedMediaType(SEND_A_PART)
 
 
 def _require_plain(request: Request) -> None:

@@ -209,12 +209,18 @@ class ClaimAnswer(BaseModel):
 
 
 class Me(BaseModel):
-    """The caller's own token."""
+    """The caller's own token, and the service's rules: sizes in bytes, for all files of a transfer together."""
 
     id: str
     name: str
     role: str
     expires_at: Moment | None
+    sealed: str
+    max_files: int
+    max_bytes: int
+    min_lifetime: str
+    max_lifetime: str
+    purposes: list[str]
 
 
 class Readiness(BaseModel):

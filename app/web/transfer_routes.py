@@ -15,7 +15,7 @@ from app.actions.list_transfers import list_transfers, show_transfer
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.encoding import encode
 from app.domain.access_token import Caller
-from app.domain.duration import parse_duration
+from app.domain.duration import format_duration, parse_duration
 from app.domain.errors import InvalidRequest, TransferIsSealed, TransferNotSealed
 from app.domain.transfer_list import parse_filter, parse_position
 from app.web.bodies import incoming_file
@@ -47,9 +47,21 @@ FILE_QUERY = frozenset({"allow_empty"})
 
 
 @router.get("/me")
-async def me(caller: CurrentCaller) -> Me:
-    """Return the caller's own token: id, name, role and expiry."""
-    return Me(id=caller.token_id, name=caller.name, role=caller.role.value, expires_at=caller.expires_at)
+async def me(caller: CurrentCaller, resources: CurrentResources) -> Me:
+    """Return the caller's own token: id, name, role and expiry; and the rules for what it may send."""
+    settings = resources.settings
+    return Me(
+        id=caller.token_id,
+        name=caller.name,
+        role=caller.role.value,
+        expires_at=caller.expires_at,
+        sealed="allow",
+        max_files=settings.max_files,
+        max_bytes=settings.max_transfer_bytes,
+        min_lifetime=format_duration(settings.min_lifetime),
+        max_lifetime=format_duration(settings.max_lifetime),
+        purposes=list(settings.purposes),
+    )
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import httpx
 
@@ -31,7 +32,7 @@ class Recorder(httpx.BaseTransport):
 
 
 def a_sealed_transfer(
-    http: httpx.Client, *contents: bytes, name: str = NAME, media_type: str = "text/csv", **terms: object
+    http: httpx.Client, *contents: bytes, name: str = NAME, media_type: str = "text/csv", **terms: Any
 ) -> SealedTransfer:
     """A sealed transfer with these files."""
     transfer = SealedTransfer.create(http, **({"expires_in": "1h"} | terms))

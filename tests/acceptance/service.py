@@ -156,7 +156,7 @@ class Server:
     @classmethod
     def start(cls, installation: Installation, *options: str, **settings: str) -> Server:
         """Start without waiting. What it says goes to a file, stdout and stderr alike."""
-        port = free_port()
+        port = int(options[options.index("--port") + 1]) if "--port" in options else free_port()
         log = installation.folder / f"serve-{port}.log"
         arguments = ["serve", "--port", str(port), "--workers", "1", *options]  # the last --workers counts
         environment = installation.environment(**settings)

@@ -28,6 +28,7 @@ from tests.acceptance.people import (
     wrong_secret,
 )
 from tests.acceptance.service import until
+from tests.acceptance.tus import announce, patch
 from tests.attacks.inside import inside
 from tests.attacks.raw import connected, head
 
@@ -146,6 +147,7 @@ def _use(installation, http):
     transfer, key = open_transfer(http, label=LABEL)
     for _ in range(2):
         ok(add_file(http, transfer, key, CONTENT, quote(NAME)), 201)
+    _upload_in_parts(http, transfer, key)
     several = issue(http, transfer, key, RECIPIENT)
     assert CONTENT in http.post(f"/api/v1/shares/{several.id}/content", auth=several.basic).content
     held = claim(http, one)
@@ -177,6 +179,15 @@ def _use(installation, http):
         "claim token": to_bytes(held.token),
         "claim token of the recipient's choosing": to_bytes(chosen),
     }
+
+
+def _upload_in_parts(http, transfer, key):
+    """One upload that is complete, and one that stands between two parts when the stores are read."""
+    whole = announce(http, (transfer, key), len(CONTENT), filename=NAME).headers["Location"]
+    assert patch(http, whole, key, 0, CONTENT).status_code == 204
+    other = open_transfer(http)
+    begun = announce(http, other, len(CONTENT) * 2, filename=NAME).headers["Location"]
+    assert patch(http, begun, other[1], 0, CONTENT).headers["Upload-Offset"] == str(len(CONTENT))
 
 
 def _suffer(server, http, token, secrets):

@@ -26,7 +26,7 @@ _VARIABLE = re.compile(r"\bCADUCEE_[A-Z0-9_]*[A-Z0-9]\b")
 PATTERNS = {"NNNN_what.py", "test_x.py"}
 """Names that stand for many files."""
 
-CLIENT = {"CADUCEE_SERVER", "CADUCEE_TOKEN", "CADUCEE_CLIENT_KEY", "CADUCEE_PORT"}
+CLIENT = {"CADUCEE_SERVER", "CADUCEE_TOKEN", "CADUCEE_CLIENT_KEY", "CADUCEE_PASSWORD_COMMAND", "CADUCEE_PORT"}
 NO_SETTINGS = {"CADUCEE_FAULT", "CADUCEE_FAULT_ONCE"}
 """Set by the crash tests alone."""
 

@@ -137,5 +137,12 @@ def test_every_path_that_is_named_exists(name: str):
 @pytest.mark.parametrize("name", PAGES)
 def test_every_setting_that_is_named_exists(name: str):
     variables = {row[0] for row in rows("docs/settings.md", "variable")}
-    others = {"CADUCEE_SECRETS_DIR", "CADUCEE_SERVER", "CADUCEE_TOKEN", "CADUCEE_CLIENT_KEY", "CADUCEE_PORT"}
+    others = {
+        "CADUCEE_SECRETS_DIR",
+        "CADUCEE_SERVER",
+        "CADUCEE_TOKEN",
+        "CADUCEE_CLIENT_KEY",
+        "CADUCEE_PASSWORD_COMMAND",
+        "CADUCEE_PORT",
+    }
     assert set(re.findall(r"CADUCEE_[A-Z0-9_]*[A-Z0-9]", page(name))) - variables - others == set()

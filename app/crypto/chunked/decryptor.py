@@ -14,14 +14,16 @@ class Decryptor(BlockStream):
     The message is known to be complete only once `finish` has returned; until then it may be truncated.
     """
 
-    def __init__(self, key: bytes | bytearray, context: bytes) -> None:
-        """Expect a blob encrypted under this 32-byte key for this context."""
+    def __init__(self, key: bytes | bytearray, context: bytes, *, chunks: int = 0) -> None:
+        """Expect a blob encrypted under this 32-byte key for this context: its header, and the chunks from number
+        `chunks` on.
+        """
         check_key(key)
         self._key = bytearray(key)
         self._context = context
         self._header = bytearray()
         self._cipher: MessageCipher | None = None
-        super().__init__(SEALED_CHUNK_BYTES, CHUNK_BYTES)
+        super().__init__(SEALED_CHUNK_BYTES, CHUNK_BYTES, first_block=chunks)
 
     def update(self, data: Bytes) -> Iterator[memoryview]:
         """Accept ciphertext and yield the pieces of plaintext that became full. Must be drained.

@@ -9,9 +9,9 @@ class PassingBlob:
     Without the key only the length can be checked: a header, then chunks with a short last one.
     """
 
-    def __init__(self) -> None:
-        """Begin a blob with no bytes."""
-        self._sealed_bytes = 0
+    def __init__(self, stored: int = 0) -> None:
+        """Begin a blob, or continue one of which `stored` bytes were passed before."""
+        self._sealed_bytes = stored
 
     @property
     def size(self) -> int:

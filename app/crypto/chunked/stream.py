@@ -33,6 +33,11 @@ class BlockStream(ABC):
         self._piece_bytes = len(lead)
         self._piece_blocks = 0
 
+    @property
+    def is_between_updates(self) -> bool:
+        """Whether the last `update` was drained, and the stream has neither finished nor failed."""
+        return self._ready
+
     @abstractmethod
     def _convert(self, first: int, count: int, source: memoryview, target: memoryview) -> None:
         """Convert `count` blocks, starting with number `first`; `target` has exactly the size of the result."""

@@ -94,6 +94,43 @@ class BlobStoreContract:
 
         run(story)
 
+    def test_a_suspended_blob_continues_where_it_was_left(self, blobs):
+        async def story():
+            writer = await blobs.create(blob_id := new_id())
+            await writer.write(CONTENT)
+            with pytest.raises(BlobBusy):
+                await blobs.resume(blob_id, 0)
+            size = await writer.suspend()
+            await writer.abort()  # as in a `finally`
+            with pytest.raises(BlobGone):
+                await writer.write(b"x")
+            with pytest.raises(BlobGone):
+                await blobs.open(blob_id)
+            for wrong in (size - 1, size + 1):
+                with pytest.raises(BlobGone):
+                    await blobs.resume(blob_id, wrong)
+            dropped = await blobs.resume(blob_id, size)
+            await dropped.write(b"dropped")
+            await dropped.suspend()
+            again = await blobs.resume(blob_id, size, drop_rest=True)
+            await again.write(b"the rest")
+            await again.commit()
+            return size, await fetch(blobs, blob_id)
+
+        assert run(story) == (len(CONTENT), CONTENT + b"the rest")
+
+    def test_only_an_unfinished_blob_can_be_resumed(self, blobs):
+        async def story():
+            writer = await blobs.create(deleted := new_id())
+            await blobs.delete([deleted], force=True)
+            with pytest.raises(BlobGone):
+                await writer.suspend()
+            for none in (await store(blobs), deleted, new_id()):
+                with pytest.raises(BlobGone):
+                    await blobs.resume(none, 0)
+
+        run(story)
+
     def test_an_id_is_taken_once(self, blobs):
         async def story():
             committed = await store(blobs)

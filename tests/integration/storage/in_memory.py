@@ -53,6 +53,20 @@ class InMemoryBlobs:
         blob = self._blobs[blob_id] = _Blob(streams=1)
         return InMemoryWriter(self._blobs, blob_id, blob)
 
+    async def resume(self, blob_id: str, size: int, *, drop_rest: bool = False) -> "InMemoryWriter":
+        _require_ids([blob_id])
+        self._require_adopted()
+        blob = self._blobs.get(blob_id)
+        if blob is None or blob.complete:
+            raise BlobGone(f"there is no unfinished blob {blob_id}")
+        if blob.streams:
+            raise BlobBusy(f"the blob {blob_id} is being written")
+        if len(blob.content) < size or (len(blob.content) > size and not drop_rest):
+            raise BlobGone(f"there is no unfinished blob {blob_id} of {size} bytes")
+        del blob.content[size:]
+        blob.streams = 1
+        return InMemoryWriter(self._blobs, blob_id, blob)
+
     async def open(self, blob_id: str) -> "InMemoryReader":
         _require_ids([blob_id])
         self._require_adopted()
@@ -126,6 +140,13 @@ class InMemoryWriter:
             raise BlobGone(f"the blob {self._blob_id} was deleted")
         self._ended, self._blob.complete = True, True
         self._blob.streams -= 1
+
+    async def suspend(self) -> int:
+        if self._ended or self._blobs.get(self._blob_id) is not self._blob:
+            raise BlobGone(f"the blob {self._blob_id} was deleted")
+        self._ended = True
+        self._blob.streams -= 1
+        return len(self._blob.content)
 
     async def abort(self) -> None:
         if not self._ended:

@@ -1,0 +1,30 @@
+"""Tell a client where its upload stands, so that it can go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.domain.access_token import Caller
+from app.domain.upload import require_idle
+from app.lifecycle import upload_parts
+from app.runtime.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class ShownUpload:
+    """Where an upload stands, in bytes as they are sent."""
+
+    offset: int
+    length: int
+    expires_at: datetime
+
+
+def show_upload(resources: Resources, caller: Caller, upload_id: str) -> ShownUpload:
+    """Return where the caller's upload stands. Raises UploadNotFound, UploadInProgress."""
+    now = resources.clock.now()
+    with resources.database.reading() as connection:
+        standing = upload_parts.find(connection, caller, upload_id, now)
+    if standing.file is not None:
+        require_idle(standing.upload.part_until, now)
+    return ShownUpload(standing.offset, standing.upload.length, standing.upload.expires_at)

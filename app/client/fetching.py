@@ -1,0 +1,189 @@
+"""Fetches the files of a share: resumes after a failure, and when it is started again.
+
+Each file is decrypted and checked while it arrives, into a hidden file beside its place; once it is whole and durable,
+it gets its name. A file that exists is never replaced: the new one becomes `name (2).ext`. Started again in the same
+folder, with the same link and password, it goes on with the same claim.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from app.client.errors import ServiceRefused, ServiceUnavailable
+from app.client.link import Link
+from app.client.patience import Patience
+from app.client.sealed_claim import READ_BYTES, ClaimedFile, SealedClaim
+from app.client.state import ClaimRecord, ClientState
+from app.crypto.chunked import CHUNK_BYTES
+from app.domain.portable_names import distinct_names
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedFile:
+    """A file that arrived whole. `size` in bytes."""
+
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who is told how far it is: `began` with the names and sizes of the files, `moved` with a file's index and its
+    bytes that arrived, `waiting` with seconds.
+    """
+
+    began: Callable[[list[tuple[str, int]]], None] = lambda _files: None
+    moved: Callable[[int, int], None] = lambda _number, _bytes: None
+    waiting: Callable[[float], None] = lambda _seconds: None
+
+
+class Fetching:
+    """One share, fetched into a folder."""
+
+    def __init__(
+        self, http: httpx.Client, state: ClientState, link: Link, *, folder: Path, watcher: Watcher | None = None
+    ) -> None:
+        """`http` has the service's URL; `folder` exists."""
+        self._http, self._state, self._link, self._folder = http, state, link, folder
+        self._watcher = watcher or Watcher()
+
+    def run(self, password: str, *, patience_seconds: float = 600) -> list[FetchedFile]:
+        """Claim, fetch every file, and tell the service that everything has arrived.
+
+        Raises ServiceRefused; ServiceUnavailable if a later attempt may succeed; InUse; CryptoError if a file was
+        altered; OSError.
+        """
+        patience = Patience(patience_seconds, waiting=self._watcher.waiting)
+        with self._state.claiming(self._link.share_id) as record:
+            claim = self._claimed(record, password, patience)
+            names = distinct_names(file.meta.name for file in claim.files)
+            self._watcher.began([(name, file.size) for name, file in zip(names, claim.files, strict=True)])
+            fetched = [self._fetch(record, claim, index, names[index], patience) for index in range(len(names))]
+            patience.renew()
+            patience.call(claim.complete)
+            record.clear()
+        return fetched
+
+    def _claimed(self, record: ClaimRecord, password: str, patience: Patience) -> SealedClaim:
+        try:
+            return patience.call(lambda: SealedClaim.redeem(self._http, self._link, password, token=record.token))
+        except ServiceUnavailable:
+            raise
+        except ServiceRefused as refusal:
+            if refusal.code in _OVER:
+                record.clear()
+            raise
+
+    def _fetch(self, record: ClaimRecord, claim: SealedClaim, index: int, name: str, patience: Patience) -> FetchedFile:
+        file = claim.files[index]
+        part = self._folder / f".caducee-{self._link.share_id}-{file.number}.part"
+        placed = Path(record.placed.get(str(file.number), ""))
+        if placed.is_file() and not part.exists() and placed.stat().st_size == file.size:
+            self._watcher.moved(index, file.size)
+            return FetchedFile(placed, file.size)
+        patience.renew()
+        with _Unfinished(part, file) as unfinished:
+            while not unfinished.is_whole:
+                try:
+                    for piece in claim.fetch(file.number, chunks=unfinished.chunks()):
+                        unfinished.write(piece)
+                        self._watcher.moved(index, unfinished.size)
+                        patience.renew()
+                    unfinished.check()
+                except ServiceRefused as failure:
+                    patience.wait_after(failure)
+        for path in _free_names(self._folder / name):
+            record.placed[str(file.number)] = str(path)
+            record.save()
+            if _placed(part, path):
+                return FetchedFile(path, file.size)
+        raise AssertionError("names do not end")
+
+
+class _Unfinished:
+    """A file while it arrives. What was written before this process started counts only up to its last whole chunk, and
+    only if the file has a checksum: a power cut may have left zeros.
+    """
+
+    def __init__(self, path: Path, file: ClaimedFile) -> None:
+        self._path, self._file = path, file
+        self.is_whole = False
+
+    def __enter__(self) -> Self:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        self._out = os.fdopen(descriptor, "r+b", buffering=0)
+        if self._file.meta.crc32 is None:
+            self._out.truncate(0)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._out.close()
+
+    @property
+    def size(self) -> int:
+        """How many bytes have arrived."""
+        return self._out.tell()
+
+    def chunks(self) -> int:
+        """Cut off what is no whole chunk, and return how many chunks are left."""
+        found = self._out.seek(0, os.SEEK_END)
+        chunks = found // CHUNK_BYTES if found <= self._file.size else 0
+        self._out.truncate(chunks * CHUNK_BYTES)
+        self._out.seek(0, os.SEEK_END)
+        return chunks
+
+    def write(self, piece: bytes) -> None:
+        """Append."""
+        view = memoryview(piece)
+        while view:
+            view = view[self._out.write(view) :]
+
+    def check(self) -> None:
+        """Make it durable, if it is the file; else begin it again."""
+        os.fsync(self._out.fileno())
+        self.is_whole = self.size == self._file.size and self._file.meta.crc32 in {None, self._checksum()}
+        if not self.is_whole:
+            self._out.truncate(0)
+
+    def _checksum(self) -> int:
+        self._out.seek(0)
+        checksum = 0
+        while piece := self._out.read(READ_BYTES):
+            checksum = zlib.crc32(piece, checksum)
+        return checksum
+
+
+def _free_names(path: Path) -> Iterator[Path]:
+    """Yield `name.ext`, `name (2).ext`, ... as far as they are not taken."""
+    names = chain([path], (path.with_name(f"{path.stem} ({count}){path.suffix}") for count in itertools.count(2)))
+    return (name for name in names if not name.exists())
+
+
+def _placed(part: Path, path: Path) -> bool:
+    """Give a whole file its name; return False if the name was taken meanwhile."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return False
+        part.replace(path)
+        return True
+    part.unlink()
+    return True
+
+
+_OVER = frozenset({"share_used", "share_withdrawn", "share_expired", "share_locked"})

@@ -1,0 +1,44 @@
+"""How long a client goes on when the service cannot be reached: with growing pauses, while anything moves."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from app.client.errors import ServiceRefused, ServiceUnavailable
+
+T = TypeVar("T")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0
+
+
+class Patience:
+    """Waits after failures that may pass; gives up after `seconds` without progress."""
+
+    def __init__(self, seconds: float, *, waiting: Callable[[float], None] = lambda _: None) -> None:
+        """`waiting` is told each pause in seconds."""
+        self._seconds, self._waiting = seconds, waiting
+        self.renew()
+
+    def renew(self) -> None:
+        """Something moved: begin again with short pauses."""
+        self._since, self._pause = time.monotonic(), FIRST_PAUSE
+
+    def call(self, act: Callable[[], T]) -> T:
+        """Call until it succeeds. Raises ServiceRefused if a failure is final, or once patience is over."""
+        while True:
+            try:
+                return act()
+            except ServiceRefused as failure:
+                self.wait_after(failure)
+
+    def wait_after(self, failure: ServiceRefused) -> None:
+        """Pause after a failure that may pass; raise any other, and this one once patience is over."""
+        if not isinstance(failure, ServiceUnavailable) or time.monotonic() - self._since > self._seconds:
+            raise failure
+        pause = min(LONGEST_PAUSE, self._pause, max(0.0, self._since + self._seconds - time.monotonic()) + FIRST_PAUSE)
+        self._waiting(pause)
+        time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that many clients do not come back at once
+        self._pause *= 2

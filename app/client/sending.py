@@ -1,0 +1,240 @@
+"""Sends files as one sealed transfer: goes on by itself after a failure, and when it is started again.
+
+    files = collect([Path("export.csv")])
+    with httpx.Client(base_url=server, headers={"Authorization": f"Bearer {token}"}) as http:
+        result = Sending(http, ClientState(), Request(files, recipients=["CPAM 75"])).run()
+
+Started again with the same request, it goes on with the transfer that it began. Shares that were issued and never shown
+are withdrawn, and issued again: at most one link per recipient is valid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app.client.errors import FileChanged, NotSendable, ServiceRefused, ServiceUnavailable
+from app.client.http_calls import ask, ask_for
+from app.client.parts import SealedUpload, announce
+from app.client.patience import Patience
+from app.client.sealed_transfer import SealedShare, SealedTransfer
+from app.client.source import SealedSource
+from app.client.state import ClientState, PendingFile, PendingSend, SendRecord, SentTransfer
+from app.crypto.chunked.layout import SALT_BYTES, sealed_size
+from app.crypto.encoding import decode, encode
+from app.crypto.errors import CryptoError
+from app.crypto.token import new_id, new_secret
+from app.domain.file_meta import FileMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send: files, and for whom; `terms` are members of the transfer (`expires_in`, `label`, ...)."""
+
+    files: Sequence[PendingFile]
+    recipients: Sequence[str]
+    terms: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes a request the same when it is started again."""
+        return {
+            "files": [file.path for file in self.files],
+            "recipients": sorted(self.recipients),
+            "terms": self.terms,
+        }
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sent:
+    """A transfer that was sent, with a share for each recipient. Links and passwords are kept nowhere else."""
+
+    transfer_id: str
+    expires_at: str
+    files: list[PendingFile]
+    shares: dict[str, SealedShare]
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who is told how far it is: `moved` with a file's index and its bytes that arrived, `waiting` with seconds."""
+
+    moved: Callable[[int, int], None] = lambda _number, _bytes: None
+    waiting: Callable[[float], None] = lambda _seconds: None
+
+
+class Sending:
+    """One send."""
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        state: ClientState,
+        request: Request,
+        *,
+        patience_seconds: float = 600,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """`http` has the service's URL and the access token."""
+        self._http, self._state, self._request = http, state, request
+        self._watcher = watcher or Watcher()
+        self._patience = Patience(patience_seconds, waiting=self._watcher.waiting)
+
+    def run(self, shown: Callable[[Sent], None]) -> None:
+        """Send, and give the result to `shown`; once that returns, the record of the send is removed.
+
+        Raises FileChanged, NotSendable, InUse, ServiceRefused; ServiceUnavailable if a later attempt may succeed.
+        """
+        server = str(self._http.base_url).rstrip("/")
+        self._require_allowed()
+        with self._state.sending(server, self._request.identity) as record:
+            pending, transfer = self._begin_or_go_on(record, server)
+            try:
+                for number, file in enumerate(pending.files):
+                    if not file.done:
+                        self._upload(record, pending, transfer, number)
+                shares = self._shares(record, pending, transfer)
+            except FileChanged:
+                self._give_up(record, pending)
+                raise
+            shown(Sent(transfer.id, transfer.expires_at, pending.files, shares))
+            record.clear()
+
+    def _require_allowed(self) -> None:
+        """Refuse before anything is sent what the service would refuse afterwards. Raises NotSendable."""
+        rules = self._patience.call(lambda: ask(self._http, "GET", "/api/v1/me"))
+        count, size = len(self._request.files), sum(file.size for file in self._request.files)
+        if count > rules.get("max_files", count):
+            raise NotSendable(
+                f"{count} files are more than the {rules['max_files']} that a transfer may have: send an archive (ZIP)"
+            )
+        if size > rules.get("max_bytes", size):
+            raise NotSendable(f"{size} bytes are more than the {rules['max_bytes']} that a transfer may have")
+
+    def _begin_or_go_on(self, record: SendRecord, server: str) -> tuple[PendingSend, SealedTransfer]:
+        """Return the interrupted send with its transfer if it can go on; else end that transfer, and begin another."""
+        pending = record.load()
+        if pending is not None and not self._is_same(pending):
+            self._give_up(record, pending)
+            pending = None
+        if pending is not None and (transfer := self._reopened(record, pending)) is not None:
+            return pending, transfer
+        if pending is None or pending.transfer_id is not None:
+            pending = PendingSend(server, new_id(), list(self._request.files), client_key=encode(new_secret()))
+            record.save(pending)
+        return pending, self._created(record, pending)
+
+    def _is_same(self, pending: PendingSend) -> bool:
+        """Whether the files are still what they were when the send began."""
+        was = [(file.path, file.size, file.changed_ns) for file in pending.files]
+        return was == [(file.path, file.size, file.changed_ns) for file in self._request.files]
+
+    def _reopened(self, record: SendRecord, pending: PendingSend) -> SealedTransfer | None:
+        """Return the transfer that was begun, or None if there is none to go on with."""
+        transfer_id, client_key = pending.transfer_id, decode(pending.client_key, length=32)
+        if transfer_id is None:
+            return None
+        try:
+            return self._patience.call(lambda: SealedTransfer.reopen(self._http, transfer_id, client_key))
+        except ServiceUnavailable:
+            raise
+        except (ServiceRefused, CryptoError):  # it ended, or its key was never stored
+            self._give_up(record, pending)
+            return None
+
+    def _created(self, record: SendRecord, pending: PendingSend) -> SealedTransfer:
+        transfer = self._patience.call(
+            lambda: SealedTransfer.create(
+                self._http,
+                client_key=decode(pending.client_key, length=32),
+                idempotency_key=f"send-{pending.idempotency_key}",
+                **self._request.terms,
+            )
+        )
+        pending.transfer_id = transfer.id
+        record.save(pending)
+        self._remember(pending, transfer)
+        return transfer
+
+    def _remember(self, pending: PendingSend, transfer: SealedTransfer) -> None:
+        self._state.remember(
+            SentTransfer(
+                server=pending.server,
+                transfer_id=transfer.id,
+                client_key=encode(transfer.client_key),
+                sealed=True,
+                expires_at=transfer.expires_at,
+                files=[file.name for file in pending.files],
+                recipients=list(self._request.recipients),
+            )
+        )
+
+    def _upload(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer, number: int) -> None:
+        file, digests = pending.files[number], record.digests_path(number)
+        try:
+            self._send(record, pending, transfer, number)
+        except ServiceRefused as failure:
+            if failure.status != httpx.codes.NOT_FOUND:
+                raise
+            file.upload = None  # it expired between two parts
+            self._send(record, pending, transfer, number)
+        file.done = True
+        record.save(pending)
+        digests.unlink()
+
+    def _send(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer, number: int) -> None:
+        file, digests = pending.files[number], record.digests_path(number)
+        meta = FileMeta.checked(file.name, file.media_type)
+        if file.upload is None or file.salt is None:
+            file.salt = encode(new_secret()[:SALT_BYTES])
+            digests.unlink(missing_ok=True)
+            record.save(pending)  # before anything is encrypted under this salt
+            file.upload = self._patience.call(lambda: announce(transfer, number, meta, sealed_size(file.size)))
+            record.save(pending)
+        salt, upload = decode(file.salt, length=SALT_BYTES), file.upload
+        with SealedSource(Path(file.path), size=file.size, changed_ns=file.changed_ns, digests=digests) as source:
+            moved = partial(self._watcher.moved, number)
+            SealedUpload(transfer, number, meta, source, salt=salt, upload=upload, moved=moved).run(self._patience)
+
+    def _shares(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer) -> dict[str, SealedShare]:
+        """Issue a share for each recipient, and withdraw those of an earlier run, which nobody saw."""
+        for recipient, share_id in list(pending.shares.items()):
+            self._withdraw(share_id)
+            del pending.shares[recipient]
+            record.save(pending)
+        return {
+            recipient: self._patience.call(partial(self._share, record, pending, transfer, recipient))
+            for recipient in self._request.recipients
+        }
+
+    def _share(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer, recipient: str) -> SealedShare:
+        def prepared(share_id: str) -> None:
+            pending.shares[recipient] = share_id
+            record.save(pending)
+
+        key = hashlib.sha256(f"{pending.idempotency_key} {recipient}".encode()).hexdigest()[:32]
+        return transfer.issue(recipient, idempotency_key=key, prepared_as=prepared)
+
+    def _withdraw(self, share_id: str) -> None:
+        try:
+            self._patience.call(lambda: ask_for(self._http, "DELETE", f"/api/v1/shares/{share_id}"))
+        except ServiceUnavailable:
+            raise
+        except ServiceRefused as failure:
+            if failure.status != httpx.codes.NOT_FOUND:
+                raise
+
+    def _give_up(self, record: SendRecord, pending: PendingSend) -> None:
+        """End a transfer that cannot go on, with what it has stored; at the latest its expiry does."""
+        if pending.transfer_id is not None:
+            with suppress(ServiceRefused):
+                ask_for(self._http, "DELETE", f"/api/v1/transfers/{pending.transfer_id}")
+            self._state.forget(pending.transfer_id)
+        record.clear()

@@ -1,0 +1,246 @@
+r"""What a depositor's client remembers between runs: client keys until their transfers end, and interrupted sends.
+
+A folder of the user's own, mode 0700: `$XDG_STATE_HOME/caducee` (XDG Base Directory Specification), by default
+`~/.local/state/caducee`; on Windows `%LOCALAPPDATA%\caducee`. It never holds a link, a password, an access token or a
+transfer key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app.client.errors import InUse
+from app.crypto.encoding import decode, encode
+from app.crypto.errors import MalformedSecret
+from app.crypto.token import new_secret
+
+_TOKEN_BYTES = 32
+
+
+def state_folder() -> Path:
+    """Return the folder of the client's state."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "caducee"
+    base = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "caducee"
+
+
+@dataclass(slots=True, repr=False)
+class PendingFile:
+    """A file on its way: where it lies, its name for the recipient, and its size in bytes and time of change (ns) when
+    the send began. `salt` is of its encryption; `upload` is its path on the server once it was announced.
+    """
+
+    path: str
+    name: str
+    media_type: str
+    size: int
+    changed_ns: int
+    salt: str | None = None
+    upload: str | None = None
+    done: bool = False
+
+
+@dataclass(slots=True, repr=False)
+class PendingSend:
+    """An interrupted send. `shares` are those that were prepared, by recipient, and not shown to the user yet."""
+
+    server: str
+    idempotency_key: str
+    files: list[PendingFile]
+    client_key: str
+    transfer_id: str | None = None
+    shares: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True, repr=False)
+class SentTransfer:
+    """A transfer that was sent from here, with its client key."""
+
+    server: str
+    transfer_id: str
+    client_key: str
+    sealed: bool
+    expires_at: str
+    files: list[str]
+    recipients: list[str]
+
+
+class ClientState:
+    """The state folder."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        """Take a folder, by default the user's own."""
+        self.root = root or state_folder()
+
+    # --- interrupted sends
+
+    @contextmanager
+    def sending(self, server: str, request: dict[str, Any]) -> Iterator[SendRecord]:
+        """Hold the record of one send, the same for the same request to the same server. Raises InUse while another
+        process holds it.
+        """
+        name = hashlib.sha256(json.dumps([server, request], sort_keys=True).encode()).hexdigest()[:32]
+        folder = self._folder("sends") / name
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with _locked(folder / "lock"):
+            yield SendRecord(folder)
+
+    # --- claims
+
+    @contextmanager
+    def claiming(self, share_id: str) -> Iterator[ClaimRecord]:
+        """Hold the record of one claim, begun before the share is claimed. Raises InUse."""
+        folder = self._folder("claims")
+        with _locked(folder / f"{share_id}.lock"):
+            yield ClaimRecord(folder / f"{share_id}.json")
+
+    # --- services that the user trusts
+
+    def knows(self, server: str) -> bool:
+        """Whether the user has fetched from, or agreed to, this server before."""
+        with suppress(FileNotFoundError):
+            return server in (self.root / "servers").read_text("utf-8").splitlines()
+        return False
+
+    def trust(self, server: str) -> None:
+        """Remember that the user agreed to a server."""
+        if not self.knows(server):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with (self.root / "servers").open("a", encoding="utf-8") as file:
+                file.write(f"{server}\n")
+
+    # --- transfers that were sent
+
+    def remember(self, sent: SentTransfer) -> None:
+        """Keep a transfer's client key."""
+        _write(self._folder("sent") / f"{sent.transfer_id}.json", asdict(sent))
+
+    def sent(self) -> list[SentTransfer]:
+        """Return the transfers that were sent from here and have not expired; forget the others."""
+        found = []
+        for path in sorted(self._folder("sent").glob("*.json")):
+            with suppress(ValueError, TypeError, OSError):
+                sent = SentTransfer(**json.loads(path.read_text("utf-8")))
+                if datetime.fromisoformat(sent.expires_at) <= datetime.now(UTC):
+                    path.unlink()
+                else:
+                    found.append(sent)
+        return found
+
+    def find(self, transfer_id: str) -> SentTransfer | None:
+        """Return a transfer that was sent from here."""
+        return next((sent for sent in self.sent() if sent.transfer_id == transfer_id), None)
+
+    def forget(self, transfer_id: str) -> None:
+        """Remove a transfer's client key."""
+        (self._folder("sent") / f"{transfer_id}.json").unlink(missing_ok=True)
+
+    def _folder(self, name: str) -> Path:
+        folder = self.root / name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+
+class SendRecord:
+    """The record of one send: its state, and for each file the digests of what was encrypted."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` exists, and this process holds its lock."""
+        self._folder = folder
+
+    def load(self) -> PendingSend | None:
+        """Return the interrupted send, or None. A record that cannot be read counts as none."""
+        try:
+            kept = json.loads((self._folder / "send.json").read_text("utf-8"))
+            return PendingSend(**{**kept, "files": [PendingFile(**each) for each in kept["files"]]})
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def save(self, pending: PendingSend) -> None:
+        """Store how far the send is."""
+        _write(self._folder / "send.json", asdict(pending))
+
+    def digests_path(self, number: int) -> Path:
+        """Return the file of digests of a file."""
+        return self._folder / f"{number}.digests"
+
+    def clear(self) -> None:
+        """Remove the record: the send is over."""
+        for path in self._folder.iterdir():
+            if path.name != "lock":
+                path.unlink()
+
+
+class ClaimRecord:
+    """The record of one claim: its token, and where its files were put, by number."""
+
+    def __init__(self, path: Path) -> None:
+        """Load it; without one, choose a token and store it. A record that cannot be read counts as none."""
+        self._path = path
+        self.placed: dict[str, str] = {}
+        try:
+            kept = json.loads(path.read_text("utf-8"))
+            self.token = decode(kept["token"], length=_TOKEN_BYTES)
+            self.placed = dict(kept["placed"])
+        except (OSError, ValueError, TypeError, KeyError, MalformedSecret):
+            self.token = new_secret()
+            self.save()
+
+    def save(self) -> None:
+        """Store it."""
+        _write(self._path, {"token": encode(self.token), "placed": self.placed})
+
+    def clear(self) -> None:
+        """Remove it: the claim is over."""
+        self._path.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    _write_bytes(path, json.dumps(content).encode())
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file of mode 0600 atomically."""
+    new = path.with_name(path.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that ends with this process. Raises InUse."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            _lock(descriptor)
+        except OSError:
+            raise InUse("another process is sending the same files to the same recipients") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,55 @@
+"""Progress bars for long work, on stderr, and only on a terminal: name, bytes, rate, time left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from app.terminal.console import say
+from app.terminal.plain_text import visible
+
+
+class Bars:
+    """One bar for each file. A context manager."""
+
+    def __init__(self) -> None:
+        """Nothing is drawn before `began`."""
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        console = Console(stderr=True, highlight=False)
+        self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
+
+    def __enter__(self) -> Self:
+        """Draw from now on."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Leave the bars as they are."""
+        self.over()
+
+    def over(self) -> None:
+        """Stop drawing."""
+        self._bars.stop()
+
+    def began(self, files: Iterable[tuple[str, int]]) -> None:
+        """Add a bar for each file: name and size in bytes."""
+        for name, size in files:
+            self._bars.add_task(visible(name), total=size)
+
+    def moved(self, number: int, arrived: int) -> None:
+        """So many bytes of a file have arrived."""
+        self._bars.update(self._bars.task_ids[number], completed=arrived)
+
+    def waiting(self, seconds: float) -> None:
+        """The next attempt comes after a pause."""
+        say(f"the service cannot be reached; trying again in {seconds:.0f} s")

@@ -1,0 +1,193 @@
+"""`caducee send`, `sent` and `get`, as people start them: what goes in comes out, whatever is killed in between."""
+
+import json
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.people import ok
+from tests.acceptance.service import free_port, until
+from tests.acceptance.tus import nonces_in, record_nonces
+from tests.acceptance.warm_start import PROGRAM
+
+
+@pytest.fixture
+def caducee(house, tmp_path, monkeypatch):
+    """The command, as somebody runs it who uses the shared service."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    connected = {"SERVER": house.server.origin, "TOKEN": house.tokens["staff"]}
+
+    def run(*arguments, typed=None, code=0, **settings):
+        return house.installation.run(*map(str, arguments), typed=typed, code=code, **(connected | settings))
+
+    return run
+
+
+def sent_to(caducee, *paths, to="CPAM 75"):
+    answer = caducee("send", *paths, "--to", to, "--expires", "1h", "--json").json
+    return answer, answer["shares"][0]
+
+
+def fetch(caducee, share, folder, tmp_path, *, code=0):
+    (tmp_path / "password").write_text(share["password"])
+    arguments = ["get", share["link"], "-o", folder, "--password-file", tmp_path / "password", "--trust"]
+    return caducee(*arguments, code=code)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def test_what_is_sent_is_what_is_fetched(caducee, staff, tmp_path):
+    source, target = tmp_path / "export", tmp_path / "received"
+    source.mkdir()
+    target.mkdir()
+    files = {"résultats.csv": b"a;b\n", "empty": b"", "large.bin": random.Random(2).randbytes(3_000_001)}
+    for name, content in files.items():
+        (source / name).write_bytes(content)
+    answer, share = sent_to(caducee, source)
+    assert "#sealed." in share["link"]
+    assert {file["name"]: file["size"] for file in answer["files"]} == {name: len(c) for name, c in files.items()}
+    assert "issued" in caducee("sent").out
+    (target / "empty").write_bytes(b"was here before")
+    fetch(caducee, share, target, tmp_path)
+    assert contents(target) == {**files, "empty": b"was here before", "empty (2)": b""}
+    assert "completed" in caducee("sent").out
+    shown = ok(staff.get(f"/api/v1/transfers/{answer['transfer_id']}"), 200)
+    assert shown["shares"][0]["state"] == "completed"
+    assert "share_used" in fetch(caducee, share, target, tmp_path, code=1).err
+    assert len(contents(target)) == 4, "nothing was left beside them"
+    state = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
+    for secret in (share["password"], share["link"].partition("#sealed.")[2]):
+        assert secret.encode() not in state
+
+
+def test_link_and_password_into_two_files(caducee, tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"x")
+    link, password = tmp_path / "link", tmp_path / "password"
+    arguments = ["send", tmp_path / "a.csv", "--to", "A", "--link-file", link, "--password-file", password]
+    done = caducee(*arguments)
+    assert link.read_text().strip() not in done.out
+    assert password.read_text().strip() not in done.out
+    assert {path.stat().st_mode & 0o777 for path in (link, password)} == {0o600}
+    assert "exists" in caducee(*arguments, code=2).err
+
+
+def test_what_cannot_be_sent_is_refused_before_anything_is(caducee, staff, tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "a")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(bytes(9 * 1024 * 1024))
+    (tmp_path / "b\nc").write_bytes(b"x")
+    before = len(ok(staff.get("/api/v1/transfers"), 200)["transfers"])
+    for name, why in (
+        ("none", "no such file"),
+        ("folder", "not a regular file"),
+        ("pipe", "not a regular file"),
+        ("large", "more than"),
+        ("b\nc", "name"),
+    ):
+        assert why in caducee("send", tmp_path / name, "--to", "A", code=2).err, name
+    assert len(ok(staff.get("/api/v1/transfers"), 200)["transfers"]) == before
+
+
+def test_a_server_that_is_down_means_try_again(caducee, tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    caducee("send", tmp_path / "a", "--to", "A", "--patience", "1s", code=75, SERVER="http://127.0.0.1:1")
+    caducee("send", tmp_path / "a", "--to", "A", code=2, SERVER="")
+
+
+def test_a_new_server_is_asked_for_once(caducee, tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    for typed, code in (("n\n", 1), ("y\n", 0), ("", 0)):
+        _, share = sent_to(caducee, tmp_path / "a")
+        (tmp_path / "password").write_text(share["password"])
+        arguments = ["get", share["link"], "-o", tmp_path, "--password-file", tmp_path / "password"]
+        caducee(*arguments, typed=typed, code=code)
+
+
+def test_a_file_that_changed_between_two_starts_is_sent_anew(caducee, house, staff, tmp_path):
+    """What was encrypted is never encrypted again with other bytes; the first transfer ends."""
+    path = tmp_path / "a.bin"
+    path.write_bytes(random.Random(1).randbytes(7_000_000))
+    before = receiving(staff)
+    arguments = ["send", path, "--to", "A", "--expires", "1h"]
+    environment = house.installation.environment(SERVER=house.server.origin, TOKEN=house.tokens["staff"])
+    (begun,) = interrupted(environment, *arguments, after=lambda: receiving(staff) - before)
+    path.write_bytes(b"another content")
+    _, share = sent_to(caducee, path, to="A")
+    until(lambda: staff.get(f"/api/v1/transfers/{begun}").json()["state"] != "receiving", what="the end of the first")
+    target = tmp_path / "received"
+    target.mkdir()
+    fetch(caducee, share, target, tmp_path)
+    assert contents(target) == {"a.bin": b"another content"}
+
+
+def receiving(staff):
+    shown = ok(staff.get("/api/v1/transfers"), 200)["transfers"]
+    return {each["id"] for each in shown if each["state"] == "receiving" and each["files"]}
+
+
+def interrupted(environment, *arguments, after):
+    """Kill the command once something is true; answers what that was."""
+    process = subprocess.Popen([PROGRAM, *map(str, arguments)], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        return until(after, what="the moment to kill")
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def kill_both_again_and_again(installation, nonces, tmp_path, *, size, kills, seconds):
+    """Send a file and fetch it, while client and service are killed at random; look that it arrived once and whole."""
+    dice, token, port = random.Random(size), installation.token(), free_port()
+    path, target, password = tmp_path / "a.bin", tmp_path / "received", tmp_path / "password"
+    target.mkdir()
+    path.write_bytes(dice.randbytes(size))
+    environment = installation.environment(TOKEN=token, SERVER=f"http://127.0.0.1:{port}")
+    environment |= {"XDG_STATE_HOME": str(tmp_path / "state")}
+    commands = [["send", path, "--to", "A", "--expires", "1h", "--json"]]
+    left = kills
+    while commands:
+        with installation.serving("--workers", "1", "--port", str(port)) as server:
+            while commands and server.process.poll() is None:
+                process = subprocess.Popen([PROGRAM, *map(str, commands[0])], env=environment, stdout=subprocess.PIPE)
+                if left:
+                    left -= 1
+                    time.sleep(dice.uniform(0, seconds))
+                    process.kill()
+                    if dice.random() < 0.5:
+                        server.kill()
+                out, _ = process.communicate(timeout=600)
+                if process.returncode != 0:
+                    continue
+                if commands.pop()[0] == "send":
+                    share, left = json.loads(out)["shares"][0], kills
+                    password.write_text(share["password"])
+                    commands.append(["get", share["link"], "-o", target, "--password-file", password, "--trust"])
+        installation.alter("UPDATE uploads SET part_until = 1 WHERE part IS NOT NULL")  # the lease, not waited for
+    assert contents(target) == {"a.bin": path.read_bytes()}
+    assert installation.rows("SELECT count(*) FROM claims") == [(1,)]
+    # A client that goes on encrypts the chunk again that was cut: the same bytes, to the same ciphertext.
+    used = set(nonces_in(nonces))
+    assert len({nonce for nonce, _ in used}) == len(used), "a nonce was used for two plaintexts"
+
+
+@pytest.fixture
+def nonces(monkeypatch, tmp_path):
+    return record_nonces(monkeypatch, tmp_path / "recorder")
+
+
+def test_client_and_service_killed_at_random(installation, nonces, tmp_path):
+    kill_both_again_and_again(installation, nonces, tmp_path, size=30_000_001, kills=2, seconds=1.5)
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(2400)
+def test_client_and_service_killed_at_random_with_1_gib(installation, nonces, tmp_path):
+    kill_both_again_and_again(installation, nonces, tmp_path, size=1 << 30, kills=5, seconds=12)
