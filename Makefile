@@ -6,8 +6,8 @@ BIN     := $(VENV)/bin
 RUNS    := $(VENV)/.run-done
 STAMP   := $(VENV)/.setup-done
 PYTHON  ?=
-# Two more workers than cores, because many tests wait for an expiry or a process.
-WORKERS ?= $(shell echo $$(( 2 + $$(nproc 2>/dev/null || echo 2) )))
+# Four more workers than cores, because many tests wait for an expiry or a process.
+WORKERS ?= $(shell echo $$(( 4 + $$(nproc 2>/dev/null || echo 2) )))
 ARGS    ?=
 PAGE    := tests/browser
 UV      ?= $(BIN)/uv

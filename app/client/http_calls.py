@@ -40,7 +40,7 @@ def ask_for(http: httpx.Client, method: str, path: str, **request: Any) -> httpx
     return answer
 
 
-def unreachable(error: httpx.HTTPError | httpx.InvalidURL) -> ServiceUnavailable:
+def unreachable(error: httpx.HTTPError) -> ServiceUnavailable:
     """Return the error for a server that did not respond."""
     return ServiceUnavailable(f"the service cannot be reached: {type(error).__name__}")
 
@@ -89,7 +89,7 @@ class Service:
         headers = {"Authorization": f"Bearer {self.token}", "Caducee-Client-Key": client_key}
         try:
             http = httpx.Client(base_url=self.server, headers=headers, timeout=TIMEOUT_SECONDS)
-        except httpx.InvalidURL as error:
-            raise unreachable(error) from None
+        except httpx.InvalidURL:
+            raise NotConfigured("CADUCEE_SERVER is no address: https://host") from None
         with http:
             return ask(http, method, path, json=json)

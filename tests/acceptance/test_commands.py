@@ -57,6 +57,8 @@ ARGUMENTS = {
     ("share", "revoke"): ["{share}", "--reason", "request"],
     ("token", "revoke"): ["{token}", "--reason", "incident"],
     ("share", "issue"): ["{transfer}", "--to", "ARS"],
+    ("send",): ["log.pub", "--to", "ARS"],
+    ("get",): ["{link}", "--password-file", "password", "--trust"],
     ("audit", "drill"): ["--restored", "{backup}"],
     ("audit", "exposure"): ["--from", "2020-01-01"],
     ("audit", "deliveries"): ["--from", "2020-01-01"],
@@ -124,8 +126,9 @@ def test_controls_that_stop_others_print_one_document_too(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(WITH_JSON - set(AFTERWARDS) - set(REFUSES_HERE)), ids=" ".join)
-def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path):
+def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path, tmp_path, monkeypatch):
     """docs/cli.md. A command that learns --json is found here by itself."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     installation, server, http, token = shop
     share = send(http)
     settings = {"SERVER": server.origin, "TOKEN": token, "CLIENT_KEY": share.client_key}
@@ -139,7 +142,8 @@ def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path)
         )
     spare = installation.run("token", "create", f"spare {' '.join(path)}", "--json").json["id"]
     known = {"transfer": share.transfer_id, "share": share.id, "token": spare, "backup": installation.folder / "backup"}
-    known["deleted"] = (installation.folder / "deleted").read_text()
+    known["deleted"], known["link"] = (installation.folder / "deleted").read_text(), share.link
+    (installation.folder / "password").write_text(share.password)
     arguments = [text.format(**known) for text in ARGUMENTS.get(path, [])]
     ran = installation.run(*path, *arguments, "--json", **settings)
     assert json.loads(ran.out) is not None
@@ -206,8 +210,8 @@ def test_share_issue_speaks_http_and_needs_no_data_folder(shop, tmp_path):
         ({"CLIENT_KEY": "é"}, "a client key has", 2),
         ({"TOKEN": "cad_é"}, "CADUCEE_TOKEN", 2),
         ({"TOKEN": ""}, "CADUCEE_TOKEN", 2),
-        ({"SERVER": "http://127.0.0.1:1"}, "cannot be reached", 2),
-        ({"SERVER": "http://[::1"}, "cannot be reached", 2),
+        ({"SERVER": "http://127.0.0.1:1"}, "cannot be reached", 75),
+        ({"SERVER": "http://[::1"}, "CADUCEE_SERVER", 2),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

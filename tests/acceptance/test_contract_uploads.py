@@ -28,7 +28,10 @@ CONTENT = random.Random(3).randbytes(1_000_003)
 
 @pytest.fixture
 def transfer(staff):
-    return open_transfer(staff)
+    """Deleted afterwards with its unfinished uploads: other tests look whether anything stays on the shared service."""
+    opened = open_transfer(staff)
+    yield opened
+    staff.delete(f"/api/v1/transfers/{opened[0]}")
 
 
 def problem(answer, status, code):

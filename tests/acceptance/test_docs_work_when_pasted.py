@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ def pasted(origin: str, token: str) -> str:
     start, given, *steps = shell_blocks("README.md")
     assert "make run" in start
     assert given == "TOKEN=cad_...\n"
-    assert len(steps) == 6
+    assert len(steps) == 7
     script = "\n".join([f"TOKEN={token}", *steps]).replace("http://127.0.0.1:8000", origin)
     assert "sleep 2" in script
     return script.replace(
@@ -29,8 +30,16 @@ def test_docs_readme_lines_take_a_file_from_deposit_to_deletion(tmp_path, shell:
     installation = Installation(tmp_path)
     with installation.serving() as server:
         script = pasted(server.origin, installation.token())
+        environment = os.environ | {"XDG_STATE_HOME": str(tmp_path)}
         done = subprocess.run(
-            [shell, "-e"], input=script, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+            [shell, "-e"],
+            input=script,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     promised = [
         '"link":"http',
@@ -39,6 +48,7 @@ def test_docs_readme_lines_take_a_file_from_deposit_to_deletion(tmp_path, shell:
         '"code":"share_used"',
         "204 No Content",
         '"verified"',
+        "completed",
     ]
     told = [done.stdout.find(text) for text in promised]
     assert -1 not in told, done.stdout + done.stderr

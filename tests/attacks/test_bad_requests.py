@@ -27,7 +27,7 @@ def said_before(house):
             "http://127.0.0.1/api/v1/me",
             "/api/v1/shares",
             "/api/v1/claims/x",
-            "/api/v1/uploads/..",
+            "/api/v1/uploads/../x",
             "/%ff%fe",
             "/\u00e9",
         ),

@@ -132,10 +132,10 @@ def test_a_reason_is_one_of_five_words_and_stands_in_the_log_with_the_address(op
         assert opened.http.delete(f"{path}?reason=mistake", headers=staff).status_code == 204
     for event in ("share.withdrawn", "transfer.denied"):
         (entry,) = log_of(opened.resources, event=event)
-        assert (entry["reason"], entry["address"]) == ("mistake", "testclient")
+        assert (entry["reason"], entry["address"]) == ("mistake", "unknown")
         assert "operator" not in entry
     for event in ("transfer.created", "file.deposited", "share.issued"):
-        assert log_of(opened.resources, event=event)[0]["address"] == "testclient"
+        assert log_of(opened.resources, event=event)[0]["address"] == "unknown"
 
 
 def test_states_that_can_be_asked_for_are_those_of_transfers(opened):
@@ -164,4 +164,4 @@ def test_refused_tokens_are_counted_and_requests_without_one_are_not(opened):
     for headers in (revoked, {"Authorization": "Bearer cad_x"}, {}, {"Authorization": "Bearer cad_" + "A" * 43}):
         assert opened.http.get("/api/v1/me", headers=headers).status_code == 401
     assert log_refused_tokens(opened.resources) == 3
-    assert log_of(opened.resources, event="tokens.refused")[0]["addresses"] == "testclient=3"
+    assert log_of(opened.resources, event="tokens.refused")[0]["addresses"] == "unknown=3"

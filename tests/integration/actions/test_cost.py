@@ -66,4 +66,4 @@ def test_a_claim_its_fetch_and_its_completion(resources, caller, cost):
     def complete() -> None:
         complete_claim(resources, claim_id=won.claim_id, token=won.token, address=ADDRESS)
 
-    assert cost(complete) == {"reads": 10, "writes": 8, "fsync": 1}
+    assert cost(complete) == {"reads": 10, "writes": 9, "fsync": 1}
