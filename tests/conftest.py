@@ -62,6 +62,38 @@ def _share_compiled_statements(connection: Connection) -> None:
     connection.execution_options(compiled_cache=_compiled)
 
 
+ON_BOTH = frozenset(
+    {
+        "test_claim_races",
+        "test_claim_share",
+        "test_concurrent_sweeps",
+        "test_deposit_cut",
+        "test_deposit_file",
+        "test_endings",
+        "test_installation",
+        "test_issue_share",
+        "test_log",
+        "test_migrations",
+        "test_reconcile",
+        "test_restore_drill_postgres",
+        "test_single_use",
+        "test_sweep",
+        "test_uploads",
+        "test_withdrawal_wins",
+    }
+)
+"""Modules that `make test` runs on PostgreSQL, too, besides those of the rows: where transactions meet, and the main
+steps. `make test-all` runs the others there.
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the tests on PostgreSQL that repeat what SQLite showed to `make test-all`."""
+    for item in items:
+        if "postgres" in item.keywords and "/db/" not in item.nodeid and item.path.stem not in ON_BOTH:
+            item.add_marker(pytest.mark.external)
+
+
 class PostgresServer:
     """One PostgreSQL server, with one database that the migrations have built and that each test finds empty.
 

@@ -14,7 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import distribution
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import NoReturn
 
@@ -109,6 +109,8 @@ def _copied(library: Path) -> Path:
         shutil.copytree(REPOSITORY / name, library / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "cli.py", library / "cli.py")
     _copy_packages(library)
+    (library / "caducee.dist-info").mkdir()  # reports name the installed version
+    (library / "caducee.dist-info" / "METADATA").write_text(f"Name: caducee\nVersion: {version('caducee')}\n", "utf-8")
     return library
 
 

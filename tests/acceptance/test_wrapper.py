@@ -182,7 +182,7 @@ def test_serve_runs_as_the_network_s_user(host):
             return [int(each) for line in status if line.startswith("Uid:") for each in line.split()[1:]]
 
         assert until(lambda: user() == [NETWORK] * 4, what=f"the other user: {host.folder}/log")
-        until(lambda: "Uvicorn running" in (host.folder / "log").read_text(), seconds=60, what="the service")
+        until(lambda: "startup complete" in (host.folder / "log").read_text(), seconds=60, what="the service")
     finally:
         serving.terminate()
         serving.wait(30)
