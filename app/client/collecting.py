@@ -25,7 +25,9 @@ def collect(paths: Iterable[Path]) -> list[PendingFile]:
         raise NotSendable("there is no file to send")
     names = [file.name for file in found]
     if len(set(names)) != len(names):
-        raise NotSendable("two files have the same name: put them in a folder, or send an archive")
+        raise NotSendable(
+            "two files have the same name, and folders are not sent along: rename one, or send an archive"
+        )
     return found
 
 

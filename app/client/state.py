@@ -126,9 +126,9 @@ class ClientState:
         _write(self._folder("sent") / f"{sent.transfer_id}.json", asdict(sent))
 
     def sent(self) -> list[SentTransfer]:
-        """Return the transfers that were sent from here and have not expired; forget the others."""
+        """Return the transfers that were sent from here and have not expired, oldest first; forget the others."""
         found = []
-        for path in sorted(self._folder("sent").glob("*.json")):
+        for path in sorted(self._folder("sent").glob("*.json"), key=lambda each: each.stat().st_mtime_ns):
             with suppress(ValueError, TypeError, OSError):
                 sent = SentTransfer(**json.loads(path.read_text("utf-8")))
                 if datetime.fromisoformat(sent.expires_at) <= datetime.now(UTC):

@@ -14,7 +14,9 @@ import typer
 from app.terminal.console import AsJson, put, put_json, say
 
 Link = Annotated[str, typer.Argument(help="The link, as it was sent; - reads it from standard input.", metavar="LINK")]
-Folder = Annotated[Path, typer.Option("-o", "--output", help="The folder for the files.", file_okay=False)]
+Folder = Annotated[
+    Path, typer.Option("-o", "--output", help="The folder for the files; made if it does not exist.", file_okay=False)
+]
 PasswordFile = Annotated[Path | None, typer.Option("--password-file", help="Read the password from a file.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Do not ask whether to fetch from a server that is new here.")]
 
@@ -37,15 +39,14 @@ def get(
     from app.terminal.progress import Bars
 
     parsed, state = ClientLink.parse(sys.stdin.read() if link == "-" else link), ClientState()
-    if not output.is_dir():
-        raise typer.BadParameter(f"{output} is no folder")
     if not trust and not state.knows(parsed.server):
-        typer.confirm(f"Fetch from {parsed.server}, which is new here?", abort=True, err=True)
+        typer.confirm(f"Fetch from {parsed.server}, which is new here? (--trust does not ask)", abort=True, err=True)
+    state.trust(parsed.server)
+    output.mkdir(parents=True, exist_ok=True)
     password = _password(password_file)
     with httpx.Client(base_url=parsed.server, timeout=TIMEOUT_SECONDS) as http, Bars() as bars:
         watcher = Watcher(bars.began, bars.moved, bars.waiting)
         files = Fetching(http, state, parsed, folder=output.resolve(), watcher=watcher).run(password)
-    state.trust(parsed.server)
     if as_json:
         put_json({"files": [{"path": str(file.path), "size": file.size} for file in files]})
         return

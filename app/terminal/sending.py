@@ -50,6 +50,9 @@ def send(
     _require_new(link_file, password_file, recipients=len(to))
     terms = {"expires_in": expires, "label": label, "purpose": purpose, "records": records}
     request = Request(collect(files), to, {name: value for name, value in terms.items() if value is not None})
+    for file in request.files:
+        if not file.size:
+            say(f"note: {file.name} is empty")
     with connected() as http, Bars() as bars:
         bars.began((file.name, file.size) for file in request.files)
 
