@@ -12,8 +12,9 @@ from app.db.upload_rows import UploadRow
 from app.domain.access_token import Caller
 from app.domain.errors import ClientKeyRequired, InvalidRequest
 from app.domain.file_meta import FileMeta
+from app.domain.transfer import FileState
 from app.domain.upload import expiry_of
-from app.lifecycle import intake, upload_parts
+from app.lifecycle import intake, upload_standing
 from app.lifecycle.intake import AdmittedUpload, UploadRequest
 from app.lifecycle.sealed_form import plain_size_of, require_meta_shape
 from app.runtime.fault_points import reach
@@ -42,23 +43,29 @@ class CreatedUpload:
 
 def create_upload(resources: Resources, caller: Caller, new: NewUpload, *, client_key: bytes | None) -> CreatedUpload:
     """Announce a file. Announced again with the same number and length before anything of it arrived, it is the same
-    upload: the answer may have been lost.
+    upload, under the new name: the answer may have been lost.
 
     Raises what `deposit_file` and `deposit_sealed_file` raise before the first byte.
     """
-    sealed = isinstance(new.meta, bytes)
-    if isinstance(new.meta, bytes):
-        require_meta_shape(new.meta)
-        if new.number is None:
-            raise InvalidRequest("Upload-Metadata: number is required for a sealed file.")
-    size = plain_size_of(new.length) if sealed else new.length
-    request = UploadRequest(caller, new.transfer_id, sealed, announced_size=size, number=new.number)
+    request = _request(caller, new)
     transfer = intake.find_open(resources, request)
-    transfer_key = upload_parts.open_key(resources, transfer, client_key)
-    if (known := _announced_before(resources, new)) is not None:
+    transfer_key = upload_standing.open_key(resources, transfer, client_key)
+    known = _announced_before(resources, new, transfer_key)
+    if known is not None:
         return known
     admitted = intake.admit(resources, request)
     return _announce(resources, new, admitted, _sealed_meta(new, admitted.row.number, transfer_key))
+
+
+def _request(caller: Caller, new: NewUpload) -> UploadRequest:
+    """Check what needs no database. Raises InvalidRequest, MalformedCiphertext."""
+    if not isinstance(new.meta, bytes):
+        return UploadRequest(caller, new.transfer_id, sealed=False, announced_size=new.length, number=new.number)
+    require_meta_shape(new.meta)
+    if new.number is None:
+        raise InvalidRequest("Upload-Metadata: number is required for a sealed file.")
+    size = plain_size_of(new.length)
+    return UploadRequest(caller, new.transfer_id, sealed=True, announced_size=size, number=new.number)
 
 
 def _sealed_meta(new: NewUpload, number: int, transfer_key: bytes | None) -> bytes:
@@ -70,13 +77,20 @@ def _sealed_meta(new: NewUpload, number: int, transfer_key: bytes | None) -> byt
     return chunked.seal(transfer_key, chunked.meta_context(new.transfer_id, number), new.meta.to_json())
 
 
-def _announced_before(resources: Resources, new: NewUpload) -> CreatedUpload | None:
+def _announced_before(resources: Resources, new: NewUpload, transfer_key: bytes | None) -> CreatedUpload | None:
+    """Return the upload of this number and length if nothing of it was sent yet; its name is then the new one."""
     if new.number is None:
         return None
-    with resources.database.reading() as connection:
+    with resources.database.writing() as transaction:
+        connection, now = transaction.connection, resources.clock.now()
         row = upload_rows.find_number(connection, new.transfer_id, new.number)
-    untouched = row is not None and row.part is None and row.offset == 0 and row.length == new.length
-    return CreatedUpload(row.id, row.expires_at) if row is not None and untouched else None
+        if row is None or (row.length, row.offset, row.tail, row.part) != (new.length, 0, None, None):
+            return None
+        file = file_rows.find(connection, row.blob_id)
+        if file is None or file.state != FileState.RECEIVING or now >= row.expires_at:
+            return None
+        file_rows.describe(connection, row.blob_id, _sealed_meta(new, new.number, transfer_key))
+    return CreatedUpload(row.id, row.expires_at)
 
 
 def _announce(resources: Resources, new: NewUpload, admitted: AdmittedUpload, sealed_meta: bytes) -> CreatedUpload:
@@ -90,7 +104,6 @@ def _announce(resources: Resources, new: NewUpload, admitted: AdmittedUpload, se
             blob_id=file.blob_id,
             length=new.length,
             offset=0,
-            salt=None,
             tail=None,
             expires_at=expiry_of(transfer.expires_at, now),
             part=None,

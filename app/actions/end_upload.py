@@ -6,7 +6,7 @@ from app.db import upload_rows
 from app.db.file_rows import FileRow
 from app.domain.access_token import Caller
 from app.domain.errors import UploadNotFound
-from app.lifecycle import intake, upload_parts
+from app.lifecycle import intake, upload_standing
 from app.runtime.resources import Resources
 
 
@@ -20,8 +20,8 @@ async def end_upload(resources: Resources, caller: Caller, upload_id: str) -> No
 
 def _take(resources: Resources, caller: Caller, upload_id: str) -> FileRow:
     with resources.database.writing() as transaction:
-        standing = upload_parts.find(transaction.connection, caller, upload_id, resources.clock.now())
-        if standing.file is None:
+        standing = upload_standing.find(transaction.connection, caller, upload_id, resources.clock.now())
+        if standing.is_complete:
             raise UploadNotFound("The upload is complete: its file ends with its transfer.")
         upload_rows.drop(transaction.connection, standing.upload.blob_id)
         return standing.file

@@ -103,9 +103,9 @@ def free_number(connection: Connection, transfer_id: str) -> int:
     return number
 
 
-def find_receiving(connection: Connection, blob_id: str) -> FileRow | None:
-    """Return an unfinished file."""
-    query = select(*_FILE).where(files.c.blob_id == blob_id, files.c.state == FileState.RECEIVING)
+def find(connection: Connection, blob_id: str) -> FileRow | None:
+    """Return the file of this blob."""
+    query = select(*_FILE).where(files.c.blob_id == blob_id)
     row = connection.execute(query).first()
     return _file(row) if row else None
 

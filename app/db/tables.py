@@ -150,7 +150,6 @@ uploads = Table(
     Column("blob_id", Id, nullable=False),
     Column("length", BigInteger, nullable=False, comment="bytes that the client will send in all"),
     Column("offset", BigInteger, nullable=False, comment="bytes of them that are durable"),
-    Column("salt", LargeBinary(24), comment="of the encryption, once something is stored"),
     Column("tail", LargeBinary, comment="the unfinished chunk at the end, encrypted"),
     Column("expires_at", UtcTime, nullable=False),
     Column("part", Id, comment="the request that is sending a part; absent when the blob ends at the offset"),

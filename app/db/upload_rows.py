@@ -16,7 +16,8 @@ from app.db.tables import uploads
 
 @dataclass(frozen=True, slots=True, repr=False)
 class UploadRow:
-    """An upload: `offset` of `length` bytes are durable. `tail` is the unfinished chunk at the end, encrypted.
+    """An upload: `offset` of `length` bytes are durable. `tail` is how their encryption goes on, itself encrypted; None
+    before the first part, and for a sealed file.
 
     While a request sends a part, `part` is its id and `part_until` the end of its lease. A part whose lease ended was
     sent by a process that died: how much of it was stored is unknown.
@@ -28,7 +29,6 @@ class UploadRow:
     blob_id: str
     length: int
     offset: int
-    salt: bytes | None
     tail: bytes | None
     expires_at: datetime
     part: str | None
@@ -59,7 +59,7 @@ def find_number(connection: Connection, transfer_id: str, number: int) -> Upload
 
 def hold(connection: Connection, row: UploadRow) -> None:
     """Store the request that sends a part, with the blob that it writes."""
-    held = {name: getattr(row, name) for name in ("blob_id", "offset", "salt", "tail", "part", "part_until")}
+    held = {name: getattr(row, name) for name in ("blob_id", "offset", "tail", "part", "part_until")}
     connection.execute(update(uploads).where(uploads.c.id == row.id).values(held))
 
 
@@ -72,8 +72,14 @@ def renew(connection: Connection, upload_id: str, part: str, until: datetime) ->
 def release(connection: Connection, row: UploadRow) -> bool:
     """Record where a part ended, once that is durable. Return False if another request holds the upload."""
     mine = and_(uploads.c.id == row.id, uploads.c.part == row.part)
-    ended = {name: getattr(row, name) for name in ("offset", "salt", "tail", "expires_at")}
+    ended = {name: getattr(row, name) for name in ("offset", "tail", "expires_at")}
     return connection.execute(update(uploads).where(mine).values(**ended, part=None, part_until=None)).rowcount == 1
+
+
+def let_go(connection: Connection, upload_id: str, part: str) -> None:
+    """End a part that changed nothing."""
+    mine = and_(uploads.c.id == upload_id, uploads.c.part == part)
+    connection.execute(update(uploads).where(mine).values(part=None, part_until=None))
 
 
 def drop(connection: Connection, blob_id: str) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from app.crypto.chunked import sealed_size
 from app.crypto.token import new_id
-from app.db import access_token_rows, file_rows, transfer_rows
+from app.db import access_token_rows, file_rows, transfer_rows, upload_rows
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
 from app.db.transfer_rows import TransferRow
@@ -176,6 +176,7 @@ async def undo(resources: Resources, row: FileRow) -> None:
 
     def drop() -> None:
         with resources.database.writing() as transaction:
+            upload_rows.drop(transaction.connection, row.blob_id)
             file_rows.drop(transaction.connection, row.blob_id)
 
     await resources.in_thread(drop)

@@ -1,50 +1,48 @@
 """A part of a resumable upload: one request at a time holds the upload, under a lease, and says where it ended.
 
-`offset` in the row moves only after the bytes before it are durable. Between parts, the end of the file that does not
-fill a chunk is stored encrypted (docs/security.md). No chunk number is encrypted twice under one salt: if the process
-died while it sent a part, chunks may have been encrypted that the row does not know, so the file begins again in a new
-blob. A sealed file arrives encrypted, so it goes on at the row's offset.
+`offset` in the row moves only after the bytes before it are durable. Between parts, salt, blob and the bytes that fill
+no chunk are stored encrypted (docs/security.md, "Uploads in parts"), so that no column decides them. No chunk number is
+encrypted twice under one salt: if the process died while it received a part, chunks may have been encrypted that the
+row does not know, so the file begins again in a new blob. A sealed file arrives encrypted, so it goes on at the row's
+offset.
 """
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from app.crypto import chunked, wrapping
-from app.crypto.chunked import CHUNK_BYTES, Encryptor, PassingBlob
+from app.crypto.chunked import CHUNK_BYTES, SALT_BYTES, Encryptor, PassingBlob
 from app.crypto.errors import CannotDecrypt
 from app.crypto.token import new_id
 from app.db import file_rows, transfer_rows, upload_rows
 from app.db.file_rows import FileRow
-from app.db.transfer_rows import TransferRow
 from app.db.upload_rows import UploadRow
-from app.domain.access_token import Caller, require_owner
+from app.domain.access_token import Caller
 from app.domain.errors import (
     BlobsOutOfReach,
-    ClientKeyRequired,
     TransferEnded,
-    TransferIsSealed,
     TransferNotSealed,
     UploadInProgress,
-    UploadNotFound,
     WrongOffset,
 )
 from app.domain.upload import expiry_of, require_idle, require_offset
-from app.lifecycle import intake, key_ring
+from app.lifecycle import intake
 from app.lifecycle.gate import require_open_for_intake
 from app.lifecycle.intake import LEASE, AdmittedUpload, UploadRequest
 from app.lifecycle.sealed_form import require_meta_shape
 from app.lifecycle.summed import Summed
+from app.lifecycle.upload_standing import find, open_key
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 from app.storage import errors as storage_errors
 from app.storage.blob_store import BlobWriter
 
-CRC_BYTES = 4
-"""Before the unfinished chunk, the stored end of a part has the CRC-32 of all bytes before the offset."""
+_CRC_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -78,48 +76,14 @@ class HeldPart:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class EndedPart:
-    """Where a part ended. Unless the file is sealed: the salt of its encryption, the CRC-32 of all its bytes, and those
-    of them that fill no chunk.
+    """Where a part ended, in bytes. Unless the file is sealed: the salt of its encryption, the CRC-32 of all its bytes,
+    and those of them that fill no chunk.
     """
 
     offset: int
-    salt: bytes | None = None
+    salt: bytes = b""
     crc32: int = 0
     tail: bytes = b""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Standing:
-    """Where an upload stands. `file` is None once it is complete."""
-
-    upload: UploadRow
-    transfer: TransferRow
-    file: FileRow | None
-
-    @property
-    def offset(self) -> int:
-        """The byte at which the client goes on."""
-        if self.file is None:
-            return self.upload.length
-        return 0 if self.must_begin_again else self.upload.offset
-
-    @property
-    def must_begin_again(self) -> bool:
-        """Whether chunks may have been encrypted that the row does not know."""
-        return self.upload.part is not None and not self.transfer.sealed
-
-
-def find(connection: Connection, caller: Caller, upload_id: str, now: datetime) -> Standing:
-    """Return where the caller's upload stands. Raises UploadNotFound."""
-    upload = upload_rows.find(connection, upload_id)
-    if upload is None:
-        raise UploadNotFound
-    found = transfer_rows.find(connection, upload.transfer_id)
-    transfer = require_owner(found, caller, refusal=UploadNotFound)
-    file = file_rows.find_receiving(connection, upload.blob_id)
-    if file is not None and now >= upload.expires_at:
-        raise UploadNotFound
-    return Standing(upload, transfer, file)
 
 
 def hold(resources: Resources, asked: PartRequest) -> HeldPart:
@@ -138,13 +102,14 @@ def hold(resources: Resources, asked: PartRequest) -> HeldPart:
         request = UploadRequest(asked.caller, transfer.id, transfer.sealed, announced_size=None)
         current = intake.require_admissible(transfer_rows.find(connection, transfer.id, for_update=True), request, now)
         standing = find(connection, asked.caller, asked.upload_id, now)
-        if standing.file is None:
-            require_offset(asked.offset, offset=standing.offset, length=standing.offset, announced=asked.announced)
-            raise UploadInProgress("The upload is complete.")
+        if standing.is_complete:
+            raise WrongOffset("The upload is complete.", offset=standing.offset)
         require_idle(standing.upload.part_until, now)
         length = standing.upload.length
         require_offset(asked.offset, offset=standing.offset, length=length, announced=asked.announced)
-        row = replace(standing.upload, offset=standing.offset, part=new_id(), part_until=now + LEASE)
+        row = replace(standing.upload, part=new_id(), part_until=now + LEASE)
+        if standing.must_begin_again:
+            row = replace(row, offset=0, tail=None)
         upload_rows.hold(connection, row)
         file = _described(connection, standing.file, asked.sealed_meta, sealed=current.sealed)
         file_rows.renew_lease(connection, row.blob_id, expiry_of(current.expires_at, now))
@@ -154,7 +119,7 @@ def hold(resources: Resources, asked: PartRequest) -> HeldPart:
         row,
         AdmittedUpload(request, current, file, room),
         transfer_key,
-        begins=row.offset == 0 and (row.salt is None or standing.must_begin_again),
+        begins=row.offset == 0 and row.tail is None,
     )
 
 
@@ -168,68 +133,77 @@ def _described(connection: Connection, file: FileRow, sealed_meta: bytes | None,
     return replace(file, sealed_meta=sealed_meta)
 
 
-def open_key(resources: Resources, transfer: TransferRow, client_key: bytes | None) -> bytes | None:
-    """Return the transfer key, None if the transfer is sealed.
-
-    Raises ClientKeyRequired, WrongClientKey, TransferIsSealed, TransferEnded, VaultOutOfReach.
-    """
-    if transfer.sealed:
-        if client_key is not None:
-            raise TransferIsSealed
-        return None
-    if client_key is None:
-        raise ClientKeyRequired
-    return key_ring.open_for_owner(resources.vault, transfer, client_key, resources.clock.now()).transfer_key
-
-
 async def open_blob(resources: Resources, held: HeldPart) -> tuple[HeldPart, BlobWriter, Summed | PassingBlob]:
-    """Return the part with its blob, open at the offset, and what the body passes through.
+    """Return the part with its blob, open at the offset, and what the body passes through. A failure ends the part.
 
-    Raises storage errors; UploadInProgress while an earlier writer has the blob open; WrongOffset if the blob does not
-    end where the row says.
+    Raises storage errors; UploadInProgress while an earlier writer has the blob open; WrongOffset if row and blob do
+    not belong together, and the upload begins again.
     """
+    try:
+        return await _opened(resources, held)
+    except BaseException:
+        await asyncio.shield(resources.in_thread(_let_go, resources, held))
+        raise
+
+
+def _let_go(resources: Resources, held: HeldPart) -> None:
+    with resources.database.writing() as transaction:
+        upload_rows.let_go(transaction.connection, held.upload.id, held.upload.part or "")
+
+
+async def _opened(resources: Resources, held: HeldPart) -> tuple[HeldPart, BlobWriter, Summed | PassingBlob]:
     if held.begins:
         held = await _with_new_blob(resources, held)
-        passage = PassingBlob() if held.transfer_key is None else Summed(Encryptor(held.transfer_key, held.context))
-        return held, await resources.blobs.create(held.upload.blob_id), passage
+        fresh = PassingBlob() if held.transfer_key is None else Summed(Encryptor(held.transfer_key, held.context))
+        return held, await resources.blobs.create(held.upload.blob_id), fresh
     stored = held.upload.offset
     if held.transfer_key is None:
         return held, await _resumed(resources, held, stored), PassingBlob(stored)
-    writer = await _resumed(resources, held, chunked.HEADER_BYTES + stored // CHUNK_BYTES * chunked.SEALED_CHUNK_BYTES)
-    return held, writer, _continued(held, held.transfer_key)
+    passage = _continued(held, held.transfer_key)
+    if passage is None:
+        raise await _begins_again(resources, held)
+    size = chunked.HEADER_BYTES + stored // CHUNK_BYTES * chunked.SEALED_CHUNK_BYTES
+    return held, await _resumed(resources, held, size), passage
 
 
-def _continued(held: HeldPart, transfer_key: bytes) -> Summed:
-    """Return the encryption, continued. Raises BlobsOutOfReach if the row was altered."""
-    row = held.upload
+def _continued(held: HeldPart, transfer_key: bytes) -> Summed | None:
+    """Return the encryption, continued; None if what the row has is not of this upload, offset and blob."""
+    row, blob = held.upload, held.upload.blob_id.encode()
     try:
-        ended = wrapping.unwrap(
+        plain = wrapping.unwrap(
             wrapping.tail_key(transfer_key, row.id), row.tail or b"", wrapping.tail_label(row.id, row.offset)
         )
     except CannotDecrypt:
-        raise BlobsOutOfReach("The unfinished upload was altered. Start it again.") from None
-    chunks = row.offset // CHUNK_BYTES
-    encryptor = Encryptor.resume(transfer_key, held.context, salt=row.salt or b"", chunks=chunks)
-    for _ in encryptor.update(ended[CRC_BYTES:]):
+        return None
+    crc32, salt = plain[:_CRC_BYTES], plain[_CRC_BYTES : _CRC_BYTES + SALT_BYTES]
+    rest = plain[_CRC_BYTES + SALT_BYTES :]
+    if not rest.startswith(blob):
+        return None
+    encryptor = Encryptor.resume(transfer_key, held.context, salt=salt, chunks=row.offset // CHUNK_BYTES)
+    for _ in encryptor.update(rest[len(blob) :]):
         raise RuntimeError("an unfinished chunk fills no piece")
-    return Summed(encryptor, int.from_bytes(ended[:CRC_BYTES], "big"))
+    return Summed(encryptor, int.from_bytes(crc32, "big"))
 
 
 async def _resumed(resources: Resources, held: HeldPart, size: int) -> BlobWriter:
-    """Open the blob at its end; if it does not end there, have the upload begin again. Raises WrongOffset."""
+    """Open the blob at its end. Raises WrongOffset if it does not end there, UploadInProgress."""
     try:
         return await resources.blobs.resume(held.upload.blob_id, size, drop_rest=held.transfer_key is None)
     except storage_errors.BlobBusy:
         raise UploadInProgress from None
     except storage_errors.BlobGone:
-        await resources.in_thread(_forget, resources, held)
-        raise WrongOffset(offset=0) from None
+        raise await _begins_again(resources, held) from None
 
 
-def _forget(resources: Resources, held: HeldPart) -> None:
-    nothing = replace(held.upload, offset=0, salt=None, tail=None, part=None, part_until=None)
-    with resources.database.writing() as transaction:
-        upload_rows.hold(transaction.connection, nothing)
+async def _begins_again(resources: Resources, held: HeldPart) -> WrongOffset:
+    """Forget what the row says, and return the refusal that tells the client."""
+
+    def forget() -> None:
+        with resources.database.writing() as transaction:
+            upload_rows.hold(transaction.connection, replace(held.upload, offset=0, tail=None))
+
+    await resources.in_thread(forget)
+    return WrongOffset(offset=0)
 
 
 async def _with_new_blob(resources: Resources, held: HeldPart) -> HeldPart:
@@ -242,7 +216,7 @@ async def _with_new_blob(resources: Resources, held: HeldPart) -> HeldPart:
         raise BlobsOutOfReach from failures[old]
 
     def swap() -> HeldPart:
-        upload = replace(held.upload, blob_id=new, offset=0, salt=None, tail=None)
+        upload = replace(held.upload, blob_id=new)
         with resources.database.writing() as transaction:
             if not file_rows.begin_again(transaction.connection, old, new):
                 raise TransferEnded
@@ -270,10 +244,10 @@ def release(resources: Resources, held: HeldPart, ended: EndedPart) -> datetime:
     tail = None
     if held.transfer_key is not None:
         key = wrapping.tail_key(held.transfer_key, row.id)
-        plain = ended.crc32.to_bytes(CRC_BYTES, "big") + ended.tail
+        plain = ended.crc32.to_bytes(_CRC_BYTES, "big") + ended.salt + row.blob_id.encode() + ended.tail
         tail = wrapping.wrap(key, plain, wrapping.tail_label(row.id, ended.offset))
     until = expiry_of(held.admitted.transfer.expires_at, now)
-    released = replace(row, offset=ended.offset, salt=ended.salt, tail=tail, expires_at=until)
+    released = replace(row, offset=ended.offset, tail=tail, expires_at=until)
     with resources.database.writing() as transaction:
         if not upload_rows.release(transaction.connection, released):
             raise UploadInProgress
