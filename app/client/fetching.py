@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -24,6 +25,7 @@ from app.client.link import Link
 from app.client.patience import Patience
 from app.client.sealed_claim import READ_BYTES, ClaimedFile, SealedClaim
 from app.client.state import ClaimRecord, ClientState
+from app.client.watcher import Watcher
 from app.crypto.chunked import CHUNK_BYTES
 from app.domain.portable_names import distinct_names
 
@@ -34,17 +36,6 @@ class FetchedFile:
 
     path: Path
     size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who is told how far it is: `began` with the names and sizes of the files, `moved` with a file's index and its
-    bytes that arrived, `waiting` with seconds.
-    """
-
-    began: Callable[[list[tuple[str, int]]], None] = lambda _files: None
-    moved: Callable[[int, int], None] = lambda _number, _bytes: None
-    waiting: Callable[[float], None] = lambda _seconds: None
 
 
 class Fetching:
@@ -106,13 +97,14 @@ class Fetching:
             record.placed[str(file.number)] = str(path)
             record.save()
             if _placed(part, path):
+                _sync(self._folder)  # before the service is told that the file has arrived
                 return FetchedFile(path, file.size)
         raise AssertionError("names do not end")
 
 
 class _Unfinished:
-    """A file while it arrives. What was written before this process started counts only up to its last whole chunk, and
-    only if the file has a checksum: a power cut may have left zeros.
+    """A file while it arrives. What an earlier run left counts only up to its last whole chunk, and only if the file's
+    checksum can be compared at the end: a power cut may have left zeros.
     """
 
     def __init__(self, path: Path, file: ClaimedFile) -> None:
@@ -120,10 +112,11 @@ class _Unfinished:
         self.is_whole = False
 
     def __enter__(self) -> Self:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-        self._out = os.fdopen(descriptor, "r+b", buffering=0)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+        self._out = os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0)
         if self._file.meta.crc32 is None:
             self._out.truncate(0)
+        self._inherited = self.chunks() > 0
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -149,11 +142,12 @@ class _Unfinished:
             view = view[self._out.write(view) :]
 
     def check(self) -> None:
-        """Make it durable, if it is the file; else begin it again."""
+        """Make it durable. If what an earlier run left is not of this file, begin it again, once."""
         os.fsync(self._out.fileno())
-        self.is_whole = self.size == self._file.size and self._file.meta.crc32 in {None, self._checksum()}
+        self.is_whole = not self._inherited or self._file.meta.crc32 == self._checksum()
         if not self.is_whole:
             self._out.truncate(0)
+            self._inherited = False
 
     def _checksum(self) -> int:
         self._out.seek(0)
@@ -184,6 +178,16 @@ def _placed(part: Path, path: Path) -> bool:
         return True
     part.unlink()
     return True
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable; Windows has no call for it."""
+    if sys.platform != "win32":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 _OVER = frozenset({"share_used", "share_withdrawn", "share_expired", "share_locked"})

@@ -12,6 +12,7 @@ import httpx
 from app.client.errors import NotConfigured, ServiceRefused, ServiceUnavailable
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
+from app.domain.network_address import is_loopback
 
 TIMEOUT_SECONDS = 60
 
@@ -55,6 +56,20 @@ def refused(answer: httpx.Response) -> ServiceRefused:
         return kind(f"the service responded with {answer.status_code}", status=answer.status_code)
 
 
+def connect(server: str, token: str | None = None) -> httpx.Client:
+    """Return a client of a service, with an access token if one is given. Raises NotConfigured for what is no address,
+    and for one without TLS that is not this machine.
+    """
+    try:
+        address = httpx.URL(server)
+        if address.scheme != "https" and not (address.scheme == "http" and is_loopback(address.host)):
+            raise NotConfigured("the service's address must begin with https://")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=address, headers=headers, timeout=TIMEOUT_SECONDS)
+    except httpx.InvalidURL:
+        raise NotConfigured("the service's address is none: https://host") from None
+
+
 @dataclass(frozen=True)
 class Service:
     """A service's origin, and the access token to use with it."""
@@ -70,6 +85,10 @@ class Service:
             raise NotConfigured("set CADUCEE_SERVER (https://...) and CADUCEE_TOKEN (cad_...)")
         return cls(server.rstrip("/"), token)
 
+    def connect(self) -> httpx.Client:
+        """Return a client with the token. Raises NotConfigured."""
+        return connect(self.server, self.token)
+
     def issue_share(self, transfer_id: str, *, recipient: str, client_key: str) -> dict[str, Any]:
         """Issue a share and return `{share_id, link, password, expires_at}`. Raises ServiceRefused, and NotConfigured
         for a malformed client key.
@@ -78,18 +97,6 @@ class Service:
             decode(client_key, length=32)
         except MalformedSecret:
             raise NotConfigured("a client key has 43 characters, base64url; see the response to the deposit") from None
-        return self._call(
-            "POST",
-            f"/api/v1/transfers/{quote(transfer_id, safe='')}/shares",
-            json={"recipient": recipient},
-            client_key=client_key,
-        )
-
-    def _call(self, method: str, path: str, *, json: object, client_key: str) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.token}", "Caducee-Client-Key": client_key}
-        try:
-            http = httpx.Client(base_url=self.server, headers=headers, timeout=TIMEOUT_SECONDS)
-        except httpx.InvalidURL:
-            raise NotConfigured("CADUCEE_SERVER is no address: https://host") from None
-        with http:
-            return ask(http, method, path, json=json)
+        path, headers = f"/api/v1/transfers/{quote(transfer_id, safe='')}/shares", {"Caducee-Client-Key": client_key}
+        with self.connect() as http:
+            return ask(http, "POST", path, json={"recipient": recipient}, headers=headers)

@@ -37,7 +37,6 @@ class SealedUpload:
     number: int
     meta: FileMeta
     source: SealedSource
-    salt: bytes
     upload: str
     moved: Callable[[int], None]
 
@@ -54,7 +53,7 @@ class SealedUpload:
 
     def _send_from(self, at: int, patience: Patience) -> None:
         context = chunked.file_context(self.transfer.id, self.number)
-        pieces = _Pieces(self.source.sealed(self.transfer.transfer_key, context, salt=self.salt, start=at))
+        pieces = _Pieces(self.source.sealed(self.transfer.transfer_key, context, start=at))
         last = max(at, self.source.sealed_size - LAST_BYTES)
         while at < last:
             length = min(PART_BYTES, last - at)

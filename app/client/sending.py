@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,11 +26,15 @@ from app.client.patience import Patience
 from app.client.sealed_transfer import SealedShare, SealedTransfer
 from app.client.source import SealedSource
 from app.client.state import ClientState, PendingFile, PendingSend, SendRecord, SentTransfer
-from app.crypto.chunked.layout import SALT_BYTES, sealed_size
+from app.client.watcher import Watcher
+from app.crypto.chunked import sealed_size
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import CryptoError
 from app.crypto.token import new_id, new_secret
 from app.domain.file_meta import FileMeta
+
+_OVER = frozenset({404, 409, 410})
+"""Statuses of a transfer or share that is gone, ended, or was never finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,6 @@ class Sent:
     shares: dict[str, SealedShare]
 
 
-@dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who is told how far it is: `moved` with a file's index and its bytes that arrived, `waiting` with seconds."""
-
-    moved: Callable[[int, int], None] = lambda _number, _bytes: None
-    waiting: Callable[[float], None] = lambda _seconds: None
-
-
 class Sending:
     """One send."""
 
@@ -94,6 +89,7 @@ class Sending:
         """
         server = str(self._http.base_url).rstrip("/")
         self._require_allowed()
+        self._watcher.began([(file.name, file.size) for file in self._request.files])
         with self._state.sending(server, self._request.identity) as record:
             pending, transfer = self._begin_or_go_on(record, server)
             try:
@@ -109,6 +105,8 @@ class Sending:
 
     def _require_allowed(self) -> None:
         """Refuse before anything is sent what the service would refuse afterwards. Raises NotSendable."""
+        if len(set(self._request.recipients)) != len(self._request.recipients):
+            raise NotSendable("a recipient is named twice")
         rules = self._patience.call(lambda: ask(self._http, "GET", "/api/v1/me"))
         count, size = len(self._request.files), sum(file.size for file in self._request.files)
         if count > rules.get("max_files", count):
@@ -145,9 +143,13 @@ class Sending:
             return self._patience.call(lambda: SealedTransfer.reopen(self._http, transfer_id, client_key))
         except ServiceUnavailable:
             raise
-        except (ServiceRefused, CryptoError):  # it ended, or its key was never stored
-            self._give_up(record, pending)
-            return None
+        except CryptoError:
+            pass
+        except ServiceRefused as refusal:
+            if refusal.status not in _OVER:
+                raise  # a token that ended says nothing about the transfer
+        self._give_up(record, pending)
+        return None
 
     def _created(self, record: SendRecord, pending: PendingSend) -> SealedTransfer:
         transfer = self._patience.call(
@@ -177,37 +179,34 @@ class Sending:
         )
 
     def _upload(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer, number: int) -> None:
-        file, digests = pending.files[number], record.digests_path(number)
+        file = pending.files[number]
         try:
             self._send(record, pending, transfer, number)
-        except ServiceRefused as failure:
-            if failure.status != httpx.codes.NOT_FOUND:
+        except ServiceRefused as refusal:
+            if refusal.status != httpx.codes.NOT_FOUND:
                 raise
-            file.upload = None  # it expired between two parts
+            file.upload = None  # it expired between two parts, or failed at its end
             self._send(record, pending, transfer, number)
         file.done = True
         record.save(pending)
-        digests.unlink()
 
     def _send(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer, number: int) -> None:
-        file, digests = pending.files[number], record.digests_path(number)
+        file, journal = pending.files[number], record.journal(number)
         meta = FileMeta.checked(file.name, file.media_type)
-        if file.upload is None or file.salt is None:
-            file.salt = encode(new_secret()[:SALT_BYTES])
-            digests.unlink(missing_ok=True)
-            record.save(pending)  # before anything is encrypted under this salt
+        if file.upload is None:
+            journal.unlink(missing_ok=True)  # another upload, another salt
             file.upload = self._patience.call(lambda: announce(transfer, number, meta, sealed_size(file.size)))
             record.save(pending)
-        salt, upload = decode(file.salt, length=SALT_BYTES), file.upload
-        with SealedSource(Path(file.path), size=file.size, changed_ns=file.changed_ns, digests=digests) as source:
+        with SealedSource(Path(file.path), size=file.size, changed_ns=file.changed_ns, journal=journal) as source:
             moved = partial(self._watcher.moved, number)
-            SealedUpload(transfer, number, meta, source, salt=salt, upload=upload, moved=moved).run(self._patience)
+            SealedUpload(transfer, number, meta, source, upload=file.upload, moved=moved).run(self._patience)
 
     def _shares(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer) -> dict[str, SealedShare]:
         """Issue a share for each recipient, and withdraw those of an earlier run, which nobody saw."""
-        for recipient, share_id in list(pending.shares.items()):
-            self._withdraw(share_id)
-            del pending.shares[recipient]
+        if pending.shares:
+            for share_id in pending.shares.values():
+                self._end(f"/api/v1/shares/{share_id}")
+            pending.shares, pending.withdrawn = {}, pending.withdrawn + 1
             record.save(pending)
         return {
             recipient: self._patience.call(partial(self._share, record, pending, transfer, recipient))
@@ -219,22 +218,21 @@ class Sending:
             pending.shares[recipient] = share_id
             record.save(pending)
 
-        key = hashlib.sha256(f"{pending.idempotency_key} {recipient}".encode()).hexdigest()[:32]
+        attempt = f"{pending.idempotency_key} {pending.withdrawn} {recipient}"
+        key = hashlib.sha256(attempt.encode()).hexdigest()[:32]
         return transfer.issue(recipient, idempotency_key=key, prepared_as=prepared)
 
-    def _withdraw(self, share_id: str) -> None:
-        try:
-            self._patience.call(lambda: ask_for(self._http, "DELETE", f"/api/v1/shares/{share_id}"))
-        except ServiceUnavailable:
-            raise
-        except ServiceRefused as failure:
-            if failure.status != httpx.codes.NOT_FOUND:
-                raise
-
     def _give_up(self, record: SendRecord, pending: PendingSend) -> None:
-        """End a transfer that cannot go on, with what it has stored; at the latest its expiry does."""
+        """End a transfer that cannot go on, with what it has stored. Raises ServiceUnavailable, and forgets nothing."""
         if pending.transfer_id is not None:
-            with suppress(ServiceRefused):
-                ask_for(self._http, "DELETE", f"/api/v1/transfers/{pending.transfer_id}")
+            self._end(f"/api/v1/transfers/{pending.transfer_id}")
             self._state.forget(pending.transfer_id)
         record.clear()
+
+    def _end(self, path: str) -> None:
+        """Delete a transfer or withdraw a share; one that does not exist has ended. Raises ServiceRefused."""
+        try:
+            self._patience.call(lambda: ask_for(self._http, "DELETE", path))
+        except ServiceRefused as refusal:
+            if refusal.status not in _OVER:
+                raise

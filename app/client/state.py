@@ -37,7 +37,7 @@ def state_folder() -> Path:
 @dataclass(slots=True, repr=False)
 class PendingFile:
     """A file on its way: where it lies, its name for the recipient, and its size in bytes and time of change (ns) when
-    the send began. `salt` is of its encryption; `upload` is its path on the server once it was announced.
+    the send began. `upload` is its path on the server once it was announced.
     """
 
     path: str
@@ -45,14 +45,15 @@ class PendingFile:
     media_type: str
     size: int
     changed_ns: int
-    salt: str | None = None
     upload: str | None = None
     done: bool = False
 
 
 @dataclass(slots=True, repr=False)
 class PendingSend:
-    """An interrupted send. `shares` are those that were prepared, by recipient, and not shown to the user yet."""
+    """An interrupted send. `shares` are those that were prepared, by recipient, and not shown to the user yet;
+    `withdrawn` is how often such shares were withdrawn.
+    """
 
     server: str
     idempotency_key: str
@@ -60,6 +61,7 @@ class PendingSend:
     client_key: str
     transfer_id: str | None = None
     shares: dict[str, str] = field(default_factory=dict)
+    withdrawn: int = 0
 
 
 @dataclass(slots=True, repr=False)
@@ -152,7 +154,7 @@ class ClientState:
 
 
 class SendRecord:
-    """The record of one send: its state, and for each file the digests of what was encrypted."""
+    """The record of one send: its state, and a journal for each file (`app/client/source.py`)."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` exists, and this process holds its lock."""
@@ -170,9 +172,9 @@ class SendRecord:
         """Store how far the send is."""
         _write(self._folder / "send.json", asdict(pending))
 
-    def digests_path(self, number: int) -> Path:
-        """Return the file of digests of a file."""
-        return self._folder / f"{number}.digests"
+    def journal(self, number: int) -> Path:
+        """Return the path of a file's journal."""
+        return self._folder / f"{number}.journal"
 
     def clear(self) -> None:
         """Remove the record: the send is over."""

@@ -30,10 +30,8 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Fetch the files of a link, decrypted on this machine. Goes on after a failure, and when started again."""
-    import httpx
-
-    from app.client.fetching import Fetching, Watcher
-    from app.client.http_calls import TIMEOUT_SECONDS
+    from app.client.fetching import Fetching
+    from app.client.http_calls import connect
     from app.client.link import Link as ClientLink
     from app.client.state import ClientState
     from app.terminal.progress import Bars
@@ -44,9 +42,8 @@ def get(
     state.trust(parsed.server)
     output.mkdir(parents=True, exist_ok=True)
     password = _password(password_file)
-    with httpx.Client(base_url=parsed.server, timeout=TIMEOUT_SECONDS) as http, Bars() as bars:
-        watcher = Watcher(bars.began, bars.moved, bars.waiting)
-        files = Fetching(http, state, parsed, folder=output.resolve(), watcher=watcher).run(password)
+    with connect(parsed.server) as http, Bars() as bars:
+        files = Fetching(http, state, parsed, folder=output.resolve(), watcher=bars.watcher).run(password)
     if as_json:
         put_json({"files": [{"path": str(file.path), "size": file.size} for file in files]})
         return

@@ -9,6 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from app.client.watcher import Watcher
 from app.terminal.console import say
 from app.terminal.plain_text import visible
 
@@ -17,7 +18,7 @@ class Bars:
     """One bar for each file. A context manager."""
 
     def __init__(self) -> None:
-        """Nothing is drawn before `began`."""
+        """Nothing is drawn before `watcher` is told of files."""
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -27,6 +28,7 @@ class Bars:
         )
         console = Console(stderr=True, highlight=False)
         self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.watcher = Watcher(self._began, self._moved, self._waiting)
 
     def __enter__(self) -> Self:
         """Draw from now on."""
@@ -41,15 +43,12 @@ class Bars:
         """Stop drawing."""
         self._bars.stop()
 
-    def began(self, files: Iterable[tuple[str, int]]) -> None:
-        """Add a bar for each file: name and size in bytes."""
+    def _began(self, files: Iterable[tuple[str, int]]) -> None:
         for name, size in files:
             self._bars.add_task(visible(name), total=size)
 
-    def moved(self, number: int, arrived: int) -> None:
-        """So many bytes of a file have arrived."""
+    def _moved(self, number: int, arrived: int) -> None:
         self._bars.update(self._bars.task_ids[number], completed=arrived)
 
-    def waiting(self, seconds: float) -> None:
-        """The next attempt comes after a pause."""
+    def _waiting(self, seconds: float) -> None:
         say(f"the service cannot be reached; trying again in {seconds:.0f} s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.terminal.console import AsJson, put, put_json, put_table, say
+from app.terminal.console import AsJson, put_exact, put_json, put_table, say
+from app.terminal.plain_text import visible
 
 if TYPE_CHECKING:
     from app.client.sending import Sent
@@ -41,10 +43,10 @@ def send(
 ) -> None:
     """Send files, encrypted on this machine. Goes on after a failure, and when started again."""
     from app.client.collecting import collect
-    from app.client.sending import Request, Sending, Watcher
+    from app.client.http_calls import Service
+    from app.client.sending import Request, Sending
     from app.client.state import ClientState
     from app.domain.duration import parse_duration
-    from app.terminal.client_service import connected
     from app.terminal.progress import Bars
 
     _require_new(link_file, password_file, recipients=len(to))
@@ -53,15 +55,14 @@ def send(
     for file in request.files:
         if not file.size:
             say(f"note: {file.name} is empty")
-    with connected() as http, Bars() as bars:
-        bars.began((file.name, file.size) for file in request.files)
+    with Service.from_environment().connect() as http, Bars() as bars:
 
         def show(sent: Sent) -> None:
             bars.over()
             _show(sent, link_file, password_file, as_json=as_json)
 
-        watcher, seconds = Watcher(bars.moved, bars.waiting), parse_duration(patience).total_seconds()
-        Sending(http, ClientState(), request, patience_seconds=seconds, watcher=watcher).run(show)
+        seconds = parse_duration(patience).total_seconds()
+        Sending(http, ClientState(), request, patience_seconds=seconds, watcher=bars.watcher).run(show)
 
 
 def _require_new(*paths: Path | None, recipients: int) -> None:
@@ -75,20 +76,25 @@ def _require_new(*paths: Path | None, recipients: int) -> None:
 
 
 def _show(sent: Sent, link_file: Path | None, password_file: Path | None, *, as_json: bool) -> None:
-    """Write link and password where the user wants them: two files, one JSON document, or two blocks."""
+    """Write link and password where the user wants them: two files, one JSON document, or two blocks.
+
+    Raises OutputUnread, OSError: what nobody read was not shown, so the next start withdraws these shares and issues
+    others.
+    """
     for share in sent.shares.values():
         _write_secret(link_file, share.link.text())
         _write_secret(password_file, share.password)
     if as_json:
-        put_json(_document(sent, with_link=link_file is None, with_password=password_file is None))
+        document = _document(sent, with_link=link_file is None, with_password=password_file is None)
+        put_exact(f"{json.dumps(document, ensure_ascii=False, indent=2)}\n")
         return
     for recipient, share in sent.shares.items():
-        put(f"--- for {recipient}: send this by mail ---")
-        put(str(link_file) if link_file else share.link.text())
-        put(f"expires   {sent.expires_at}")
-        put(f"--- for {recipient}: tell this by telephone, never by mail ---")
-        put(str(password_file) if password_file else share.password)
-        put("")
+        mailed = f"in {link_file}" if link_file else share.link.text()
+        told = f"in {password_file}" if password_file else share.password
+        put_exact(
+            f"--- for {visible(recipient)}: send this by mail ---\n{mailed}\nexpires   {sent.expires_at}\n"
+            f"--- for {visible(recipient)}: tell this by telephone, never by mail ---\n{told}\n\n"
+        )
     say(f"neither is shown again; `caducee sent` tells what became of {sent.transfer_id}")
 
 
@@ -115,12 +121,11 @@ def _write_secret(path: Path | None, text: str) -> None:
 def sent(*, as_json: AsJson = False) -> None:
     """List what was sent from here, to whom, and whether it was fetched."""
     from app.client.errors import ServiceRefused
-    from app.client.http_calls import ask
+    from app.client.http_calls import Service, ask
     from app.client.state import ClientState
-    from app.terminal.client_service import connected
 
     shown = []
-    with connected() as http:
+    with Service.from_environment().connect() as http:
         for each in ClientState().sent():
             if each.server != str(http.base_url).rstrip("/"):
                 continue

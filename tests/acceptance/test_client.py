@@ -77,6 +77,53 @@ def test_link_and_password_into_two_files(caducee, tmp_path):
     assert "exists" in caducee(*arguments, code=2).err
 
 
+def test_a_link_that_was_not_shown_is_withdrawn_and_another_issued(caducee, house, staff, tmp_path):
+    """Also hours later, when the first answer counts as received."""
+    (tmp_path / "a.csv").write_bytes(b"x")
+    arguments = ["send", tmp_path / "a.csv", "--to", "A", "--expires", "1h", "--json"]
+    caducee(*arguments, "--link-file", tmp_path / "missing" / "link", code=2)
+    (begun,) = {path.stem for path in (tmp_path / "state" / "caducee" / "sent").iterdir()}
+    made = "UPDATE idempotency_keys SET made_at = made_at - ? WHERE transfer_id = ?"
+    house.installation.alter(made, 2 * 3_600_000_000, begun)
+    answer = caducee(*arguments).json
+    assert answer["transfer_id"] == begun, "the file is not sent again"
+    states = {each["id"]: each["state"] for each in staff.get(f"/api/v1/transfers/{begun}").json()["shares"]}
+    (shown,) = answer["shares"]
+    assert states.pop(shown["share_id"]) == "issued"
+    assert set(states.values()) == {"withdrawn"}
+
+
+def test_an_ended_token_costs_nothing_of_what_was_sent(caducee, house, tmp_path):
+    """The record and the client key stay for another token of the same owner."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"x")
+    caducee("send", path, "--to", "A", "--link-file", tmp_path / "missing" / "link", code=2)
+    kept = {each: each.read_bytes() for each in (tmp_path / "state").rglob("*.json")}
+    assert kept
+    caducee("send", path, "--to", "A", code=1, TOKEN="cad_" + "x" * 50)
+    assert {each: each.read_bytes() for each in (tmp_path / "state").rglob("*.json")} == kept
+
+
+def test_nothing_is_sent_or_fetched_without_tls(caducee, tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"x")
+    said = caducee("send", tmp_path / "a.csv", "--to", "A", code=2, SERVER="http://files.example.org").err
+    assert "https" in said
+    link = f"http://files.example.org/s/{'A' * 22}#sealed.{'A' * 43}"
+    (tmp_path / "password").write_text("0000-0000-0000-0000")
+    assert "https" in caducee("get", link, "--trust", "--password-file", tmp_path / "password", code=2).err
+
+
+def test_what_an_earlier_run_left_damaged_is_fetched_again(caducee, tmp_path):
+    """A power cut may leave zeros where bytes were written: the whole file is compared before it gets its name."""
+    content, target = random.Random(4).randbytes(300_000), tmp_path / "received"
+    (tmp_path / "a.bin").write_bytes(content)
+    target.mkdir()
+    _, share = sent_to(caducee, tmp_path / "a.bin")
+    (target / f".caducee-{share['share_id']}-0.part").write_bytes(bytes(200_000))
+    fetch(caducee, share, target, tmp_path)
+    assert contents(target) == {"a.bin": content}
+
+
 def test_what_cannot_be_sent_is_refused_before_anything_is(caducee, staff, tmp_path):
     (tmp_path / "a").write_bytes(b"x")
     (tmp_path / "folder").mkdir()
@@ -93,6 +140,7 @@ def test_what_cannot_be_sent_is_refused_before_anything_is(caducee, staff, tmp_p
         ("b\nc", "name"),
     ):
         assert why in caducee("send", tmp_path / name, "--to", "A", code=2).err, name
+    assert "twice" in caducee("send", tmp_path / "a", "--to", "A", "--to", "A", code=2).err
     assert len(ok(staff.get("/api/v1/transfers"), 200)["transfers"]) == before
 
 

@@ -211,7 +211,8 @@ def test_share_issue_speaks_http_and_needs_no_data_folder(shop, tmp_path):
         ({"TOKEN": "cad_é"}, "CADUCEE_TOKEN", 2),
         ({"TOKEN": ""}, "CADUCEE_TOKEN", 2),
         ({"SERVER": "http://127.0.0.1:1"}, "cannot be reached", 75),
-        ({"SERVER": "http://[::1"}, "CADUCEE_SERVER", 2),
+        ({"SERVER": "http://[::1"}, "address", 2),
+        ({"SERVER": "http://files.example.org"}, "https", 2),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
