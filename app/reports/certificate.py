@@ -12,7 +12,7 @@ def certificate_page(certificate: Certificate, settings: Settings, language: str
     """Return the page as HTML."""
     return render(
         "certificate.html",
-        Words(language),
+        Words(language, settings.zone),
         certificate=certificate,
         organisation=settings.organisation,
         contact=settings.contact,

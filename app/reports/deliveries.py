@@ -10,7 +10,7 @@ from app.runtime.settings import Settings
 
 def deliveries_page(report: DeliveryReport, settings: Settings, language: str) -> str:
     """Return the page as HTML."""
-    words = Words(language)
+    words = Words(language, settings.zone)
     verdict = Verdict(words("log_complete")) if report.complete else Verdict(words("log_incomplete"), bad=True)
     page = Page(
         title=words("deliveries_title"),

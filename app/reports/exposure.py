@@ -19,7 +19,7 @@ Row = TypeVar("Row")
 
 def exposure_page(report: ExposureReport, settings: Settings, language: str) -> str:
     """Return the page as HTML."""
-    words = Words(language)
+    words = Words(language, settings.zone)
     page = Page(
         title=words("exposure_title"),
         intro=[

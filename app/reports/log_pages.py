@@ -14,7 +14,7 @@ from app.runtime.settings import Settings
 
 def checkpoint_page(note: str, public_key: str, settings: Settings, language: str) -> str:
     """Return the page with a signed note and the key that verifies it."""
-    words = Words(language)
+    words = Words(language, settings.zone)
     page = Page(
         title=words("checkpoint_title"),
         intro=[words("checkpoint_note")],
@@ -28,7 +28,7 @@ def checkpoint_page(note: str, public_key: str, settings: Settings, language: st
 
 def consistency_page(found: Consistency, settings: Settings, language: str, *, at: datetime) -> str:
     """Return the page with the verdict as of `at`, and the proof if there is one."""
-    words = Words(language)
+    words = Words(language, settings.zone)
     page = Page(
         title=words("consistency_title"),
         intro=[words("as_of", time=at), words("program_version", version=version("caducee"))],

@@ -15,7 +15,7 @@ _VERDICTS = ("retention_clean", "retention_overdue", "retention_unproved")
 
 def retention_page(report: RetentionReport, settings: Settings, language: str) -> str:
     """Return the page as HTML."""
-    words = Words(language)
+    words = Words(language, settings.zone)
     page = Page(
         title=words("retention_title"),
         intro=[words("as_of", time=report.at)],

@@ -83,8 +83,8 @@ class Words:
         return f"{format_datetime(there, 'd MMM y, HH:mm:ss', locale=self._locale)}{NO_BREAK}{there.tzname()}"
 
     def day(self, value: datetime) -> str:
-        """Return day and month."""
-        return format_datetime(value.astimezone(self._zone), "d MMM", locale=self._locale)
+        """Return day and month of a day in UTC, as reports count them."""
+        return format_datetime(value.astimezone(UTC), "d MMM", locale=self._locale)
 
     def code(self, kind: str, value: object) -> str:
         """Return the word for a value of an enumeration, such as a state; `other` for one without a word."""

@@ -26,7 +26,7 @@ from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_js
 from app.terminal.deliveries import deliveries
 from app.terminal.exposure import exposure
 from app.terminal.opened import opened, opened_read_only
-from app.terminal.page_language import Language, PageLanguage
+from app.terminal.report_options import Language, PageFile, PageLanguage
 
 tree = typer.Typer(help="The audit log and the proof of deletion.", no_args_is_help=True)
 
@@ -81,7 +81,7 @@ def drill(
 @tree.command("retention")
 def retention(
     *,
-    html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as one HTML page.")] = None,
+    html: PageFile = None,
     lang: Language = PageLanguage.EN,
     as_json: AsJson = False,
 ) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from app.actions.report_deliveries import report_deliveries
@@ -15,17 +12,15 @@ from app.reports.deliveries import deliveries_page
 from app.terminal.caller_file import caller_file
 from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table
 from app.terminal.opened import opened
-from app.terminal.page_language import Language, PageLanguage
+from app.terminal.report_options import Language, PageFile, PageLanguage, Since, Until
 from app.terminal.table import Column
 
 
 def deliveries(
     *,
-    since: Annotated[str, typer.Option("--from", help="A date, or a time with its zone (RFC 3339).")],
-    until: Annotated[
-        str | None, typer.Option("--to", help="The same; a date includes that whole day. Default: now.")
-    ] = None,
-    html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as one HTML page.")] = None,
+    since: Since,
+    until: Until = None,
+    html: PageFile = None,
     lang: Language = PageLanguage.EN,
     as_json: AsJson = False,
 ) -> None:

@@ -31,7 +31,7 @@ from app.storage.signing_folder import SigningFolder
 from app.terminal.caller_file import caller_file
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_json, say
 from app.terminal.opened import opened
-from app.terminal.page_language import Language, PageLanguage
+from app.terminal.report_options import Language, PageLanguage
 
 _MAX_CHARS = 1 << 20
 

@@ -7,9 +7,10 @@ reports do not slow deposits down.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -29,10 +30,13 @@ from app.reports.log_pages import checkpoint_page, consistency_page
 from app.reports.retention import retention_page
 from app.runtime.installation import InstallationMismatch
 from app.runtime.resources import Resources
+from app.runtime.settings import Settings
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
 from app.web.peer import peer_of
 from app.web.report_pages import page_response
+
+R = TypeVar("R")
 
 LINES = 500
 """Lines of an export that are sent at a time."""
@@ -61,20 +65,29 @@ def _orphans(resources: Resources) -> int | None:
 
 async def exposure_answer(resources: Resources, token_id: str, period: Period, language: str | None) -> Response:
     """Return the exposure report."""
-    async with resources.reporting.turn(token_id):
-        report = await resources.in_thread(report_exposure, resources, period)
-        if language is None:
-            return JSONResponse(await resources.in_thread(document, report))
-    return page_response(exposure_page(report, resources.settings, language), language)
+    report = partial(report_exposure, resources, period)
+    return await _period_answer(resources, token_id, report, exposure_page, language)
 
 
 async def deliveries_answer(resources: Resources, token_id: str, period: Period, language: str | None) -> Response:
     """Return the delivery report."""
+    report = partial(report_deliveries, resources, period)
+    return await _period_answer(resources, token_id, report, deliveries_page, language)
+
+
+async def _period_answer(
+    resources: Resources,
+    token_id: str,
+    make: Callable[[], R],
+    page: Callable[[R, Settings, str], str],
+    language: str | None,
+) -> Response:
+    """Return a report as JSON, or as a page in `language`; one party's reports take turns with others'."""
     async with resources.reporting.turn(token_id):
-        report = await resources.in_thread(report_deliveries, resources, period)
+        report = await resources.in_thread(make)
         if language is None:
             return JSONResponse(await resources.in_thread(document, report))
-    return page_response(deliveries_page(report, resources.settings, language), language)
+    return page_response(page(report, resources.settings, language), language)
 
 
 async def checkpoint_answer(resources: Resources, language: str | None, *, as_text: bool = False) -> Response:
