@@ -12,7 +12,7 @@ import httpx
 from app.client.errors import NotConfigured, ServiceRefused, ServiceUnavailable
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
-from app.domain.network_address import is_loopback
+from app.domain.network_address import protects_secrets
 
 TIMEOUT_SECONDS = 60
 
@@ -60,14 +60,10 @@ def connect(server: str, token: str | None = None) -> httpx.Client:
     """Return a client of a service, with an access token if one is given. Raises NotConfigured for what is no address,
     and for one without TLS that is not this machine.
     """
-    try:
-        address = httpx.URL(server)
-        if address.scheme != "https" and not (address.scheme == "http" and is_loopback(address.host)):
-            raise NotConfigured("the service's address must begin with https://")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=address, headers=headers, timeout=TIMEOUT_SECONDS)
-    except httpx.InvalidURL:
-        raise NotConfigured("the service's address is none: https://host") from None
+    if not protects_secrets(server):
+        raise NotConfigured("the service's address must be https://host, without a path")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.Client(base_url=server, headers=headers, timeout=TIMEOUT_SECONDS)
 
 
 @dataclass(frozen=True)

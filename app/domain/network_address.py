@@ -121,6 +121,15 @@ def parse_origin(text: str) -> str | None:
     return f"{scheme}://{in_url(host[0])}{port}"
 
 
+def protects_secrets(origin: str) -> bool:
+    """Return whether passwords and tokens may be sent to an origin: over TLS, or to this machine itself."""
+    scheme, _, authority = origin.partition("://")
+    if scheme not in DEFAULT_PORTS:
+        return False
+    host = parse_host(authority, scheme=scheme)
+    return host is not None and (scheme == "https" or is_loopback(host[0]))
+
+
 def in_url(host: str) -> str:
     """Return a host as it stands in a URL: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host

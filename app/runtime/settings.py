@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.stretching import Argon2Parameters
 from app.domain.duration import format_duration
-from app.domain.network_address import parse_host, parse_origin
+from app.domain.network_address import parse_host, parse_origin, protects_secrets
 from app.domain.transfer import LIFETIME_CEILING, Lifetimes
 from app.runtime import setting_values as values
 from app.runtime.house_zone import checked_zone, zone_of
@@ -162,6 +162,8 @@ class Settings(BaseSettings):
         origin = parse_origin(value)
         if origin is None:
             raise ValueError("must be an origin, like https://files.example.org, in ASCII (xn--...)")
+        if not protects_secrets(origin):
+            raise ValueError("must begin with https://, unless it is loopback: passwords and tokens pass here")
         return origin
 
     @field_validator("metrics_bind")

@@ -20,7 +20,7 @@ from app.actions.keep_time import keep_time_or_alert
 from app.actions.sweep import sweep
 from app.db.errors import DatabaseUnavailable, SchemaOutdated
 from app.domain.audience import Audience
-from app.domain.network_address import in_url, is_loopback, parse_address, parse_host
+from app.domain.network_address import in_url, parse_address
 from app.lifecycle.rollback import require_not_rolled_back
 from app.runtime.hand_over import hand_over, hand_over_for_network
 from app.runtime.installation import NoInstallation, open_database_only, require_installation
@@ -48,10 +48,6 @@ log = structlog.get_logger()
 
 class CannotServe(Exception):
     """The web workers could not start, or one failed during startup."""
-
-
-class NotSafeToServe(Exception):
-    """The settings would transmit secrets without TLS."""
 
 
 def serve(
@@ -103,9 +99,7 @@ def _default_port() -> int:
 
 
 def _settings_for(host: str, port: int, audience: Audience) -> Settings:
-    """Return the settings as the workers will read them, with `host` and `port` in the public URL if none is set.
-    Raises NotSafeToServe.
-    """
+    """Return the settings as the workers will read them, with `host` and `port` in the public URL if none is set."""
     settings = Settings()
     if "public_url" not in settings.model_fields_set:
         given = parse_address(host)
@@ -113,10 +107,7 @@ def _settings_for(host: str, port: int, audience: Audience) -> Settings:
         os.environ["CADUCEE_PUBLIC_URL"] = f"http://{in_url(local)}:{port}"
     os.environ["CADUCEE_SERVE_AUDIENCE"] = audience.value
     os.environ["CADUCEE_SERVE_PID"] = str(os.getpid())
-    settings = Settings()
-    for origin in (settings.recipients_origin, settings.staff_origin):
-        _require_tls_or_loopback(origin)
-    return settings
+    return Settings()
 
 
 def _run(bound: list[socket.socket], *, workers: int, scheduled: bool, welcome: bool) -> None:
@@ -216,13 +207,6 @@ def scheduler() -> None:
     if not settings.separate_users:  # otherwise the scheduler makes the installation, and `serve` waits for it
         require_installation(settings)
     os.execv(sys.executable, [sys.executable, "-m", "scheduler"])  # noqa: S606 - this program's own module
-
-
-def _require_tls_or_loopback(origin: str) -> None:
-    scheme, _, authority = origin.partition("://")
-    host = parse_host(authority, scheme=scheme)
-    if scheme == "http" and not (host and is_loopback(host[0])):
-        raise NotSafeToServe(f"{origin} is http:// and not loopback: passwords and tokens would be sent in the clear")
 
 
 def _keep_scheduler(stop: threading.Event) -> None:

@@ -238,3 +238,22 @@ def test_every_decision_is_in_the_index_and_has_its_parts():
     lacking = {path.name: [part for part in parts if part not in path.read_text(encoding="utf-8")] for path in pages}
     assert {name: missing for name, missing in lacking.items() if missing} == {}
     assert [int(path.name[:4]) for path in pages] == list(range(1, len(pages) + 1))
+
+
+def test_every_command_has_its_user():
+    """docs/operations.md, "Users": as a whole group, or one by one."""
+    section = page("docs/operations.md").partition("\n## Users\n")[2].partition("\n## ")[0]
+    named = {
+        word.partition(" --")[0] for line in section.splitlines() if line.startswith("|") for word in code_in(line)
+    }
+    paths = commands_of(typer.main.get_command(build()))
+    assert [" ".join(path) for path in paths if path[0] not in named and " ".join(path) not in named] == []
+
+
+def code_in(line):
+    return re.findall(r"`([^`]+)`", line)
+
+
+def commands_of(command, path=()):
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands_of(child, (*path, name)) if hasattr(child, "commands") else [(*path, name)]

@@ -33,6 +33,8 @@ ORIGINS = (
     "https://x:99999",
     "https://x:zz",
     "https://",
+    "http://files.example.org",
+    "http://127.0.0.1.example.org",
 )
 WRONG: dict[str, tuple[str, ...]] = {
     "data_dir": FOLDERS,
