@@ -20,7 +20,7 @@ from typing import Self
 
 import httpx
 
-from app.client.errors import ServiceRefused, ServiceUnavailable
+from app.client.errors import ServiceRefused
 from app.client.link import Link
 from app.client.patience import Patience
 from app.client.sealed_claim import READ_BYTES, ClaimedFile, SealedClaim
@@ -56,28 +56,36 @@ class Fetching:
         """
         patience = Patience(patience_seconds, waiting=self._watcher.waiting)
         with self._state.claiming(self._link.share_id) as record:
-            claim = self._claimed(record, password, patience)
-            names = distinct_names(file.meta.name for file in claim.files)
-            self._watcher.began([(name, file.size) for name, file in zip(names, claim.files, strict=True)])
-            fetched = [self._fetch(record, claim, index, names[index], patience) for index in range(len(names))]
-            patience.renew()
-            patience.call(claim.complete)
+            try:
+                fetched = self._all(record, password, patience)
+            except ServiceRefused as refusal:
+                if refusal.status == httpx.codes.GONE:  # what has arrived can never be completed
+                    self._forget(record)
+                raise
             record.clear()
         return fetched
 
-    def _claimed(self, record: ClaimRecord, password: str, patience: Patience) -> SealedClaim:
-        try:
-            return patience.call(lambda: SealedClaim.redeem(self._http, self._link, password, token=record.token))
-        except ServiceUnavailable:
-            raise
-        except ServiceRefused as refusal:
-            if refusal.code in _OVER:
-                record.clear()
-            raise
+    def _all(self, record: ClaimRecord, password: str, patience: Patience) -> list[FetchedFile]:
+        claim = patience.call(lambda: SealedClaim.redeem(self._http, self._link, password, token=record.token))
+        names = distinct_names(file.meta.name for file in claim.files)
+        self._watcher.began([(name, file.size) for name, file in zip(names, claim.files, strict=True)])
+        fetched = [self._fetch(record, claim, index, names[index], patience) for index in range(len(names))]
+        patience.renew()
+        patience.call(claim.complete)
+        return fetched
+
+    def _forget(self, record: ClaimRecord) -> None:
+        for part in self._folder.glob(self._part("*")):
+            part.unlink()
+        record.clear()
+
+    def _part(self, number: object) -> str:
+        """Return the name of an unfinished file."""
+        return f".caducee-{self._link.share_id}-{number}.part"
 
     def _fetch(self, record: ClaimRecord, claim: SealedClaim, index: int, name: str, patience: Patience) -> FetchedFile:
         file = claim.files[index]
-        part = self._folder / f".caducee-{self._link.share_id}-{file.number}.part"
+        part = self._folder / self._part(file.number)
         placed = Path(record.placed.get(str(file.number), ""))
         if placed.is_file() and not part.exists() and placed.stat().st_size == file.size:
             self._watcher.moved(index, file.size)
@@ -188,6 +196,3 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-_OVER = frozenset({"share_used", "share_withdrawn", "share_expired", "share_locked"})

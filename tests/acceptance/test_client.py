@@ -124,6 +124,18 @@ def test_what_an_earlier_run_left_damaged_is_fetched_again(caducee, tmp_path):
     assert contents(target) == {"a.bin": content}
 
 
+def test_nothing_unfinished_stays_of_a_share_that_ended(caducee, staff, tmp_path):
+    """Bytes that can never be completed are patients' data nobody looks for."""
+    (tmp_path / "a.bin").write_bytes(bytes(300_000))
+    target = tmp_path / "received"
+    target.mkdir()
+    _, share = sent_to(caducee, tmp_path / "a.bin")
+    (target / f".caducee-{share['share_id']}-0.part").write_bytes(bytes(200_000))
+    ok(staff.delete(f"/api/v1/shares/{share['share_id']}"), 204)
+    assert "share_withdrawn" in fetch(caducee, share, target, tmp_path, code=1).err
+    assert contents(target) == {}
+
+
 def test_what_cannot_be_sent_is_refused_before_anything_is(caducee, staff, tmp_path):
     (tmp_path / "a").write_bytes(b"x")
     (tmp_path / "folder").mkdir()
