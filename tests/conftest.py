@@ -65,17 +65,11 @@ def _share_compiled_statements(connection: Connection) -> None:
 ON_BOTH = frozenset(
     {
         "test_claim_races",
-        "test_claim_share",
         "test_concurrent_sweeps",
-        "test_deposit_cut",
         "test_deposit_file",
         "test_endings",
-        "test_installation",
-        "test_issue_share",
-        "test_log",
         "test_migrations",
         "test_reconcile",
-        "test_restore_drill_postgres",
         "test_single_use",
         "test_sweep",
         "test_uploads",

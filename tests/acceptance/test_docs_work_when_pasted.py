@@ -25,7 +25,7 @@ def pasted(origin: str, token: str) -> str:
     )  # a machine that runs other tests meanwhile may stand still for a second
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("shell", ["sh", pytest.param("bash", marks=pytest.mark.external)])
 def test_docs_readme_lines_take_a_file_from_deposit_to_deletion(tmp_path, shell: str):
     installation = Installation(tmp_path)
     with installation.serving() as server:

@@ -37,8 +37,10 @@ def test_a_time_is_that_of_the_house_and_its_zone_has_a_name(zone, moment, langu
 @pytest.mark.parametrize("language", languages())
 def test_every_zone_can_be_written(language):
     """A zone that could not be would fail a deposit after its share was issued."""
+    settings = Settings(timezone="UTC")
     for zone in sorted(available_timezones() - {"Factory", "localtime"}):
-        assert moment_shown(SUMMER, settings=Settings(timezone=zone), language=language).endswith(")"), zone
+        there = settings.model_copy(update={"timezone": zone})  # the check of the setting is another test's
+        assert moment_shown(SUMMER, settings=there, language=language).endswith(")"), zone
 
 
 @pytest.mark.parametrize("name", ["Paris", "europe/paris", "CEST", "UTC+1", "../UTC", "/etc/localtime", "Factory"])
