@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from tests.acceptance.people import add_file, claim, look, ok, open_transfer, send, try_claim
-from tests.acceptance.service import Installation, until
+from tests.acceptance.service import AT_ONCE, Installation, until
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +71,16 @@ def test_after_completion_no_key_and_no_byte_is_anywhere(own):
     assert len(wraps) == 6, "and the two entries of the vault"
     assert len(still_there(installation, wraps)) >= 6, "the search finds what is there"
     assert held.complete().status_code == 204
-    until(lambda: verified(http, share.transfer_id), seconds=5, what="the deletion")
+    until(lambda: verified(http, share.transfer_id), what="the deletion")
     assert still_there(installation, wraps) == []
     assert not [path for path in installation.data.rglob("*") if blob_id in path.name]
     assert not [path for path in installation.data.rglob("*") if share.transfer_id in path.name]
-    assert lateness(installation, share.transfer_id) < 3
+    assert lateness(installation, share.transfer_id) < AT_ONCE
     proof_holds(installation)
 
 
 def test_after_expiry_no_key_and_no_byte_is_anywhere(own):
-    """Several transfers in different states, each to its own second; lateness below three seconds."""
+    """Several transfers in different states, each to its own second."""
     installation, _, http = own
     unclaimed = send(http, bytes(30_000), expires_in="3s")
     claimed = send(http, bytes(30_000), expires_in="3s")
@@ -91,10 +91,10 @@ def test_after_expiry_no_key_and_no_byte_is_anywhere(own):
     transfers = [unclaimed.transfer_id, claimed.transfer_id, empty, unshared]
     wraps = {f"{it} {what}": value for it in transfers for what, value in key_bytes(installation, it).items()}
     assert len(wraps) > 12
-    until(lambda: all(verified(http, it) for it in transfers), seconds=10, what="the end of all")
+    until(lambda: all(verified(http, it) for it in transfers), seconds=30, what="the end of all")
     assert still_there(installation, wraps) == []
     assert not [path for path in installation.data.rglob("*") for it in transfers if it in path.name]
-    assert max(lateness(installation, it) for it in transfers) < 3
+    assert max(lateness(installation, it) for it in transfers) < AT_ONCE
     assert ok(held.get(), 410)["code"] == "claim_ended"
     assert look(http, unclaimed)["state"] == "expired"
     proof_holds(installation)
@@ -118,8 +118,8 @@ def test_a_download_under_way_is_cut_at_the_expiry(own):
                 received += len(data)
                 time.sleep(0.02)
     assert 65_536 < received < size
-    assert time.monotonic() - started < 3 + 3
-    until(lambda: verified(http, share.transfer_id), seconds=5, what="the deletion")
+    assert time.monotonic() - started < 3 + AT_ONCE
+    until(lambda: verified(http, share.transfer_id), what="the deletion")
 
 
 def test_an_upload_under_way_is_cut_at_the_expiry(own):
@@ -133,13 +133,13 @@ def test_an_upload_under_way_is_cut_at_the_expiry(own):
         connection.sendall("\r\n".join([*lines, "Content-Length: 99999999", "", ""]).encode())
         answer = b""
         while not answer.endswith(b"}"):
-            assert time.monotonic() - started < 2 + 3
+            assert time.monotonic() - started < 2 + AT_ONCE
             connection.sendall(bytes(1_000))
             with suppress(TimeoutError):
                 answer += connection.recv(65_536)
     assert answer.startswith(b"HTTP/1.1 410 ")
     assert b"transfer_ended" in answer
-    until(lambda: verified(http, transfer), seconds=5, what="the deletion")
+    until(lambda: verified(http, transfer), what="the deletion")
     assert installation.rows("SELECT count(*) FROM files WHERE transfer_id = ?", transfer) == [(0,)]
 
 
@@ -207,7 +207,7 @@ def test_without_a_sweeper_nothing_is_taken_in_and_nothing_expired_is_given_out(
         kept = send(http, b"kept")
         held = claim(http, kept)
         assert server.scheduler() is None
-        refused = until(lambda: _refused(http), seconds=12, what="the dead-man's switch")
+        refused = until(lambda: _refused(http), seconds=30, what="the dead-man's switch")
         assert ok(refused, 503)["code"] == "retention_not_assured"
         assert refused.headers["retry-after"]
         assert ok(http.put("/api/v1/send/a?recipient=x", content=b"x"), 503)["code"] == "retention_not_assured"

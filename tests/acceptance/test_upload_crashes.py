@@ -11,7 +11,7 @@ from tests.acceptance.people import claim, issue, open_transfer
 from tests.acceptance.sealed_people import a_sealed_transfer
 from tests.acceptance.service import until
 from tests.acceptance.test_contract_uploads import claim_of
-from tests.acceptance.tus import announce, nonces_in, offset, patch, record_nonces, tus_headers
+from tests.acceptance.tus import announce, nonces_in, offset, patch, random_content, record_nonces, tus_headers
 
 META = encode(bytes(24 + 32 + 16 + 40))
 
@@ -29,7 +29,7 @@ def send_what_is_left(http, upload, key, content, part):
 def kill_again_and_again(installation, nonces, *, size, part, kills, seconds):
     """Upload a file in clear and one that was sealed before, while the service is killed `kills` times."""
     dice, token = random.Random(size), installation.token()
-    content = dice.randbytes(size)
+    content = random_content(dice, size)
     with installation.serving("--workers", "1") as server, server.http(token) as http:
         stored = claim_of(http, a_sealed_transfer(http, content)).get("blobs/0").content
         transfer, sealed = open_transfer(http), a_sealed_transfer(http)
@@ -75,5 +75,5 @@ def test_killed_during_an_upload_in_parts(installation, nonces):
 @pytest.mark.acceptance
 @pytest.mark.timeout(1200)
 def test_killed_five_times_during_an_upload_of_1_gib(installation, nonces):
-    left = kill_again_and_again(installation, nonces, size=1 << 30, part=64 << 20, kills=5, seconds=20)
-    assert left <= 3, "it was killed twice at least while it received"
+    left = kill_again_and_again(installation, nonces, size=1 << 30, part=64 << 20, kills=5, seconds=2)
+    assert left <= 1, "otherwise it proves nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ def nonces_in(recorded: Path) -> list[tuple[str, str]]:
     lines = recorded.read_text(encoding="utf-8").splitlines()
     assert lines, "they were recorded"
     return [(nonce, digest) for nonce, _, digest in (line.rpartition(" ") for line in lines)]
+
+
+def random_content(dice: random.Random, size: int) -> bytes:
+    """Content of this size; `randbytes` alone ends below 256 MiB."""
+    return b"".join(dice.randbytes(min(1 << 20, size - at)) for at in range(0, size, 1 << 20))
 
 
 def record_nonces(monkeypatch: Any, folder: Path) -> Path:

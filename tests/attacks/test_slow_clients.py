@@ -17,7 +17,7 @@ import uvicorn
 
 from app.web import server as server_module
 from tests.acceptance.people import add_file, claim, key_header, look, ok, open_transfer, send
-from tests.acceptance.service import free_port, until
+from tests.acceptance.service import AT_ONCE, free_port, until
 from tests.attacks.raw import connected, head, receive_all
 
 IDLE_SECONDS = 2
@@ -33,7 +33,7 @@ def test_a_json_body_that_stalls_is_cut(server, staff, anyone):
         connection.sendall(head("POST", f"/api/v1/shares/{share.id}/claim", server.port, *announced) + b'{"link_')
         started = time.monotonic()
         answer = receive_all(connection)
-    assert time.monotonic() - started < IDLE_SECONDS + 3
+    assert time.monotonic() - started < IDLE_SECONDS + AT_ONCE
     assert (answer.status, answer.json["code"]) == (408, "client_too_slow")
     assert look(anyone, share)["attempts_left"] == 5
 
@@ -49,7 +49,7 @@ def test_an_upload_that_stalls_is_cut_and_leaves_nothing(house, server, staff):
         )
         started = time.monotonic()
         answer = receive_all(connection)
-    assert time.monotonic() - started < IDLE_SECONDS + 3
+    assert time.monotonic() - started < IDLE_SECONDS + AT_ONCE
     assert (answer.status, answer.json["code"]) == (408, "client_too_slow")
     assert ok(staff.get(f"/api/v1/transfers/{transfer}"), 200)["files"] == []
 
@@ -80,7 +80,7 @@ def test_a_download_that_stalls_is_cut_and_can_be_resumed(house, server, staff, 
         before = len(house.server.log)  # other tests share the server
         first = connection.recv(1_000)
         assert first.startswith(b"HTTP/1.1 200")
-        until(lambda: '"client_too_slow"' in house.server.log[before:], seconds=IDLE_SECONDS + 5, what="the cut")
+        until(lambda: '"client_too_slow"' in house.server.log[before:], seconds=IDLE_SECONDS + AT_ONCE, what="the cut")
         assert len(receive_all(connection).received) < LITTLE, "what was under way is dropped, in the kernel, too"
     assert held.get().content == content
     assert held.complete().status_code == 204
@@ -104,7 +104,6 @@ def test_a_stalled_download_does_not_keep_its_blob_past_a_deletion(house, server
         assert staff.delete(f"/api/v1/transfers/{share.transfer_id}").status_code == 204
         until(
             lambda: ok(staff.get(f"/api/v1/transfers/{share.transfer_id}"), 200)["state"] == "verified",
-            seconds=6,
             what="the deletion",
         )
         assert not [path for path in house.installation.files("blobs") if path.name == blob_id]
@@ -168,7 +167,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(monkeypatch, sent):
             time.sleep(0.2)
         started = time.monotonic()
         receive_all(connection)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < AT_ONCE
 
 
 def test_a_head_that_trickles_is_not_waited_for_either(monkeypatch):
@@ -176,10 +175,10 @@ def test_a_head_that_trickles_is_not_waited_for_either(monkeypatch):
     with served(monkeypatch, head_seconds=0.8) as port, connected(port) as connection:
         started = time.monotonic()
         with suppress(BrokenPipeError, ConnectionResetError):
-            while time.monotonic() - started < 5:
+            while time.monotonic() - started < 2 * AT_ONCE:
                 connection.sendall(b"G")
                 time.sleep(0.1)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < AT_ONCE
 
 
 def test_requests_that_come_in_time_are_all_answered(monkeypatch):
@@ -213,4 +212,4 @@ def test_an_upload_that_never_begins_is_cut(house, server, staff, header):
         connection.sendall(head("PUT", path, server.port, *lines, "Content-Length: 10"))
         started = time.monotonic()
         assert b" 408 " in receive_all(connection).received
-    assert time.monotonic() - started < IDLE_SECONDS + 3
+    assert time.monotonic() - started < IDLE_SECONDS + AT_ONCE

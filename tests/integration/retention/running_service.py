@@ -35,7 +35,7 @@ from tests.integration.actions.stories import (
 )
 
 Start = Callable[..., Resources]
-FETCH_SECONDS = 5.0
+FETCH_SECONDS = 20.0
 
 
 class RunningService:
@@ -156,7 +156,7 @@ def with_token(claimed: Claimed, token: bytes) -> Claimed:
 
 
 def fetched(resources: Resources, claimed: Claimed, *, decrypted: bool) -> bytes:
-    """The claim's file through `files` or `blobs`. Raises what refuses it, TimeoutError after 5 seconds."""
+    """The claim's file through `files` or `blobs`. Raises what refuses it, TimeoutError after 20 seconds."""
 
     async def bounded() -> bytes:
         async with asyncio.timeout(FETCH_SECONDS):

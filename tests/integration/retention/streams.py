@@ -14,7 +14,7 @@ from tests.integration.actions.stories import (
     open_claim,
 )
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 20
 
 
 async def stalled_download(resources: Resources, claimed: Claimed, meanwhile: Callable[[], object]) -> None:
