@@ -15,6 +15,9 @@ import pytest
 from tests.acceptance.people import claim, issue, key_header, look, ok, open_transfer, send
 from tests.acceptance.service import until
 
+TRIES = 3
+"""A busy machine may end this side only after the other has answered; a service that does not look fails each time."""
+
 LEAVES = pytest.mark.parametrize("how", ["in order", "by a reset"])
 
 
@@ -26,23 +29,26 @@ def leave(server, how: str, head: str, body: bytes = b"", **headers: str) -> Non
         text = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in lines.items())
         if how == "in order":  # the end of the connection arrives with the request, however busy this machine is
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
-        line.sendall(f"{head} HTTP/1.1\r\n{text}\r\n".encode() + body)
-        if how == "by a reset":
+        else:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        line.sendall(f"{head} HTTP/1.1\r\n{text}\r\n".encode() + body)
 
 
 @LEAVES
 @pytest.mark.parametrize("route", ["claim", "content"])
 def test_a_share_is_not_claimed_for_a_client_that_is_gone(server, staff, anyone, how, route):
-    share = send(staff)
-    if route == "claim":
-        body = json.dumps({"link_secret": share.secret, "password": share.password}).encode()
-        leave(server, how, f"POST /api/v1/shares/{share.id}/claim", body, Content_Type="application/json")
-    else:
-        both = base64.b64encode(f"link:{share.secret}.{share.password}".encode()).decode()
-        leave(server, how, f"POST /api/v1/shares/{share.id}/content", Authorization=f"Basic {both}")
-    time.sleep(1)
-    seen = look(anyone, share)
+    for _ in range(TRIES):
+        share = send(staff)
+        if route == "claim":
+            body = json.dumps({"link_secret": share.secret, "password": share.password}).encode()
+            leave(server, how, f"POST /api/v1/shares/{share.id}/claim", body, Content_Type="application/json")
+        else:
+            both = base64.b64encode(f"link:{share.secret}.{share.password}".encode()).decode()
+            leave(server, how, f"POST /api/v1/shares/{share.id}/content", Authorization=f"Basic {both}")
+        time.sleep(1)
+        seen = look(anyone, share)
+        if seen["state"] == "issued":
+            break
     assert (seen["state"], seen["attempts_left"]) == ("issued", 5)
     assert claim(anyone, share).get().content == b"content"
 
@@ -63,13 +69,17 @@ def test_a_deposit_whose_client_is_gone_ends(server, staff, how):
 
 @LEAVES
 def test_no_share_is_issued_to_a_depositor_who_is_gone(server, staff, how):
-    transfer, key = open_transfer(staff)
-    ok(staff.put(f"/api/v1/transfers/{transfer}/files/a", content=b"x", headers=key_header(key)), 201)
     headers = {"Authorization": staff.headers["authorization"], "Content_Type": "application/json"}
     body = json.dumps({"recipient": "cut"}).encode()
-    leave(server, how, f"POST /api/v1/transfers/{transfer}/shares", body, Caducee_Client_Key=key, **headers)
-    time.sleep(1)
-    assert ok(staff.get(f"/api/v1/transfers/{transfer}"), 200)["shares"] == []
+    for _ in range(TRIES):
+        transfer, key = open_transfer(staff)
+        ok(staff.put(f"/api/v1/transfers/{transfer}/files/a", content=b"x", headers=key_header(key)), 201)
+        leave(server, how, f"POST /api/v1/transfers/{transfer}/shares", body, Caducee_Client_Key=key, **headers)
+        time.sleep(1)
+        issued = ok(staff.get(f"/api/v1/transfers/{transfer}"), 200)["shares"]
+        if not issued:
+            break
+    assert issued == []
     issue(staff, transfer, key)
 
 
