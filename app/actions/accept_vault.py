@@ -53,8 +53,11 @@ def require_new_vault(resources: Resources) -> None:
     found = resources.vault.installation()
     if found == state.installation_id:
         raise VaultInUse("this vault is in use; nothing is lost")
-    if found is not None or not resources.vault.is_empty():
-        raise VaultInUse("this vault is not empty: it belongs to another installation, or is not new")
+    content = resources.vault.content()
+    if found is not None:
+        raise VaultInUse("this vault belongs to another installation")
+    if content is not None:
+        raise VaultInUse(f"this vault is not new: {content} lies in it. Stop the scheduler, and look what that is")
 
 
 def accept_vault(resources: Resources) -> int:

@@ -7,12 +7,14 @@ of the last reconciliation, which the vault stores.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
 from app.db import audit_size, counter_rows, retention_figures, service_rows, transfer_rows
 from app.domain.evidence import NO_EVIDENCE, Evidence
+from app.domain.finding import Finding, Level
 from app.domain.reconciled import Contradiction
 from app.domain.retention import deletion_is_assured
 from app.lifecycle.evidence import evidence_of
@@ -135,6 +137,28 @@ def report_retention(resources: Resources, *, orphans: int | None) -> RetentionR
             witnesses=witnesses,
             evidence=evidence,
         )
+
+
+def findings_of(report: RetentionReport) -> Iterator[Finding]:
+    """Yield, for `caducee doctor`, why the report's exit code is not 0, apart from what `examine` names by itself."""
+    if report.rolled_back:
+        yield Finding(Level.WRONG, "rollback", report.rolled_back, "docs/runbook.md, database_rolled_back")
+    counts = {
+        "transfers overdue": report.overdue,
+        "deletions failing": len(report.failing),
+        "keys past due": report.vault.keys_past_due or 0,
+        "hours past due": report.vault.hours_past_due or 0,
+        "rows contradicted": report.witnesses.found,
+        "unknown files in the vault": len(report.witnesses.strangers),
+    }
+    wrong = ", ".join(f"{what}: {count}" for what, count in counts.items() if count)
+    if wrong:
+        yield Finding(Level.WRONG, "retention", wrong, "caducee audit retention shows which")
+    elif report.witnesses.compared_at is None:
+        said = "no recent comparison of the rows with the log and the vault"
+        yield Finding(Level.WRONG, "retention", said, "caducee doctor --reconcile")
+    else:
+        yield Finding(Level.GOOD, "retention", "nothing is overdue, and no row is contradicted")
 
 
 def _vault_findings(resources: Resources, due: datetime) -> VaultFindings:

@@ -128,7 +128,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Run a read-only transaction on one snapshot. Raises DatabaseUnavailable."""
-        with _wrapped(), self._reader.begin() as connection:
+        with _wrapped(self.file), self._reader.begin() as connection:
             yield connection
 
     @contextmanager
@@ -137,7 +137,7 @@ class Database:
         Raises DatabaseUnavailable.
         """
         self.reserve.give_up_if_low()
-        with _wrapped(self.reserve), _held(self._turn), self._writer.begin() as connection:
+        with _wrapped(self.file, self.reserve), _held(self._turn), self._writer.begin() as connection:
             transaction = Transaction(connection, cause, self.operator)
             yield transaction
             counter_rows.add(connection, transaction.counts)
@@ -153,7 +153,7 @@ class Database:
         """
         if isinstance(self._reader, Engine):
             return True
-        with _wrapped(self.reserve), _held(self._turn), self._reader.outside() as raw:
+        with _wrapped(self.file, self.reserve), _held(self._turn), self._reader.outside() as raw:
             # With a reader, each attempt would wait for the whole busy timeout while it blocks every writer.
             raw.execute(f"PRAGMA busy_timeout={sqlite.TRUNCATE_WAIT_MS}")
             try:
@@ -201,7 +201,7 @@ def _patience(parsed: URL) -> dict[str, object]:
 
 
 @contextmanager
-def _wrapped(reserve: Reserve | None = None) -> Iterator[None]:
+def _wrapped(file: Path | None, reserve: Reserve | None = None) -> Iterator[None]:
     """Convert library errors to DatabaseUnavailable, `from None`: they contain SQL, PostgreSQL's messages may quote
     rows, and a traceback would show both. If the volume is full, give up the reserve: the next attempt has its space.
     """
@@ -210,7 +210,8 @@ def _wrapped(reserve: Reserve | None = None) -> Iterator[None]:
     except sqlite.FAILURES as error:
         if reserve is not None and sqlite.is_full(error):
             reserve.give_up()
-        raise DatabaseUnavailable(f"the database failed: {_reason(error)}") from None
+        advice = sqlite.advice(error, file) if file is not None else ""
+        raise DatabaseUnavailable(f"the database failed: {_reason(error)}{advice}") from None
 
 
 def _reason(error: Exception) -> str:

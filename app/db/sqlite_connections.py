@@ -156,6 +156,16 @@ def is_full(error: Exception) -> bool:
     return getattr(getattr(error, "orig", error), "sqlite_errorcode", None) in _NO_SPACE
 
 
+def advice(error: Exception, file: Path) -> str:
+    """Return what to add to the message about a failure of the database in this file: what an operator can do."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    if code in _NO_SPACE:
+        return f"; free space on the volume of {file}"
+    if code is not None and code & 0xFF == sqlite3.SQLITE_READONLY:
+        return f"; this user may not write to {file}, its folder, or the files {file.name}-wal and -shm beside it"
+    return ""
+
+
 def begin_reading(raw: Any) -> None:
     """Begin explicitly, because the driver is configured not to."""
     raw.execute("BEGIN")

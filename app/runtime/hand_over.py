@@ -59,8 +59,10 @@ def _hand_over(settings: Settings, places: Sequence[Path]) -> None:
     if owners:
         _become(*next(iter(owners.values())))
     elif settings.separate_users:
+        place = places[0]
+        there = f"root owns {place}" if place.exists() else f"{place} is missing (is it mounted?), root owns its parent"
         raise WrongUser(
-            f"root owns {places[0]}, but CADUCEE_SEPARATE_USERS needs a user for the scheduler: make the folders, and "
+            f"{there}, but CADUCEE_SEPARATE_USERS needs a user for the scheduler: make the folders, and "
             "give them to that user first"
         )
 

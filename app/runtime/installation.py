@@ -115,7 +115,7 @@ def require_vault(settings: Settings) -> KeyVault:
     VaultUnavailable.
     """
     vault = key_vault_of(settings)
-    if vault.is_empty():
+    if vault.content() is None:
         variable = "CADUCEE_DATA_DIR" if settings.vault is None else "CADUCEE_VAULT"
         raise NoInstallation(
             f"there is no vault in {settings.vault_dir}: is it mounted, and is {variable} right? "

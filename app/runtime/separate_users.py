@@ -82,7 +82,8 @@ def prepare_folders(settings: Settings) -> None:
             _share(folder, _WRITTEN_BY_GROUP)
         move_marks(vault)
     except OSError as error:
-        raise UsersNotSeparate(f"users_not_separate: {error.filename}: {error.strerror}") from error
+        mounted = "" if vault.exists() else f"; {vault} is missing: is it mounted?"
+        raise UsersNotSeparate(f"users_not_separate: {error.filename}: {error.strerror}{mounted}") from error
 
 
 def keep_own_entries(own: OwnEntries, entries: Sequence[Entry], places: Sequence[tuple[int, bytes]]) -> None:

@@ -162,8 +162,8 @@ class KeyVault(Protocol):
         """Return the location of the vault, even if it does not exist yet."""
         ...
 
-    def is_empty(self) -> bool:
-        """Return whether the vault's location is empty (such as a new volume) or missing."""
+    def content(self) -> str | None:
+        """Return the name of something in the vault's location, None if that is empty or missing."""
         ...
 
     def installation(self) -> str | None:

@@ -6,7 +6,7 @@ counts only if the installation file beside it names this installation.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from app.storage import durable_files
@@ -63,16 +63,19 @@ class VaultRoot:
         with as_unavailable("place"):
             return folder_place(self._path)
 
-    def is_empty(self) -> bool:
-        """Return whether the folder is missing or empty, ignoring the `lost+found` of a fresh volume. Raises
-        VaultUnavailable.
+    def content(self) -> str | None:
+        """Return the name of something in the folder, None if it is missing or empty. Raises VaultUnavailable.
+
+        Ignores the `lost+found` of a fresh volume, and an empty `marks/`: a scheduler makes it before it looks.
         """
         with as_unavailable("look"):
             try:
-                with self._opened() as root, os.scandir(root) as listing:
-                    return all(found.name == LOST_AND_FOUND for found in listing)
+                with self._opened() as root, opened_marks(root) as marks, ExitStack() as stack:
+                    listings = [stack.enter_context(os.scandir(folder)) for folder in (root, marks)]
+                    names = {found.name for listing in listings for found in listing}
+                    return min(names - {LOST_AND_FOUND, MARKS_FOLDER}, default=None)
             except FileNotFoundError:
-                return True
+                return None
 
     def installation(self) -> str | None:
         """Return the id in `<vault>/installation`, or None if there is no vault yet. Raises VaultUnavailable."""

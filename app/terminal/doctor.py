@@ -9,6 +9,7 @@ import typer
 
 from app.actions.examine import examine
 from app.actions.reconcile import PassResult, reconcile
+from app.actions.report_retention import findings_of, report_retention
 from app.db.errors import SchemaOutdated
 from app.domain.finding import Finding, Level
 from app.runtime.settings import Settings
@@ -33,7 +34,7 @@ def doctor(
         return
     try:
         with opened(as_scheduler=reconcile_ or confirm) as resources:
-            findings = examine(resources)
+            findings = [*examine(resources), *findings_of(report_retention(resources, orphans=0))]
             if reconcile_ or confirm:
                 findings += [_orphans(result) for result in reconcile(resources, confirmed=confirm)]
     except SchemaOutdated as error:  # nothing else can be examined

@@ -63,11 +63,13 @@ def on(*, reason: Why = None, as_json: AsJson = False) -> None:
 def off(*, reason: Why = None, as_json: AsJson = False) -> None:
     """Lift the lockdown. Needs only the database."""
     with database_only() as database:
-        lift_lockdown(database, Clock(), reason)
+        since = lockdown_since(database)
+        if since is not None:
+            lift_lockdown(database, Clock(), reason)
     if as_json:
         put_json(_document(None))
     else:
-        say("lockdown lifted")
+        say("lockdown lifted" if since is not None else "there was no lockdown; nothing was changed")
 
 
 @tree.command("status")
@@ -114,7 +116,7 @@ def destroy_everything(*, reason: Why = None, as_json: AsJson = False) -> None:
 def _require_something(settings: Settings, vault: KeyVault) -> None:
     """Raise NoInstallation if there is neither a vault nor a database. Either may be out of reach."""
     with suppress(StorageError, DatabaseUnavailable):
-        if vault.is_empty() and holds_nothing(settings):
+        if vault.content() is None and holds_nothing(settings):
             raise NoInstallation(f"there is no vault in {settings.vault_dir}, and {no_database(settings)}")
 
 

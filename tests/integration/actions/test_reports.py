@@ -14,7 +14,7 @@ from app.actions.issue_access_token import issue_access_token
 from app.actions.keep_time import keep_time
 from app.actions.list_transfers import list_transfers, show_transfer
 from app.actions.lock_down import lock_down
-from app.actions.report_retention import SLACK, report_retention
+from app.actions.report_retention import SLACK, findings_of, report_retention
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.crypto.token import new_id
 from app.db import service_rows
@@ -170,6 +170,15 @@ def test_an_examination_says_what_is_wrong(resources, start_service):
     resources.settings.vault_dir.chmod(0o755)
     assert findings(resources)["vault folder"].level == Level.WRONG
     assert findings(start_service(min_free_bytes=10**18))["free space"].level == Level.WRONG
+
+
+def test_an_examination_says_what_the_retention_report_fails_for(resources):
+    def found():
+        return [(each.level, each.detail) for each in findings_of(report_retention(resources, orphans=0))]
+
+    assert [level for level, _ in found()] == [Level.GOOD]
+    (resources.settings.vault_dir / "stranger").touch()
+    assert found() == [(Level.WRONG, "unknown files in the vault: 1")]
 
 
 def test_a_sweep_that_the_vault_knows_nothing_of_is_not_believed(resources, time):

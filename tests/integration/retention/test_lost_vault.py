@@ -44,7 +44,7 @@ def sent(resources, caller):
     return send(resources, caller, lifetime=3 * HOUR)
 
 
-@pytest.fixture(params=["gone", "empty", "fresh volume"])
+@pytest.fixture(params=["gone", "empty", "fresh volume", "a scheduler looked in"])
 def lost(resources, sent, request, tmp_path):
     """The vault's folder after its disk died; what was on it, elsewhere."""
     vault = resources.settings.vault_dir
@@ -53,6 +53,8 @@ def lost(resources, sent, request, tmp_path):
         vault.mkdir()
     if request.param == "fresh volume":
         (vault / "lost+found").mkdir()
+    if request.param == "a scheduler looked in":
+        (vault / "marks").mkdir()
     return tmp_path / "died"
 
 
@@ -183,7 +185,7 @@ def test_a_vault_that_has_only_lost_its_file_is_refused(resources, sent, lost, c
     """Keys are there: somebody must look, and put the file back."""
     lost.rename(resources.settings.vault_dir)
     (resources.settings.vault_dir / "installation").unlink()
-    with pytest.raises(VaultInUse):
+    with pytest.raises(VaultInUse, match=" lies in it"):
         accept_vault(command())
     assert transfer_row(resources, sent.id).state == TransferState.LIVE
 

@@ -16,6 +16,7 @@ from app.actions.keep_time import keep_time
 from app.actions.lock_down import lift_lockdown, lock_down
 from app.actions.renew_log import renew_log
 from app.actions.report_exposure import report_exposure
+from app.actions.report_retention import findings_of, report_retention
 from app.actions.revoke_access_token import revoke_access_token
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
 from app.actions.verify_log import verify_log
@@ -24,6 +25,7 @@ from app.db.tables import audit_entries, audit_nodes
 from app.domain.audit_events import RenewalReason
 from app.domain.clock import Uptime
 from app.domain.errors import LockedDown, Refusal, RestoreNotAccepted, RetentionNotAssured, ShareExpired, ShareWithdrawn
+from app.domain.finding import Level
 from app.domain.period import Period
 from app.domain.share import ShareState
 from app.lifecycle.rollback import DatabaseRolledBack, LogDamaged, require_not_rolled_back
@@ -101,6 +103,8 @@ def test_a_restored_database_is_not_served(restored, used):
     assert share_row(restored, used.share.id).state == ShareState.ISSUED, "the backup does not know that it was used"
     with pytest.raises(DatabaseRolledBack, match="caducee db accept-restore"):
         require_not_rolled_back(restored)
+    found = findings_of(report_retention(restored, orphans=0))
+    assert "rollback" in {finding.check for finding in found if finding.level is Level.WRONG}
 
 
 def test_a_restored_database_is_not_signed(restored, signing):

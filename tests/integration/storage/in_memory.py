@@ -274,8 +274,8 @@ class InMemoryVault:
     def place(self) -> Place:
         return Place("memory")
 
-    def is_empty(self) -> bool:
-        return self._installation is None
+    def content(self) -> str | None:
+        return None if self._installation is None else "installation"
 
     def installation(self) -> str | None:
         return self._installation

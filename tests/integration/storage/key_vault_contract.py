@@ -118,7 +118,7 @@ class KeyVaultContract:
             vault.create(some_name(share=True).of_claim, new_secret())
 
     def test_a_vault_that_nobody_adopted_says_nothing(self, empty):
-        assert (empty.is_empty(), empty.installation()) == (True, None)
+        assert (empty.content(), empty.installation()) == (None, None)
         for refused in (
             lambda: put(empty, some_name()),
             lambda: empty.holds(some_name()),
@@ -140,4 +140,4 @@ class KeyVaultContract:
         vault.adopt(INSTALLATION)
         with pytest.raises(VaultUnavailable):
             vault.adopt("installation-2")
-        assert (vault.installation(), vault.is_empty()) == (INSTALLATION, False)
+        assert (vault.installation(), vault.content() is None) == (INSTALLATION, False)
