@@ -36,7 +36,7 @@ class IssuedShare:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndingResult:
     """A share that was withdrawn or a transfer that was deleted, and whether the service saw its keys destroyed."""
 
     state: str
@@ -71,11 +71,11 @@ class OwnTransfers:
                 self._state.forget_key(transfer_id)
             raise
 
-    def withdraw(self, share_id: str, *, reason: str | None = None) -> Ended:
+    def withdraw(self, share_id: str, *, reason: str | None = None) -> EndingResult:
         """Withdraw a share. One that has ended keeps its state. Raises ServiceRefused."""
         return self._end(f"/api/v1/shares/{_quoted(share_id)}", reason)
 
-    def delete(self, transfer_id: str, *, reason: str | None = None) -> Ended:
+    def delete(self, transfer_id: str, *, reason: str | None = None) -> EndingResult:
         """Delete a transfer, and forget its client key. Raises ServiceRefused."""
         ended = self._end(f"/api/v1/transfers/{_quoted(transfer_id)}", reason)
         self._state.forget_key(transfer_id)
@@ -132,11 +132,11 @@ class OwnTransfers:
         mail = mail_with_link(issued.get("mail"), place=link, link=link, password=password)
         return IssuedShare(issued["share_id"], link, password, issued["expires_at"], mail)
 
-    def _end(self, path: str, reason: str | None) -> Ended:
+    def _end(self, path: str, reason: str | None) -> EndingResult:
         asked = {} if reason is None else {"reason": reason}
         answer = ask(self._http, "DELETE", path, params=asked, headers={"Prefer": "return=representation"})
         try:
-            return Ended(str(answer["state"]), keys_destroyed=answer["keys_destroyed"] is True)
+            return EndingResult(str(answer["state"]), keys_destroyed=answer["keys_destroyed"] is True)
         except KeyError:
             raise ServiceRefused("ended, but the service did not report whether the keys are destroyed") from None
 

@@ -167,7 +167,7 @@ class TransferListed(BaseModel):
     shares: list[ShareListed]
 
 
-class Ended(BaseModel):
+class EndingResult(BaseModel):
     """A transfer that was deleted, or a share that was withdrawn. `keys_destroyed` is whether that was observed."""
 
     id: str

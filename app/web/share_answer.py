@@ -13,7 +13,7 @@ from app.runtime.settings import Settings
 from app.web.guard import resources_of
 from app.web.negotiation import wants_representation, wants_text
 from app.web.pages.catalogues import language_of
-from app.web.schemas import Ended, ShareCreated, SharePrepared
+from app.web.schemas import EndingResult, ShareCreated, SharePrepared
 from app.web.share_text import SharedFiles, mail_text, share_text
 
 
@@ -43,7 +43,7 @@ def prepared_answer(request: Request, answer: SharePrepared, files: SharedFiles)
     return JSONResponse(answer.model_copy(update={"mail": mail}).model_dump(mode="json", exclude_none=True), 201)
 
 
-def ended_answer(request: Request, ended: Ended) -> Response:
+def ended_answer(request: Request, ended: EndingResult) -> Response:
     """Return what became of a transfer or share, if the client asks for it or its keys were not destroyed yet."""
     shown = wants_representation(request.headers.getlist("prefer"))
     if ended.keys_destroyed and not shown:

@@ -26,7 +26,7 @@ from app.web.queries import ReasonQuery, TransferQuery, require_no_repeats
 from app.web.receipt_answer import receipt_answer
 from app.web.report_pages import language_of_page
 from app.web.schemas import (
-    Ended,
+    EndingResult,
     FileCreated,
     Me,
     ShareCreated,
@@ -45,7 +45,7 @@ router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 
 FILE_QUERY = frozenset({"allow_empty"})
-ENDED: dict[int | str, dict[str, Any]] = {200: {"model": Ended}, 202: {"model": Ended}}
+ENDED: dict[int | str, dict[str, Any]] = {200: {"model": EndingResult}, 202: {"model": EndingResult}}
 """200 with `Prefer: return=representation`; 202 if the keys could not be destroyed yet."""
 
 
@@ -214,7 +214,7 @@ async def delete(
     destroyed = await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller, reason=asked.reason)
     shown = await resources.in_thread(show_transfer, resources, caller, transfer_id)
     state = shown.transfer.state.value
-    return ended_answer(request, Ended(id=transfer_id, state=state, keys_destroyed=destroyed))
+    return ended_answer(request, EndingResult(id=transfer_id, state=state, keys_destroyed=destroyed))
 
 
 @router.delete("/shares/{share_id}", status_code=204, response_class=Response, responses=ENDED)
@@ -228,4 +228,6 @@ async def withdraw(
     """Withdraw a share. Idempotent: one that has ended keeps its state. 202 if its keys could not be destroyed yet."""
     require_no_repeats(request)
     ended = await resources.in_thread(withdraw_share, resources, share_id, caller=caller, reason=asked.reason)
-    return ended_answer(request, Ended(id=share_id, state=ended.state.value, keys_destroyed=ended.keys_destroyed))
+    return ended_answer(
+        request, EndingResult(id=share_id, state=ended.state.value, keys_destroyed=ended.keys_destroyed)
+    )
