@@ -13,7 +13,7 @@ def build() -> typer.Typer:
     """Return the whole tree. The service's commands are included if the extra `server` is installed."""
     import typer
 
-    from app.terminal import fetching, sending, shares
+    from app.terminal import fetching, sending, shares, transfers
     from app.terminal.program import program
 
     tree = typer.Typer(
@@ -29,6 +29,7 @@ def build() -> typer.Typer:
     tree.command("get")(fetching.get)
     tree.command("sent")(sending.sent)
     tree.add_typer(shares.tree, name="share")
+    tree.add_typer(transfers.tree, name="transfer")
     try:
         from app.terminal import service_commands
     except ModuleNotFoundError as error:

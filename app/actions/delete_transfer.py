@@ -12,7 +12,7 @@ from app.db.transfer_rows import TransferRow
 from app.domain.access_token import Caller, cause_of, require_owner
 from app.domain.audit_events import OPERATOR, Entry, Event, Reason
 from app.domain.testimony import FACTS
-from app.domain.transfer import OPEN_STATES, Ending
+from app.domain.transfer import OPEN_STATES, Ending, TransferState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings
 from app.lifecycle.contradictions import names_to_look_for
@@ -37,7 +37,7 @@ def delete_transfer(
     with resources.database.writing(cause_of(caller, reason)) as transaction:
         transfer = require_owner(transfer_rows.find(transaction.connection, transfer_id, for_update=True), caller)
         keys = set[EntryName]()
-        if transfer.state in OPEN_STATES or contradicted:
+        if transfer.state in {*OPEN_STATES, TransferState.DENIED} or contradicted:  # denied: an attempt may have failed
             keys = _names(transaction, transfer)
         if transfer.state in OPEN_STATES:
             actor = cause_of(caller).actor

@@ -34,6 +34,7 @@ def withdraw_share(
             raise ShareNotFound
         require_owner(transfer_rows.find(transaction.connection, share.transfer_id), caller, refusal=ShareNotFound)
         keys = endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor=cause.actor)
+        keys = keys or endings.keys_not_observed_gone(share)  # an earlier attempt may have failed to destroy them
         after = share_rows.find(transaction.connection, share_id)
     state = share.state if after is None else after.state
     return WithdrawnShare(state, keys_destroyed=resources.destroy_keys(keys))

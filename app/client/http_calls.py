@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 
 from app.client.errors import NotConfigured, ServiceRefused, ServiceUnavailable
-from app.crypto.encoding import decode
-from app.crypto.errors import MalformedSecret
 from app.domain.network_address import protects_secrets
 
 TIMEOUT_SECONDS = 60
@@ -84,15 +81,3 @@ class Service:
     def connect(self) -> httpx.Client:
         """Return a client with the token. Raises NotConfigured."""
         return connect(self.server, self.token)
-
-    def issue_share(self, transfer_id: str, *, recipient: str, client_key: str) -> dict[str, Any]:
-        """Issue a share and return `{share_id, link, password, expires_at}`. Raises ServiceRefused, and NotConfigured
-        for a malformed client key.
-        """
-        try:
-            decode(client_key, length=32)
-        except MalformedSecret:
-            raise NotConfigured("a client key has 43 characters, base64url; see the response to the deposit") from None
-        path, headers = f"/api/v1/transfers/{quote(transfer_id, safe='')}/shares", {"Caducee-Client-Key": client_key}
-        with self.connect() as http:
-            return ask(http, "POST", path, json={"recipient": recipient}, headers=headers)

@@ -19,6 +19,7 @@ from app.client import sealing
 from app.client.errors import ServiceRefused
 from app.client.http_calls import ask
 from app.client.link import Link
+from app.client.mail_text import mail_with_link
 from app.crypto.chunked import sealed_size
 from app.crypto.encoding import decode, encode
 from app.crypto.password import new_password
@@ -29,12 +30,15 @@ from app.domain.file_meta import FileMeta
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SealedShare:
-    """A share for one recipient. Link and password are stored nowhere else; send them by two different channels."""
+    """A share for one recipient. Link and password are stored nowhere else; send them by two different channels. `mail`
+    is a text to send with the link, if one was asked for and the service wrote it.
+    """
 
     id: str
     link: Link
     password: str
     expires_at: str
+    mail: str | None = None
 
 
 @dataclass(slots=True, repr=False)
@@ -103,14 +107,16 @@ class SealedTransfer:
         recipient: str,
         *,
         idempotency_key: str | None = None,
+        language: str | None = None,
         prepared_as: Callable[[str], None] = lambda _: None,
     ) -> SealedShare:
         """Issue a share: the server prepares it, and uploading the wrapped key opens it. `prepared_as` is told its id
-        in between. Raises ServiceRefused.
+        in between. With a `language`, it comes with a text to mail. Raises ServiceRefused.
         """
         password, link_secret = new_password(), new_secret()
         asked = {"recipient": recipient, "password": password}
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        headers |= {"Accept-Language": language} if language else {}
         prepared = ask(self.http, "POST", f"{self._path}/shares", json=asked, headers=headers)
         share_id: str = prepared["share_id"]
         prepared_as(share_id)
@@ -129,7 +135,8 @@ class SealedTransfer:
                 ask(self.http, "DELETE", f"/api/v1/shares/{share_id}")
             raise
         link = Link(prepared["page"], share_id, link_secret, sealed=True)
-        return SealedShare(share_id, link, password, prepared["expires_at"])
+        mail = mail_with_link(prepared.get("mail"), place=link.page, link=link.text(), password=password)
+        return SealedShare(share_id, link, password, prepared["expires_at"], mail)
 
     @property
     def _path(self) -> str:

@@ -39,11 +39,14 @@ _OVER = frozenset({404, 409, 410})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to send: files, and for whom; `terms` are members of the transfer (`expires_in`, `label`, ...)."""
+    """What to send: files, and for whom; `terms` are members of the transfer (`expires_in`, `label`, ...). With a
+    `language`, each share comes with a text to mail.
+    """
 
     files: Sequence[PendingFile]
     recipients: Sequence[str]
     terms: dict[str, Any] = field(default_factory=dict)
+    language: str | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -220,7 +223,8 @@ class Sending:
 
         attempt = f"{pending.idempotency_key} {pending.withdrawn} {recipient}"
         key = hashlib.sha256(attempt.encode()).hexdigest()[:32]
-        return transfer.issue(recipient, idempotency_key=key, prepared_as=prepared)
+        language = self._request.language
+        return transfer.issue(recipient, idempotency_key=key, language=language, prepared_as=prepared)
 
     def _give_up(self, record: SendRecord, pending: PendingSend) -> None:
         """End a transfer that cannot go on, with what it has stored. Raises ServiceUnavailable, and forgets nothing."""

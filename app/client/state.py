@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,11 @@ class PendingSend:
 
 @dataclass(slots=True, repr=False)
 class SentTransfer:
-    """A transfer that was sent from here, with its client key."""
+    """A transfer that was sent from here, with its client key: None once it was seen to have ended."""
 
     server: str
     transfer_id: str
-    client_key: str
+    client_key: str | None
     sealed: bool
     expires_at: str
     files: list[str]
@@ -135,17 +135,36 @@ class ClientState:
                 sent = SentTransfer(**json.loads(path.read_text("utf-8")))
                 if datetime.fromisoformat(sent.expires_at) <= datetime.now(UTC):
                     path.unlink()
+                    self._clear_sends_of(sent.transfer_id)
                 else:
                     found.append(sent)
         return found
 
-    def find(self, transfer_id: str) -> SentTransfer | None:
-        """Return a transfer that was sent from here."""
-        return next((sent for sent in self.sent() if sent.transfer_id == transfer_id), None)
+    def find(self, server: str, transfer_id: str) -> SentTransfer | None:
+        """Return a transfer that was sent from here to this server."""
+        return next((it for it in self.sent() if (it.server, it.transfer_id) == (server, transfer_id)), None)
 
     def forget(self, transfer_id: str) -> None:
-        """Remove a transfer's client key."""
+        """Remove a transfer with its client key."""
         (self._folder("sent") / f"{transfer_id}.json").unlink(missing_ok=True)
+
+    def forget_key(self, transfer_id: str) -> None:
+        """Remove the client key of a transfer that has ended. The transfer stays listed, in order, until its expiry."""
+        for sent in self.sent():
+            if sent.transfer_id == transfer_id and sent.client_key is not None:
+                path = self._folder("sent") / f"{transfer_id}.json"
+                sent_at = path.stat().st_mtime_ns
+                self.remember(replace(sent, client_key=None))
+                os.utime(path, ns=(sent_at, sent_at))
+                self._clear_sends_of(transfer_id)
+
+    def _clear_sends_of(self, transfer_id: str) -> None:
+        """Remove the interrupted send of a transfer that has ended; one that runs notices the end by itself."""
+        for folder in self._folder("sends").iterdir():
+            with suppress(InUse), _locked(folder / "lock"):
+                pending = SendRecord(folder).load()
+                if pending is not None and pending.transfer_id == transfer_id:
+                    SendRecord(folder).clear()
 
     def _folder(self, name: str) -> Path:
         folder = self.root / name

@@ -68,6 +68,11 @@ def end_share(
     return keys
 
 
+def keys_not_observed_gone(share: ShareRow) -> list[EntryName]:
+    """Return the keys of an ended share that its row does not record as destroyed, to destroy them again."""
+    return [] if share.keys_destroyed_at else _names(share.transfer_id, share.expires_at, share.id)
+
+
 _SHARES_END_AS = {Ending.EXPIRED: ShareState.EXPIRED}
 
 

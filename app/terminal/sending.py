@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.terminal.console import AsJson, put_exact, put_json, put_table, say
-from app.terminal.plain_text import visible
+from app.terminal.ending import own_transfers
+from app.terminal.share_blocks import MailLanguage, blocks, language_of_mail, local_time, mail_or_link
+from app.terminal.table import Column
 
 if TYPE_CHECKING:
     from app.client.sending import Sent
@@ -24,6 +27,16 @@ Purpose = Annotated[str | None, typer.Option("--purpose", help="One of the servi
 Records = Annotated[int | None, typer.Option("--records", help="How many people's data it holds.")]
 LinkFile = Annotated[Path | None, typer.Option("--link-file", help="Write the link to a new file of mode 0600.")]
 PasswordFile = Annotated[Path | None, typer.Option("--password-file", help="Write the password to another such file.")]
+
+SENT_COLUMNS = (
+    Column("TRANSFER"),
+    Column("SHARE"),
+    Column("TO", text=True),
+    Column("STATE"),
+    Column("FILES", rank=1, text=True),
+    Column("FETCHED", rank=2),
+    Column("EXPIRES", rank=3),
+)
 
 Patience = Annotated[str, typer.Option("--patience", help="How long to go on while nothing moves.")]
 
@@ -39,6 +52,7 @@ def send(
     link_file: LinkFile = None,
     password_file: PasswordFile = None,
     patience: Patience = "10m",
+    lang: MailLanguage = None,
     as_json: AsJson = False,
 ) -> None:
     """Send files, encrypted on this machine. Goes on after a failure, and when started again."""
@@ -51,7 +65,8 @@ def send(
 
     _require_new(link_file, password_file, recipients=len(to))
     terms = {"expires_in": expires, "label": label, "purpose": purpose, "records": records}
-    request = Request(collect(files), to, {name: value for name, value in terms.items() if value is not None})
+    given = {name: value for name, value in terms.items() if value is not None}
+    request = Request(collect(files), to, given, language_of_mail(lang))
     for file in request.files:
         if not file.size:
             say(f"note: {file.name} is empty")
@@ -59,7 +74,7 @@ def send(
 
         def show(sent: Sent) -> None:
             bars.over()
-            _show(sent, link_file, password_file, as_json=as_json)
+            _show(sent, _Output(link_file, password_file, as_json=as_json, json_mail=lang is not None))
 
         seconds = parse_duration(patience).total_seconds()
         Sending(http, ClientState(), request, patience_seconds=seconds, watcher=bars.watcher).run(show)
@@ -75,36 +90,48 @@ def _require_new(*paths: Path | None, recipients: int) -> None:
             raise typer.BadParameter(f"{path} exists already")
 
 
-def _show(sent: Sent, link_file: Path | None, password_file: Path | None, *, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """Where link and password go: to files, to stdout, or into a JSON document there, with the text to mail or not."""
+
+    link_file: Path | None
+    password_file: Path | None
+    as_json: bool
+    json_mail: bool
+
+
+def _show(sent: Sent, output: _Output) -> None:
     """Write link and password where the user wants them: two files, one JSON document, or two blocks.
 
     Raises OutputUnread, OSError: what nobody read was not shown, so the next start withdraws these shares and issues
     others.
     """
     for share in sent.shares.values():
-        _write_secret(link_file, share.link.text())
-        _write_secret(password_file, share.password)
-    if as_json:
-        document = _document(sent, with_link=link_file is None, with_password=password_file is None)
-        put_exact(f"{json.dumps(document, ensure_ascii=False, indent=2)}\n")
+        _write_secret(output.link_file, share.link.text())
+        _write_secret(output.password_file, share.password)
+    if output.as_json:
+        put_exact(f"{json.dumps(_document(sent, output), ensure_ascii=False, indent=2)}\n")
         return
     for recipient, share in sent.shares.items():
-        mailed = f"in {link_file}" if link_file else share.link.text()
-        told = f"in {password_file}" if password_file else share.password
-        put_exact(
-            f"--- for {visible(recipient)}: send this by mail ---\n{mailed}\nexpires   {sent.expires_at}\n"
-            f"--- for {visible(recipient)}: tell this by telephone, never by mail ---\n{told}\n\n"
-        )
-    say(f"neither is shown again; `caducee sent` tells what became of {sent.transfer_id}")
+        link, mail = (f"in {output.link_file}", None) if output.link_file else (share.link.text(), share.mail)
+        password = f"in {output.password_file}" if output.password_file else share.password
+        mail = mail_or_link(mail, link=link, expires_at=sent.expires_at)
+        put_exact(blocks(recipient, mail=mail, password=password))
+    say(
+        f"expires {local_time(sent.expires_at)}; neither link nor password is shown again; "
+        f"`caducee sent` tells what became of {sent.transfer_id}"
+    )
 
 
-def _document(sent: Sent, *, with_link: bool, with_password: bool) -> dict[str, Any]:
+def _document(sent: Sent, output: _Output) -> dict[str, Any]:
+    with_link, with_password = output.link_file is None, output.password_file is None
     return {
         "transfer_id": sent.transfer_id,
         "shares": [
             {"share_id": share.id, "recipient": recipient}
             | ({"link": share.link.text()} if with_link else {})
             | ({"password": share.password} if with_password else {})
+            | ({"mail": share.mail} if with_link and output.json_mail else {})
             for recipient, share in sent.shares.items()
         ],
         "expires_at": sent.expires_at,
@@ -120,32 +147,21 @@ def _write_secret(path: Path | None, text: str) -> None:
 
 def sent(*, as_json: AsJson = False) -> None:
     """List what was sent from here, to whom, and whether it was fetched."""
-    from app.client.errors import ServiceRefused
-    from app.client.http_calls import Service, ask
-    from app.client.state import ClientState
-
-    shown = []
-    with Service.from_environment().connect() as http:
-        for each in ClientState().sent():
-            if each.server != str(http.base_url).rstrip("/"):
-                continue
-            try:
-                now = ask(http, "GET", f"/api/v1/transfers/{each.transfer_id}")
-            except ServiceRefused as failure:
-                if failure.status is None:
-                    raise
-                now = {"state": "unknown", "shares": []}
-            shown.append({**now, "id": each.transfer_id, "names": each.files, "recipients": each.recipients})
+    with own_transfers() as own:
+        shown = [
+            {**now, "id": each.transfer_id, "names": each.files, "recipients": each.recipients}
+            for each, now in own.sent()
+        ]
     if as_json:
         put_json({"transfers": shown})
         return
-    rows = (row for each in shown for row in _rows(each))
-    put_table(("transfer", "files", "to", "state", "fetched", "expires"), rows)
+    put_table(SENT_COLUMNS, [row for each in shown for row in _rows(each)])
 
 
 def _rows(sent: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Yield a row for each share; one for a transfer without any."""
     names, none = ", ".join(sent["names"]), {"recipient": ", ".join(sent["recipients"]), "state": sent["state"]}
+    expires = local_time(sent.get("expires_at", ""))
     for share in sent["shares"] or [none]:
-        fetched = share.get("used_at") or ""
-        yield sent["id"], names, share["recipient"] or "", share["state"], fetched, sent.get("expires_at", "")
+        fetched = local_time(share.get("used_at") or "")
+        yield sent["id"], share.get("id", ""), share["recipient"] or "", share["state"], names, fetched, expires

@@ -17,10 +17,9 @@ from app.terminal import (
     serve,
     sweep,
     tokens,
-    transfers,
+    transfers_here,
 )
-from app.terminal.shares import tree as share_tree
-from app.terminal.shares_here import revoke
+from app.terminal.transfers import tree as transfer_tree
 
 
 def add_to(tree: typer.Typer) -> None:
@@ -29,12 +28,11 @@ def add_to(tree: typer.Typer) -> None:
     tree.command("scheduler")(serve.scheduler)
     tree.command("sweep")(sweep.sweep_)
     tree.command("doctor")(doctor.doctor)
-    share_tree.command("revoke")(revoke)
+    transfers_here.add_to(transfer_tree)
     log_proof.add_to(audit.tree)
     for name, branch in {
         "keys": keys.tree,
         "token": tokens.tree,
-        "transfer": transfers.tree,
         "audit": audit.tree,
         "clock": clock.tree,
         "lockdown": lockdown.tree,

@@ -1,13 +1,19 @@
-"""`caducee share`: issue a share over HTTP from any machine, with a staff token and the transfer's client key."""
+"""`caducee share`: issue a share from what this machine remembers, and withdraw one."""
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.terminal.console import AsJson, put, put_json, say
+from app.terminal.console import AsJson, OutputUnread, Why, put_exact, say
+from app.terminal.ending import is_over_http, own_transfers, put_ended, service_installed
+from app.terminal.share_blocks import MailLanguage, blocks, language_of_mail, local_time, mail_or_link
+
+if TYPE_CHECKING:
+    from app.client.own_transfers import IssuedShare
 
 tree = typer.Typer(help="Shares: one recipient's right to fetch a transfer once.", no_args_is_help=True)
 
@@ -22,18 +28,63 @@ def issue(
     transfer_id: Annotated[str, typer.Argument(help="The transfer's id.")],
     *,
     to: Annotated[str, typer.Option("--to", help="The recipient's name in the share. No patient data.")],
+    lang: MailLanguage = None,
     as_json: AsJson = False,
 ) -> None:
-    """Issue a share. Reads CADUCEE_SERVER, CADUCEE_TOKEN and CADUCEE_CLIENT_KEY; prompts for a missing client key."""
-    from app.client.http_calls import Service  # no other command needs an HTTP client
+    """Issue a share over HTTP, with the client key that this machine remembers, or CADUCEE_CLIENT_KEY, or asked for."""
+    with own_transfers() as own:
+        issued = own.issue(transfer_id, to, language=language_of_mail(lang), ask_for_key=_client_key)
+        try:
+            if as_json:
+                document = _document(issued, with_mail=lang is not None)
+                put_exact(f"{json.dumps(document, ensure_ascii=False, indent=2)}\n")
+            else:
+                mail = mail_or_link(issued.mail, link=issued.link, expires_at=issued.expires_at)
+                put_exact(blocks(to, mail=mail, password=issued.password))
+        except (OutputUnread, OSError):  # nobody has the link
+            own.withdraw(issued.id)
+            raise
+    say(f"share {issued.id} expires {local_time(issued.expires_at)}; neither link nor password is shown again")
 
-    service = Service.from_environment()
-    client_key = os.environ.get("CADUCEE_CLIENT_KEY") or typer.prompt("Client key", hide_input=True, err=True)
-    answer = service.issue_share(transfer_id, recipient=to, client_key=client_key)
-    if as_json:
-        put_json(answer)
-        return
-    say("send the link by mail and the password by telephone; neither is shown again")
-    put(f"link      {answer['link']}")
-    put(f"password  {answer['password']}")
-    put(f"expires   {answer['expires_at']}")
+
+def _client_key() -> str | None:
+    """Return the client key from the environment or the terminal; None if the user has none."""
+    if key := os.environ.get("CADUCEE_CLIENT_KEY"):
+        return key
+    say("this machine does not remember the client key of this transfer")
+    try:
+        answer: str = typer.prompt("Client key", hide_input=True, err=True, default="", show_default=False)
+    except typer.Abort:  # the end of the input: nobody is there
+        return None
+    return answer or None
+
+
+def _document(issued: IssuedShare, *, with_mail: bool) -> dict[str, Any]:
+    document = {
+        "share_id": issued.id,
+        "link": issued.link,
+        "password": issued.password,
+        "expires_at": issued.expires_at,
+    }
+    return document | ({"mail": issued.mail} if with_mail else {})
+
+
+@tree.command("revoke")
+def revoke(
+    share_id: Annotated[str, typer.Argument(help="The share's id.")],
+    *,
+    reason: Why = None,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw a share: its keys are destroyed at once and a running download is aborted. Over HTTP where
+    CADUCEE_SERVER is set, else in the installation on this machine.
+    """
+    if is_over_http():
+        with own_transfers() as own:
+            ended = own.withdraw(share_id, reason=reason)
+            state, destroyed = ended.state, ended.keys_destroyed
+    else:
+        with service_installed():
+            from app.terminal.shares_here import revoke_here
+        state, destroyed = revoke_here(share_id, reason)
+    put_ended(share_id, state, keys_destroyed=destroyed, as_json=as_json)

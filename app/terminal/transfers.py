@@ -1,141 +1,35 @@
-"""`caducee transfer`: list and delete transfers as an operator on the machine, without the encrypted file names."""
+"""`caducee transfer delete`; the service's own `list` and `show` are in `app/terminal/transfers_here.py`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from app.actions.delete_transfer import delete_transfer
-from app.actions.list_transfers import count_transfers, list_transfers, show_transfer
-from app.domain.transfer import TransferState
-from app.domain.transfer_list import MAX_PAGE, Position, TransferFilter, parse_filter, parse_position
-from app.runtime.resources import Resources
-from app.terminal.console import REFUSED, AsJson, Why, nobody_reads, put_json, put_json_array, put_rows, put_table, say
-from app.terminal.opened import opened
-from app.terminal.table import Column
-from app.web.listing import listed
-from app.web.schemas import TransferListed
+from app.terminal.console import AsJson, Why
+from app.terminal.ending import is_over_http, own_transfers, put_ended, service_installed
 
 tree = typer.Typer(help="Transfers.", no_args_is_help=True)
 TransferId = Annotated[str, typer.Argument(help="The transfer's id.")]
 
 
-SHARE_COLUMNS = (
-    Column("SHARE"),
-    Column("RECIPIENT", text=True),
-    Column("STATE"),
-    Column("USED", rank=1),
-    Column("ENDED", rank=2),
-    Column("ATTEMPTS LEFT", rank=4),
-    Column("BYTES SENT", rank=3),
-)
-COLUMNS = (
-    Column("ID", 22),
-    Column("STATE", 14),
-    Column("CREATED", 20, rank=4),
-    Column("EXPIRES", 20, rank=1),
-    Column("FILES", 5, rank=5),
-    Column("BYTES", 12, rank=3),
-    Column("SHARES", 10, rank=2, text=True),
-    Column("OWNER", 20, rank=6, text=True),
-    Column("RECIPIENTS", 20, rank=7, text=True),
-)
-
-
-@tree.command("list")
-def list_(
-    *,
-    state: Annotated[TransferState | None, typer.Option(help="Only transfers in this state.")] = None,
-    owner: Annotated[str | None, typer.Option(help="Only those of this owner, as `token list` shows it.")] = None,
-    recipient: Annotated[str | None, typer.Option(help="Only those with a share for exactly this recipient.")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Only those created since: a date, or a time with its zone.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="The newest N. Default: all.")] = None,
-    after: Annotated[str | None, typer.Option(help="Continue after this place: `next` of an earlier list.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """List the transfers of all depositors, newest first."""
-    wanted = parse_filter(state=state, owner=owner, recipient=recipient, since=since)
-    position = None if after is None else parse_position(after)
-    with opened() as resources:
-        found = _Listing(resources, wanted, position, limit)
-        if as_json:
-            put_json_array('{"transfers": ', map(_json, found), lambda: f', "next": {json.dumps(found.next)}}}')
-        else:
-            put_rows(COLUMNS, map(_row, found))
-        if found.following is not None and not nobody_reads():
-            more = count_transfers(resources, wanted, found.following)
-            say(f"{more} more transfers are not listed: a higher --limit, or --after {found.following}")
-
-
-class _Listing:
-    """The transfers of a list, read page by page: an open reader would keep destroyed keys in SQLite's WAL."""
-
-    def __init__(self, resources: Resources, wanted: TransferFilter, after: Position | None, limit: int | None) -> None:
-        self._resources, self._wanted, self._limit = resources, wanted, limit
-        self.following = after
-
-    @property
-    def next(self) -> str | None:
-        """Where a later list continues; None once everything is listed."""
-        return None if self.following is None else str(self.following)
-
-    def __iter__(self) -> Iterator[tuple[str, TransferListed]]:
-        """Yield each transfer with its owner, who is not part of what depositors see."""
-        left = self._limit
-        while True:
-            size = MAX_PAGE if left is None else min(MAX_PAGE, left)
-            page = list_transfers(self._resources, None, self._wanted, after=self.following, limit=size)
-            self.following = page.following
-            yield from ((one.transfer.owner, listed(self._resources, one)) for one in page.transfers)
-            left = None if left is None else left - size
-            if self.following is None or left == 0:
-                return
-
-
-def _json(found: tuple[str, TransferListed]) -> str:
-    owner, row = found
-    return json.dumps({**row.model_dump(mode="json"), "owner": owner}, ensure_ascii=False)
-
-
-def _row(found: tuple[str, TransferListed]) -> tuple[object, ...]:
-    owner, r = found
-    states, recipients = " ".join(s.state for s in r.shares), ", ".join(s.recipient for s in r.shares if s.recipient)
-    return (r.id, r.state, r.created_at, r.expires_at, len(r.files), r.size, states, owner, recipients)
-
-
-@tree.command("show")
-def show(transfer_id: TransferId, *, as_json: AsJson = False) -> None:
-    """Show one transfer with its files and shares."""
-    with opened() as resources:
-        row = listed(resources, show_transfer(resources, None, transfer_id))
-    if as_json:
-        put_json(row.model_dump(mode="json"))
-        return
-    plain = row.model_dump(exclude={"files", "shares"})
-    put_table(("FIELD", "VALUE"), plain.items())
-    put_table(("FILE", "BYTES", "STATE"), ((f.number, f.size, f.state) for f in row.files))
-    put_table(
-        SHARE_COLUMNS,
-        ((s.id, s.recipient, s.state, s.used_at, s.ended_at, s.attempts_left, s.bytes_served) for s in row.shares),
-    )
+@tree.callback()
+def transfer() -> None:
+    """Transfers."""
 
 
 @tree.command("delete")
 def delete(transfer_id: TransferId, *, reason: Why = None, as_json: AsJson = False) -> None:
-    """Delete a transfer: its keys at once, its bytes within seconds."""
-    with opened() as resources:
-        destroyed = delete_transfer(resources, transfer_id, caller=None, reason=reason)
-        state = show_transfer(resources, None, transfer_id).transfer.state.value
-    if as_json:
-        put_json({"id": transfer_id, "state": state, "keys_destroyed": destroyed})
-    elif destroyed:
-        say(f"{transfer_id}: {state}, keys destroyed; the next sweep deletes the bytes")
+    """Delete a transfer: its keys at once, its bytes within seconds. Over HTTP where CADUCEE_SERVER is set, else in the
+    installation on this machine.
+    """
+    if is_over_http():
+        with own_transfers() as own:
+            ended = own.delete(transfer_id, reason=reason)
+            state, destroyed = ended.state, ended.keys_destroyed
     else:
-        say(f"{transfer_id}: {state}; its keys could NOT be destroyed: the sweeps retry")
-    if not destroyed:
-        raise typer.Exit(REFUSED)
+        with service_installed():
+            from app.terminal.transfers_here import delete_here
+        state, destroyed = delete_here(transfer_id, reason)
+    then = "; the next sweep deletes the bytes"
+    put_ended(transfer_id, state, keys_destroyed=destroyed, as_json=as_json, then=then)

@@ -1,4 +1,6 @@
-"""Content negotiation: what the `Accept` and `Accept-Language` of a request prefer (RFC 9110, 12.4.2)."""
+"""Content negotiation: what the `Accept` and `Accept-Language` of a request prefer (RFC 9110, 12.4.2), and `Prefer`
+(RFC 7240).
+"""
 
 from __future__ import annotations
 
@@ -34,3 +36,12 @@ def wants_text(accept: str | None) -> bool:
         elif value in {"application/json", "application/problem+json", "application/*"}:
             json, json_first = max(json, weight), json_first or text == 0
     return text > json or (text == json > 0 and not json_first)
+
+
+def wants_representation(prefer: list[str]) -> bool:
+    """Return whether the `Prefer` headers ask for the resource in the response (RFC 7240, 4.2). The first `return`
+    counts.
+    """
+    stated = (piece.partition(";")[0].split("=") for line in prefer for piece in line.split(",")[:_MOST_RANGES])
+    words = ([word.strip().strip('"').lower() for word in each] for each in stated)
+    return next((each[1:] == ["representation"] for each in words if each[0] == "return"), False)

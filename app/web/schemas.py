@@ -87,21 +87,27 @@ class FileCreated(BaseModel):
 
 
 class ShareCreated(BaseModel):
-    """An issued share. Link and password are shown only here."""
+    """An issued share. Link and password are shown only here. `mail` is the text to send with the link, absent unless
+    the request has `Accept-Language`.
+    """
 
     share_id: str
     link: str
     password: str
     expires_at: Moment
+    mail: str | None = None
 
 
 class SharePrepared(BaseModel):
-    """A share of a sealed transfer, not open until its key is stored. Its link is `page#sealed.<link secret>`."""
+    """A share of a sealed transfer, not open until its key is stored. Its link is `page#sealed.<link secret>`. `mail`
+    is the text to send, with `page` in place of the link; absent unless the request has `Accept-Language`.
+    """
 
     share_id: str
     server_part: str
     page: str
     expires_at: Moment
+    mail: str | None = None
 
 
 class OwnerKeyShown(BaseModel):
@@ -159,6 +165,14 @@ class TransferListed(BaseModel):
     size: int
     files: list[FileListed]
     shares: list[ShareListed]
+
+
+class EndingResult(BaseModel):
+    """A transfer that was deleted, or a share that was withdrawn. `keys_destroyed` is whether that was observed."""
+
+    id: str
+    state: str
+    keys_destroyed: bool
 
 
 class TransferList(BaseModel):

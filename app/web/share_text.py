@@ -1,4 +1,5 @@
-"""The text of an issued share, for people: three blocks, to send by mail, to tell by telephone, and to keep.
+"""The text of an issued share, for people: three blocks, to send by mail, to tell by telephone, and to keep. Programs
+of depositors take the first one, without its heading, and show the password themselves.
 
 Each block begins with a line of its own and holds no blank line. A text that a depositor chose stands at the end of a
 line and on one line, so that none can pass for the beginning of a block. File names are patient data and client keys
@@ -8,6 +9,7 @@ are secret: neither is in the first two blocks. The password is only in the seco
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -39,6 +41,26 @@ class SharedFiles:
 
 def share_text(answer: ShareCreated, files: SharedFiles, *, settings: Settings, language: str) -> str:
     """Return the three blocks in a language."""
+    values = _values(answer.expires_at, files, settings=settings, language=language)
+    values |= {"share": answer.share_id, "link": answer.link, "password": answer.password}
+    values |= {"withdraw": _withdraw(answer, settings), "again": _issue_again(files, settings, language)}
+    blocks = (("share_mail", *_mail(settings)), ("share_telephone", "share_password"), _keep(files))
+    return "\n".join(_written(block, values, language) for block in blocks)
+
+
+def mail_text(link: str, expires_at: datetime, files: SharedFiles, *, settings: Settings, language: str) -> str:
+    """Return the text to mail, in a language. Of a sealed share, `link` is the page: the depositor's program completes
+    it.
+    """
+    values = _values(expires_at, files, settings=settings, language=language) | {"link": link}
+    return _written(_mail(settings), values, language)
+
+
+def _written(block: Iterable[str], values: dict[str, str], language: str) -> str:
+    return "".join(f"{sentence(language, key)}\n".format(**values) for key in block if key)
+
+
+def _values(expires_at: datetime, files: SharedFiles, *, settings: Settings, language: str) -> dict[str, str]:
     values = {
         "subject": files.label or sentence(language, "title"),
         "organisation": settings.organisation,
@@ -47,23 +69,15 @@ def share_text(answer: ShareCreated, files: SharedFiles, *, settings: Settings, 
         "files": counted(language, "share_count", len(files.sizes)),
         "size": size_shown(sum(files.sizes), language),
         "name": files.name or "",
-        "expiry": moment_shown(answer.expires_at, settings=settings, language=language),
+        "expiry": moment_shown(expires_at, settings=settings, language=language),
         "transfer": files.transfer_id,
-        "share": answer.share_id,
         "key": files.client_key or "",
     }
-    shown = {name: _on_one_line(value) for name, value in values.items()}
-    shown |= {"link": answer.link, "password": answer.password}
-    shown |= {"withdraw": _withdraw(answer, settings), "again": _issue_again(files, settings, language)}
-    blocks = (_mail(settings), ("share_telephone", "share_password"), _keep(files))
-    return "\n".join(
-        "".join(f"{sentence(language, key)}\n".format(**shown) for key in block if key) for block in blocks
-    )
+    return {name: _on_one_line(value) for name, value in values.items()}
 
 
 def _mail(settings: Settings) -> tuple[str, ...]:
     return (
-        "share_mail",
         "share_subject",
         "share_house" if settings.organisation else "share_waiting",
         "share_link",

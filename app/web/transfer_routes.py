@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -26,6 +26,7 @@ from app.web.queries import ReasonQuery, TransferQuery, require_no_repeats
 from app.web.receipt_answer import receipt_answer
 from app.web.report_pages import language_of_page
 from app.web.schemas import (
+    EndingResult,
     FileCreated,
     Me,
     ShareCreated,
@@ -36,7 +37,7 @@ from app.web.schemas import (
     TransferListed,
     TransferRequest,
 )
-from app.web.share_answer import link_of, page_of, share_answer
+from app.web.share_answer import ended_answer, link_of, page_of, prepared_answer, share_answer
 from app.web.share_text import SharedFiles
 from app.web.wire_text import require_known_query
 
@@ -44,6 +45,8 @@ router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 
 FILE_QUERY = frozenset({"allow_empty"})
+ENDED: dict[int | str, dict[str, Any]] = {200: {"model": EndingResult}, 202: {"model": EndingResult}}
+"""200 with `Prefer: return=representation`; 202 if the keys could not be destroyed yet."""
 
 
 @router.get("/me")
@@ -131,10 +134,16 @@ async def share(
 ) -> Response:
     """Issue a share; for a sealed transfer, only prepare it. The first share closes the transfer to new files."""
     own = await resources.in_thread(show_transfer, resources, caller, transfer_id)
+    files = SharedFiles(
+        transfer_id=transfer_id,
+        recipient=asked.recipient.strip(),
+        label=own.transfer.label,
+        sizes=tuple(file.size for file in own.files),
+    )
     if own.transfer.sealed:
         if client_key is not None:
             raise TransferIsSealed
-        return await _prepared(request, NewShare(transfer_id, asked.recipient), asked.password, caller)
+        return await _prepared(request, asked, caller, files)
     if asked.password is not None:
         raise TransferNotSealed("password: only for sealed transfers; for others, the service generates it.")
     new = NewShare(transfer_id, asked.recipient)
@@ -146,28 +155,23 @@ async def share(
         password=issued.password,
         expires_at=issued.expires_at,
     )
-    files = SharedFiles(
-        transfer_id=transfer_id,
-        recipient=asked.recipient.strip(),
-        label=own.transfer.label,
-        sizes=tuple(file.size for file in own.files),
-    )
     return share_answer(request, answer, files)
 
 
-async def _prepared(request: Request, asked: NewShare, password: str | None, caller: Caller) -> Response:
-    if password is None:
+async def _prepared(request: Request, asked: ShareRequest, caller: Caller, files: SharedFiles) -> Response:
+    if asked.password is None:
         raise InvalidRequest("password: required for a sealed transfer; the depositor's client generates it.")
     resources = resources_of(request)
-    async with idempotent(request, caller, transfer_id=asked.transfer_id) as reply:
-        prepared = await prepare_share(resources, caller, asked, password=password, reply=reply)
+    new = NewShare(files.transfer_id, asked.recipient)
+    async with idempotent(request, caller, transfer_id=files.transfer_id) as reply:
+        prepared = await prepare_share(resources, caller, new, password=asked.password, reply=reply)
     answer = SharePrepared(
         share_id=prepared.id,
         server_part=encode(prepared.server_part),
         page=page_of(resources.settings, prepared.id),
         expires_at=prepared.expires_at,
     )
-    return JSONResponse(answer.model_dump(mode="json"), 201)
+    return prepared_answer(request, answer, files)
 
 
 @router.get("/transfers")
@@ -197,27 +201,33 @@ async def receipt(
     return await receipt_answer(resources, transfer_id, language=language_of_page(request, lang), caller=caller)
 
 
-@router.delete("/transfers/{transfer_id}", status_code=204, response_class=Response)
+@router.delete("/transfers/{transfer_id}", status_code=204, response_class=Response, responses=ENDED)
 async def delete(
     request: Request,
     transfer_id: str,
     caller: CurrentCaller,
     resources: CurrentResources,
     asked: Annotated[ReasonQuery, Query()],
-) -> None:
-    """Delete a transfer: its keys at once, its bytes within seconds."""
+) -> Response:
+    """Delete a transfer: its keys at once, its bytes within seconds. 202 if its keys could not be destroyed yet."""
     require_no_repeats(request)
-    await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller, reason=asked.reason)
+    destroyed = await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller, reason=asked.reason)
+    shown = await resources.in_thread(show_transfer, resources, caller, transfer_id)
+    state = shown.transfer.state.value
+    return ended_answer(request, EndingResult(id=transfer_id, state=state, keys_destroyed=destroyed))
 
 
-@router.delete("/shares/{share_id}", status_code=204, response_class=Response)
+@router.delete("/shares/{share_id}", status_code=204, response_class=Response, responses=ENDED)
 async def withdraw(
     request: Request,
     share_id: str,
     caller: CurrentCaller,
     resources: CurrentResources,
     asked: Annotated[ReasonQuery, Query()],
-) -> None:
-    """Withdraw a share. Idempotent."""
+) -> Response:
+    """Withdraw a share. Idempotent: one that has ended keeps its state. 202 if its keys could not be destroyed yet."""
     require_no_repeats(request)
-    await resources.in_thread(withdraw_share, resources, share_id, caller=caller, reason=asked.reason)
+    ended = await resources.in_thread(withdraw_share, resources, share_id, caller=caller, reason=asked.reason)
+    return ended_answer(
+        request, EndingResult(id=share_id, state=ended.state.value, keys_destroyed=ended.keys_destroyed)
+    )

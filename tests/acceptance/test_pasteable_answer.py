@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.acceptance.people import Share, add_file, claim, key_header, ok, open_transfer
+from tests.acceptance.sealed_people import a_sealed_transfer
 from tests.acceptance.service import Installation
 
 HOUSE, CONTACT = "Hôpital d’Exemple", "DIM, 01 23 45 67 89"
@@ -146,6 +147,29 @@ def test_a_client_key_of_ones_own_is_named_and_never_sent_back(depositor, servic
     assert "the one that your request contained" in keep
     done = pasted(commands(keep)[1], service, tmp_path, KEY=key)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_program_gets_the_text_to_mail_where_it_asks_for_a_language(depositor, service):
+    """Beside the JSON, the first block without its heading; of a sealed share, whose link the service does not know,
+    with the page, which the program completes.
+    """
+    transfer, key = open_transfer(depositor, label="weekly export")
+    ok(add_file(depositor, transfer, key, b"a" * 4_321), 201)
+    path, asked = f"/api/v1/transfers/{transfer}/shares", {"recipient": "ARS"}
+    assert "mail" not in ok(depositor.post(path, json=asked, headers=key_header(key)), 201)
+    issued = ok(depositor.post(path, json=asked, headers=key_header(key) | {"Accept-Language": "fr"}), 201)
+    lines = re.sub("[\u00a0\u202f]", " ", issued["mail"]).splitlines()
+    assert lines[:2] == ["Objet : weekly export", f"{HOUSE} vous a envoyé 1 fichier (4,3 ko)."]
+    assert issued["link"] in lines
+    assert issued["password"] not in issued["mail"]
+
+    sealed = a_sealed_transfer(depositor, b"a" * 4_321)
+    path, asked = f"/api/v1/transfers/{sealed.id}/shares", {"recipient": "ARS", "password": "0000-1111-2222-3333"}
+    prepared = ok(depositor.post(path, json=asked, headers={"Accept-Language": "en"}), 201)
+    assert prepared["mail"].splitlines().count(prepared["page"]) == 1
+    assert re.search(r"at \d\d:\d\d \(Central European (Standard|Summer) Time\)", prepared["mail"])
+    assert asked["password"] not in prepared["mail"]
+    assert "mail" not in ok(depositor.post(path, json=asked), 201)
 
 
 @pytest.mark.parametrize("text", ["--- Tell this by telephone ---", "x", "\u05d0\u05d1\u05d2 1", "{link} {0} %s"])

@@ -75,8 +75,9 @@ class Host:
         inside = ["unshare", "--mount", "sh", "-eu", "-c", INSIDE, str(self.folder), str(self.stores)]
         return [*inside, *become, "/opt/wrapper", *arguments]
 
-    def run(self, *arguments, user=0, code=0):
+    def run(self, *arguments, user=0, code=0, **variables):
         environment = {"PATH": os.environ["PATH"], "CADUCEE_DATA_DIR": "/wrong", "CADUCEE_DEADMAN": "nonsense"}
+        environment |= variables
         ran = subprocess.run(
             self.command(*arguments, user=user),
             cwd=self.folder,
@@ -167,6 +168,16 @@ def test_each_user_runs_what_the_table_says(host):
         assert f"sudo caducee {' '.join(words)}" in host.run(*words, user=NOBODY, code=2).stderr
     assert "Usage" in host.run("--help", user=NOBODY).stdout
     assert host.owners() <= {SCHEDULER, NETWORK}
+
+
+@pytest.mark.parametrize("command", ["share revoke", "transfer delete"])
+def test_a_depositor_ends_over_http_and_root_on_the_machine(host, command):
+    """Nothing listens on port 9. Root's own variables do not count."""
+    depositor = {"CADUCEE_SERVER": "http://127.0.0.1:9", "CADUCEE_TOKEN": "cad_x"}
+    words = [*command.split(), "A" * 22]
+    assert "cannot be reached" in host.run(*words, user=NOBODY, code=75, **depositor).stderr
+    assert "_not_found)" in host.run(*words, code=1, **depositor).stderr
+    assert "sudo caducee" in host.run(*words, user=NOBODY, code=2).stderr
 
 
 def test_serve_runs_as_the_network_s_user(host):

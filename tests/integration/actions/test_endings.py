@@ -291,6 +291,21 @@ def test_an_end_is_committed_though_the_vault_is_out_of_reach_and_the_sweeper_fi
     assert EntryName(sent.id, sent.transfer.expires_at, sent.share.id) not in keys_held(resources)
 
 
+@pytest.mark.parametrize("how", ["withdraw", "delete"])
+def test_ending_again_tries_the_keys_again_and_never_reports_them_gone_unseen(resources, caller, sent, how):
+    """Lesson 10. The row says that it has ended; whether its keys are gone is another fact."""
+
+    def is_destroyed():
+        if how == "withdraw":
+            return withdraw_share(resources, sent.share.id, caller=caller).keys_destroyed
+        return delete_transfer(resources, sent.id, caller=caller)
+
+    with out_of_reach(resources.settings.vault_dir):
+        assert [is_destroyed(), is_destroyed()] == [False, False]
+    assert is_destroyed()
+    assert EntryName(sent.id, sent.transfer.expires_at, sent.share.id) not in keys_held(resources)
+
+
 def test_keys_that_resist_fail_no_request_but_are_loud(resources, caller, sent, monkeypatch):
     said = []
 

@@ -74,13 +74,17 @@ def test_client_imports_no_package_of_the_extras():
     assert {"app.client.sealed_transfer", "app.client.sealed_claim"} <= set(done.stdout.split())
 
 
-def test_base_install_issues_shares():
-    """The command gets as far as calling the server; nothing listens on port 9."""
-    source = COMMAND.format(arguments=["share", "issue", "x", "--to", "insurer"])
+@pytest.mark.parametrize("command", ["share issue x --to insurer", "share revoke x", "transfer delete x"])
+def test_base_install_shares_withdraws_and_deletes_over_http(command: str):
+    """The command gets as far as calling the server; nothing listens on port 9. Without a server, it names one."""
+    source = COMMAND.format(arguments=command.split())
     done = run_without_extras(source, SERVER="http://127.0.0.1:9", TOKEN="cad_x", CLIENT_KEY="A" * 43)
     assert done.returncode == 75
     assert done.stderr.startswith("cannot: ")
     assert "cannot be reached" in done.stderr
+    done = run_without_extras(source, SERVER="")
+    assert done.returncode == 2
+    assert done.stderr.startswith("cannot: set CADUCEE_SERVER")
 
 
 def test_base_install_shows_only_the_commands_it_can_run():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.web.negotiation import wants_text, weighted
+from app.web.negotiation import wants_representation, wants_text, weighted
 from app.web.pages.catalogues import language_of
 
 TEXT = [
@@ -68,3 +68,20 @@ def test_the_language_is_the_one_that_is_preferred(asked, language):
 
 def test_a_flood_of_ranges_is_not_read():
     assert len(list(weighted("a," * 10_000))) < 100
+
+
+@pytest.mark.parametrize(
+    ("prefer", "asks"),
+    [
+        ([], False),
+        (["return=representation"], True),
+        (['respond-async, Return = "Representation"; x=1'], True),
+        (["wait=10", "return=representation"], True),
+        (["return=minimal, return=representation"], False),
+        (["return", "representation"], False),
+        (["return=representation=x"], False),
+    ],
+)
+def test_the_resource_is_returned_to_who_prefers_it(prefer, asks):
+    """RFC 7240: of a preference that is stated twice, the first counts."""
+    assert wants_representation(prefer) == asks
