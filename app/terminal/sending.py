@@ -54,7 +54,7 @@ def send(
     request = Request(collect(files), to, {name: value for name, value in terms.items() if value is not None})
     for file in request.files:
         if not file.size:
-            say(f"note: {file.name} is empty")
+            say(f"note: {file.shown} is empty")
     with Service.from_environment().connect() as http, Bars() as bars:
 
         def show(sent: Sent) -> None:
@@ -108,7 +108,10 @@ def _document(sent: Sent, *, with_link: bool, with_password: bool) -> dict[str, 
             for recipient, share in sent.shares.items()
         ],
         "expires_at": sent.expires_at,
-        "files": [{"name": file.name, "size": file.size} for file in sent.files],
+        "files": [
+            {"name": file.name} | ({"path": file.folders} if file.folders else {}) | {"size": file.size}
+            for file in sent.files
+        ],
     }
 
 
