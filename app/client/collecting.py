@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,34 +18,40 @@ from app.domain.transfer import checked_file_path
 
 def collect(paths: Iterable[Path]) -> list[PendingFile]:
     """Return the files below the paths, in the order given, each folder sorted. The files of a folder keep its name and
-    those of the folders in it. Links are followed only where the user named them.
+    those of the folders in it; paths that end in the same name keep the folder in front of it, too. Links are followed
+    only where the user named them.
 
     Raises NotSendable for what is no regular file, cannot be read, has a name that no recipient could save, or appears
     twice; OSError.
     """
-    named = [(path, _name_of(path)) for path in paths]
-    names = [name for _, name in named]
-    if len(set(names)) != len(names):
-        raise NotSendable("two files or folders have the same name: rename one, or send the folders that they are in")
-    found = [each for path, name in named for each in _below(path, name)]
+    named = [_named(path) for path in paths]
+    count = Counter(path.name for path in named)
+    found = [each for path in named for each in _below(path, _folder_of(path) if count[path.name] > 1 else "")]
     if not found:
         raise NotSendable("there is no file to send")
+    if len({file.shown for file in found}) != len(found):
+        raise NotSendable("two files have the same name, in folders of the same name: rename one")
     return found
 
 
-def _name_of(path: Path) -> str:
-    """Return the name that a file or folder has for the recipient: the user's own word for it, unless that is `.`."""
+def _named(path: Path) -> Path:
+    """Return a path that ends in the name of its file or folder: as the user wrote it, unless that is `.` or `..`."""
     if not path.exists():
         raise NotSendable(f"{path}: there is no such file")
-    return path.resolve().name if path.name in {"", ".."} else path.name
+    return path.resolve() if path.name in {"", ".."} else path
 
 
-def _below(path: Path, name: str) -> Iterator[PendingFile]:
+def _folder_of(path: Path) -> str:
+    return path.parent.resolve().name
+
+
+def _below(path: Path, above: str) -> Iterator[PendingFile]:
+    """Yield what is sent of a path, in the folder `above`."""
     if not path.is_dir():
-        yield _file(path.resolve(), name, "")
+        yield _file(path.resolve(), path.name, above)
         return
-    top = path.resolve()
-    for each, inside in sorted(_scanned(top, name)):
+    name = f"{above}/{path.name}" if above else path.name
+    for each, inside in sorted(_scanned(path.resolve(), name)):
         yield _file(each, each.name, inside)
 
 
@@ -59,7 +66,7 @@ def _scanned(top: Path, name: str) -> Iterator[tuple[Path, str]]:
         try:
             checked_file_path(inside)
         except InvalidFilePath as refusal:
-            raise NotSendable(f"{folder}: recipients could not save this folder: {refusal}") from None
+            raise NotSendable(f"{folder}: {refusal} Send an archive (ZIP) of what is in it.") from None
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -74,7 +81,7 @@ def _file(path: Path, name: str, folders: str) -> PendingFile:
     media_type = mimetypes.guess_type(name)[0]
     try:
         FileMeta.checked(name, media_type, folders)
-    except InvalidFileName:
+    except (InvalidFileName, InvalidFilePath):
         raise NotSendable(f"{path}: recipients could not save a file of this name") from None
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):

@@ -54,6 +54,10 @@ def test_folders_are_kept_and_shown_whichever_way_a_file_came_in(staff, anyone):
     """Their names are patient data like a file's: never in a URL, nor in the archive's own name."""
     transfer, key = open_transfer(staff)
     above = key_header(key) | {"Caducee-File-Path": "Dupont%20Zo%C3%A9/CT%2F1"}
+    assert ok(staff.put("/api/v1/send/a?recipient=x", content=b"1", headers=above), 201)["path"] == "Dupont Zoé/CT/1"
+    text = staff.put("/api/v1/send/a?recipient=x", content=b"1", headers=above | {"Accept": "text/plain"}).text
+    assert text.count("Dupont") == 1, "not in what is mailed or told by telephone"
+    assert "\nFile: Dupont Zoé/CT/1/a\n" in text
     kept = ok(staff.put(f"/api/v1/transfers/{transfer}/files/a.dcm", content=b"1", headers=above), 201)
     assert (kept["name"], kept["path"]) == ("a.dcm", "Dupont Zoé/CT/1")
     upload = announce(staff, (transfer, key), 1, filename="a.dcm", path="Dupont Zoé/ct").headers["Location"]

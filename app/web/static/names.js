@@ -7,6 +7,8 @@
  */
 
 const LONGEST_BYTES = 200;
+/** The service accepts no longer path. A sealed one could name folders until the memory is full. */
+const LONGEST_PATH = 512;
 const TAIL_BYTES = 60;
 const SUFFIX_BYTES = 20;
 /** Control characters, lone surrogates, directional and invisible marks, and what Windows or paths reserve. */
@@ -24,7 +26,7 @@ const ELLIPSIS = "…";
 export function distinctPaths(files) {
   const top = new Folder("");
   return files.map(({ name, path }, number) => {
-    const folders = typeof path === "string" && path !== "" ? path.split("/") : [];
+    const folders = typeof path === "string" && path !== "" && path.length <= LONGEST_PATH ? path.split("/") : [];
     const folder = folders.reduce((above, given) => above.below(given), top);
     return folder.prefix + folder.take(portable(name, `file-${number + 1}`));
   });

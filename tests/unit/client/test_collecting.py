@@ -35,19 +35,34 @@ def test_a_folder_without_a_name_has_that_of_the_folder_it_is(tree, monkeypatch)
     assert shown(Path("..")) == ["export/a.csv", "export/b/.hidden", "export/b/1.csv"]
 
 
+def test_what_has_the_same_name_keeps_the_folder_in_front_of_it(tree, monkeypatch):
+    """Otherwise nobody could tell them apart any more."""
+    monkeypatch.chdir(tree / "export")
+    assert shown(Path("b/1.csv"), Path("../other/export/1.csv"), Path("a.csv")) == ["b/1.csv", "export/1.csv", "a.csv"]
+    both = shown(Path(), tree / "other" / "export")
+    assert [each.partition("/")[2] for each in both] == [
+        "export/a.csv",
+        "export/b/.hidden",
+        "export/b/1.csv",
+        "export/1.csv",
+    ]
+    assert {each.partition("/")[0] for each in both} == {tree.name, "other"}
+
+
 def test_two_that_would_fall_together_are_refused(tree):
-    """Merged, nobody could tell them apart any more."""
-    for pair in (("export", "other/export"), ("1.csv", "export/b/1.csv"), ("export", "export")):
+    (tree / "b").mkdir()
+    (tree / "b/1.csv").touch()
+    for pair in (("b/1.csv", "export/b/1.csv"), ("export", "export"), ("1.csv", "1.csv")):
         with pytest.raises(NotSendable, match="same name"):
             collect([tree / name for name in pair])
 
 
 def test_a_folder_that_nobody_could_restore_is_refused_before_anything_is_read(tree):
-    """However deep: the system's own functions end at 1,000 folders, or at 4,096 bytes."""
+    """However deep: the system's own functions end at 4,096 bytes, with an error that names no remedy."""
     descriptor = os.open(tree / "export", os.O_RDONLY)
-    for _ in range(1_000):
-        os.mkdir("deep folder", dir_fd=descriptor)
-        below = os.open("deep folder", os.O_RDONLY, dir_fd=descriptor)
+    for _ in range(100):
+        os.mkdir("d" * 50, dir_fd=descriptor)
+        below = os.open("d" * 50, os.O_RDONLY, dir_fd=descriptor)
         os.close(descriptor)
         descriptor = below
     os.close(descriptor)
