@@ -118,6 +118,19 @@ def test_folders_come_back_below_the_recipients_folder(caducee, staff, tmp_path,
     assert (target / "Études 2026/CT").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_second_start_goes_on_in_the_same_folders(caducee, tmp_path):
+    files, target = {"export/a/1": b"1", "export/a/2": b"2"}, tmp_path / "received"
+    written(tmp_path, files)
+    _, share = sent_to(caducee, tmp_path / "export")
+    in_the_way = target / f".caducee-{share['share_id']}-1.part"
+    in_the_way.mkdir(parents=True)
+    fetch(caducee, share, target, tmp_path, code=2)
+    assert contents(target) == {"export/a/1": b"1"}
+    in_the_way.rmdir()
+    fetch(caducee, share, target, tmp_path)
+    assert contents(target) == files
+
+
 def test_a_path_that_leads_elsewhere_is_refused_by_get(caducee, staff, tmp_path):
     """Lesson 26: the service cannot read the path of a sealed file, so whoever restores it checks it (zip slip)."""
     transfer = SealedTransfer.create(staff, expires_in="1h")
