@@ -60,6 +60,7 @@ class ClaimedFile:
     sealed_size: int
     meta: FileMeta | None
     sealed_meta: bytes
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -296,4 +297,4 @@ def _open_file(file: FileRow, transfer_key: bytes | None) -> ClaimedFile:
     if transfer_key is not None:
         context = chunked.meta_context(file.transfer_id, file.number)
         meta = FileMeta.from_json(chunked.open_sealed(transfer_key, context, sealed_meta))
-    return ClaimedFile(file.number, file.size, file.sealed_size, meta, sealed_meta)
+    return ClaimedFile(file.number, file.size, file.sealed_size, meta, sealed_meta, file.created_at)

@@ -3,59 +3,89 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from app.client.errors import NotSendable
 from app.client.state import PendingFile
-from app.domain.errors import InvalidFileName
+from app.domain.errors import InvalidFileName, InvalidFilePath
 from app.domain.file_meta import FileMeta
+from app.domain.transfer import checked_file_path
 
 
 def collect(paths: Iterable[Path]) -> list[PendingFile]:
-    """Return the files below the paths, in the order given, each folder sorted. Links are followed only where the user
-    named them.
+    """Return the files below the paths, in the order given, each folder sorted. The files of a folder keep its name and
+    those of the folders in it; paths that end in the same name keep the folder in front of it, too. Links are followed
+    only where the user named them.
 
     Raises NotSendable for what is no regular file, cannot be read, has a name that no recipient could save, or appears
     twice; OSError.
     """
-    found = [each for path in paths for each in _below(path)]
+    named = [_named(path) for path in paths]
+    count = Counter(path.name for path in named)
+    found = [each for path in named for each in _below(path, _folder_of(path) if count[path.name] > 1 else "")]
     if not found:
         raise NotSendable("there is no file to send")
-    names = [file.name for file in found]
-    if len(set(names)) != len(names):
-        raise NotSendable(
-            "two files have the same name, and folders are not sent along: rename one, or send an archive"
-        )
+    if len({file.shown for file in found}) != len(found):
+        raise NotSendable("two files have the same name, in folders of the same name: rename one")
     return found
 
 
-def _below(path: Path) -> Iterator[PendingFile]:
+def _named(path: Path) -> Path:
+    """Return a path that ends in the name of its file or folder: as the user wrote it, unless that is `.` or `..`."""
     if not path.exists():
         raise NotSendable(f"{path}: there is no such file")
+    return path.resolve() if path.name in {"", ".."} else path
+
+
+def _folder_of(path: Path) -> str:
+    return path.parent.resolve().name
+
+
+def _below(path: Path, above: str) -> Iterator[PendingFile]:
+    """Yield what is sent of a path, in the folder `above`."""
     if not path.is_dir():
-        yield _file(path.resolve(), path.name)
+        yield _file(path.resolve(), path.name, above)
         return
-    top = path.resolve()
-    for each in sorted(top.rglob("*")):
-        mode = each.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            continue
-        if not stat.S_ISREG(mode):
-            raise NotSendable(f"{each}: not a regular file; send what it points to instead")
-        yield _file(each, each.name)
+    name = f"{above}/{path.name}" if above else path.name
+    for each, inside in sorted(_scanned(path.resolve(), name)):
+        yield _file(each, each.name, inside)
 
 
-def _file(path: Path, name: str) -> PendingFile:
+def _scanned(top: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """Yield the files below a folder, each with the folders above it, as the recipient gets them.
+
+    A folder is checked before it is read, which also ends one that is nested too deep for the system's own functions.
+    """
+    left = [(top, name)]
+    while left:
+        folder, inside = left.pop()
+        try:
+            checked_file_path(inside)
+        except InvalidFilePath as refusal:
+            raise NotSendable(f"{folder}: {refusal} Send an archive (ZIP) of what is in it.") from None
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    left.append((folder / entry.name, f"{inside}/{entry.name}" if inside else entry.name))
+                elif entry.is_file(follow_symlinks=False):
+                    yield folder / entry.name, inside
+                else:
+                    raise NotSendable(f"{folder / entry.name}: not a regular file; send what it points to instead")
+
+
+def _file(path: Path, name: str, folders: str) -> PendingFile:
     media_type = mimetypes.guess_type(name)[0]
     try:
-        FileMeta.checked(name, media_type)
-    except InvalidFileName:
+        FileMeta.checked(name, media_type, folders)
+    except (InvalidFileName, InvalidFilePath):
         raise NotSendable(f"{path}: recipients could not save a file of this name") from None
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise NotSendable(f"{path}: not a regular file")
     with path.open("rb"):
         pass  # refused now rather than after the files before it were sent
-    return PendingFile(str(path), name, media_type or "", status.st_size, status.st_mtime_ns)
+    return PendingFile(str(path), name, media_type or "", status.st_size, status.st_mtime_ns, folders=folders)

@@ -1,19 +1,16 @@
 """Fetches the files of a share: resumes after a failure, and when it is started again.
 
-Each file is decrypted and checked while it arrives, into a hidden file beside its place; once it is whole and durable,
-it gets its name. A file that exists is never replaced: the new one becomes `name (2).ext`. Started again in the same
-folder, with the same link and password, it goes on with the same claim.
+Each file is decrypted and checked while it arrives, into a hidden file in the recipient's folder. Once it is whole and
+durable, it gets its place, in the folders that the depositor sent (`app/client/placing.py`). A file that exists is
+never replaced: the new one becomes `name (2).ext`. Started again in the same folder, with the same link and password,
+it goes on with the same claim.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import sys
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,11 +20,12 @@ import httpx
 from app.client.errors import ServiceRefused
 from app.client.link import Link
 from app.client.patience import Patience
+from app.client.placing import Folder
 from app.client.sealed_claim import READ_BYTES, ClaimedFile, SealedClaim
 from app.client.state import ClaimRecord, ClientState
 from app.client.watcher import Watcher
 from app.crypto.chunked import CHUNK_BYTES
-from app.domain.portable_names import distinct_names
+from app.domain.portable_names import distinct_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class Fetching:
 
     def _all(self, record: ClaimRecord, password: str, patience: Patience) -> list[FetchedFile]:
         claim = patience.call(lambda: SealedClaim.redeem(self._http, self._link, password, token=record.token))
-        names = distinct_names(file.meta.name for file in claim.files)
+        names = distinct_paths((file.meta.path, file.meta.name) for file in claim.files)
         self._watcher.began([(name, file.size) for name, file in zip(names, claim.files, strict=True)])
         fetched = [self._fetch(record, claim, index, names[index], patience) for index in range(len(names))]
         patience.renew()
@@ -101,12 +99,17 @@ class Fetching:
                     unfinished.check()
                 except ServiceRefused as failure:
                     patience.wait_after(failure)
-        for path in _free_names(self._folder / name):
-            record.placed[str(file.number)] = str(path)
-            record.save()
-            if _placed(part, path):
-                _sync(self._folder)  # before the service is told that the file has arrived
-                return FetchedFile(path, file.size)
+        return FetchedFile(self._place(record, file.number, part, name), file.size)
+
+    def _place(self, record: ClaimRecord, number: int, part: Path, relative: str) -> Path:
+        """Give a whole file its place: a path below the folder, with `/` between its parts, or the next one free."""
+        *folders, name = relative.split("/")
+        with Folder.entered(self._folder, folders) as folder:
+            for path in folder.free(name):
+                record.placed[str(number)] = str(path)
+                record.save()
+                if folder.put(part, path.name):
+                    return path
         raise AssertionError("names do not end")
 
 
@@ -163,36 +166,3 @@ class _Unfinished:
         while piece := self._out.read(READ_BYTES):
             checksum = zlib.crc32(piece, checksum)
         return checksum
-
-
-def _free_names(path: Path) -> Iterator[Path]:
-    """Yield `name.ext`, `name (2).ext`, ... as far as they are not taken."""
-    names = chain([path], (path.with_name(f"{path.stem} ({count}){path.suffix}") for count in itertools.count(2)))
-    return (name for name in names if not name.exists())
-
-
-def _placed(part: Path, path: Path) -> bool:
-    """Give a whole file its name; return False if the name was taken meanwhile."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            return False
-        part.replace(path)
-        return True
-    part.unlink()
-    return True
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable; Windows has no call for it."""
-    if sys.platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

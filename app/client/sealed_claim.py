@@ -54,7 +54,8 @@ class SealedClaim:
         """Claim the share, which works once. After a lost response, a retry with the same `token` (32 bytes) returns
         the same claim.
 
-        Raises ServiceRefused, CannotDecrypt if link and password do not yield the key, InvalidFileName.
+        Raises ServiceRefused, CannotDecrypt if link and password do not yield the key, InvalidFileName,
+        InvalidFilePath.
         """
         asked = {"link_proof": _proof(link), "password": password, "claim_token": encode(token or new_secret())}
         won = ask(http, "POST", f"/api/v1/shares/{link.share_id}/claim", json=asked)

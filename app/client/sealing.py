@@ -55,12 +55,12 @@ def unchanged(pieces: Iterable[bytes], crc32: int) -> Iterator[bytes]:
 
 
 def seal_meta(transfer_key: bytes, transfer_id: str, number: int, meta: FileMeta) -> bytes:
-    """Encrypt a file's name, type and checksum under a fresh salt."""
+    """Encrypt a file's name, folders, type and checksum under a fresh salt."""
     return chunked.seal(transfer_key, chunked.meta_context(transfer_id, number), meta.to_json())
 
 
 def open_meta(transfer_key: bytes, transfer_id: str, number: int, sealed_meta: bytes) -> FileMeta:
-    """Decrypt the name, type and checksum of a file. Raises InvalidFileName for a name that is unsafe as a path."""
+    """Decrypt the name, folders, type and checksum of a file. Raises InvalidFileName, InvalidFilePath."""
     return FileMeta.from_json(chunked.open_sealed(transfer_key, chunked.meta_context(transfer_id, number), sealed_meta))
 
 

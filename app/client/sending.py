@@ -92,7 +92,7 @@ class Sending:
         """
         server = str(self._http.base_url).rstrip("/")
         self._require_allowed()
-        self._watcher.began([(file.name, file.size) for file in self._request.files])
+        self._watcher.began([(file.shown, file.size) for file in self._request.files])
         with self._state.sending(server, self._request.identity) as record:
             pending, transfer = self._begin_or_go_on(record, server)
             try:
@@ -176,7 +176,7 @@ class Sending:
                 client_key=encode(transfer.client_key),
                 sealed=True,
                 expires_at=transfer.expires_at,
-                files=[file.name for file in pending.files],
+                files=[file.shown for file in pending.files],
                 recipients=list(self._request.recipients),
             )
         )
@@ -195,7 +195,7 @@ class Sending:
 
     def _send(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer, number: int) -> None:
         file, journal = pending.files[number], record.journal(number)
-        meta = FileMeta.checked(file.name, file.media_type)
+        meta = FileMeta.checked(file.name, file.media_type, file.folders)
         if file.upload is None:
             journal.unlink(missing_ok=True)  # another upload, another salt
             file.upload = self._patience.call(lambda: announce(transfer, number, meta, sealed_size(file.size)))

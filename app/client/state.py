@@ -36,8 +36,8 @@ def state_folder() -> Path:
 
 @dataclass(slots=True, repr=False)
 class PendingFile:
-    """A file on its way: where it lies, its name for the recipient, and its size in bytes and time of change (ns) when
-    the send began. `upload` is its path on the server once it was announced.
+    """A file on its way: where it lies, its name for the recipient and the folders above it, and its size in bytes and
+    time of change (ns) when the send began. `upload` is its path on the server once it was announced.
     """
 
     path: str
@@ -47,6 +47,12 @@ class PendingFile:
     changed_ns: int
     upload: str | None = None
     done: bool = False
+    folders: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Its folders and name, `/` between them."""
+        return f"{self.folders}/{self.name}" if self.folders else self.name
 
 
 @dataclass(slots=True, repr=False)

@@ -50,6 +50,11 @@ class InvalidFileName(Refusal):
     title = "The file name cannot be accepted."
 
 
+class InvalidFilePath(Refusal):
+    code = "invalid_file_path"
+    title = "The folders above the file cannot be accepted."
+
+
 class EmptyBody(Refusal):
     code = "empty_body"
     title = "The body is empty; nothing was stored. If the file is meant to be empty, add allow_empty=true."

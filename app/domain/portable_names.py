@@ -1,6 +1,6 @@
-"""File names that every recipient's system can store: for archives, downloads, the recipient's page and clients.
+"""File names and paths that every recipient's system can store: for archives, downloads, the page and clients.
 
-The names of a transfer are kept as the depositor gave them; they are cleaned only where they leave the service.
+Names and folders are kept as the depositor gave them; they are cleaned only where they leave the service.
 `app/web/static/names.js` does the same; both are tested against tests/vectors/file-names.json.
 
 Sources: "Naming Files, Paths, and Namespaces" (Microsoft Learn) for characters, device names and endings; APFS and NTFS
@@ -34,28 +34,55 @@ def portable_name(name: str, number: int) -> str:
 
     `number` is that of the file; it names a file of whose name nothing is left.
     """
+    return _portable(name, f"file-{number + 1}")
+
+
+def distinct_paths(files: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the portable paths of a transfer's files, given in order as path and name: folders and name with `/`
+    between them.
+
+    In each folder, no two names are equal where case and normalisation are ignored: of two files, two folders, or a
+    file and a folder, the later becomes `name (2).ext`.
+    """
+    top, found = _Folder(""), []
+    for number, (path, name) in enumerate(files):
+        folder = top
+        for given in path.split("/") if path else ():
+            folder = folder.below(given)
+        found.append(folder.prefix + folder.take(portable_name(name, number)))
+    return found
+
+
+class _Folder:
+    """The names taken in one folder; `prefix` is its portable path, which ends with `/` unless it is empty."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}
+        self._folders: dict[str, _Folder] = {}
+
+    def take(self, name: str) -> str:
+        candidate, key = name, _folded(name)
+        while _folded(candidate) in self._taken:
+            self._counts[key] = self._counts.get(key, 1) + 1
+            candidate = _numbered(name, self._counts[key])
+        self._taken.add(_folded(candidate))
+        return candidate
+
+    def below(self, given: str) -> _Folder:
+        """Return the folder in this one that the depositor's programs call `given`."""
+        if given not in self._folders:
+            self._folders[given] = _Folder(f"{self.prefix}{self.take(_portable(given, 'folder'))}/")
+        return self._folders[given]
+
+
+def _portable(name: str, instead: str) -> str:
+    """Return the portable name, or `instead` if nothing is left of it."""
     composed = unicodedata.normalize("NFC", name)
     plain = _stripped("".join("_" if _is_unsafe(character) else character for character in composed))
-    short = _shortened(plain) or f"file-{number + 1}"
+    short = _shortened(plain) or instead
     return f"_{short}" if _DEVICE.match(short) else short
-
-
-def distinct_names(names: Iterable[str]) -> list[str]:
-    """Return the portable names of a transfer's files, in order, none equal to another where case and normalisation are
-    ignored: a repeated name becomes `name (2).ext`.
-    """
-    taken: set[str] = set()
-    counts: dict[str, int] = {}
-    found = []
-    for number, given in enumerate(names):
-        name = candidate = portable_name(given, number)
-        key = _folded(name)
-        while _folded(candidate) in taken:
-            counts[key] = counts.get(key, 1) + 1
-            candidate = _numbered(name, counts[key])
-        taken.add(_folded(candidate))
-        found.append(candidate)
-    return found
 
 
 def _is_unsafe(character: str) -> bool:

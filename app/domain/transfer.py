@@ -1,4 +1,4 @@
-"""Transfer rules: states, lifetime, and the checks of file numbers, file names and free text."""
+"""Transfer rules: states, lifetime, and the checks of file numbers, file names, paths and free text."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from enum import StrEnum
 from app.domain.duration import format_duration
 from app.domain.errors import (
     InvalidFileName,
+    InvalidFilePath,
     InvalidRequest,
     LifetimeOutOfRange,
     TransferClosed,
@@ -24,6 +25,10 @@ LIFETIME_CEILING = timedelta(days=31)
 
 MAX_NAME_BYTES = 255
 """The limit of common file systems, so that every recipient can save the file under its name."""
+
+MAX_PATH_BYTES = 512
+"""Bytes of UTF-8 of all folders above a file: Windows limits whole paths to 260 characters. The limit also bounds how
+deep folders are nested, and keeps the headers of a download below 4 KiB, which is what nginx buffers by default."""
 
 MAX_FREE_TEXT = 200
 """Characters of a label or a recipient."""
@@ -125,7 +130,7 @@ def checked_file_name(name: str) -> str:
     if name.strip(" .") == "":
         raise InvalidFileName("The file name is empty.")
     if not _SEPARATORS.isdisjoint(name):
-        raise InvalidFileName("The file name contains / or \\: send the name without its folder.")
+        raise InvalidFileName("The file name contains / or \\: its folders are sent apart from it, as its path.")
     if not is_plain(name):
         raise InvalidFileName("The file name contains a control character, a line break or a directional mark.")
     if _ALTERED in name:
@@ -133,6 +138,39 @@ def checked_file_name(name: str) -> str:
     if len(name.encode()) > MAX_NAME_BYTES:
         raise InvalidFileName(f"The file name is longer than {MAX_NAME_BYTES} bytes.")
     return name
+
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def checked_file_path(path: str) -> str:
+    """Return the folders above a file unchanged, `/` between them; empty if there are none.
+
+    Raises InvalidFilePath for a path that could lead out of the folder into which a recipient restores it, and for
+    folder names that no file may have: control characters, directional marks, more than 255 bytes.
+    """
+    if not path:
+        return path
+    if not is_plain(path):
+        raise InvalidFilePath("The path contains a control character, a line break or a directional mark.")
+    if _ALTERED in path:
+        raise InvalidFilePath("The path was damaged by a wrong encoding before it was sent.")
+    if len(path.encode()) > MAX_PATH_BYTES:
+        raise InvalidFilePath(f"The path is longer than {MAX_PATH_BYTES} bytes.")
+    for folder in path.split("/"):
+        _require_folder_name(folder)
+    return path
+
+
+def _require_folder_name(folder: str) -> None:
+    if folder.strip(" .") == "":
+        raise InvalidFilePath("The path has an empty folder, . or ..: write a/b, without / at either end.")
+    if "\\" in folder:
+        raise InvalidFilePath("The path contains \\: write / between folders.")
+    if _DRIVE.match(folder):
+        raise InvalidFilePath("The path names a drive: write the folders below it.")
+    if len(folder.encode()) > MAX_NAME_BYTES:
+        raise InvalidFilePath(f"The path has a folder whose name is longer than {MAX_NAME_BYTES} bytes.")
 
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]{1,60}/[a-z0-9!#$&^_.+-]{1,60}")

@@ -29,7 +29,7 @@ _MODE = 0o100644 << 16
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ZipEntry:
-    """A file of an archive: its portable name, size in bytes, CRC-32 if known, and the time it shows."""
+    """A file of an archive: its portable path as `name`, size in bytes, CRC-32 if known, and the time it shows."""
 
     name: str
     size: int

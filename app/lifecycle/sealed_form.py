@@ -23,4 +23,4 @@ def require_meta_shape(sealed_meta: bytes) -> None:
     except Truncated:
         fits = False
     if not fits:
-        raise InvalidRequest("A sealed name and type has at most 1 KiB before it is sealed.")
+        raise InvalidRequest("A sealed name and type has at most 3 KiB before it is sealed.")

@@ -69,7 +69,7 @@ def send(
     request = Request(collect(files), to, given, language_of_mail(lang))
     for file in request.files:
         if not file.size:
-            say(f"note: {file.name} is empty")
+            say(f"note: {file.shown} is empty")
     with Service.from_environment().connect() as http, Bars() as bars:
 
         def show(sent: Sent) -> None:
@@ -135,7 +135,10 @@ def _document(sent: Sent, output: _Output) -> dict[str, Any]:
             for recipient, share in sent.shares.items()
         ],
         "expires_at": sent.expires_at,
-        "files": [{"name": file.name, "size": file.size} for file in sent.files],
+        "files": [
+            {"name": file.name} | ({"path": file.folders} if file.folders else {}) | {"size": file.size}
+            for file in sent.files
+        ],
     }
 
 

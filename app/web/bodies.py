@@ -21,16 +21,17 @@ from app.domain.errors import (
     TransferIsSealed,
 )
 from app.domain.file_meta import FileMeta
-from app.web.wire_text import name_in_header, name_in_path
+from app.web.wire_text import name_in_header, name_in_path, path_in_header
 
 
 async def incoming_file(
     request: Request, filename: str | None, *, allow_empty: bool, idle_seconds: float
 ) -> IncomingFile:
-    """Return the file in a request; its name is in the path, or in `Caducee-File-Name` in case a proxy logs paths.
+    """Return the file in a request; its name is in the URL, or in `Caducee-File-Name` in case a proxy logs URLs; the
+    folders above it are in `Caducee-File-Path`.
 
     Nothing of the body is read, unless only its first piece shows whether it is empty. Raises InvalidFileName,
-    EmptyBody, ClientTooSlow, BodyIncomplete.
+    InvalidFilePath, EmptyBody, ClientTooSlow, BodyIncomplete.
     """
     if filename is None:
         name = name_in_header(request)
@@ -38,7 +39,7 @@ async def incoming_file(
         raise InvalidFileName("Name the file in the path or in the header Caducee-File-Name, not in both.")
     else:
         name = name_in_path(request, filename)
-    meta = FileMeta.checked(name, request.headers.get("content-type"))
+    meta = FileMeta.checked(name, request.headers.get("content-type"), path_in_header(request))
     body = raw_body(request)
     if not allow_empty:
         body = await _not_empty(request, body, idle_seconds)
@@ -50,7 +51,7 @@ def incoming_sealed_file(request: Request, number: int) -> IncomingSealedFile:
 
     Raises InvalidRequest; TransferIsSealed for a plaintext name.
     """
-    if "caducee-file-name" in request.headers:
+    if "caducee-file-name" in request.headers or "caducee-file-path" in request.headers:
         raise TransferIsSealed("The name of a sealed file is only in Caducee-Sealed-Meta, never in plaintext.")
     sealed_meta = sealed_meta_of(request)
     return IncomingSealedFile(number, sealed_meta, raw_body(request), announced_length(request))

@@ -27,7 +27,7 @@ PARTS = frozenset({"add_part", "announce_upload"})
 """Routes of resumable uploads: a body is a part of a file, and says so by its type (tus 1.0.0)."""
 SEND_A_PART = f"Send the part with the header Content-Type: {upload.PART_TYPE}."
 
-_ONCE = ("caducee-file-name", "caducee-sealed-meta", "caducee-client-key")
+_ONCE = ("caducee-file-name", "caducee-file-path", "caducee-sealed-meta", "caducee-client-key")
 _PLAIN_CODINGS = {"", "identity", "binary", "8bit", "7bit"}
 
 

@@ -8,7 +8,7 @@ from app.actions.complete_claim import complete_claim
 from app.actions.fetch_file import open_files
 from app.web.content import archive_response
 from app.web.guard import ClaimToken, ClientAddress, CurrentResources, GuardedRoute
-from app.web.streaming import StreamedDownload, attachment, range_header, requested_range
+from app.web.streaming import StreamedDownload, attachment, range_header, requested_range, saved_as
 
 router = APIRouter(prefix="/api/v1/claims/{claim_id}", route_class=GuardedRoute, tags=["receive"])
 
@@ -25,7 +25,7 @@ async def fetch_file(
     file = opened.files[0]
     etag = f'"{file.blob_id}"'
     part = requested_range(range_header(request.headers, etag), file.size)
-    headers = {**part.headers, "ETag": etag, "Content-Disposition": attachment(opened.meta(file).name, number)}
+    headers = {**part.headers, "ETag": etag, **saved_as(opened.meta(file), number)}
     download = opened.plaintext(file, part.start, part.stop)
     return StreamedDownload(download, headers=headers, status=206 if part.partial else 200)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from hashlib import sha256
+from zoneinfo import ZoneInfo
 
 from app.actions.claim_share import Claimed
 from app.actions.fetch_file import ClaimFiles
 from app.crypto.encoding import encode
-from app.domain.portable_names import distinct_names
+from app.domain.portable_names import distinct_paths
 from app.domain.zip_format import ZipEntry, ZipLayout
-from app.web.streaming import ByteRange, StreamedDownload, attachment, range_header, requested_range
+from app.web.streaming import ByteRange, StreamedDownload, attachment, range_header, requested_range, saved_as
 
 
 def content_response(files: ClaimFiles, claimed: Claimed, asked: Mapping[str, str]) -> StreamedDownload:
@@ -26,8 +28,7 @@ def content_response(files: ClaimFiles, claimed: Claimed, asked: Mapping[str, st
     (file,) = files.files
     etag = f'"{file.blob_id}"'
     part = requested_range(range_header(asked, etag), file.size)
-    name = attachment(files.meta(file).name, file.number)
-    headers = {**part.headers, "ETag": etag, "Content-Disposition": name}
+    headers = {**part.headers, "ETag": etag, **saved_as(files.meta(file), file.number)}
     download = files.plaintext(file, part.start, part.stop, delivers=part.stop == file.size)
     status = 206 if part.partial else 200
     return StreamedDownload(download, headers=claim | headers, status=status, refusal_headers=claim)
@@ -36,6 +37,13 @@ def content_response(files: ClaimFiles, claimed: Claimed, asked: Mapping[str, st
 def claim_header(claimed: Claimed) -> dict[str, str]:
     """Return the header with claim id and token, with which a client can resume with `files/{n}`."""
     return {"Caducee-Claim": f"{claimed.claim_id}.{encode(claimed.token)}"}
+
+
+def archive_name(deposited_at: datetime, zone: ZoneInfo) -> str:
+    """Return the name of a transfer's ZIP, by the time of its first file in the house's zone. It holds nothing of the
+    label, which is free text, and no file name.
+    """
+    return f"caducee-{deposited_at.astimezone(zone):%Y-%m-%d-%H%M}.zip"
 
 
 def archive_response(
@@ -50,7 +58,8 @@ def archive_response(
     etag = archive.etag
     wanted = range_header(asked, etag) if archive.layout.is_fixed else None
     part = requested_range(wanted, archive.layout.size)
-    named = {"ETag": etag, "Content-Disposition": attachment(f"{files.open_claim.claim.transfer_id}.zip")}
+    name = archive_name(files.files[0].created_at, files.resources.settings.zone)
+    named = {"ETag": etag, "Content-Disposition": attachment(name)}
     stated = part.headers | ({} if archive.layout.is_fixed else {"Accept-Ranges": "none"})
     delivers = delivers and part.stop == part.size
     download = files.download(archive.pieces(part), part.stop - part.start, delivers=delivers)
@@ -68,7 +77,7 @@ class _Archive:
     def __init__(self, files: ClaimFiles) -> None:
         self._files = files
         metas = [files.meta(file) for file in files.files]
-        names = distinct_names(meta.name for meta in metas)
+        names = distinct_paths((meta.path, meta.name) for meta in metas)
         self.layout = ZipLayout(
             [
                 ZipEntry(name, file.size, meta.crc32, file.created_at)

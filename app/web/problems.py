@@ -29,6 +29,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.InvalidTime: 400,
     errors.LifetimeOutOfRange: 400,
     errors.InvalidFileName: 400,
+    errors.InvalidFilePath: 400,
     errors.EmptyBody: 400,
     errors.PartialBodyRefused: 400,
     errors.UnsupportedMediaType: 415,

@@ -79,11 +79,12 @@ class TransferCreated(BaseModel):
 
 
 class FileCreated(BaseModel):
-    """A durably stored file. Size in bytes; the name as it was understood, absent if it is sealed."""
+    """A durably stored file. Size in bytes; name and folders as they were understood, absent if they are sealed."""
 
     number: int
     size: int
     name: str | None = None
+    path: str | None = None
 
 
 class ShareCreated(BaseModel):
@@ -118,11 +119,12 @@ class OwnerKeyShown(BaseModel):
 
 
 class SendAnswer(ShareCreated):
-    """A deposit and its share; size in bytes, and the file's name as it was understood."""
+    """A deposit and its share; size in bytes, and the file's name and folders as they were understood."""
 
     transfer_id: str
     client_key: str | None = None
     name: str
+    path: str | None = None
     size: int
 
 
@@ -200,24 +202,30 @@ class ShareStatus(BaseModel):
 
 
 class ClaimedFileShown(BaseModel):
-    """A file of a claim. A claim by proof has `sealed_meta` instead of name and type."""
+    """A file of a claim; `path` are the folders above it, if any. A claim by proof has `sealed_meta` instead of name,
+    path and type.
+    """
 
     number: int
     size: int
     sealed_size: int
     name: str | None = None
+    path: str | None = None
     type: str | None = None
     sealed_meta: str | None = None
 
 
 class ClaimAnswer(BaseModel):
-    """A claim. A claim by proof also has `server_part` and `wrapped_key`."""
+    """A claim; `archive` is the name of the ZIP of several files. A claim by proof also has `server_part` and
+    `wrapped_key`.
+    """
 
     claim_id: str
     claim_token: str
     transfer_id: str
     expires_at: Moment
     files: list[ClaimedFileShown]
+    archive: str | None = None
     server_part: str | None = None
     wrapped_key: str | None = None
 

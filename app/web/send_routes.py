@@ -16,6 +16,7 @@ from app.crypto.encoding import encode
 from app.domain.access_token import Caller
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidRequest
+from app.domain.file_meta import FileMeta
 from app.domain.transfer import Ending, checked_free_text
 from app.runtime.hashing_queue import Place
 from app.runtime.settings import Settings
@@ -119,7 +120,7 @@ async def _send(
             )
             new = NewShare(created.id, options.recipient, place)
             share = await issue_share(resources, caller, new, client_key=created.client_key, reply=reply)
-            answer = _answer(resources.settings, created, share, name=file.meta.name, size=deposited.size)
+            answer = _answer(resources.settings, created, share, file.meta, size=deposited.size)
             shown = answer.model_copy(update={"client_key": None}) if given_key else answer
             response = _shown(request, shown, options)
         except BaseException:
@@ -128,7 +129,9 @@ async def _send(
     return ConfirmedResponse(response, lambda: end(Ending.UNANSWERED))
 
 
-def _answer(settings: Settings, created: CreatedTransfer, share: IssuedShare, *, name: str, size: int) -> SendAnswer:
+def _answer(
+    settings: Settings, created: CreatedTransfer, share: IssuedShare, meta: FileMeta, *, size: int
+) -> SendAnswer:
     return SendAnswer(
         transfer_id=created.id,
         client_key=encode(created.client_key),
@@ -136,7 +139,8 @@ def _answer(settings: Settings, created: CreatedTransfer, share: IssuedShare, *,
         link=link_of(settings, share),
         password=share.password,
         expires_at=created.expires_at,
-        name=name,
+        name=meta.name,
+        path=meta.path or None,
         size=size,
     )
 
@@ -147,7 +151,7 @@ def _shown(request: Request, answer: SendAnswer, options: SendOptions) -> Respon
         recipient=options.recipient,
         label=checked_free_text(options.transfer_options.label, field="label"),
         sizes=(answer.size,),
-        name=answer.name,
+        name="/".join(filter(None, (answer.path, answer.name))),
         client_key=answer.client_key,
     )
     return share_answer(request, answer, files)

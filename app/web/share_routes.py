@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -19,7 +20,7 @@ from app.domain.party import party_of
 from app.lifecycle.claimable_share import LinkAndPassword
 from app.lifecycle.reply import Reply
 from app.storage.errors import StorageError
-from app.web.content import claim_header, content_response
+from app.web.content import archive_name, claim_header, content_response
 from app.web.guard import CLAIM_COOKIE, ClientAddress, CurrentResources, GuardedRoute, reply_of
 from app.web.problems import problem, refusal_for
 from app.web.receipt_answer import receipt_answer
@@ -82,7 +83,7 @@ async def claim(
             httponly=True,
             samesite="strict",
         )
-    return _answer(claimed)
+    return _answer(claimed, resources.settings.zone)
 
 
 @router.post("/content")
@@ -155,13 +156,14 @@ def _link_and_password(request: Request) -> tuple[str, str]:
     return secret, password
 
 
-def _answer(claimed: Claimed) -> ClaimAnswer:
+def _answer(claimed: Claimed, zone: ZoneInfo) -> ClaimAnswer:
     files = [
         ClaimedFileShown(
             number=file.number,
             size=file.size,
             sealed_size=file.sealed_size,
             name=file.meta.name if file.meta else None,
+            path=(file.meta.path or None) if file.meta else None,
             type=file.meta.media_type if file.meta else None,
             sealed_meta=None if file.meta else encode(file.sealed_meta),
         )
@@ -173,6 +175,7 @@ def _answer(claimed: Claimed) -> ClaimAnswer:
         transfer_id=claimed.transfer_id,
         expires_at=claimed.expires_at,
         files=files,
+        archive=archive_name(claimed.files[0].created_at, zone) if len(files) > 1 else None,
         server_part=encode(claimed.server_part) if claimed.server_part else None,
         wrapped_key=encode(claimed.wrapped_key) if claimed.wrapped_key else None,
     )

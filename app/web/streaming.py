@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from app.crypto.errors import CryptoError
 from app.db.errors import DatabaseUnavailable
 from app.domain.errors import RangeNotSatisfiable, Refusal
+from app.domain.file_meta import FileMeta
 from app.domain.portable_names import portable_name
 from app.lifecycle.download import Download
 from app.runtime.stream_watch import Progress, watched
@@ -100,6 +101,12 @@ def attachment(name: str, number: int = 0) -> str:
     bare = (c for c in unicodedata.normalize("NFKD", stored) if not unicodedata.combining(c))  # é as e, for old clients
     plain = "".join(c if c.isascii() and (c.isalnum() or c in " ._-()") else "_" for c in bare)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(stored, safe='')}"
+
+
+def saved_as(meta: FileMeta, number: int) -> dict[str, str]:
+    """Return the headers that name file `number` and, if any, the folders above it, as the depositor gave them."""
+    folders = {"Caducee-File-Path": quote(meta.path)} if meta.path else {}
+    return {"Content-Disposition": attachment(meta.name, number), **folders}
 
 
 class StreamedDownload(Response):

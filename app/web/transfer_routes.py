@@ -103,8 +103,8 @@ async def open_transfer(
     return TransferCreated(id=created.id, client_key=client_key, expires_at=created.expires_at)
 
 
-@upload_router.put("/transfers/{transfer_id}/files", status_code=201)
-@upload_router.put("/transfers/{transfer_id}/files/{filename:path}", status_code=201)
+@upload_router.put("/transfers/{transfer_id}/files", status_code=201, response_model_exclude_none=True)
+@upload_router.put("/transfers/{transfer_id}/files/{filename:path}", status_code=201, response_model_exclude_none=True)
 async def add_file(
     request: Request,
     transfer_id: str,
@@ -120,7 +120,8 @@ async def add_file(
     idle_seconds = resources.settings.idle_timeout.total_seconds()
     file = await incoming_file(request, filename, allow_empty=allow_empty, idle_seconds=idle_seconds)
     deposited = await deposit_file(resources, caller, transfer_id=transfer_id, client_key=client_key, incoming=file)
-    return FileCreated(number=deposited.number, size=deposited.size, name=file.meta.name)
+    meta = file.meta
+    return FileCreated(number=deposited.number, size=deposited.size, name=meta.name, path=meta.path or None)
 
 
 @router.post("/transfers/{transfer_id}/shares", status_code=201, response_model=ShareCreated | SharePrepared)

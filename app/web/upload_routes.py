@@ -21,7 +21,7 @@ from app.actions.receive_part import receive_part
 from app.actions.show_upload import show_upload
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
-from app.domain.errors import InvalidFileName, InvalidRequest, TooLarge, TusVersionUnsupported
+from app.domain.errors import InvalidFileName, InvalidFilePath, InvalidRequest, Refusal, TooLarge, TusVersionUnsupported
 from app.domain.file_meta import FileMeta
 from app.domain.upload import CHECKSUMS, PART_TYPE, Checksum
 from app.lifecycle.upload_parts import PartRequest
@@ -111,9 +111,8 @@ async def give_up_upload(upload_id: str, caller: CurrentCaller, resources: Curre
 
 
 def _announced(request: Request, transfer_id: str, length: int) -> NewUpload:
-    """Read `Upload-Metadata`: `filename`, `filetype`, and `number`; or `number` and `sealed_meta` of a sealed file.
-
-    Raises InvalidRequest, InvalidFileName.
+    """Read `Upload-Metadata`: `filename`, `path`, `filetype` and `number`; or `number` and `sealed_meta` of a sealed
+    file. Raises InvalidRequest, InvalidFileName, InvalidFilePath.
     """
     metadata = _metadata(request)
     number = metadata.get("number")
@@ -121,14 +120,15 @@ def _announced(request: Request, transfer_id: str, length: int) -> NewUpload:
         raise InvalidRequest("Upload-Metadata: number is a file number, from 0.")
     meta: FileMeta | bytes
     if "sealed_meta" in metadata:
-        if "filename" in metadata:
+        if "filename" in metadata or "path" in metadata:
             raise InvalidRequest("Upload-Metadata: the name of a sealed file is only in sealed_meta.")
         try:
             meta = decode(metadata["sealed_meta"].decode("latin-1"))
         except MalformedSecret:
             raise InvalidRequest("Upload-Metadata: sealed_meta is base64url without padding.") from None
     else:
-        meta = FileMeta.checked(_text(metadata.get("filename", b"")), _text(metadata.get("filetype", b"")) or None)
+        name, kind = _text(metadata.get("filename", b"")), _text(metadata.get("filetype", b"")) or None
+        meta = FileMeta.checked(name, kind, _text(metadata.get("path", b""), InvalidFilePath))
     return NewUpload(transfer_id, length, meta, None if number is None else int(number))
 
 
@@ -147,11 +147,11 @@ def _metadata(request: Request) -> dict[str, bytes]:
     return pairs
 
 
-def _text(value: bytes) -> str:
+def _text(value: bytes, refusal: type[Refusal] = InvalidFileName) -> str:
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidFileName from None
+        raise refusal from None
 
 
 def _number(request: Request, header: str) -> int:

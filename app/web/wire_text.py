@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 
-from app.domain.errors import InvalidFileName, InvalidRequest
+from app.domain.errors import InvalidFileName, InvalidFilePath, InvalidRequest
 
 _PERCENT_ALONE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ENCODED_RUN = re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f])+")
@@ -69,6 +69,14 @@ def name_in_header(request: Request) -> str:
         return decoded(header.encode("latin-1"))
     except NotDecodable as error:
         raise InvalidFileName(f"The file name {error}.") from None
+
+
+def path_in_header(request: Request) -> str:
+    """Return the folders above the file in `Caducee-File-Path`, empty without it. Raises InvalidFilePath."""
+    try:
+        return decoded(request.headers.get("caducee-file-path", "").encode("latin-1"))
+    except NotDecodable as error:
+        raise InvalidFilePath(f"The path {error}.") from None
 
 
 def require_known_query(request: Request, known: frozenset[str]) -> None:

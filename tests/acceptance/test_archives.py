@@ -2,21 +2,24 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import zipfile
 from contextlib import suppress
 from dataclasses import replace
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+import httpx
 import pytest
 
 from app.client import sealing
 from app.client.errors import FileChanged, ServiceRefused
 from app.client.sealed_transfer import SealedTransfer
 from app.domain.file_meta import FileMeta
-from tests.acceptance.people import add_file, bearer, claim, issue, ok, open_transfer
+from tests.acceptance.people import add_file, bearer, claim, issue, key_header, ok, open_transfer
 from tests.acceptance.service import until
+from tests.acceptance.tus import announce, patch
 
 FILES = {
     "résumé 😀.csv": b"a;b\n" * 50_000,
@@ -45,6 +48,40 @@ def test_its_headers_state_every_checksum_so_that_streams_can_be_read(anyone, sh
         assert opened.namelist() == STORED
         assert [opened.read(name) for name in STORED] == list(FILES.values())
         assert {(info.flag_bits, info.compress_type) for info in opened.infolist()} == {(0x800, zipfile.ZIP_STORED)}
+
+
+def test_folders_are_kept_and_shown_whichever_way_a_file_came_in(staff, anyone):
+    """Their names are patient data like a file's: never in a URL, nor in the archive's own name."""
+    transfer, key = open_transfer(staff)
+    above = key_header(key) | {"Caducee-File-Path": "Dupont%20Zo%C3%A9/CT%2F1"}
+    assert ok(staff.put("/api/v1/send/a?recipient=x", content=b"1", headers=above), 201)["path"] == "Dupont Zoé/CT/1"
+    text = staff.put("/api/v1/send/a?recipient=x", content=b"1", headers=above | {"Accept": "text/plain"}).text
+    assert text.count("Dupont") == 1, "not in what is mailed or told by telephone"
+    assert "\nFile: Dupont Zoé/CT/1/a\n" in text
+    kept = ok(staff.put(f"/api/v1/transfers/{transfer}/files/a.dcm", content=b"1", headers=above), 201)
+    assert (kept["name"], kept["path"]) == ("a.dcm", "Dupont Zoé/CT/1")
+    upload = announce(staff, (transfer, key), 1, filename="a.dcm", path="Dupont Zoé/ct").headers["Location"]
+    assert patch(staff, upload, key, 0, b"2").status_code == httpx.codes.NO_CONTENT
+    longest = {"Caducee-File-Name": "%C3%A9" * 127, "Caducee-File-Path": "/".join(["%C3%A9" * 127, "%C3%A9" * 128])}
+    assert ok(staff.put(f"/api/v1/transfers/{transfer}/files", content=b"", headers=above | longest), 400)
+    longest["Caducee-File-Path"] = "/".join(["%C3%A9" * 127, "%C3%A9" * 127])
+    ok(staff.put(f"/api/v1/transfers/{transfer}/files", content=b"3", headers=above | longest), 201)
+    ok(add_file(staff, transfer, key, b"4", "Dupont Zoé"), 201)
+
+    held = claim(anyone, issue(staff, transfer, key))
+    shown = [(file.get("path"), file["name"]) for file in held.answer["files"]]
+    assert shown[:2] == [("Dupont Zoé/CT/1", "a.dcm"), ("Dupont Zoé/ct", "a.dcm")]
+    assert shown[3] == (None, "Dupont Zoé")
+    head = held.get("files/2", "HEAD")
+    assert unquote(head.headers["caducee-file-path"]) == shown[2][0]
+    assert "caducee-file-path" not in held.get("files/3", "HEAD").headers
+    assert sum(len(name) + len(value) + 4 for name, value in head.headers.raw) < 4_096 - 200, "nginx buffers one page"
+    archive = held.get("zip")
+    assert held.answer["archive"] in archive.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as opened:
+        names = opened.namelist()
+        assert names[:2] + names[3:] == ["Dupont Zoé/CT/1/a.dcm", "Dupont Zoé/ct (2)/a.dcm", "Dupont Zoé (2)"]
+        assert [opened.read(name) for name in names] == [b"1", b"2", b"3", b"4"]
 
 
 JAVA = """
@@ -88,7 +125,9 @@ def test_a_cut_archive_is_resumed_from_any_byte(anyone, share):
     held = claim(anyone, share)
     whole = held.get("zip")
     assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
-    assert whole.headers["content-disposition"].startswith(f'attachment; filename="{share.transfer_id}.zip"')
+    named = re.compile(r'attachment; filename="(caducee-\d{4}-\d\d-\d\d-\d{4}\.zip)"')
+    assert (found := named.match(whole.headers["content-disposition"]))
+    assert found[1] == held.answer["archive"]
     head, etag, size = held.get("zip", "HEAD"), whole.headers["etag"], len(whole.content)
     assert (head.headers["content-length"], head.headers["etag"]) == (str(size), etag)
     for start, stop in ((0, 1), (29, 61), (50, 200_150), (size - 40, size), (size - 1, size)):

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from tests.acceptance.people import ok
+from app.client.sealed_transfer import SealedTransfer
+from app.domain.file_meta import FileMeta
+from tests.acceptance.people import issue, key_header, ok, open_transfer
 from tests.acceptance.service import free_port, until
 from tests.acceptance.tus import nonces_in, random_content, record_nonces
 from tests.acceptance.warm_start import PROGRAM
@@ -40,23 +43,23 @@ def fetch(caducee, share, folder, tmp_path, *, code=0):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+    files = (path for path in Path(folder).rglob("*") if not path.is_dir())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def test_what_is_sent_is_what_is_fetched(caducee, staff, tmp_path):
-    source, target = tmp_path / "export", tmp_path / "received"
-    source.mkdir()
-    target.mkdir()
-    files = {"résultats.csv": b"a;b\n", "empty": b"", "large.bin": random.Random(2).randbytes(3_000_001)}
-    for name, content in files.items():
-        (source / name).write_bytes(content)
-    answer, share = sent_to(caducee, source)
+    target = tmp_path / "received"
+    files = {"export/résultats.csv": b"a;b\n", "export/empty": b"", "large.bin": random.Random(2).randbytes(3_000_001)}
+    written(tmp_path, files)
+    answer, share = sent_to(caducee, tmp_path / "export", tmp_path / "large.bin")
     assert "#sealed." in share["link"]
-    assert {file["name"]: file["size"] for file in answer["files"]} == {name: len(c) for name, c in files.items()}
+    shown = {"/".join(filter(None, (file.get("path"), file["name"]))): file["size"] for file in answer["files"]}
+    assert shown == {name: len(content) for name, content in files.items()}
     assert "issued" in caducee("sent").out
-    (target / "empty").write_bytes(b"was here before")
+    assert "export/résultats.csv" in caducee("sent", "--json").json["transfers"][-1]["names"]
+    written(target, {"export/empty": b"was here before"})
     fetch(caducee, share, target, tmp_path)
-    assert contents(target) == {**files, "empty": b"was here before", "empty (2)": b""}
+    assert contents(target) == {**files, "export/empty": b"was here before", "export/empty (2)": b""}
     assert "completed" in caducee("sent").out
     shown = ok(staff.get(f"/api/v1/transfers/{answer['transfer_id']}"), 200)
     assert shown["shares"][0]["state"] == "completed"
@@ -65,6 +68,79 @@ def test_what_is_sent_is_what_is_fetched(caducee, staff, tmp_path):
     state = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
     for secret in (share["password"], share["link"].partition("#sealed.")[2]):
         assert secret.encode() not in state
+
+
+def written(folder, files):
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+FOLDERS = {
+    "Études 2026/CT/1.dcm": b"1",
+    "Études 2026/CT/série 2/1.dcm": b"2",
+    "Études 2026/MR/1.dcm": b"3",
+    "Études 2026/ct/1.dcm": b"4",
+    "Études 2026/nul.d/a:b.csv": b"5",
+    f"{'/'.join('d' * 200)}/deep": b"6",
+}
+RESTORED = dict(zip(FOLDERS, [
+    "Études 2026/CT/1.dcm",
+    "Études 2026/CT/série 2/1.dcm",
+    "Études 2026/MR (2)/1.dcm",  # a link stands in its place
+    "Études 2026/ct (2)/1.dcm",  # Windows and macOS would put both into one folder
+    "Études 2026/_nul.d/a_b.csv",
+    f"{'/'.join('d' * 200)}/deep",
+], strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_folders_come_back_below_the_recipients_folder(caducee, staff, tmp_path, sealed):
+    """Lesson 26: never through a link that stands there; names that a disk cannot take are cleaned."""
+    source, target, outside = (tmp_path / name for name in ("source", "received", "outside"))
+    written(source, FOLDERS)
+    outside.mkdir()
+    (target / "Études 2026").mkdir(parents=True)
+    (target / "Études 2026/MR").symlink_to(outside)
+    if sealed:
+        _, share = sent_to(caducee, source / "Études 2026", source / "d")
+    else:
+        transfer, key = open_transfer(staff)
+        for name, content in FOLDERS.items():
+            above, _, file = name.rpartition("/")
+            path = f"/api/v1/transfers/{transfer}/files/{quote(file)}"
+            ok(staff.put(path, content=content, headers=key_header(key) | {"Caducee-File-Path": quote(above)}), 201)
+        issued = issue(staff, transfer, key)
+        share = {"link": issued.link, "password": issued.password}
+    fetch(caducee, share, target, tmp_path)
+    assert contents(target) == {RESTORED[name]: content for name, content in FOLDERS.items()}
+    assert list(outside.iterdir()) == []
+    assert (target / "Études 2026/CT").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_second_start_goes_on_in_the_same_folders(caducee, tmp_path):
+    files, target = {"export/a/1": b"1", "export/a/2": b"2"}, tmp_path / "received"
+    written(tmp_path, files)
+    _, share = sent_to(caducee, tmp_path / "export")
+    in_the_way = target / f".caducee-{share['share_id']}-1.part"
+    in_the_way.mkdir(parents=True)
+    fetch(caducee, share, target, tmp_path, code=2)
+    assert contents(target) == {"export/a/1": b"1"}
+    in_the_way.rmdir()
+    fetch(caducee, share, target, tmp_path)
+    assert contents(target) == files
+
+
+def test_a_path_that_leads_elsewhere_is_refused_by_get(caducee, staff, tmp_path):
+    """Lesson 26: the service cannot read the path of a sealed file, so whoever restores it checks it (zip slip)."""
+    transfer = SealedTransfer.create(staff, expires_in="1h")
+    transfer.add(FileMeta("passwd", "text/plain", path="../etc"), [b"x"])
+    issued = transfer.issue("A")
+    target = tmp_path / "received"
+    shown = {"link": issued.link.text(), "password": issued.password}
+    assert "invalid_file_path" in fetch(caducee, shown, target, tmp_path, code=1).err
+    assert contents(target) == {}
+    assert not (tmp_path / "etc").exists()
 
 
 def test_link_and_password_into_two_files(caducee, tmp_path):

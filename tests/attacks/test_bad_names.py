@@ -12,6 +12,7 @@ import pytest
 
 from app.domain.portable_names import portable_name
 from tests.acceptance.people import add_file, claim, issue, key_header, ok, open_transfer, send
+from tests.acceptance.tus import announce
 from tests.attacks.raw import exchange, head
 
 REFUSED = {
@@ -95,6 +96,54 @@ def test_dots_and_slashes_that_are_not_encoded_are_part_of_the_name_and_refused(
     assert exchange(server.port, request + b"x").json["code"] == "invalid_file_name"
 
 
+NAMED = {"Caducee-File-Name": "a"}
+PATHS = {
+    "a folder up": "../../etc",
+    "up and down": "a/../b",
+    "here": "./a",
+    "an absolute path": "/etc",
+    "a trailing slash": "a/",
+    "an empty folder": "a//b",
+    "a backslash": "a\\..\\b",
+    "a drive": "C:/Windows",
+    "NUL": "a\0b",
+    "a header": "a\r\nSet-Cookie: x=1",
+    "right to left": "a/\u202efdp",
+    "a folder of 256 bytes": "a/" + "x" * 256,
+    "1,000 folders": "/".join("a" * 1_000),
+}
+
+
+def test_a_path_that_could_lead_elsewhere_is_refused_on_every_way_in(staff):
+    """Lesson 26, for the folders above a file (zip slip)."""
+    transfer, key = open_transfer(staff)
+    files = f"/api/v1/transfers/{transfer}/files"
+    ways_in = {"/api/v1/send/a?recipient=x": {}, f"{files}/a": {}, "/api/v1/send?recipient=x": NAMED, files: NAMED}
+    for what, path in PATHS.items():
+        for url, named in ways_in.items():
+            headers = key_header(key) | {"Caducee-File-Path": quote(path)} | named
+            assert ok(staff.put(url, content=b"x", headers=headers), 400)["code"] == "invalid_file_path", (what, url)
+        announced = announce(staff, (transfer, key), 1, path=path)
+        assert ok(announced, 400)["code"] == "invalid_file_path", what
+    for header in ("%FF", "%25C3%25A9", "%zz"):
+        headers = key_header(key) | {"Caducee-File-Path": header}
+        code = ok(staff.put(f"{files}/a", content=b"x", headers=headers), 400)["code"]
+        assert code == "invalid_file_path", header
+    twice = [*key_header(key).items(), ("Caducee-File-Path", "a"), ("Caducee-File-Path", "b")]
+    assert ok(staff.put(f"{files}/a", content=b"x", headers=twice), 400)["code"] == "invalid_request"
+    assert ok(staff.get(f"/api/v1/transfers/{transfer}"), 200)["files"] == []
+
+
+def test_a_path_of_a_sealed_file_in_plaintext_is_refused(staff):
+    """Nothing of it would be sealed."""
+    sealed = ok(staff.post("/api/v1/transfers", json={"sealed": True, "expires_in": "1h"}), 201)["id"]
+    headers = {"Caducee-Sealed-Meta": "AAAA", "Caducee-File-Path": "Dupont"}
+    answer = staff.put(f"/api/v1/transfers/{sealed}/blobs/0", content=b"x", headers=headers)
+    assert ok(answer, 409)["code"] == "transfer_is_sealed"
+    announced = announce(staff, (sealed, None), 1, number="0", sealed_meta="AAAA", path="Dupont")
+    assert ok(announced, 400)["code"] == "invalid_request"
+
+
 def test_a_missing_name_and_a_raw_non_ascii_header_are_refused(house, server, staff):
     for path in ("/api/v1/send?recipient=x", "/api/v1/send/?recipient=x"):
         assert ok(staff.put(path, content=b"x"), 400)["code"] == "invalid_file_name"
@@ -125,19 +174,24 @@ def test_an_odd_name_arrives_as_it_is_and_harms_nothing(house, staff, anyone, na
 
 
 def test_a_zip_never_holds_a_path_that_leads_out_of_its_folder(staff, anyone):
-    """Zip slip: what is refused as a name cannot reach an archive; what is taken stays one plain name."""
+    """Zip slip: what is refused as a name cannot reach an archive; what is taken stays one plain name, also if it is
+    that of a folder.
+    """
     transfer, key = open_transfer(staff)
     for name in TAKEN.values():
-        ok(add_file(staff, transfer, key, b"x", quote(name, safe="")), 201)
+        headers = key_header(key) | {"Caducee-File-Path": quote(f"{name}/{name}", safe="")}
+        path = f"/api/v1/transfers/{transfer}/files/{quote(name, safe='')}"
+        ok(staff.put(path, content=b"x", headers=headers), 201)
     share = issue(staff, transfer, key)
     archive = anyone.post(f"/api/v1/shares/{share.id}/content", auth=share.basic).content
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         assert opened.testzip() is None
         assert len(opened.namelist()) == len(TAKEN)
-        for name in opened.namelist():
-            assert "/" not in name
-            assert "\\" not in name
-            assert name not in {".", ".."}
+        for path in opened.namelist():
+            folders = path.split("/")
+            assert len(folders) == 3
+            assert "\\" not in path
+            assert {"", ".", ".."}.isdisjoint(folders)
 
 
 def test_free_text_is_one_line_and_stays_text(staff, anyone):

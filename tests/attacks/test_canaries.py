@@ -16,7 +16,6 @@ import pytest
 from app.crypto import chunked
 from tests.acceptance.independent_client import to_bytes, to_text, unwrap_share
 from tests.acceptance.people import (
-    add_file,
     bearer,
     claim,
     issue,
@@ -33,6 +32,7 @@ from tests.attacks.inside import inside
 from tests.attacks.raw import connected, head
 
 NAME = "CANARI-DUPONT-Mélanie-VIH.csv"
+FOLDER = "CANARI-DOSSIER-Zoé"
 CONTENT = b"CANARI-NIR;2690549588157;seropositive\n"
 LABEL = "CANARI label of a laboratory"
 RECIPIENT = "CANARI recipient"
@@ -122,6 +122,8 @@ def life(tmp_path_factory):
                 "content": CONTENT,
                 "name": NAME,
                 "ASCII part of the name": "CANARI-DUPONT",
+                "folder": FOLDER,
+                "ASCII part of the folder": "CANARI-DOSSIER",
             }
             secrets |= _use(installation, http)
             at_rest = {f"live/{path.name}": content for path, content in installation.bytes_at_rest().items()}
@@ -145,8 +147,9 @@ def _use(installation, http):
     one = send(http, CONTENT * 1_000, quote(NAME), label=LABEL, recipient=RECIPIENT, keep_until_expiry=True)
     two = issue(http, one.transfer_id, one.client_key, RECIPIENT)
     transfer, key = open_transfer(http, label=LABEL)
+    named = key_header(key) | {"Caducee-File-Name": quote(NAME), "Caducee-File-Path": quote(FOLDER)}
     for _ in range(2):
-        ok(add_file(http, transfer, key, CONTENT, quote(NAME)), 201)
+        ok(http.put(f"/api/v1/transfers/{transfer}/files", content=CONTENT, headers=named), 201)
     _upload_in_parts(http, transfer, key)
     several = issue(http, transfer, key, RECIPIENT)
     assert CONTENT in http.post(f"/api/v1/shares/{several.id}/content", auth=several.basic).content
@@ -183,10 +186,10 @@ def _use(installation, http):
 
 def _upload_in_parts(http, transfer, key):
     """One upload that is complete, and one that stands between two parts when the stores are read."""
-    whole = announce(http, (transfer, key), len(CONTENT), filename=NAME).headers["Location"]
+    whole = announce(http, (transfer, key), len(CONTENT), filename=NAME, path=FOLDER).headers["Location"]
     assert patch(http, whole, key, 0, CONTENT).status_code == 204
     other = open_transfer(http)
-    begun = announce(http, other, len(CONTENT) * 2, filename=NAME).headers["Location"]
+    begun = announce(http, other, len(CONTENT) * 2, filename=NAME, path=FOLDER).headers["Location"]
     assert patch(http, begun, other[1], 0, CONTENT).headers["Upload-Offset"] == str(len(CONTENT))
 
 
@@ -197,6 +200,7 @@ def _suffer(server, http, token, secrets):
     http.get(f"/s/{name}?password={password}&secret={secrets['link secret as written']}")
     http.get(f"/api/v1/transfers/{name}")
     http.put(f"/api/v1/send/{name}%00?recipient=x", content=CONTENT)
+    http.put(f"/api/v1/send/{name}?recipient=x", content=CONTENT, headers={"Caducee-File-Path": f"{quote(FOLDER)}/.."})
     http.put(f"/api/v1/send/{name}?recipient=x&expires_in={password}", content=CONTENT)
     http.put(f"/api/v1/send/{name}?recipient=x", content=CONTENT, headers={"Content-Encoding": password})
     http.put(f"/api/v1/send/{name}?recipient=x", content=CONTENT, headers=key_header(password))

@@ -66,7 +66,7 @@ def test_an_archive_is_an_attachment_too(staff, anyone):
     share = issue(staff, transfer, key)
     answer = anyone.post(f"/api/v1/shares/{share.id}/content", auth=share.basic)
     assert answer.headers["content-type"] == "application/octet-stream"
-    assert answer.headers["content-disposition"].startswith(f'attachment; filename="{transfer}.zip"')
+    assert answer.headers["content-disposition"].startswith('attachment; filename="caducee-20')
 
 
 def test_no_string_of_a_user_stands_in_the_page(staff, anyone):

@@ -2,7 +2,9 @@
 
 import io
 import os
+import re
 import zipfile
+from urllib.parse import quote
 
 import pytest
 
@@ -10,12 +12,21 @@ from app.client import sealing
 from app.client.sealed_transfer import SealedTransfer
 from app.crypto.encoding import encode
 from app.domain.file_meta import FileMeta
-from tests.acceptance.people import Share, add_file, claim, issue, ok, open_transfer, send
+from tests.acceptance.people import Share, add_file, claim, issue, key_header, ok, open_transfer, send
 from tests.browser.reader import content, refusing
 
 MIB = 1 << 20
-FILES = {"résumé.csv": os.urandom(3 * MIB + 17), "CON": b"", "a%3Ab.csv": b"1", "A_b.csv": b"2"}
-STORED = ["résumé.csv", "_CON", "a_b.csv", "A_b (2).csv"]
+FILES = {
+    "résumé.csv": os.urandom(3 * MIB + 17),
+    "CON": b"",
+    "a:b.csv": b"1",
+    "A_b.csv": b"2",
+    "Études/CT/1.dcm": b"3",
+    "Études/ct/1.dcm": b"4",
+}
+STORED = ["résumé.csv", "_CON", "a_b.csv", "A_b (2).csv", "Études/CT/1.dcm", "Études/ct (2)/1.dcm"]
+FOLDER = {"fr": "Dans le dossier \u2068{}\u2069", "en": "In the folder \u2068{}\u2069"}
+NAMED = re.compile(r"caducee-\d{4}-\d\d-\d\d-\d{4}\.zip")
 
 
 @pytest.fixture(autouse=True)
@@ -26,8 +37,10 @@ def free_road(site):
 
 def several(site):
     transfer, key = open_transfer(site.staff)
-    for name, body in FILES.items():
-        ok(add_file(site.staff, transfer, key, body, name, allow_empty=True), 201)
+    for path, body in FILES.items():
+        above, _, name = path.rpartition("/")
+        url = f"/api/v1/transfers/{transfer}/files/{quote(name)}?allow_empty=true"
+        ok(site.staff.put(url, content=body, headers=key_header(key) | {"Caducee-File-Path": quote(above)}), 201)
     return issue(site.staff, transfer, key)
 
 
@@ -35,6 +48,11 @@ def fetch_all(reader):
     with reader.page.expect_download() as download:
         reader.page.click("#fetch-all")
     return download.value
+
+
+def sees_folders(reader, language="en"):
+    shown = reader.page.locator("#files .file-folder:not([hidden])").all_inner_texts()
+    assert shown == [FOLDER[language].format(folder) for folder in ("Études/CT", "Études/ct (2)")]
 
 
 def read(data):
@@ -55,9 +73,10 @@ def test_all_files_arrive_as_one_zip_although_the_way_is_cut(site, new_reader, l
     reader.open(share)
     reader.claim(share.password)
     assert reader.barriers() == []
+    sees_folders(reader, language)
     before, site.road.cut_after = site.road.passed, MIB
     download = fetch_all(reader)
-    assert download.suggested_filename == f"{share.transfer_id}.zip"
+    assert NAMED.fullmatch(download.suggested_filename)
     assert read(content(download)) == expected()
     assert site.road.cuts >= 1
     assert site.road.passed - before < sum(map(len, FILES.values())) * 1.5, "it did not begin again"
@@ -80,7 +99,13 @@ def test_where_workers_are_off_the_service_writes_the_zip(site, new_reader):
     share = several(site)
     reader.open(share)
     reader.claim(share.password)
-    assert read(content(fetch_all(reader))) == expected()
+    sees_folders(reader)
+    reader.page.reload()
+    reader.sees("files")
+    sees_folders(reader)
+    download = fetch_all(reader)
+    assert NAMED.fullmatch(download.suggested_filename)
+    assert read(content(download)) == expected()
     reader.page.locator("#all .file-received", has_text="Started in the browser").wait_for()
 
 

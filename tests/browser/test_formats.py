@@ -159,10 +159,12 @@ def test_names_are_made_portable_as_by_the_service(modules):
     """Lesson 26."""
     made = modules.evaluate(
         """async (transfers) => {
-          const { distinctNames } = await import("/s/assets/names.js");
-          return transfers.map((names) => distinctNames(names.map((name) => name?.replace("HALF", "\\ud800"))));
+          const { distinctPaths } = await import("/s/assets/names.js");
+          const given = (name) => name?.replace("HALF", "\\ud800");
+          return transfers.map(([names, folders]) =>
+            distinctPaths(names.map((name, index) => ({ name: given(name), path: folders?.[index] }))));
         }""",
-        [[name and name.replace("\ud800", "HALF") for name in case["given"]] for case in NAMES],
+        [[[name and name.replace("\ud800", "HALF") for name in case["given"]], case.get("folders")] for case in NAMES],
     )
     assert made == [case["portable"] for case in NAMES]
 

@@ -74,19 +74,21 @@ export async function standing(claimId, token) {
 }
 
 /**
- * Return the name of a file that is fetched with the claim's cookie; the browser stores no names.
+ * Return name and folders of a file that is fetched with the claim's cookie; the browser stores none.
  * @param {string} claimId
  * @param {number} number
- * @returns {Promise<Answer & {name?: string}>}
+ * @returns {Promise<Answer & {name?: string, path?: string}>}
  */
 export async function named(claimId, number) {
   /** @type {string | undefined} */
   let name;
+  let path = "";
   const answer = await asked(filePath(claimId, number), { method: "HEAD" }, (response) => {
     const written = /filename\*=UTF-8''(\S+)$/.exec(response.headers.get("Content-Disposition") ?? "");
     name = written ? decodeURIComponent(written[1]) : undefined;
+    path = decodeURIComponent(response.headers.get("Caducee-File-Path") ?? "");
   });
-  return { ...answer, name };
+  return { ...answer, name, path };
 }
 
 /**

@@ -52,11 +52,11 @@ function everyRow() {
 
 /**
  * @param {Holder} held
- * @param {{name: string, crc32: number | null}[]} metas one for each file of the claim; the names are portable and distinct
+ * @param {{path: string, crc32: number | null}[]} metas one for each file of the claim; the paths are portable and distinct
  */
 export async function showFiles(held, metas) {
   holder = held;
-  rows = held.claim.files.map((file, index) => rowOfFile(file, metas[index].name));
+  rows = held.claim.files.map((file, index) => rowOfFile(file, metas[index].path));
   all = rows.length > 1 ? await rowOfAll(metas) : null;
   byId("all").replaceChildren(...(all ? [all.element] : []));
   byId("all").hidden = !all;
@@ -69,12 +69,16 @@ export async function showFiles(held, metas) {
 
 /**
  * @param {KeptFile} file
- * @param {string} name
+ * @param {string} path its folders and name, "/" between them
  * @returns {Row}
  */
-function rowOfFile(file, name) {
+function rowOfFile(file, path) {
   const element = elementOf(String(file.number), file.size);
-  part(element, "bdi").textContent = name;
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  const folder = path.slice(0, -name.length - 1);
+  part(element, ".file-called").textContent = name;
+  part(element, ".file-folder").hidden = folder === "";
+  put(part(element, ".file-folder"), folder ? "file_folder" : null, { folder });
   return listening({
     ...{ files: [file], id: String(file.number), name, size: file.size, element, running: false },
     open: (key, options) => plaintext(claimWith(key), file, options),
@@ -85,21 +89,21 @@ function rowOfFile(file, name) {
 /**
  * Return the row of all files; null if this browser must hold files in memory and all of them are too large for that, or
  * if the script that writes archives cannot be loaded. A single file does not need it.
- * @param {{name: string, crc32: number | null}[]} metas
+ * @param {{path: string, crc32: number | null}[]} metas
  * @returns {Promise<Row | null>}
  */
 async function rowOfAll(metas) {
   const script = await import("./zip.js").catch(() => null);
   if (!script) return null;
   const { zipSize, zipped } = script;
-  const { id, transferId, files, key } = holder.claim;
-  const entries = files.map(({ size }, index) => ({ ...metas[index], size }));
+  const { id, files, archive, key } = holder.claim;
+  const entries = files.map(({ size }, index) => ({ name: metas[index].path, crc32: metas[index].crc32, size }));
   const size = zipSize(entries);
   if (key && !holder.worker && size > MEMORY_BYTES) return null;
   const element = elementOf("all", size);
-  put(part(element, "bdi"), "all_files");
+  put(part(element, ".file-called"), "all_files");
   return listening({
-    ...{ files, id: "all", name: `${transferId}.zip`, size, element, running: false },
+    ...{ files, id: "all", name: archive ?? "caducee.zip", size, element, running: false },
     open: (key, options) => zipped(entries, (index) => plaintext(claimWith(key), files[index], options), new Date()),
     path: api.zipPath(id),
   });
@@ -112,7 +116,7 @@ async function rowOfAll(metas) {
 function elementOf(id, size) {
   const template = /** @type {HTMLTemplateElement} */ (byId("file"));
   const copy = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
-  const [element, label, button] = [part(copy, ".file"), part(copy, "bdi"), part(copy, "button")];
+  const [element, label, button] = [part(copy, ".file"), part(copy, ".file-name"), part(copy, "button")];
   label.id = `file-${id}`;
   button.id = `fetch-${id}`;
   button.setAttribute("aria-labelledby", `${button.id} ${label.id}`);

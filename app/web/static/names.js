@@ -1,12 +1,14 @@
 /**
- * Makes file names from a depositor's client safe to show, and to store on the reader's disk. Names of sealed transfers
- * are unknown to the service, so it could not refuse unsafe ones.
+ * Makes file names and paths from a depositor's client safe to show, and to store on the reader's disk. Those of sealed
+ * transfers are unknown to the service, so it could not refuse unsafe ones.
  *
  * The rules are those of app/domain/portable_names.py, which names their sources; both are tested against
  * tests/vectors/file-names.json.
  */
 
 const LONGEST_BYTES = 200;
+/** The service accepts no longer path. A sealed one could name folders until the memory is full. */
+const LONGEST_PATH = 512;
 const TAIL_BYTES = 60;
 const SUFFIX_BYTES = 20;
 /** Control characters, lone surrogates, directional and invisible marks, and what Windows or paths reserve. */
@@ -16,35 +18,68 @@ const DEVICE = /^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$
 const ELLIPSIS = "…";
 
 /**
- * Return the portable names of a transfer's files, in order, all distinct where case and normalisation are ignored.
- * @param {unknown[]} given one for each file; undefined if it is unknown
+ * Return the portable paths of a transfer's files, in order: folders and name with "/" between them. In each folder, all
+ * names are distinct where case and normalisation are ignored.
+ * @param {{name?: unknown, path?: unknown}[]} files whatever the metadata hold
  * @returns {string[]}
  */
-export function distinctNames(given) {
-  const taken = new Set();
-  const counts = new Map();
-  return given.map((each, number) => {
-    const name = portableName(each, number);
+export function distinctPaths(files) {
+  const top = new Folder("");
+  return files.map(({ name, path }, number) => {
+    const folders = typeof path === "string" && path !== "" && path.length <= LONGEST_PATH ? path.split("/") : [];
+    const folder = folders.reduce((above, given) => above.below(given), top);
+    return folder.prefix + folder.take(portable(name, `file-${number + 1}`));
+  });
+}
+
+/** The names taken in one folder. `prefix` is its portable path, which ends with "/" unless it is empty. */
+class Folder {
+  /** @param {string} prefix */
+  constructor(prefix) {
+    this.prefix = prefix;
+    /** @type {Set<string>} */
+    this.taken = new Set();
+    /** @type {Map<string, number>} */
+    this.counts = new Map();
+    /** The folders in it, by the names that the depositor's programs gave them. @type {Map<string, Folder>} */
+    this.folders = new Map();
+  }
+
+  /** @param {string} name */
+  take(name) {
     const key = folded(name);
     let candidate = name;
-    while (taken.has(folded(candidate))) {
-      counts.set(key, (counts.get(key) ?? 1) + 1);
-      candidate = numbered(name, counts.get(key));
+    while (this.taken.has(folded(candidate))) {
+      const count = (this.counts.get(key) ?? 1) + 1;
+      this.counts.set(key, count);
+      candidate = numbered(name, count);
     }
-    taken.add(folded(candidate));
+    this.taken.add(folded(candidate));
     return candidate;
-  });
+  }
+
+  /**
+   * @param {string} given
+   * @returns {Folder}
+   */
+  below(given) {
+    const known = this.folders.get(given);
+    if (known) return known;
+    const folder = new Folder(`${this.prefix}${this.take(portable(given, "folder"))}/`);
+    this.folders.set(given, folder);
+    return folder;
+  }
 }
 
 /**
  * @param {unknown} given
- * @param {number} number of the file, used if nothing is left of the name
+ * @param {string} instead returned if nothing is left of the name
  * @returns {string}
  */
-export function portableName(given, number) {
+function portable(given, instead) {
   const composed = String(given ?? "").normalize("NFC");
   const plain = composed.replace(UNSAFE, "_").replace(/^[\s.]+|[\s.]+$/g, "");
-  const name = shortened(plain) || `file-${number + 1}`;
+  const name = shortened(plain) || instead;
   return DEVICE.test(name) ? `_${name}` : name;
 }
 

@@ -14,7 +14,7 @@ import { fromBase64url, toBase64url } from "./encoding.js";
 import { destroyed, followDestruction } from "./ending.js";
 import { busy, showFiles } from "./files.js";
 import { currentLanguage, speak, speaks } from "./language.js";
-import { distinctNames } from "./names.js";
+import { distinctPaths } from "./names.js";
 import { readPassword } from "./password.js";
 import { onPaste } from "./pasting.js";
 import { begin, everything, forget, keep, keeps, recall } from "./remembered.js";
@@ -25,7 +25,7 @@ import { linkProof, openShare } from "./wrapping.js";
 /** @typedef {import("./encoding.js").Bytes} Bytes */
 /** @typedef {import("./remembered.js").Kept} Kept */
 /** @typedef {import("./remembered.js").KeptClaim} KeptClaim */
-/** @typedef {{name: unknown, crc32: number | null}} Meta */
+/** @typedef {{name?: unknown, path?: unknown, crc32: number | null}} Meta */
 
 const ID_FORM = /^[A-Za-z0-9_-]{22}$/;
 const CLAIM_WINDOW_MS = Number(document.body.dataset.window) * 1000;
@@ -233,7 +233,7 @@ function complain(key, values) {
  */
 async function claimed(answer, linkSecret) {
   passwordField.value = "";
-  const { claim_id: id, transfer_id: transferId, expires_at, files, server_part, wrapped_key } = answer;
+  const { claim_id: id, transfer_id: transferId, expires_at, files, archive, server_part, wrapped_key } = answer;
   const key = server_part
     ? await openShare({
         linkSecret,
@@ -251,8 +251,8 @@ async function claimed(answer, linkSecret) {
     sealedSize: file.sealed_size,
     ...(key && { sealedMeta: file.sealed_meta }),
   }));
-  const names = files.map((/** @type {any} */ file) => ({ name: file.name, crc32: null }));
-  return open({ id, transferId, expiresAt: expires_at, files: stored, key }, key ? null : names);
+  const told = files.map((/** @type {any} */ { name, path }) => ({ name, path, crc32: null }));
+  return open({ id, transferId, expiresAt: expires_at, files: stored, archive, key }, key ? null : told);
 }
 
 // --- 4. the files
@@ -273,11 +273,11 @@ async function resume(claim) {
 
 /**
  * @param {KeptClaim} claim
- * @param {Meta[] | null} told names, if the service sent them
+ * @param {Meta[] | null} told names and folders, if the service sent them
  */
 async function open(claim, told) {
   const metas = told ?? (await Promise.all(claim.files.map((file) => metaOf(claim, file))));
-  const names = distinctNames(metas.map(({ name }) => name));
+  const paths = distinctPaths(metas);
   const moved = async () => {
     if (!kept) return;
     const token = claim.key ? kept.token : ""; // otherwise the cookie, which scripts cannot read, is enough
@@ -287,7 +287,7 @@ async function open(claim, told) {
   };
   await moved();
   const holder = { claim, token: kept?.token ?? "", worker: await worker, keeping, moved, end };
-  await showFiles(holder, metas.map(({ crc32 }, index) => ({ name: names[index], crc32 })));
+  await showFiles(holder, metas.map(({ crc32 }, index) => ({ path: paths[index], crc32 })));
 }
 
 /**
@@ -296,12 +296,12 @@ async function open(claim, told) {
  * @returns {Promise<Meta>}
  */
 async function metaOf(claim, file) {
-  if (!claim.key || !file.sealedMeta) return { name: (await api.named(claim.id, file.number)).name, crc32: null };
+  if (!claim.key || !file.sealedMeta) return { ...(await api.named(claim.id, file.number)), crc32: null };
   const context = metaContext(claim.transferId, file.number);
   try {
     const meta = await openedWhole(claim.key, context, fromBase64url(file.sealedMeta));
-    const { name, crc32 } = JSON.parse(new TextDecoder().decode(meta));
-    return { name, crc32: Number.isInteger(crc32) && crc32 >= 0 && crc32 < 2 ** 32 ? crc32 : null };
+    const { name, path, crc32 } = JSON.parse(new TextDecoder().decode(meta));
+    return { name, path, crc32: Number.isInteger(crc32) && crc32 >= 0 && crc32 < 2 ** 32 ? crc32 : null };
   } catch {
     return { name: undefined, crc32: null }; // the file is verified separately; it gets a default name
   }

@@ -13,8 +13,8 @@ const STORE = "claims";
 /**
  * @typedef {import("./fetching.js").StoredFile & {sealedMeta?: string, received?: boolean, started?: boolean}} KeptFile
  * `started`: the browser was asked to download the file; nothing more is known
- * @typedef {{id: string, transferId: string, expiresAt: string, files: KeptFile[], key: CryptoKey | null}} KeptClaim
- * `key` is null if files are fetched with the claim's cookie
+ * @typedef {{id: string, transferId: string, expiresAt: string, files: KeptFile[], archive?: string, key: CryptoKey | null}} KeptClaim
+ * `archive` is the name of the ZIP of several files; `key` is null if files are fetched with the claim's cookie
  * @typedef {{shareId: string, token: string, byProof: boolean, until: number, claim: KeptClaim | null, proof?: string}} Kept
  * `token` is generated before the first try, so that a retry after a lost response, made the same way (`byProof`), gets
  * the same claim; `until` is when to ask the service whether the claim is open or, without a claim, when to delete the

@@ -9,7 +9,7 @@ import { joined } from "./encoding.js";
 /** @typedef {import("./encoding.js").Bytes} Bytes */
 /**
  * @typedef {{name: string, size: number, crc32: number | null}} ZipEntry
- * `name` is portable; `crc32` is null for files from older programs, whose checksum follows their content
+ * `name` is a portable path; `crc32` is null for files from older programs, whose checksum follows their content
  */
 
 const LIMIT_16 = 0xffff;

@@ -2,7 +2,9 @@
 
 import json
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.domain.errors import (
     InvalidFileName,
+    InvalidFilePath,
     InvalidRequest,
     LifetimeOutOfRange,
     TransferClosed,
@@ -22,10 +25,12 @@ from app.domain.transfer import (
     ENDING_STATES,
     MAX_FREE_TEXT,
     MAX_NAME_BYTES,
+    MAX_PATH_BYTES,
     OPEN_STATES,
     Lifetimes,
     TransferState,
     checked_file_name,
+    checked_file_path,
     checked_free_text,
     checked_media_type,
     require_next_number,
@@ -185,11 +190,68 @@ def test_whatever_is_accepted_is_one_line_of_a_storable_size(name):
     assert all(unicodedata.category(character) not in {"Cc", "Cs", "Zl", "Zp"} for character in checked)
 
 
-@given(st.text(), st.one_of(st.none(), st.text()))
-def test_name_and_type_survive_the_json_that_is_encrypted(name, media_type):
+BAD_PATHS = {
+    "parent folder": "..",
+    "up and down": "a/../b",
+    "here": "./a",
+    "dots and spaces": "a/. ./b",
+    "absolute": "/etc",
+    "trailing": "etc/",
+    "empty folder": "a//b",
+    "only a separator": "/",
+    "windows": "a\\b",
+    "share": "\\\\server\\share",
+    "drive": "C:/Users",
+    "drive further down": "a/c:",
+    "nul": "a\0/b",
+    "line feed": "a/b\n",
+    "right-to-left override": "a/\u202efdp",
+    "surrogate": "a/\ud800",
+    "replacement": "r\ufffdsultats",
+    "a long folder": "a/" + "x" * (MAX_NAME_BYTES + 1),
+    "too long in UTF-8": "/".join(["\u00e9" * 100] * 3),
+    "1,000 folders": "/".join("a" * 1_000),
+}
+
+
+@pytest.mark.parametrize("path", BAD_PATHS.values(), ids=BAD_PATHS.keys())
+def test_a_path_that_could_lead_out_of_its_folder_is_refused(path):
+    """Lesson 26, for the folders above a file (zip slip)."""
+    with pytest.raises(InvalidFilePath):
+        checked_file_path(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["", "a", "Études 2026/CT 1", ".hidden/a b", "2026-01-31T08:15:00/x", "/".join("a" * 256)]
+)
+def test_a_path_is_kept_as_it_is(path):
+    assert checked_file_path(path) == path
+
+
+@given(st.lists(st.text(st.sampled_from("aé.: \\/\0\u202eC") | st.characters(), max_size=5), max_size=5).map("/".join))
+def test_a_path_that_is_accepted_stays_below_the_folder_it_is_restored_into(path):
+    """Lesson 26: also as Windows reads it, where a drive or a backslash leads elsewhere."""
     try:
-        meta = FileMeta.checked(name, media_type)
-    except InvalidFileName:
+        checked = checked_file_path(path)
+    except InvalidFilePath:
+        return
+    assert checked == path
+    assert len(path.encode()) <= MAX_PATH_BYTES
+    for kind in (PurePosixPath, PureWindowsPath):
+        joined = kind("top") / kind(path)
+        assert joined.parts[0] == "top"
+        assert ".." not in joined.parts
+        assert len(joined.parts) == 1 + len(list(filter(None, path.split("/")))), "one folder for each part"
+
+
+TEXTS = st.text() | st.sampled_from(["a", "é", 'say "a"'])
+
+
+@given(TEXTS, st.none() | st.text(), TEXTS)
+def test_name_type_and_path_survive_the_json_that_is_encrypted(name, media_type, path):
+    try:
+        meta = FileMeta.checked(name, media_type, path)
+    except (InvalidFileName, InvalidFilePath):
         return
     assert FileMeta.from_json(meta.to_json()) == meta
 
@@ -198,6 +260,16 @@ def test_names_of_other_programs_are_checked_when_they_are_read():
     """Lesson 26: what a sealing client wrote is no more trustworthy than what a depositor sends."""
     with pytest.raises(InvalidFileName):
         FileMeta.from_json(b'{"name": "../../etc/passwd", "type": "text/plain"}')
+    for path in (b'"../.."', b"5", b"false", b'["a"]'):
+        with pytest.raises(InvalidFilePath):
+            FileMeta.from_json(b'{"name": "a", "path": %s}' % path)
+
+
+@pytest.mark.parametrize("data", [b"[" * MAX_JSON_BYTES, b"[]", b"5", b"\xff", b'{"type": "a/b"}', b'{"name": 5}'])
+def test_what_is_no_such_object_is_refused(data):
+    """Also what is nested too deep for the parser."""
+    with pytest.raises(InvalidFileName):
+        FileMeta.from_json(data)
 
 
 def test_a_name_is_in_no_repr():
@@ -286,8 +358,9 @@ def test_who_asks_for_another_number_is_told_the_right_one(asked):
 
 
 @pytest.mark.parametrize("letter", ['"', "\N{LATIN SMALL LETTER E WITH ACUTE}", "\N{EURO SIGN}", "\N{GRINNING FACE}"])
-def test_the_longest_name_fits_into_its_sealed_form_however_a_program_escapes_it(letter):
+def test_the_longest_name_and_path_fit_into_their_sealed_form_however_a_program_escapes_it(letter):
     name = letter * (MAX_NAME_BYTES // len(letter.encode()))
-    media_type = f"{'a' * 60}/{'b' * 60}"
-    assert len(FileMeta.checked(name, media_type).to_json()) <= MAX_JSON_BYTES
-    assert len(json.dumps({"name": name, "type": media_type}, ensure_ascii=True, indent=2)) <= MAX_JSON_BYTES
+    media_type, path = f"{'a' * 60}/{'b' * 60}", f"{name}/{name}"
+    made = replace(FileMeta.checked(name, media_type, path), crc32=2**32 - 1).to_json()
+    assert len(made) <= MAX_JSON_BYTES
+    assert len(json.dumps(json.loads(made), ensure_ascii=True, indent=2)) <= MAX_JSON_BYTES
