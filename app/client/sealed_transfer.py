@@ -106,14 +106,16 @@ class SealedTransfer:
         self,
         recipient: str,
         *,
+        password: str | None = None,
         idempotency_key: str | None = None,
         language: str | None = None,
         prepared_as: Callable[[str], None] = lambda _: None,
     ) -> SealedShare:
         """Issue a share: the server prepares it, and uploading the wrapped key opens it. `prepared_as` is told its id
-        in between. With a `language`, it comes with a text to mail. Raises ServiceRefused.
+        in between. With an `idempotency_key` and the same `password` (by default a new one), a repetition replaces a
+        share whose preparation had no response. With a `language`, it comes with a text to mail. Raises ServiceRefused.
         """
-        password, link_secret = new_password(), new_secret()
+        password, link_secret = password or new_password(), new_secret()
         asked = {"recipient": recipient, "password": password}
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         headers |= {"Accept-Language": language} if language else {}

@@ -1,8 +1,8 @@
 """Sends files as one sealed transfer: goes on by itself after a failure, and when it is started again.
 
     files = collect([Path("export.csv")])
-    with httpx.Client(base_url=server, headers={"Authorization": f"Bearer {token}"}) as http:
-        result = Sending(http, ClientState(), Request(files, recipients=["CPAM 75"])).run()
+    with Service(server, token).connect() as http:
+        Sending(http, ClientState(), Request(files, recipients=["CPAM 75"])).run(show)
 
 Started again with the same request, it goes on with the transfer that it began. Shares that were issued and never shown
 are withdrawn, and issued again: at most one link per recipient is valid.
@@ -30,6 +30,7 @@ from app.client.watcher import Watcher
 from app.crypto.chunked import sealed_size
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import CryptoError
+from app.crypto.password import new_password
 from app.crypto.token import new_id, new_secret
 from app.domain.file_meta import FileMeta
 
@@ -211,20 +212,30 @@ class Sending:
                 self._end(f"/api/v1/shares/{share_id}")
             pending.shares, pending.withdrawn = {}, pending.withdrawn + 1
             record.save(pending)
-        return {
-            recipient: self._patience.call(partial(self._share, record, pending, transfer, recipient))
-            for recipient in self._request.recipients
-        }
+        return {recipient: self._share(record, pending, transfer, recipient) for recipient in self._request.recipients}
 
     def _share(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer, recipient: str) -> SealedShare:
+        password = new_password()  # the same for each repetition, which must be the same request
+
         def prepared(share_id: str) -> None:
             pending.shares[recipient] = share_id
             record.save(pending)
 
-        attempt = f"{pending.idempotency_key} {pending.withdrawn} {recipient}"
-        key = hashlib.sha256(attempt.encode()).hexdigest()[:32]
-        language = self._request.language
-        return transfer.issue(recipient, idempotency_key=key, language=language, prepared_as=prepared)
+        def issue() -> SealedShare:
+            lost = pending.shares.get(recipient, "")
+            if lost:  # whether it was opened is unknown, and so is its link
+                self._end(f"/api/v1/shares/{lost}")
+            attempt = f"{pending.idempotency_key} {pending.withdrawn} {recipient} {lost}"
+            key = hashlib.sha256(attempt.encode()).hexdigest()[:32]
+            return transfer.issue(
+                recipient,
+                password=password,
+                idempotency_key=key,
+                language=self._request.language,
+                prepared_as=prepared,
+            )
+
+        return self._patience.call(issue)
 
     def _give_up(self, record: SendRecord, pending: PendingSend) -> None:
         """End a transfer that cannot go on, with what it has stored. Raises ServiceUnavailable, and forgets nothing."""
