@@ -12,9 +12,9 @@ from app.actions import prune_log, reconcile, report_retention, sign_checkpoint,
 from app.actions.measure import Measures
 from app.crypto.password import PASSWORD_CHARS
 from app.db import engine, service_rows
-from app.domain import claim, clock, file_meta, purge_time, reconciled, retention
+from app.domain import claim, clock, file_meta, purge_time, reconciled, retention, upload
 from app.domain.errors import every_refusal
-from app.domain.transfer import LIFETIME_CEILING, MAX_NAME_BYTES
+from app.domain.transfer import LIFETIME_CEILING, MAX_FREE_TEXT, MAX_NAME_BYTES
 from app.domain.transfer_list import MAX_PAGE
 from app.lifecycle import gone, vault_watch
 from app.lifecycle.deletion import TAKEN_FOR
@@ -128,6 +128,17 @@ FIGURES = {
         (str(MAX_ENTRIES), "`limit`"),
         (length(claim.DELIVERED_WINDOW), "completed"),
         (f"{claim.ALLOWANCE_FACTOR} times", "files"),
+        (f"{PASSWORD_CHARS} characters", "password"),
+    ],
+    "docs/protocol.md": [
+        (kib(file_meta.MAX_JSON_BYTES), "metadata"),
+        (f"{MAX_NAME_BYTES} bytes", "`name`"),
+        (f"{MAX_FREE_TEXT} characters", "`recipient`"),
+        (length(LEASE), "423"),
+        (in_hours(upload.IDLE), "receives nothing"),
+        (length(Settings().claim_window), "`caducee_claim_window`"),
+        (length(Settings().stall_timeout), "acknowledged"),
+        (f"{claim.ALLOWANCE_FACTOR} times", "served"),
         (f"{PASSWORD_CHARS} characters", "password"),
     ],
     "docs/security.md": [

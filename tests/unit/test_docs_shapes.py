@@ -1,4 +1,6 @@
-"""The objects that docs/http-api.md shows have the members of the objects that the service accepts and returns."""
+"""The objects that docs/http-api.md and docs/protocol.md show have the members of those that the service accepts and
+returns.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,10 @@ def fits(shape: frozenset[str]) -> bool:
 
 
 def documented() -> list[frozenset[str]]:
-    """All but the audit's, which answers what commands print."""
-    return shapes(page("docs/http-api.md").partition("\n## Audit\n")[0])
+    """All but the audit's, which answers what commands print, and the encrypted metadata, which is none of them."""
+    api = page("docs/http-api.md").partition("\n## Audit\n")[0]
+    protocol = page("docs/protocol.md").partition("\n## Worked example\n")[0]
+    return sorted(set(shapes(api) + shapes(protocol)), key=sorted)
 
 
 def test_reader_finds_members_with_values_and_without():

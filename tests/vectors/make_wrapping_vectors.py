@@ -11,11 +11,23 @@ import json
 from base64 import urlsafe_b64encode
 from hashlib import sha256, sha512
 from pathlib import Path
+from zlib import crc32
 
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 OUTPUT = Path(__file__).with_name("wrapping.json")
+
+COBBLESTONE = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0"
+
+CONTENT = b"id;result\n1;negative\n"
+EXAMPLE = """
+    transfer_id share_id transfer_key client_key owner_part owner_key owner_nonce wrapped_for_owner meta
+    meta_salt sealed_meta content file_context file_salt file_key file_base_nonce file_commitment sealed_file
+    sha256_of_sealed_full_chunk link_secret link_proof server_part share_key share_nonce wrapped_for_share
+    link
+"""
+"""What the worked example shows, in order."""
 
 PASSWORDS = [
     # what a person or a mail program may make of it, and what is stretched (null: refused)
@@ -56,8 +68,7 @@ def expand(pseudorandom_key: bytes, info: bytes, length: int) -> bytes:
 
 def seal(key: bytes, salt: bytes, context: str, plain: bytes) -> bytes:
     """C2SP chunked encryption, Cobblestone-256, of less than one chunk: its nonce is the base nonce."""
-    info = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0" + salt + context.encode("ascii")
-    material = expand(key, info, 32 + 12 + 32)
+    material = expand(key, COBBLESTONE + salt + context.encode("ascii"), 32 + 12 + 32)
     return salt + material[44:] + AESGCM(material[:32]).encrypt(material[32:44], plain, None)
 
 
@@ -172,6 +183,42 @@ def sealed_name() -> dict[str, str]:
     }
 
 
+def worked_example() -> dict[str, str]:
+    """The worked example of docs/protocol.md, with the keys of `one_life`; bytes in base64url, as on the wire."""
+    life, names = one_life(), EXAMPLE.split()
+    transfer_id, share_id = str(life["transfer_id"]), str(life["share_id"])
+    key, meta_salt, file_salt = made_up("transfer_key"), made_up("example meta salt", 24), made_up("file salt", 24)
+    meta = json.dumps({"name": "d\u00e9pistage.csv", "type": "text/csv", "crc32": crc32(CONTENT)}, ensure_ascii=False)
+    file_context = f"caducee/v1 file {transfer_id} 0"
+    material = expand(key, COBBLESTONE + file_salt + file_context.encode("ascii"), 32 + 12 + 32)
+    secret = urlsafe_b64encode(made_up("link_secret")).rstrip(b"=").decode("ascii")
+    texts = {"content": CONTENT.decode("ascii"), "meta": meta, "file_context": file_context}
+    texts |= {"link": f"https://files.example/s/{share_id}#sealed.{secret}"}
+    values = {
+        "meta_salt": meta_salt,
+        "sealed_meta": seal(key, meta_salt, f"caducee/v1 meta {transfer_id} 0", meta.encode()),
+        "file_salt": file_salt,
+        "file_key": material[:32],
+        "file_base_nonce": material[32:44],
+        "file_commitment": material[44:],
+        "sealed_file": seal(key, file_salt, file_context, CONTENT),
+        "sha256_of_sealed_full_chunk": sha256(seal_full_chunk(key, file_salt, file_context)).digest(),
+    }
+    known = {name: bytes.fromhex(str(life[name])) for name in names if name in life and not name.endswith("_id")}
+    encoded = {name: urlsafe_b64encode(value).rstrip(b"=").decode("ascii") for name, value in (known | values).items()}
+    found = {"transfer_id": transfer_id, "share_id": share_id} | texts | encoded
+    return {name: found[name] for name in names}
+
+
+def seal_full_chunk(key: bytes, salt: bytes, context: str) -> bytes:
+    """16,384 times the letter a: a full chunk, and the empty one that has to follow it."""
+    material = expand(key, COBBLESTONE + salt + context.encode("ascii"), 32 + 12 + 32)
+    cipher, base = AESGCM(material[:32]), int.from_bytes(material[32:44], "big")
+    chunks = (b"a" * 16384, b"")
+    sealed = (cipher.encrypt((base ^ k).to_bytes(12, "big"), chunk, None) for k, chunk in enumerate(chunks))
+    return salt + material[44:] + b"".join(sealed)
+
+
 def document() -> str:
     """The whole file."""
     passwords = [{"typed": typed, "normalised": normalised} for typed, normalised in PASSWORDS]
@@ -181,6 +228,7 @@ def document() -> str:
         "stretching": stretching(),
         "life": one_life(),
         "sealed": sealed_name(),
+        "example": worked_example(),
     }
     return json.dumps(content, indent=1) + "\n"
 
