@@ -24,7 +24,11 @@ class ServiceRefused(Exception):
 
 
 class ServiceUnavailable(ServiceRefused):
-    """The service could not be reached, or cannot accept the request now; a later attempt may succeed."""
+    """The service could not be reached, or cannot accept the request now; a later attempt may succeed, after
+    `retry_after_seconds` if the service named a time.
+    """
+
+    retry_after_seconds: int = 0
 
 
 class InUse(Exception):

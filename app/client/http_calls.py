@@ -17,6 +17,10 @@ _PASSING = frozenset({408, 423, 425, 429, 500, 502, 503, 504, 507})
 """Statuses after which a later attempt may succeed."""
 
 
+_DIGITS = 10
+"""A number of seconds as long as this is none."""
+
+
 def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str, Any]:
     """Send a request and return the JSON of the response, empty if it has no body. Raises ServiceRefused."""
     answer = ask_for(http, method, path, **request)
@@ -48,9 +52,13 @@ def refused(answer: httpx.Response) -> ServiceRefused:
     kind = ServiceUnavailable if answer.status_code in _PASSING else ServiceRefused
     try:
         problem = answer.json()
-        return kind(f"{problem['detail']} ({problem['code']})", str(problem["code"]), answer.status_code)
+        error = kind(f"{problem['detail']} ({problem['code']})", str(problem["code"]), answer.status_code)
     except (ValueError, KeyError, TypeError):
-        return kind(f"the service responded with {answer.status_code}", status=answer.status_code)
+        error = kind(f"the service responded with {answer.status_code}", status=answer.status_code)
+    retry_after = answer.headers.get("Retry-After", "")
+    if isinstance(error, ServiceUnavailable) and retry_after.isdecimal() and len(retry_after) < _DIGITS:
+        error.retry_after_seconds = int(retry_after)
+    return error
 
 
 def connect(server: str, token: str | None = None) -> httpx.Client:

@@ -42,7 +42,7 @@ class SealedUpload:
 
     def run(self, patience: Patience) -> None:
         """Send what is missing. Raises FileChanged, ServiceRefused; ServiceUnavailable once patience is over."""
-        while (at := patience.call(self._offset)) < self.source.sealed_size:
+        while (at := patience.call(self._offset, moves=False)) < self.source.sealed_size:
             self.moved(min(self.source.size, at))
             try:
                 self._send_from(at, patience)
@@ -50,6 +50,7 @@ class SealedUpload:
                 if failure.code != "wrong_offset":  # then the next question is where to go on
                     patience.wait_after(failure)
         self.moved(self.source.size)
+        patience.renew()
 
     def _send_from(self, at: int, patience: Patience) -> None:
         context = chunked.file_context(self.transfer.id, self.number)

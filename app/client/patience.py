@@ -1,4 +1,6 @@
-"""How long a client goes on when the service cannot be reached: with growing pauses, while anything moves."""
+"""How long a client goes on when the service cannot be reached: with growing pauses, or those that the service names,
+while anything moves.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +28,26 @@ class Patience:
         """Something moved: begin again with short pauses."""
         self._since, self._pause = time.monotonic(), FIRST_PAUSE
 
-    def call(self, act: Callable[[], T]) -> T:
-        """Call until it succeeds. Raises ServiceRefused if a failure is final, or once patience is over."""
+    def call(self, act: Callable[[], T], *, moves: bool = True) -> T:
+        """Call until it succeeds, which is progress unless it `moves` nothing. Raises ServiceRefused if a failure is
+        final, or once patience is over.
+        """
         while True:
             try:
-                return act()
+                result = act()
             except ServiceRefused as failure:
                 self.wait_after(failure)
+            else:
+                if moves:
+                    self.renew()
+                return result
 
     def wait_after(self, failure: ServiceRefused) -> None:
         """Pause after a failure that may pass; raise any other, and this one once patience is over."""
         if not isinstance(failure, ServiceUnavailable) or time.monotonic() - self._since > self._seconds:
             raise failure
-        pause = min(LONGEST_PAUSE, self._pause, max(0.0, self._since + self._seconds - time.monotonic()) + FIRST_PAUSE)
+        asked = max(self._pause, failure.retry_after_seconds)
+        pause = min(LONGEST_PAUSE, asked, max(0.0, self._since + self._seconds - time.monotonic()) + FIRST_PAUSE)
         self._waiting(pause)
-        time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - so that many clients do not come back at once
+        time.sleep(pause * random.uniform(1.0, 1.3))  # noqa: S311 - so that many clients do not come back at once
         self._pause *= 2

@@ -1,4 +1,4 @@
-"""A depositor's client whose line is cut in any request of a sealed send: the recipient gets one link, which works."""
+"""Clients whose line is cut once in each kind of request: the recipient gets one link, and every file, once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 import httpx
 import pytest
 
+from app.client import patience
 from app.client.collecting import collect
-from app.client.link import Link
-from app.client.sealed_claim import SealedClaim
+from app.client.fetching import Fetching
 from app.client.sending import Request, Sending, Sent
 from app.client.state import ClientState
 from tests.acceptance.cutting_proxy import Cut, CuttingProxy
@@ -25,46 +25,50 @@ def proxy(house):
 
 
 @pytest.fixture
-def cut_at(house, proxy):
-    """A client that loses the first response to such a request."""
-    missed = set[str]()
+def bad_line(house, proxy):
+    """A client that loses the first response to each kind of request, and the kinds that it has lost."""
 
-    def client(cut):
+    def client(**headers):
+        lost = list[str]()
+
         def before(request):
-            kind = f"{request.method} {re.sub('/[A-Za-z0-9_-]{22}', '', request.url.path.removeprefix('/api/v1'))}"
-            if kind == cut and kind not in missed:
-                missed.add(kind)
+            path = re.sub("/[A-Za-z0-9_-]{22}", "", request.url.path.removeprefix("/api/v1"))
+            if f"{request.method} {path}" not in lost:
+                lost.append(f"{request.method} {path}")
                 proxy.cut = Cut("response", 10, reset=True)
 
-        headers = bearer(house.tokens["staff"]) | {"Connection": "close"}
-        headers |= {"Host": house.server.origin.removeprefix("http://")}
-        address = f"http://127.0.0.1:{proxy.port}"
-        return httpx.Client(
-            base_url=address, headers=headers, event_hooks={"request": [before]}, verify=NO_TLS, trust_env=False
+        always = {"Connection": "close", "Host": house.server.origin.removeprefix("http://")}
+        http = httpx.Client(
+            base_url=f"http://127.0.0.1:{proxy.port}",
+            headers=always | headers,
+            event_hooks={"request": [before]},
+            verify=NO_TLS,
+            trust_env=False,
         )
+        return http, lost
 
-    yield client
-    assert missed, "nothing was cut"
-
-
-@pytest.mark.parametrize(
-    "cut",
-    ["POST /transfers", "PUT /transfers/key", "POST /transfers/uploads", "POST /transfers/shares", "PUT /shares/key"],
-)
-def test_a_lost_response_leaves_one_link_that_works(cut_at, staff, anyone, tmp_path, cut):
-    sent = send_through(cut_at(cut), tmp_path)
-    shown = ok(staff.get(f"/api/v1/transfers/{sent.transfer_id}"), 200)
-    share = sent.shares["CPAM 75"]
-    open_shares = [each["id"] for each in shown["shares"] if each["state"] in {"prepared", "issued"}]
-    assert open_shares == [share.id]
-    claim = SealedClaim.redeem(anyone, Link.parse(share.link.text()), share.password)
-    assert b"".join(claim.fetch(0)) == b"content"
+    return client
 
 
-def send_through(http, tmp_path):
+def test_each_response_lost_once_costs_neither_link_nor_file(house, bad_line, staff, tmp_path, monkeypatch):
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.05)
     (tmp_path / "a.csv").write_bytes(b"content")
-    request = Request(collect([tmp_path / "a.csv"]), ["CPAM 75"], {"expires_in": "1h"})
-    shown: list[Sent] = []
+    request, shown = Request(collect([tmp_path / "a.csv"]), ["CPAM 75"], {"expires_in": "1h"}), list[Sent]()
+    http, lost = bad_line(**bearer(house.tokens["staff"]))
     with http:
-        Sending(http, ClientState(tmp_path / "state"), request, patience_seconds=20).run(shown.append)
-    return shown[0]
+        Sending(http, ClientState(tmp_path / "sender"), request, patience_seconds=20).run(shown.append)
+    assert {"POST /transfers", "PUT /transfers/key", "POST /transfers/uploads", "PATCH /uploads"} <= set(lost)
+    assert {"POST /transfers/shares", "PUT /shares/key"} <= set(lost)
+    share, path = shown[0].shares["CPAM 75"], f"/api/v1/transfers/{shown[0].transfer_id}"
+    states = {each["id"]: each["state"] for each in ok(staff.get(path), 200)["shares"]}
+    assert states.pop(share.id) == "issued"
+    assert set(states.values()) == {"withdrawn"}, "nobody was told of them"
+
+    (tmp_path / "received").mkdir()
+    http, lost = bad_line()
+    with http:
+        fetching = Fetching(http, ClientState(tmp_path / "recipient"), share.link, folder=tmp_path / "received")
+        (file,) = fetching.run(share.password, patience_seconds=20)
+    assert {"POST /shares/claim", "GET /claims/blobs/0", "POST /claims/complete"} == set(lost)
+    assert file.path.read_bytes() == b"content"
+    assert list((tmp_path / "received").iterdir()) == [file.path]

@@ -1,0 +1,66 @@
+"""Patience ends a time after the last progress, neither before nor never."""
+
+import time
+
+import httpx
+import pytest
+
+from app.client import http_calls
+from app.client.errors import ServiceUnavailable
+from app.client.parts import SealedUpload
+from app.client.patience import Patience
+from app.client.sealed_transfer import SealedTransfer
+from app.client.source import SealedSource
+from app.domain.file_meta import FileMeta
+
+
+def test_what_went_well_for_long_may_fail_once():
+    """A thousand small files take longer than the patience for one failure."""
+    patience, failures = Patience(0.1), [ServiceUnavailable("down")]
+
+    def act():
+        if failures:
+            raise failures.pop()
+        return "done"
+
+    time.sleep(0.15)
+    assert patience.call(lambda: "moved") == "moved"
+    assert patience.call(act) == "done"
+
+
+def test_the_pause_that_the_service_names_is_kept_as_far_as_patience_goes():
+    pauses = list[float]()
+    busy = httpx.Response(503, headers={"Retry-After": "7"}, json={"code": "busy", "detail": "Busy."})
+    failures = [http_calls.refused(busy)]
+
+    def act():
+        if failures:
+            raise failures.pop()
+
+    Patience(0.3, waiting=pauses.append).call(act)
+    assert 0.5 < pauses[0] <= 0.8
+    assert failures == []
+    assert vars(http_calls.refused(busy))["retry_after_seconds"] == 7
+    for strange in ("9" * 20, "-1", "Sat, 28 Nov 2026 08:00:00 GMT"):
+        refusal = http_calls.refused(httpx.Response(503, headers={"Retry-After": strange}))
+        assert "retry_after_seconds" not in vars(refusal)
+
+
+def test_a_service_that_says_where_to_go_on_and_takes_nothing_is_given_up(tmp_path):
+    def answer(request):
+        if request.method == "HEAD":
+            return httpx.Response(200, headers={"Upload-Offset": "0"})
+        return httpx.Response(507, json={"code": "disk_nearly_full", "detail": "Full."})
+
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+    status = path.stat()
+    with httpx.Client(base_url="http://127.0.0.1", transport=httpx.MockTransport(answer)) as http:
+        transfer = SealedTransfer(http, "A" * 22, client_key=bytes(32), transfer_key=bytes(32))
+        source = SealedSource(path, size=1, changed_ns=status.st_mtime_ns, journal=tmp_path / "journal")
+        with source:
+            upload = SealedUpload(
+                transfer, 0, FileMeta("a", "text/plain"), source, upload="/api/v1/uploads/x", moved=lambda _: None
+            )
+            with pytest.raises(ServiceUnavailable, match="disk_nearly_full"):
+                upload.run(Patience(0.1))
