@@ -24,6 +24,7 @@ import secrets
 import ssl
 import sys
 import time
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -41,7 +42,8 @@ PART = 4 << 20
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LINK = re.compile(r"(https?://[^/]+)/s/([A-Za-z0-9_-]{22})#(?:sealed\.)?([A-Za-z0-9_-]{43})")
 TUS = {"Tus-Resumable": "1.0.0"}
-PASSING = {408, 423, 429, 500, 502, 503, 504, 507}
+UNSAFE, UNSEEN = '/\\:*?"<>|', {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+PASSING = {408, 423, 429, *range(500, 600)}
 
 
 # --- encodings and cryptography
@@ -194,7 +196,7 @@ class Service:
         with suppress(BrokenPipeError, ConnectionResetError):  # it may have refused the body: read why
             connection.request(method, path, body=body, headers=sent)
         answer = connection.getresponse()
-        if answer.status not in {200, 201, 204, 206}:
+        if not 200 <= answer.status < 300:
             raise self._refusal(answer)
         if not answer.will_close:
             self._connection = connection
@@ -483,7 +485,7 @@ class Fetching:
         number, sealed_meta = file["number"], to_bytes(file["sealed_meta"])
         context = f"caducee/v1 meta {claim['transfer_id']} {number}"
         meta = json.loads(b"".join(opened(key, context, sealed_meta[:HEADER], iter([sealed_meta[HEADER:]]), 0)))
-        name, part = safe_name(meta["name"]), folder / f".{self._share}-{number}.part"
+        place, part = place_of(folder, meta, number), folder / f".{self._share}-{number}.part"
         with part.open("ab") as out:
             while True:
                 try:
@@ -497,7 +499,8 @@ class Fetching:
             out.flush()
             os.fsync(out.fileno())
         require_whole(part, file["size"], meta.get("crc32"))
-        return placed(part, folder / name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return placed(part, place)
 
     def _arrive(self, claim: dict[str, Any], key: bytes, number: int, out: BinaryIO) -> None:
         """Go on after the whole chunks that have arrived."""
@@ -525,11 +528,17 @@ class Fetching:
         answer.read()
 
 
-def safe_name(name: object) -> str:
-    """The name, if it cannot lead anywhere. Raises Stopped."""
-    if not isinstance(name, str) or not name.strip(" .") or re.search(r"[/\\\x00-\x1f\x7f:]", name):
-        raise Stopped("a file has a name that cannot be trusted")
-    return name
+def place_of(folder: Path, meta: dict[str, Any], number: int) -> Path:
+    """Where a file goes: below `folder`, whatever its name and path are; the depositor may be malicious."""
+    above = str(meta.get("path") or "")
+    folders = [safe_name(each, "folder") for each in above.split("/")] if above else []
+    return folder.joinpath(*folders, safe_name(str(meta["name"]), f"file-{number + 1}"))
+
+
+def safe_name(name: str, instead: str) -> str:
+    """The name without what leads elsewhere, cannot be stored, or cannot be seen."""
+    visible = "".join("_" if unicodedata.category(each) in UNSEEN or each in UNSAFE else each for each in name)
+    return visible.strip(" .").encode()[:200].decode(errors="ignore") or instead
 
 
 def require_whole(part: Path, size: int, crc32: object) -> None:

@@ -132,6 +132,7 @@ FIGURES = {
     ],
     "docs/protocol.md": [
         (kib(file_meta.MAX_JSON_BYTES), "metadata"),
+        (f"{upload.CHECKED_PART_BYTES >> 20} mib", "upload-checksum"),
         (f"{MAX_NAME_BYTES} bytes", "`name`"),
         (f"{MAX_FREE_TEXT} characters", "`recipient`"),
         (length(LEASE), "423"),

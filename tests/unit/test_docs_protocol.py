@@ -125,6 +125,21 @@ def test_docs_program_refuses_what_the_page_says_is_cut_or_altered(program, exam
         opened(sealed[56:], sealed[:55] + b"\0")
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "place"),
+    [
+        ("", "a.csv", "a.csv"),
+        ("b/c", "a.csv", "b/c/a.csv"),
+        ("../../c", "..\\..\\a.csv", "folder/folder/c/_.._a.csv"),
+        ("/etc", "/etc/passwd", "folder/etc/_etc_passwd"),
+        ("", "..", "file-1"),
+        ("", "a\nb\u202ecsv", "a_b_csv"),
+    ],
+)
+def test_docs_program_leaves_no_folder_whatever_a_depositor_names(program, tmp_path, path, name, place):
+    assert program.place_of(tmp_path, {"name": name, "path": path}, 0) == tmp_path / place
+
+
 # --- what the page says of the service
 
 
