@@ -42,8 +42,12 @@ class SealedUpload:
 
     def run(self, patience: Patience) -> None:
         """Send what is missing. Raises FileChanged, ServiceRefused; ServiceUnavailable once patience is over."""
+        reached = 0
         while (at := patience.call(self._offset, moves=False)) < self.source.sealed_size:
             self.moved(min(self.source.size, at))
+            if at > reached:  # progress is what the service has, not what a socket has taken
+                patience.renew()
+            reached = max(reached, at)
             try:
                 self._send_from(at, patience)
             except ServiceRefused as failure:

@@ -72,6 +72,8 @@ class SealedSource:
 
     def sealed(self, key: bytes, context: bytes, *, start: int) -> Iterator[bytes]:
         """Yield the ciphertext from byte `start` on. Raises FileChanged, also if the journal does not reach so far."""
+        if not start:
+            self._is_new = False  # what is sent from here on begins with this salt
         chunks = max(0, start - HEADER_BYTES) // SEALED_CHUNK_BYTES
         position = chunks * CHUNK_BYTES
         reached = min(position // BLOCK_BYTES + 1, self._blocks)
