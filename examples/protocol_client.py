@@ -231,7 +231,7 @@ class Service:
 
 
 class Patience:
-    """Repeats what failed and may pass, with growing pauses, until nothing has moved for `seconds`."""
+    """Repeats what failed and may pass, with growing pauses; gives up `seconds` after a failure if nothing moves."""
 
     def __init__(self, service: Service, seconds: float) -> None:
         """Begin."""
@@ -240,7 +240,8 @@ class Patience:
 
     def moved(self) -> None:
         """Something moved."""
-        self._since, self._pause = time.monotonic(), 0.5
+        self._since: float | None = None
+        self._pause = 0.5
 
     def call(self, act: Callable[[], T]) -> T:
         """Call until it succeeds. Raises the last failure."""
@@ -257,6 +258,7 @@ class Patience:
         """Pause, or raise the failure."""
         self._service.close()
         final = isinstance(failure, Refused) and failure.status not in PASSING
+        self._since = self._since or time.monotonic()
         if final or time.monotonic() - self._since >= self._seconds:
             raise failure
         asked = failure.pause if isinstance(failure, Refused) else None
@@ -486,7 +488,7 @@ class Fetching:
         context = f"caducee/v1 meta {claim['transfer_id']} {number}"
         meta = json.loads(b"".join(opened(key, context, sealed_meta[:HEADER], iter([sealed_meta[HEADER:]]), 0)))
         place, part = place_of(folder, meta, number), folder / f".{self._share}-{number}.part"
-        with part.open("ab") as out:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
             while True:
                 try:
                     self._arrive(claim, key, number, out)
@@ -563,9 +565,10 @@ def placed(part: Path, path: Path) -> Path:
             count += 1
             continue
         part.unlink()
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+        if os.name == "posix":
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
         return target
 
 
