@@ -27,7 +27,7 @@ import time
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -191,15 +191,14 @@ class Service:
         sent = {"Host": self._parts.netloc, **(headers or {})}
         if self._token:
             sent.setdefault("Authorization", f"Bearer {self._token}")
-        connection = self._connection or self._connect()
-        self._connection = None  # until the response has been read
+        connection = self._connection = self._connection or self._connect()
         with suppress(BrokenPipeError, ConnectionResetError):  # it may have refused the body: read why
             connection.request(method, path, body=body, headers=sent)
         answer = connection.getresponse()
         if not 200 <= answer.status < 300:
             raise self._refusal(answer)
-        if not answer.will_close:
-            self._connection = connection
+        if answer.length is None and not answer.chunked:
+            raise http.client.IncompleteRead(b"")  # http.client takes headers that were cut for all there are
         return answer
 
     def ask(self, method: str, path: str, asked: Any = None, headers: dict[str, str] | None = None) -> dict[str, Any]:
@@ -211,7 +210,9 @@ class Service:
         return found
 
     def close(self) -> None:
-        """Forget the connection."""
+        """Close the connection; the next request opens another."""
+        if self._connection:
+            self._connection.close()
         self._connection = None
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -228,6 +229,14 @@ class Service:
         except ValueError:
             found = {}
         return Refused(answer.status, found if isinstance(found, dict) else {}, answer.getheader("Retry-After"))
+
+
+def required(answer: http.client.HTTPResponse, header: str) -> str:
+    """A header without which the response is not whole."""
+    found = answer.getheader(header)
+    if found is None:
+        raise http.client.IncompleteRead(b"")
+    return found
 
 
 class Patience:
@@ -402,12 +411,12 @@ class Sending:
         headers = TUS | {"Upload-Length": str(sealed.stat().st_size), "Upload-Metadata": given}
         answer = self._service.open("POST", f"{self._path}/uploads", headers=headers)
         answer.read()
-        return answer.getheader("Location") or ""
+        return required(answer, "Location")
 
     def _send_rest(self, upload: str, body: BinaryIO, size: int) -> None:
         answer = self._service.open("HEAD", upload, headers=TUS)
         answer.read()
-        at = int(answer.getheader("Upload-Offset") or "")
+        at = int(required(answer, "Upload-Offset"))
         while at < size:
             body.seek(at)
             part = body.read(PART)
@@ -520,7 +529,7 @@ class Fetching:
         answer = self._service.open("GET", path, headers=headers)
         if answer.status != http.client.PARTIAL_CONTENT:
             raise Stopped("the response is not the range that was asked for")
-        left = int(answer.getheader("Content-Length") or "0")
+        left = int(required(answer, "Content-Length"))
         while left:
             piece = answer.read(min(left, 1 << 20))
             if not piece:
@@ -607,14 +616,15 @@ def run(given: argparse.Namespace) -> Any:
         found = LINK.fullmatch(given.what[0].strip())
         if found is None:
             raise Stopped("this is no link")
-        service = Service(found[1], connect_to=given.connect_to)
-        fetching = Fetching(service, found[2], to_bytes(found[3]), Patience(service, given.patience))
-        return fetching.run(given.password_file.read_text().strip(), given.output, given.state)
-    service = Service(os.environ["CADUCEE_SERVER"], os.environ["CADUCEE_TOKEN"], given.connect_to)
-    patience, paths = Patience(service, given.patience), [Path(each) for each in given.what]
-    if given.command == "deposit":
-        return deposit(service, paths[0], given.to, patience)
-    return Sending(service, given.state, patience).run(paths, given.to)
+        with closing(Service(found[1], connect_to=given.connect_to)) as service:
+            fetching = Fetching(service, found[2], to_bytes(found[3]), Patience(service, given.patience))
+            return fetching.run(given.password_file.read_text().strip(), given.output, given.state)
+    server, token = os.environ["CADUCEE_SERVER"], os.environ["CADUCEE_TOKEN"]
+    with closing(Service(server, token, given.connect_to)) as service:
+        patience, paths = Patience(service, given.patience), [Path(each) for each in given.what]
+        if given.command == "deposit":
+            return deposit(service, paths[0], given.to, patience)
+        return Sending(service, given.state, patience).run(paths, given.to)
 
 
 if __name__ == "__main__":

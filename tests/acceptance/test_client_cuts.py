@@ -1,4 +1,7 @@
-"""Clients whose line is cut once in each kind of request: the recipient gets one link, and every file, once."""
+"""Clients whose line is cut once in each kind of request: the recipient gets one link, and every file, once.
+
+Lesson 42: a lost response leaves no share that nobody was told of.
+"""
 
 from __future__ import annotations
 

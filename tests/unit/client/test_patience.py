@@ -48,7 +48,7 @@ def test_the_pause_that_the_service_names_is_kept_as_far_as_patience_goes():
 
 
 def test_a_line_that_breaks_all_the_time_is_no_failure_while_the_service_gets_more(tmp_path, monkeypatch):
-    """Ten cuts, each after the patience for one; the offset is all that shows that something arrives."""
+    """Lesson 43: progress is what the service has, whatever a socket has taken. Ten cuts, and patience for one."""
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.02)
     arrived = bytearray()
 
