@@ -47,14 +47,16 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """
 
 
-def until(condition: Callable[[], object], *, seconds: float = PATIENCE_SECONDS, what: str = "it") -> Any:
+def until(
+    condition: Callable[[], object], *, seconds: float = PATIENCE_SECONDS, what: str = "it", every: float = 0.05
+) -> Any:
     """Wait for a condition, and answer what it came to. Fails the test when it does not come in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         outcome = condition()
         if outcome:
             return outcome
-        time.sleep(0.05)
+        time.sleep(every)
     raise AssertionError(f"{what} did not happen within {seconds:g} s")
 
 

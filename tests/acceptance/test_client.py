@@ -274,7 +274,7 @@ def interrupted(environment, *arguments, after):
     """Kill the command once something is true; answers what that was."""
     process = subprocess.Popen([PROGRAM, *map(str, arguments)], env=environment, stdout=subprocess.DEVNULL)
     try:
-        return until(after, what="the moment to kill")
+        return until(after, what="the moment to kill", every=0.001)  # a quick send is over within a tenth of a second
     finally:
         process.kill()
         process.wait(10)
