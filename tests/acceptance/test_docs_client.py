@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from tests.unit.docs_tables import ROOT, page
 
 CONTENT = b"id;result\n1;negative\n"
-PRINTED = f"issued\nexport.csv {len(CONTENT)}\n{CONTENT.decode()}share_used\n"
+PRINTED = f"issued\nexport.csv {len(CONTENT)}\n['insurer'] ['completed']\n{CONTENT.decode()}share_used\n"
 
 
 @pytest.fixture

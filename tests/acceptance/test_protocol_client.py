@@ -64,7 +64,7 @@ def some_files(folder: Path, *sizes: int) -> list[Path]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def received(foreign, share, tmp_path, *options, code=0):
@@ -93,10 +93,12 @@ def test_docs_protocol_client_sends_and_caducee_fetches(foreign, caducee, tmp_pa
 
 
 def test_docs_protocol_client_fetches_what_caducee_sent(foreign, caducee, staff, tmp_path):
-    files = some_files(tmp_path / "export", *SIZES)
-    answer = caducee("send", *files, "--to", "CPAM 75", "--json").json
+    """A folder, with another in it."""
+    some_files(tmp_path / "export", *SIZES)
+    some_files(tmp_path / "export" / "été", 3)
+    answer = caducee("send", tmp_path / "export", "--to", "CPAM 75", "--json").json
     received(foreign, answer["shares"][0], tmp_path)
-    assert contents(tmp_path / "received") == contents(tmp_path / "export")
+    assert contents(tmp_path / "received" / "export") == contents(tmp_path / "export")
     shown = ok(staff.get(f"/api/v1/transfers/{answer['transfer_id']}"), 200)
     assert shown["shares"][0]["state"] == "completed"
     assert "share_used" in received(foreign, answer["shares"][0], tmp_path, code=1)

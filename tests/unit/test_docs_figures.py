@@ -14,7 +14,7 @@ from app.crypto.password import PASSWORD_CHARS
 from app.db import engine, service_rows
 from app.domain import claim, clock, file_meta, purge_time, reconciled, retention, upload
 from app.domain.errors import every_refusal
-from app.domain.transfer import LIFETIME_CEILING, MAX_FREE_TEXT, MAX_NAME_BYTES
+from app.domain.transfer import LIFETIME_CEILING, MAX_FREE_TEXT, MAX_NAME_BYTES, MAX_PATH_BYTES
 from app.domain.transfer_list import MAX_PAGE
 from app.lifecycle import gone, vault_watch
 from app.lifecycle.deletion import TAKEN_FOR
@@ -134,6 +134,7 @@ FIGURES = {
         (kib(file_meta.MAX_JSON_BYTES), "metadata"),
         (f"{upload.CHECKED_PART_BYTES >> 20} mib", "upload-checksum"),
         (f"{MAX_NAME_BYTES} bytes", "`name`"),
+        (f"{MAX_PATH_BYTES} bytes", "`path`"),
         (f"{MAX_FREE_TEXT} characters", "`recipient`"),
         (length(LEASE), "423"),
         (in_hours(upload.IDLE), "receives nothing"),
