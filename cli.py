@@ -1,19 +1,62 @@
-"""The command tree of `caducee`. The commands of each noun are in `app/terminal/`."""
+"""The command tree of `caducee`. The commands are in `app/terminal/`; a start imports only what it was called for."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import typer
 
 
-def build() -> typer.Typer:
-    """Return the whole tree. The service's commands are included if the extra `server` is installed."""
+class Command(NamedTuple):
+    """A command or group: the attribute `name` of a module of `app/terminal/`, and the summary that `--help` shows
+    without importing that module. Unless it `is_client`, it needs the extra `server`.
+    """
+
+    module: str
+    name: str
+    summary: str
+    is_client: bool = False
+
+
+COMMANDS = {
+    "send": Command("sending", "send", "Send files, encrypted on this machine.", is_client=True),
+    "get": Command("fetching", "get", "Fetch the files of a link, decrypted on this machine.", is_client=True),
+    "sent": Command(
+        "sending", "sent", "List what was sent from here, to whom, and whether it was fetched.", is_client=True
+    ),
+    "serve": Command("serve", "serve", "Run the service, and the scheduler with it."),
+    "scheduler": Command(
+        "serve", "scheduler", "Run only the scheduler: it ends expired transfers, deletes them, and signs the log."
+    ),
+    "sweep": Command("sweep", "sweep_", "End and delete everything that is due."),
+    "doctor": Command("doctor", "doctor", "Examine the installation, and say what to do."),
+    "share": Command("shares", "tree", "Shares: one recipient's right to fetch a transfer once.", is_client=True),
+    "transfer": Command("transfers", "tree", "Transfers.", is_client=True),
+    "transfer list": Command("transfers_here", "list_", "List the transfers of all depositors, newest first."),
+    "transfer show": Command("transfers_here", "show", "Show one transfer with its files and shares."),
+    "keys": Command("keys", "tree", "The key vault."),
+    "token": Command("tokens", "tree", "Access tokens."),
+    "audit": Command("audit", "tree", "The audit log and the proof of deletion."),
+    "clock": Command("clock", "tree", "The clock that decides on every expiry."),
+    "lockdown": Command("lockdown", "tree", "Refuse all deposits, claims and downloads at once."),
+    "intake": Command("intake", "tree", "Accept no new transfers, while those that exist go on."),
+    "db": Command("db", "tree", "The database."),
+    "config": Command("config", "tree", "Settings."),
+}
+"""In the order of `--help`: first commands, then groups."""
+
+
+def build(only: Collection[str] | None = None) -> typer.Typer:
+    """Return the tree: of the client's commands, and of the service's if its packages are installed. With `only`, the
+    other commands are listed by their summaries, and cannot be called.
+    """
     import typer
 
-    from app.terminal import fetching, sending, shares, transfers
+    from app.terminal.extras import has_server
     from app.terminal.program import program
 
     tree = typer.Typer(
@@ -25,31 +68,39 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},  # every group and command inherits it
     )
     tree.callback()(program)
-    tree.command("send")(sending.send)
-    tree.command("get")(fetching.get)
-    tree.command("sent")(sending.sent)
-    tree.add_typer(shares.tree, name="share")
-    tree.add_typer(transfers.tree, name="transfer")
-    try:
-        from app.terminal import service_commands
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("app"):
-            raise
-    else:
-        service_commands.add_to(tree)
+    with_server = has_server()
+    groups = {"": tree}
+    for name, command in COMMANDS.items():
+        above, _, word = name.rpartition(" ")
+        if above not in groups or not (command.is_client or with_server):
+            continue
+        if only is not None and word not in only:
+            groups[above].command(word, help=command.summary)(_not_loaded)
+            continue
+        found = getattr(import_module(f"app.terminal.{command.module}"), command.name)
+        if isinstance(found, typer.Typer):
+            groups[above].add_typer(found, name=word)
+            groups[word] = found
+        else:
+            groups[above].command(word)(found)
     return tree
+
+
+def _not_loaded() -> None:
+    raise RuntimeError("a command that was not named has been called")
 
 
 def main() -> None:
     """Run the command line. Refusals and failures are reported in one line."""
-    if sys.argv[1:] == ["--version"]:  # before anything else is imported
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:  # before anything else is imported
         from app.terminal.version import print_version
 
         print_version()
         return
     from app.terminal import console
 
-    sys.exit(console.run(build))
+    sys.exit(console.run(lambda: build(only=arguments)))
 
 
 if __name__ == "__main__":

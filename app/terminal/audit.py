@@ -20,6 +20,7 @@ from app.runtime.installation import InstallationMismatch
 from app.runtime.resources import Resources
 from app.storage.errors import StorageError
 from app.storage.signing_folder import SigningFolder
+from app.terminal import log_proof
 from app.terminal.audit_log import log
 from app.terminal.caller_file import caller_file
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_json, put_table, say
@@ -110,6 +111,7 @@ def _orphans(resources: Resources) -> int | None:
 
 tree.command("exposure")(exposure)
 tree.command("deliveries")(deliveries)
+log_proof.add_to(tree)
 
 VERDICTS = (
     "clean: nothing is overdue",

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from app.runtime.setting_names import require_known, unknown_names, variables
-from app.terminal.version import print_version
 
 
 def _version(asked: bool) -> None:
     if asked:
+        from app.terminal.version import print_version
+
         print_version()
         raise typer.Exit
 

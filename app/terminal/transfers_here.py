@@ -126,9 +126,3 @@ def delete_here(transfer_id: str, reason: Reason | None) -> tuple[str, bool]:
     with opened() as resources:
         destroyed = delete_transfer(resources, transfer_id, caller=None, reason=reason)
         return show_transfer(resources, None, transfer_id).transfer.state.value, destroyed
-
-
-def add_to(tree: typer.Typer) -> None:
-    """Add the commands that open the data folder."""
-    tree.command("list")(list_)
-    tree.command("show")(show)

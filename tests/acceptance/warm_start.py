@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import cli
+
 PROGRAM = Path(sys.executable).with_name("caducee")
 LOADED = (
     "cli",
-    "app.terminal.service_commands",
+    *sorted({f"app.terminal.{command.module}" for command in cli.COMMANDS.values()}),
     "app.main",
     "app.web.server",
     "app.client.http_calls",
@@ -101,8 +103,6 @@ def run(arguments: Sequence[str], folder: Path, environment: dict[str, str], typ
 
 def _become(start: Start) -> None:
     """In the forked process: take on what was asked for, and be the program."""
-    import cli
-
     if start.leads_group:
         os.setsid()
     os.chdir(start.folder)
