@@ -21,11 +21,13 @@ from app.client.errors import ServiceRefused
 from app.client.link import Link
 from app.client.patience import Patience
 from app.client.placing import Folder
-from app.client.sealed_claim import READ_BYTES, ClaimedFile, SealedClaim
+from app.client.sealed_claim import ClaimedFile, SealedClaim
 from app.client.state import ClaimRecord, ClientState
 from app.client.watcher import Watcher
 from app.crypto.chunked import CHUNK_BYTES
 from app.domain.portable_names import distinct_paths
+
+READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

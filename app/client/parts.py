@@ -108,14 +108,13 @@ class _Pieces:
     """Takes exact numbers of bytes from pieces of any size."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._left = pieces, memoryview(b"")
+        self._pieces, self._left = pieces, b""
 
     def take(self, count: int) -> Iterator[bytes]:
         """Yield pieces of `count` bytes in all."""
         while count:
             if not self._left:
-                self._left = memoryview(next(self._pieces))
-            taken = self._left[:count]
-            self._left = self._left[count:]
+                self._left = next(self._pieces)
+            taken, self._left = self._left[:count], self._left[count:]  # a piece that is taken whole is not copied
             count -= len(taken)
-            yield bytes(taken)
+            yield taken
