@@ -39,7 +39,9 @@ class OutputUnread(Exception):
 
 
 Cell = object
-"""What a table shows: None as nothing, a time as RFC 3339, anything else as its text."""
+"""What a table shows: None as nothing, a time as RFC 3339, `true` and `false` as settings and JSON write them, anything
+else as its text.
+"""
 
 
 def run(build: Callable[[], Callable[[], Any]]) -> int:
@@ -233,4 +235,6 @@ def _cells(row: Sequence[Cell]) -> list[str]:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return moment(value) if isinstance(value, datetime) else str(value)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import pytest
 import typer
 from annotated_types import Ge, Le
 from pydantic import ValidationError
+from typer.testing import CliRunner
 
 from app.domain.access_token import Role
 from app.domain.audit_events import Entry, Event, RenewalReason
@@ -80,6 +82,17 @@ def test_documented_defaults_are_the_defaults(monkeypatch: pytest.MonkeyPatch):
         else:
             monkeypatch.setenv(variable, default)
     assert Settings() == plain
+
+
+def test_config_show_writes_values_as_they_are_documented(monkeypatch: pytest.MonkeyPatch):
+    """One way of writing: what the command prints can be put into the environment, and found in the table."""
+    for variable in documented_defaults():
+        monkeypatch.delenv(variable, raising=False)
+    lines = CliRunner().invoke(build(), ["config", "show"]).stdout.splitlines()[1:]
+    shown = {name: " ".join(value) for name, *value, _ in map(str.split, lines)}
+    paths = {"CADUCEE_DATA_DIR": str(Path("var").absolute())}
+    expected = {name: value.replace("*unset*", "") for name, value in documented_defaults().items()}
+    assert shown == expected | paths
 
 
 def test_documented_defaults_would_be_noticed_if_wrong(monkeypatch: pytest.MonkeyPatch):
