@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.crypto.chunked import CHUNK_BYTES
 from app.terminal.serve import DEFAULT_WORKERS
-from bench import load, servers, verification
+from bench import clients, load, servers, verification
 from bench.servers import Server, Service
 from bench.wire import Connection
 
@@ -32,6 +32,9 @@ DEPOSIT_GOAL, FETCH_GOAL, VERIFY_GOAL = 1.3, 1.25, 3
 the bare handler and AES together, because the cost of AES depends on the processor; of verifying the log to a plain
 loop.
 """
+
+CLIENT_GOAL = 1.67
+"""Maximum ratio of the time of a sealed `send` or `get` to curl's: 0.6 of its rate."""
 
 MEMORY_GOAL_MB = 150
 FETCHES_PER_CLAIM = 3
@@ -95,6 +98,8 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Fi
         yield _cpu("fetch, to bare and AES together", FETCH_GOAL, ours, least)
         say("memory")
         yield from _memory(plan, service)
+        say("send and get")
+        yield from _clients(plan, service, folder / "client")
         say("small deposits")
         with servers.service(folder / "all", workers=DEFAULT_WORKERS) as usual:
             yield from _small(plan, folder, {"bare": bare, "one": service, "usual": usual})
@@ -177,6 +182,17 @@ def _memory(plan: Plan, service: Service) -> Iterator[Figure]:
             fetch = service.peak_bytes() / 1e6
         for name, peak in (("deposit", deposit), ("fetch", fetch)):
             yield Figure(f"{name} of {size // MIB} MiB, peak memory", peak, "MB", MEMORY_GOAL_MB)
+
+
+def _clients(plan: Plan, service: Service, folder: Path) -> Iterator[Figure]:
+    """Measure the time of a sealed `send` and of `get`, relative to curl with the same file and service."""
+    sent, curl_sent, fetched, curl_fetched = clients.rounds(
+        service, folder, size=plan.memory_bytes[-1], count=plan.rounds
+    )
+    for name, ours, theirs in (("sealed send", sent, curl_sent), ("get", fetched, curl_fetched)):
+        ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
+        used = (f"{statistics.median(times):.2f} s" for times in (ours, theirs))
+        yield Figure(f"{name} to curl, time", ratio, "times", CLIENT_GOAL, *used)
 
 
 def _small(plan: Plan, folder: Path, running: dict[str, Server]) -> Iterator[Figure]:

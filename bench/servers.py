@@ -82,6 +82,7 @@ def service(folder: Path, *, workers: int = 1) -> Iterator[Service]:
     }
     environment = {**inherited, **settings, **CHEAP_ARGON2}
     caducee = str(Path(sys.executable).parent / "caducee")
+    subprocess.run([caducee, "db", "upgrade"], env=environment, capture_output=True, check=True)
     made = subprocess.run(
         [caducee, "token", "create", "bench", "--json"], env=environment, capture_output=True, check=True
     )
