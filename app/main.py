@@ -103,14 +103,12 @@ def _routes_of(audience: Audience, *, lifespan: Lifespan[FastAPI] | None = None)
         redirect_slashes=False,
     )
     # Routes are matched in this order, so the busiest come first.
-    if audience in {Audience.ALL, Audience.STAFF}:
-        for router in STAFF_ROUTERS:
-            app.include_router(router)
-    if audience in {Audience.ALL, Audience.RECIPIENT}:
-        for router in RECIPIENT_ROUTERS:
-            app.include_router(router)
-    app.include_router(operator_routes.router)
-    problems.install(app)
+    staff = STAFF_ROUTERS if audience in {Audience.ALL, Audience.STAFF} else ()
+    recipient = RECIPIENT_ROUTERS if audience in {Audience.ALL, Audience.RECIPIENT} else ()
+    routers = (*staff, *recipient, operator_routes.router)
+    for router in routers:
+        app.include_router(router)
+    problems.install(app, [route for router in routers for route in router.routes])
     return app
 
 

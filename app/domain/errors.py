@@ -30,6 +30,11 @@ class InvalidRequest(Refusal):
     title = "The request does not have the expected form."
 
 
+class UnknownQueryParameter(Refusal):
+    code = "unknown_query_parameter"
+    title = "This address does not know that query parameter."
+
+
 class InvalidDuration(Refusal):
     code = "invalid_duration"
     title = "A duration is a whole number of seconds, or a number with s, m, h or d: 30m, 12h, 7d."

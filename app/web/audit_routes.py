@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import Field, StrictStr
 
 from app.actions.read_log import entry_filter, page_of_log
 from app.domain.errors import InvalidRequest
@@ -23,6 +23,7 @@ from app.web.audit_answers import (
 )
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
 from app.web.negotiation import wants_text
+from app.web.queries import QueryModel
 from app.web.receipt_answer import receipt_answer
 from app.web.report_pages import language_of_page
 
@@ -31,13 +32,7 @@ router = APIRouter(prefix="/api/v1/audit", route_class=GuardedRoute, tags=["audi
 MAX_ENTRIES = 1_000
 
 
-class _StrictQuery(BaseModel):
-    """Refuses unknown parameters: a misspelt `form` must not return the whole log."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class PeriodQuery(_StrictQuery):
+class PeriodQuery(QueryModel):
     """The period: dates, or times with their zone; `to` defaults to now. `lang` is the language of a page."""
 
     since: StrictStr = Field(alias="from", max_length=40)
@@ -45,7 +40,7 @@ class PeriodQuery(_StrictQuery):
     lang: StrictStr | None = None
 
 
-class LogQuery(_StrictQuery):
+class LogQuery(QueryModel):
     """Filters for entries, the first sequence number (`start`) and the maximum number of entries (`limit`)."""
 
     event: StrictStr | None = None

@@ -29,8 +29,10 @@ from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
 from app.web.body_rules import Body, body_of, require_body_as_meant
 from app.web.peer import peer_of
+from app.web.queries import query_names
 from app.web.report_pages import read_form, refusal_page, wants_page
 from app.web.short_bodies import limited, read_body
+from app.web.wire_text import require_known_query
 
 T = TypeVar("T")
 
@@ -53,7 +55,9 @@ OPEN_ROUTES = frozenset(
         "audit_entrance",
     }
 )
-"""Routes without an access token. The routes authenticate recipients by link, password or claim token."""
+"""Routes without an access token. The routes authenticate recipients by link, password or claim token. They ignore
+query parameters that they do not know, because mail programs and link scanners add some to links.
+"""
 
 PROBES = frozenset({"livez", "readyz"})
 """Routes that belong to no party."""
@@ -97,6 +101,7 @@ class GuardedRoute(APIRoute):
         """Wrap the route's own handler in the guard."""
         handle = super().get_route_handler()
         body = body_of(self.name, self.methods or (), takes_json=self.body_field is not None)
+        known = None if self.name in OPEN_ROUTES else query_names(self.dependant)
 
         async def guarded(request: Request) -> Response:
             if self.name in FORM_ROUTES:
@@ -104,6 +109,8 @@ class GuardedRoute(APIRoute):
             await admit(request, self.name)
             if self.name not in PROBES:
                 await _enter(request)
+            if known is not None:
+                require_known_query(request, known)
             require_body_as_meant(request, body)
             if body in {Body.JSON, Body.TEXT}:
                 request = Request(request.scope, limited(request.receive))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 from fastapi import FastAPI, Request
@@ -11,12 +11,14 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
 from app.db.errors import DatabaseUnavailable
 from app.domain import errors
 from app.domain.errors import Refusal
 from app.storage.errors import StorageError
+from app.web.methods import method_refusal
 from app.web.negotiation import wants_text
 from app.web.pages.catalogues import DEFAULT_LANGUAGE, language_of
 from app.web.problem_text import problem_document, problem_text
@@ -25,6 +27,7 @@ log = structlog.get_logger()
 
 STATUS: dict[type[Refusal], int] = {
     errors.InvalidRequest: 400,
+    errors.UnknownQueryParameter: 400,
     errors.InvalidDuration: 400,
     errors.InvalidTime: 400,
     errors.LifetimeOutOfRange: 400,
@@ -170,11 +173,19 @@ def refusal_for(error: Exception) -> Refusal:
             return errors.InternalError()
 
 
-def install(app: FastAPI) -> None:
-    """Register handlers that return problems; none echoes client input. Unexpected exceptions: `app.web.edge`."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Register handlers that return problems; none echoes client input. `routes` are those of the application.
+    Unexpected exceptions: `app.web.edge`.
+    """
+
+    async def method_refused(request: Request, _error: Exception) -> Response:
+        refusal, allowed = method_refusal(routes, request.scope)
+        return problem(refusal, headers={"Allow": allowed})
+
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(405, method_refused)
     app.add_exception_handler(DatabaseUnavailable, _failed)
     app.add_exception_handler(StorageError, _failed)
     app.add_exception_handler(ClientDisconnect, _gone)
@@ -196,15 +207,13 @@ async def _invalid(_request: Request, error: Exception) -> Response:
     return problem(errors.InvalidRequest(said))
 
 
-_HTTP: dict[int, type[Refusal]] = {404: errors.NotFound, 405: errors.MethodNotAllowed, 413: errors.TooLarge}
+_HTTP: dict[int, type[Refusal]] = {404: errors.NotFound, 413: errors.TooLarge}
 
 
 async def _http(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError
-    kind = _HTTP.get(error.status_code, errors.InvalidRequest)
-    allow = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
-    return problem(kind(), headers=allow)
+    return problem(_HTTP.get(error.status_code, errors.InvalidRequest)())
 
 
 async def _failed(_request: Request, error: Exception) -> Response:

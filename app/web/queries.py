@@ -1,22 +1,21 @@
-"""Query parameters of the depositors' routes, checked: an unknown or repeated one is refused, never ignored."""
+"""Query parameters of the depositors' routes, and the names that a route knows: `GuardedRoute` refuses all others."""
 
 from __future__ import annotations
 
-from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from app.domain.audit_events import Reason
-from app.domain.errors import InvalidRequest
 from app.domain.transfer_list import MAX_PAGE
 
 
-class StrictQuery(BaseModel):
-    """Refuses unknown parameters: a misspelt `sate` must not return every transfer."""
+class QueryModel(BaseModel):
+    """The query parameters of a route. Its errors do not show values."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True)
 
 
-class TransferQuery(StrictQuery):
+class TransferQuery(QueryModel):
     """The filters of a list of transfers, and the page."""
 
     state: StrictStr | None = None
@@ -26,13 +25,19 @@ class TransferQuery(StrictQuery):
     after: StrictStr | None = Field(None, max_length=60)
 
 
-class ReasonQuery(StrictQuery):
+class ReasonQuery(QueryModel):
     """Why something is ended."""
 
     reason: Reason | None = None
 
 
-def require_no_repeats(request: Request) -> None:
-    """Raise InvalidRequest for a repeated parameter, of which the framework would use the last."""
-    if len(request.query_params.multi_items()) != len(request.query_params):
-        raise InvalidRequest("A query parameter is repeated.")
+def query_names(dependant: Dependant) -> frozenset[str]:
+    """Return the query parameters that a route and its dependencies declare, one by one or as a model."""
+    names = set[str]()
+    for field in dependant.query_params:
+        kind = field.field_info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names |= {member.alias or name for name, member in kind.model_fields.items()}
+        else:
+            names.add(field.alias)
+    return frozenset(names).union(*map(query_names, dependant.dependencies))

@@ -14,7 +14,6 @@ from app.domain.errors import InvalidRequest, TransferIsSealed
 from app.web.bodies import incoming_sealed_file
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, reply_of
 from app.web.schemas import FileCreated, OwnerKeyRequest, OwnerKeyShown, ShareKeyRequest
-from app.web.wire_text import require_known_query
 
 
 async def _no_client_key(request: Request) -> None:
@@ -48,7 +47,6 @@ async def add_blob(
     request: Request, transfer_id: str, number: int, caller: CurrentCaller, resources: CurrentResources
 ) -> FileCreated:
     """Upload one sealed file to a transfer. The size in the response is that of the plaintext."""
-    require_known_query(request, frozenset())
     file = incoming_sealed_file(request, number)
     size = await deposit_sealed_file(resources, caller, transfer_id=transfer_id, incoming=file)
     return FileCreated(number=number, size=size)

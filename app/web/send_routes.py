@@ -27,11 +27,8 @@ from app.web.idempotency import digested, idempotent
 from app.web.schemas import SendAnswer
 from app.web.share_answer import link_of, share_answer
 from app.web.share_text import SharedFiles
-from app.web.wire_text import require_known_query
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
-
-QUERY = frozenset({"recipient", "expires_in", "label", "purpose", "records", "keep_until_expiry", "allow_empty"})
 
 
 class SendOptions:
@@ -39,7 +36,6 @@ class SendOptions:
 
     def __init__(
         self,
-        request: Request,
         *,
         recipient: Annotated[str | None, Query(description="the recipient; no patient data")] = None,
         expires_in: Annotated[str | None, Query(description="30m, 12h, 7d or seconds")] = None,
@@ -51,8 +47,7 @@ class SendOptions:
         ] = False,
         allow_empty: Annotated[bool, Query(description="accept a file without a byte")] = False,
     ) -> None:
-        """Raises InvalidRequest, also for unknown or repeated parameters, or InvalidDuration."""
-        require_known_query(request, QUERY)
+        """Raises InvalidRequest, InvalidDuration."""
         self.allow_empty = allow_empty
         named = checked_free_text(recipient, field="recipient")
         if named is None:

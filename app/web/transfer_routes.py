@@ -22,7 +22,7 @@ from app.web.bodies import incoming_file
 from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, resources_of
 from app.web.idempotency import idempotent
 from app.web.listing import listed
-from app.web.queries import ReasonQuery, TransferQuery, require_no_repeats
+from app.web.queries import ReasonQuery, TransferQuery
 from app.web.receipt_answer import receipt_answer
 from app.web.report_pages import language_of_page
 from app.web.schemas import (
@@ -39,12 +39,10 @@ from app.web.schemas import (
 )
 from app.web.share_answer import ended_answer, link_of, page_of, prepared_answer, share_answer
 from app.web.share_text import SharedFiles
-from app.web.wire_text import require_known_query
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 upload_router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["deposit"])
 
-FILE_QUERY = frozenset({"allow_empty"})
 ENDED: dict[int | str, dict[str, Any]] = {200: {"model": EndingResult}, 202: {"model": EndingResult}}
 """200 with `Prefer: return=representation`; 202 if the keys could not be destroyed yet."""
 
@@ -116,7 +114,6 @@ async def add_file(
     allow_empty: Annotated[bool, Query(description="accept a file without a byte")] = False,
 ) -> FileCreated:
     """Upload one file to a transfer."""
-    require_known_query(request, FILE_QUERY)
     idle_seconds = resources.settings.idle_timeout.total_seconds()
     file = await incoming_file(request, filename, allow_empty=allow_empty, idle_seconds=idle_seconds)
     deposited = await deposit_file(resources, caller, transfer_id=transfer_id, client_key=client_key, incoming=file)
@@ -177,10 +174,9 @@ async def _prepared(request: Request, asked: ShareRequest, caller: Caller, files
 
 @router.get("/transfers")
 async def own_transfers(
-    request: Request, caller: CurrentCaller, resources: CurrentResources, asked: Annotated[TransferQuery, Query()]
+    caller: CurrentCaller, resources: CurrentResources, asked: Annotated[TransferQuery, Query()]
 ) -> TransferList:
     """Return a page of the caller's transfers, newest first; `next` is the next page's `after`, null at the end."""
-    require_no_repeats(request)
     wanted = parse_filter(state=asked.state, recipient=asked.recipient, since=asked.since)
     after = None if asked.after is None else parse_position(asked.after)
     page = await resources.in_thread(list_transfers, resources, caller, wanted, after=after, limit=asked.limit)
@@ -211,7 +207,6 @@ async def delete(
     asked: Annotated[ReasonQuery, Query()],
 ) -> Response:
     """Delete a transfer: its keys at once, its bytes within seconds. 202 if its keys could not be destroyed yet."""
-    require_no_repeats(request)
     destroyed = await resources.in_thread(delete_transfer, resources, transfer_id, caller=caller, reason=asked.reason)
     shown = await resources.in_thread(show_transfer, resources, caller, transfer_id)
     state = shown.transfer.state.value
@@ -227,7 +222,6 @@ async def withdraw(
     asked: Annotated[ReasonQuery, Query()],
 ) -> Response:
     """Withdraw a share. Idempotent: one that has ended keeps its state. 202 if its keys could not be destroyed yet."""
-    require_no_repeats(request)
     ended = await resources.in_thread(withdraw_share, resources, share_id, caller=caller, reason=asked.reason)
     return ended_answer(
         request, EndingResult(id=share_id, state=ended.state.value, keys_destroyed=ended.keys_destroyed)

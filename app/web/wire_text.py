@@ -7,11 +7,12 @@ refused, with the reason.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 
-from app.domain.errors import InvalidFileName, InvalidFilePath, InvalidRequest
+from app.domain.errors import InvalidFileName, InvalidFilePath, InvalidRequest, UnknownQueryParameter
 
 _PERCENT_ALONE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ENCODED_RUN = re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f])+")
@@ -82,18 +83,28 @@ def path_in_header(request: Request) -> str:
 def require_known_query(request: Request, known: frozenset[str]) -> None:
     """Refuse unknown, repeated and undecodable query parameters: a misspelt `expires_in` must not mean seven days.
 
-    Raises InvalidRequest.
+    Raises UnknownQueryParameter, with the nearest known name; InvalidRequest.
     """
     seen = set[str]()
     for pair in filter(None, request.scope["query_string"].split(b"&")):
         name, value = (_parameter_text(part) for part in (pair.partition(b"=")[0], pair.partition(b"=")[2]))
         if name not in known:
-            raise InvalidRequest(f"Unknown query parameter. The parameters are: {', '.join(sorted(known)) or 'none'}.")
+            raise _unknown(name, sorted(known))
         if name in seen:
             raise InvalidRequest("A query parameter is repeated.")
         seen.add(name)
         if "\N{REPLACEMENT CHARACTER}" in value:
             raise InvalidRequest(f"{name}: was not UTF-8 before it was encoded.")
+
+
+def _unknown(name: str, known: list[str]) -> UnknownQueryParameter:
+    """Return the refusal. It does not repeat the name: that may be a value, typed in the wrong place."""
+    if not known:
+        return UnknownQueryParameter("This address takes no query parameters.")
+    nearest = get_close_matches(name.lower(), known, n=1, cutoff=0.0)[0]
+    return UnknownQueryParameter(
+        f"A query parameter is unknown here: is {nearest} meant? This address knows {', '.join(known)}."
+    )
 
 
 def _parameter_text(part: bytes) -> str:

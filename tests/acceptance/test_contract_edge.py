@@ -80,7 +80,7 @@ def test_every_refusal_is_a_problem_document_with_a_code(answers):
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == answer.status_code
         assert set(answer.json()) == {"type", "title", "status", "code", "detail"}
-    assert answers["method"].headers["allow"] == "GET"
+    assert answers["method"].headers["allow"] == "GET, HEAD"
     assert answers["anonymous"].headers["www-authenticate"].startswith("Bearer")
 
 
