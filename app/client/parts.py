@@ -7,7 +7,10 @@ name, and the checksum is known once the file was read.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +26,9 @@ from app.domain.file_meta import FileMeta
 
 PART_BYTES = 64 << 20
 LAST_BYTES = 1 << 20
+PIECES_AHEAD = 8
+"""Pieces of about 1 MiB that are in memory before they are sent."""
+
 TUS = {"Tus-Resumable": "1.0.0"}
 PART = {"Content-Type": "application/offset+octet-stream"}
 
@@ -58,14 +64,15 @@ class SealedUpload:
 
     def _send_from(self, at: int, patience: Patience) -> None:
         context = chunked.file_context(self.transfer.id, self.number)
-        pieces = _Pieces(self.source.sealed(self.transfer.transfer_key, context, start=at))
-        last = max(at, self.source.sealed_size - LAST_BYTES)
-        while at < last:
-            length = min(PART_BYTES, last - at)
-            self._patch(at, length, self._counted(pieces.take(length), at))
-            at += length
-            patience.renew()
-        rest = b"".join(pieces.take(self.source.sealed_size - at))
+        with closing(_ahead(self.source.sealed(self.transfer.transfer_key, context, start=at))) as sealed:
+            pieces = _Pieces(sealed)
+            last = max(at, self.source.sealed_size - LAST_BYTES)
+            while at < last:
+                length = min(PART_BYTES, last - at)
+                self._patch(at, length, self._counted(pieces.take(length), at))
+                at += length
+                patience.renew()
+            rest = b"".join(pieces.take(self.source.sealed_size - at))
         meta = replace(self.meta, crc32=self.source.crc32)
         sealed_meta = sealing.seal_meta(self.transfer.transfer_key, self.transfer.id, self.number, meta)
         self._patch(at, len(rest), rest, **{"Caducee-Sealed-Meta": encode(sealed_meta)})
@@ -102,6 +109,20 @@ def announce(transfer: SealedTransfer, number: int, meta: FileMeta, sealed_size:
     if not location.startswith("/api/v1/uploads/"):
         raise refused(answer)
     return location
+
+
+def _ahead(pieces: Iterator[bytes]) -> Generator[bytes]:
+    """Yield the pieces, while a thread makes the next ones: the file is read, hashed and encrypted while earlier pieces
+    are on their way. The thread has ended when this generator is closed.
+    """
+    with ThreadPoolExecutor(1, "seal") as thread:
+        following = deque(thread.submit(next, pieces, None) for _ in range(PIECES_AHEAD))
+        try:
+            while (piece := following.popleft().result()) is not None:
+                following.append(thread.submit(next, pieces, None))
+                yield piece
+        finally:
+            thread.shutdown(cancel_futures=True)
 
 
 class _Pieces:

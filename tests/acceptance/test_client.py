@@ -325,7 +325,7 @@ def nonces(monkeypatch, tmp_path):
 
 
 def test_client_and_service_killed_at_random(installation, nonces, tmp_path):
-    kill_both_again_and_again(installation, nonces, tmp_path, size=30_000_001, kills=2, seconds=1.0)
+    kill_both_again_and_again(installation, nonces, tmp_path, size=30_000_001, kills=2, seconds=0.5)
 
 
 @pytest.mark.acceptance
