@@ -13,7 +13,7 @@ def build() -> typer.Typer:
     """Return the whole tree. The service's commands are included if the extra `server` is installed."""
     import typer
 
-    from app.terminal import fetching, sending, shares, transfers
+    from app.terminal import fetching, sending, shares, transfers, watching
     from app.terminal.program import program
 
     tree = typer.Typer(
@@ -27,6 +27,7 @@ def build() -> typer.Typer:
     tree.callback()(program)
     tree.command("send")(sending.send)
     tree.command("get")(fetching.get)
+    tree.command("watch")(watching.watch)
     tree.command("sent")(sending.sent)
     tree.add_typer(shares.tree, name="share")
     tree.add_typer(transfers.tree, name="transfer")
