@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.client.durable import locked, make_folder, write_durably
+from app.client.durable import locked, make_folder, sync_folder, write_durably
 from app.client.errors import InUse
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
@@ -212,10 +212,12 @@ class SendRecord:
         return self._folder / f"{number}.journal"
 
     def clear(self) -> None:
-        """Remove the record: the send is over."""
+        """Remove the record durably: the send is over, and a later one must not find it again."""
+        (self._folder / "send.json").unlink(missing_ok=True)
         for path in self._folder.iterdir():
             if path.name != "lock":
                 path.unlink()
+        sync_folder(self._folder)
 
 
 class ClaimRecord:

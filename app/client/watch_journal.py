@@ -11,15 +11,15 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from app.client.durable import locked, make_folder, remove_durably, write_durably
 from app.client.errors import NotConfigured
 from app.client.state import ClientState, PendingFile
+from app.client.watch_report import now
 from app.client.watched_folder import Identity
 from app.crypto.token import is_id, new_id
 
@@ -79,11 +79,10 @@ def journal_of(root: Path, state: ClientState) -> Iterator[WatchJournal]:
     with another journal; OSError.
     """
     with locked(root / LOCK, f"{root} is already being watched by {_holder(root / LOCK)}") as descriptor:
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 1, os.SEEK_SET)  # Windows locks the first byte against readers
-        os.write(
-            descriptor, f"{_who()}, process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n".encode()
-        )
+        with suppress(OSError):  # on a full disk nobody is named
+            os.ftruncate(descriptor, 0)
+            os.lseek(descriptor, 1, os.SEEK_SET)  # Windows locks the first byte against readers
+            os.write(descriptor, f"{_who()}, process {os.getpid()}, since {now()}\n".encode())
         watch_id = _watch_id(root, state)
         yield WatchJournal(state.watch(watch_id), watch_id)
 

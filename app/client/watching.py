@@ -74,8 +74,7 @@ class Watch:
         if unsettled and report.problem is None:
             time.sleep(settle_seconds)
             self._turn(report)
-        report.ended_at = now()
-        report.write()
+        _close(report)
         return report
 
     def turns(self) -> Iterator[Report]:
@@ -87,8 +86,7 @@ class Watch:
             report = self._report()
             self._turn(report)
             if report.sent or report.failed or report.problem != before:
-                report.ended_at = now()
-                report.write()
+                _close(report)
                 yield report
             before = report.problem
             if before is not None and before.is_final:
@@ -256,6 +254,14 @@ class Watch:
         if expires_at and expires_at != self._token_expires_at:
             self._tell(f"the access token ends at {expires_at}: ask for another one")
         self._token_expires_at = expires_at or self._token_expires_at
+
+
+def _close(report: Report) -> None:
+    report.ended_at = now()
+    try:
+        report.write()
+    except OSError as error:  # a full disk must not hide what was done
+        report.problem = report.problem or Problem.of(error)
 
 
 def _names(batch: Batch) -> Iterable[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,11 +90,19 @@ def _once(watching: Watch, settle: float, *, as_json: bool) -> int:
     return report.exit_code
 
 
+STOPPED = 128 + signal.SIGINT
+"""The exit code of shells for a program that was interrupted."""
+
+
 def _for_ever(watching: Watch, *, as_json: bool) -> int:
     """Watch until a refusal that needs a person; with `as_json`, print one report a line."""
     code = 0
-    for report in watching.turns():
-        code = report.exit_code
-        if as_json:
-            put_json_text(json.dumps(report.document, ensure_ascii=False))
+    try:
+        for report in watching.turns():
+            code = report.exit_code
+            if as_json:
+                put_json_text(json.dumps(report.document, ensure_ascii=False))
+    except KeyboardInterrupt:
+        say("stopped; the next start goes on here")
+        return STOPPED
     return code

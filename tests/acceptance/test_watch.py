@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.client.errors import HookFailed, ServiceRefused, ServiceUnavailable
@@ -23,6 +24,7 @@ from app.client.watched_folder import WatchedFolder
 from app.client.watching import Order, Watch
 from tests.acceptance.people import ok
 from tests.acceptance.service import free_port, until
+from tests.acceptance.volumes import FILLER, fill, volume
 from tests.acceptance.warm_start import PROGRAM
 
 
@@ -246,16 +248,40 @@ def test_a_problem_needs_a_person_only_if_the_service_said_so(error, code, is_fi
     assert "DUPONT" not in problem.detail
 
 
+def test_a_full_disk_costs_nothing_but_time(house, tmp_path, monkeypatch):
+    with volume(tmp_path / "volume", size="1m"):
+        desk = Desk(tmp_path / "volume" / "desk", monkeypatch)
+        arguments = ["watch", str(desk.folder), "--to", "A", "--once", "--json", "--settle", "0", "--expires", "1h"]
+        connected = {"SERVER": house.server.origin, "TOKEN": house.tokens["staff"]}
+        desk.put("a.csv")
+        house.installation.run(*arguments, *desk.hooks, code=1, **connected | {"TOKEN": "cad_" + "x" * 50})
+        fill(tmp_path / "volume")
+        full = house.installation.run(*arguments, *desk.hooks, code=75, **connected)
+        assert "No space left" in full.json["problem"]["detail"]
+        assert desk.names("out") == ["a.csv"]
+        (tmp_path / "volume" / FILLER).unlink()
+        house.installation.run(*arguments, *desk.hooks, **connected)
+        assert desk.names("sent") == ["a.csv"]
+        assert len(desk.given("links")) == len(desk.given("passwords")) == 1
+
+
 # --- killed at every step
 
 WRITING = os.O_WRONLY | os.O_RDWR
 
 
-def run_once(root, origin, token, *, die_at=0):
+def run_once(root, origin, token, *, die_at=0, lose=0):
     """Watch once in this process, and die before its step `die_at`: a change of a file, a command, a request, a
-    response. Gives the report, and how many steps it took.
+    response. Gives the report, and how many steps it took. With `lose`, that response is lost on its way.
     """
-    steps = 0
+    steps = responses = 0
+
+    def answered(_):
+        nonlocal responses
+        responses += 1
+        step()
+        if responses == lose:
+            raise httpx.ReadError("lost")
 
     def step(*_):
         nonlocal steps
@@ -272,7 +298,7 @@ def run_once(root, origin, token, *, die_at=0):
     order = Order(root.name, link, password, terms={"expires_in": "1h"}, patience_seconds=60)
     state = ClientState(root / "state")
     with journal_of(root / "lab", state) as journal, connect(origin, token) as http:
-        http.event_hooks = {"request": [step], "response": [step]}
+        http.event_hooks = {"request": [step], "response": [answered]}
         folder = WatchedFolder(root / "lab", settle_seconds=0)
         if die_at:
             sys.addaudithook(audited)
@@ -310,6 +336,15 @@ def test_killed_at_any_step_it_sends_each_file_once_with_one_valid_link(house, s
         report, _ = run_once(root, origin, token)
         assert report.exit_code == 0, (number, report.document)
         require_one_link(root, staff, number)
+
+
+@pytest.mark.parametrize("lose", [*(pytest.param(n, marks=pytest.mark.external) for n in range(1, 7)), 7, 8])
+def test_a_lost_response_is_asked_for_again(house, staff, tmp_path, lose):
+    """The last two prepare the share and open it: the first attempt may have been carried out."""
+    root = folder_with_a_file(tmp_path / tmp_path.name)
+    report, steps = run_once(root, house.server.origin, house.tokens["staff"], lose=lose)
+    assert report.exit_code == 0, report.document
+    require_one_link(root, staff, steps)
 
 
 def require_one_link(root, staff, number):
