@@ -360,6 +360,13 @@ def require_one_link(root, staff, number):
 # --- a server that is restarted, a client that is killed
 
 
+LEASES = (
+    "UPDATE uploads SET part_until = 1 WHERE part IS NOT NULL",
+    "UPDATE idempotency_keys SET lease_until = 1 WHERE lease_until IS NOT NULL",
+)
+"""Those of requests that died with the service are not waited for."""
+
+
 def progress(desk, process):
     """Whether fewer files wait than now, or none; or nothing will happen any more."""
     before = max(1, len(desk.names("out")))
@@ -389,6 +396,8 @@ def arrive_once(installation, desk, *, files, restarts, seconds):
                     time.sleep(dice.uniform(0, seconds))
                     left, killed = left - 1, killed + (1 if desk.names("out") else 0)
                     server.kill()
+                    for lease in LEASES:
+                        installation.alter(lease)
                 else:
                     until(lambda: not desk.names("out"), seconds=1200, what="the last file")
         until(lambda: not list(desk.root.glob("state/caducee/watches/*/batch.json")), what="the end of the last batch")
