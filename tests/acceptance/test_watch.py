@@ -150,6 +150,7 @@ def test_a_file_that_was_fetched_is_not_sent_again(house, desk, watch, tmp_path)
     watch(code=75, hooks=late)
     (link,), (password,) = desk.given("links"), desk.given("passwords")
     assert fetch(house, link["link"], password["password"], tmp_path / "received") == {"a.csv": b"1"}
+    house.installation.run("sent", SERVER=house.server.origin, TOKEN=house.tokens["staff"])  # sees that it has ended
     assert [each["transfer_id"] for each in watch().json["sent"]] == [link["transfer_id"]]
     assert desk.names("sent") == ["a.csv"]
     assert len(desk.given("links")) == 1
