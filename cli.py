@@ -25,6 +25,12 @@ class Command(NamedTuple):
 COMMANDS = {
     "send": Command("sending", "send", "Send files, encrypted on this machine.", is_client=True),
     "get": Command("fetching", "get", "Fetch the files of a link, decrypted on this machine.", is_client=True),
+    "watch": Command(
+        "watching",
+        "watch",
+        "Send each file that appears in DIR/out, once; two commands hand over link and password.",
+        is_client=True,
+    ),
     "sent": Command(
         "sending", "sent", "List what was sent from here, to whom, and whether it was fetched.", is_client=True
     ),

@@ -37,3 +37,12 @@ class InUse(Exception):
 
 class NotSendable(Exception):
     """What the user asked to send cannot be sent."""
+
+    def __init__(self, message: str, code: str = "not_sendable") -> None:
+        """`message` is for people, `code` for programs."""
+        super().__init__(message)
+        self.code = code
+
+
+class HookFailed(Exception):
+    """A command that hands over a link or a password did not succeed; a later attempt may."""

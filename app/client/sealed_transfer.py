@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -43,7 +43,9 @@ class SealedShare:
 
 @dataclass(slots=True, repr=False)
 class SealedTransfer:
-    """One sealed transfer. `http` has the server's URL and the access token; `files` is the number of files added."""
+    """One sealed transfer. `http` has the server's URL and the access token; `files` is the number of files added;
+    `shares` are those that existed when it was reopened, as the service lists them.
+    """
 
     http: httpx.Client
     id: str
@@ -51,6 +53,7 @@ class SealedTransfer:
     transfer_key: bytes
     files: int = 0
     expires_at: str = ""
+    shares: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def create(
@@ -84,7 +87,8 @@ class SealedTransfer:
             transfer_id=transfer_id,
         )
         shown = ask(http, "GET", path)
-        return cls(http, transfer_id, client_key, transfer_key, len(shown["files"]), shown["expires_at"])
+        files, shares = len(shown["files"]), shown["shares"]
+        return cls(http, transfer_id, client_key, transfer_key, files, shown["expires_at"], shares)
 
     def add(self, meta: FileMeta, pieces: Iterable[bytes], *, size: int | None = None) -> int:
         """Encrypt and upload a file in one pass, and return its number. `size` in bytes, if known, lets the server

@@ -19,8 +19,9 @@ from typing import Any
 
 import httpx
 
+from app.client.earlier_shares import OVER, end, shown_transfer, used_by, withdraw_unused
 from app.client.errors import FileChanged, NotSendable, ServiceRefused, ServiceUnavailable
-from app.client.http_calls import ask, ask_for
+from app.client.http_calls import ask
 from app.client.parts import SealedUpload, announce
 from app.client.patience import Patience
 from app.client.sealed_transfer import SealedShare, SealedTransfer
@@ -34,24 +35,25 @@ from app.crypto.password import new_password
 from app.crypto.token import new_id, new_secret
 from app.domain.file_meta import FileMeta
 
-_OVER = frozenset({404, 409, 410})
-"""Statuses of a transfer or share that is gone, ended, or was never finished."""
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to send: files, and for whom; `terms` are members of the transfer (`expires_in`, `label`, ...). With a
-    `language`, each share comes with a text to mail.
+    `language`, each share comes with a text to mail. `name` identifies a request of a program that remembers by itself
+    what it sends.
     """
 
     files: Sequence[PendingFile]
     recipients: Sequence[str]
     terms: dict[str, Any] = field(default_factory=dict)
     language: str | None = None
+    name: str | None = None
 
     @property
     def identity(self) -> dict[str, Any]:
         """What makes a request the same when it is started again."""
+        if self.name is not None:
+            return {"name": self.name}
         return {
             "files": [file.path for file in self.files],
             "recipients": sorted(self.recipients),
@@ -61,7 +63,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Sent:
-    """A transfer that was sent, with a share for each recipient. Links and passwords are kept nowhere else."""
+    """A transfer that was sent, with a share for each recipient, except those who used an earlier one, and so had its
+    link and password. Links and passwords are kept nowhere else.
+    """
 
     transfer_id: str
     expires_at: str
@@ -91,11 +95,14 @@ class Sending:
 
         Raises FileChanged, NotSendable, InUse, ServiceRefused; ServiceUnavailable if a later attempt may succeed.
         """
-        server = str(self._http.base_url).rstrip("/")
         self._require_allowed()
         self._watcher.began([(file.shown, file.size) for file in self._request.files])
-        with self._state.sending(server, self._request.identity) as record:
-            pending, transfer = self._begin_or_go_on(record, server)
+        with self._state.sending(self._server, self._request.identity) as record:
+            if (received := self._received(record)) is not None:
+                shown(received)
+                record.clear()
+                return
+            pending, transfer = self._begin_or_go_on(record)
             try:
                 for number, file in enumerate(pending.files):
                     if not file.done:
@@ -106,6 +113,26 @@ class Sending:
                 raise
             shown(Sent(transfer.id, transfer.expires_at, pending.files, shares))
             record.clear()
+
+    def received(self) -> Sent | None:
+        """Return the interrupted send if its recipients used their shares: then nothing of it is left to show.
+
+        Raises InUse, ServiceRefused.
+        """
+        with self._state.sending(self._server, self._request.identity) as record:
+            return self._received(record)
+
+    def give_up(self) -> None:
+        """End the interrupted send, with what it has stored; no link of it is valid then. Raises InUse, ServiceRefused,
+        and forgets nothing if the service cannot be reached.
+        """
+        with self._state.sending(self._server, self._request.identity) as record:
+            if (pending := record.load()) is not None:
+                self._give_up(record, pending)
+
+    @property
+    def _server(self) -> str:
+        return str(self._http.base_url).rstrip("/")
 
     def _require_allowed(self) -> None:
         """Refuse before anything is sent what the service would refuse afterwards. Raises NotSendable."""
@@ -118,9 +145,20 @@ class Sending:
                 f"{count} files are more than the {rules['max_files']} that a transfer may have: send an archive (ZIP)"
             )
         if size > rules.get("max_bytes", size):
-            raise NotSendable(f"{size} bytes are more than the {rules['max_bytes']} that a transfer may have")
+            message = f"{size} bytes are more than the {rules['max_bytes']} that a transfer may have"
+            raise NotSendable(message, "too_large")
 
-    def _begin_or_go_on(self, record: SendRecord, server: str) -> tuple[PendingSend, SealedTransfer]:
+    def _received(self, record: SendRecord) -> Sent | None:
+        """Return the interrupted send if every recipient used a share of it, also if its transfer has ended since."""
+        pending = record.load()
+        if pending is None or pending.transfer_id is None or not self._is_same(pending):
+            return None
+        transfer = shown_transfer(self._http, pending.transfer_id, self._patience)
+        if transfer is None or not used_by(transfer["shares"]).issuperset(self._request.recipients):
+            return None
+        return Sent(transfer["id"], transfer["expires_at"], pending.files, {})
+
+    def _begin_or_go_on(self, record: SendRecord) -> tuple[PendingSend, SealedTransfer]:
         """Return the interrupted send with its transfer if it can go on; else end that transfer, and begin another."""
         pending = record.load()
         if pending is not None and not self._is_same(pending):
@@ -129,7 +167,7 @@ class Sending:
         if pending is not None and (transfer := self._reopened(record, pending)) is not None:
             return pending, transfer
         if pending is None or pending.transfer_id is not None:
-            pending = PendingSend(server, new_id(), list(self._request.files), client_key=encode(new_secret()))
+            pending = PendingSend(self._server, new_id(), list(self._request.files), client_key=encode(new_secret()))
             record.save(pending)
         return pending, self._created(record, pending)
 
@@ -150,20 +188,28 @@ class Sending:
         except CryptoError:
             pass
         except ServiceRefused as refusal:
-            if refusal.status not in _OVER:
+            if refusal.status not in OVER:
                 raise  # a token that ended says nothing about the transfer
         self._give_up(record, pending)
         return None
 
     def _created(self, record: SendRecord, pending: PendingSend) -> SealedTransfer:
-        transfer = self._patience.call(
-            lambda: SealedTransfer.create(
+        def create() -> SealedTransfer:
+            return SealedTransfer.create(
                 self._http,
                 client_key=decode(pending.client_key, length=32),
                 idempotency_key=f"send-{pending.idempotency_key}",
                 **self._request.terms,
             )
-        )
+
+        try:
+            transfer = self._patience.call(create)
+        except ServiceRefused as refusal:
+            if refusal.code != "already_answered":
+                raise
+            pending.idempotency_key = new_id()  # that transfer's id never arrived: it has no file, and expires
+            record.save(pending)
+            transfer = self._patience.call(create)
         pending.transfer_id = transfer.id
         record.save(pending)
         self._remember(pending, transfer)
@@ -201,18 +247,27 @@ class Sending:
             journal.unlink(missing_ok=True)  # another upload, another salt
             file.upload = self._patience.call(lambda: announce(transfer, number, meta, sealed_size(file.size)))
             record.save(pending)
-        with SealedSource(Path(file.path), size=file.size, changed_ns=file.changed_ns, journal=journal) as source:
+        with self._source(file, journal) as source:
             moved = partial(self._watcher.moved, number)
             SealedUpload(transfer, number, meta, source, upload=file.upload, moved=moved).run(self._patience)
 
+    def _source(self, file: PendingFile, journal: Path) -> SealedSource:
+        return SealedSource(
+            Path(file.path), size=file.size, changed_ns=file.changed_ns, journal=journal, only_link=file.only_link
+        )
+
     def _shares(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer) -> dict[str, SealedShare]:
         """Issue a share for each recipient, and withdraw those of an earlier run, which nobody saw."""
-        if pending.shares:
-            for share_id in pending.shares.values():
-                self._end(f"/api/v1/shares/{share_id}")
+        if transfer.shares:
+            withdraw_unused(self._http, transfer.shares, self._patience)
             pending.shares, pending.withdrawn = {}, pending.withdrawn + 1
             record.save(pending)
-        return {recipient: self._share(record, pending, transfer, recipient) for recipient in self._request.recipients}
+        had = used_by(transfer.shares)
+        return {
+            recipient: self._share(record, pending, transfer, recipient)
+            for recipient in self._request.recipients
+            if recipient not in had
+        }
 
     def _share(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer, recipient: str) -> SealedShare:
         password = new_password()  # the same for each repetition, which must be the same request
@@ -224,15 +279,12 @@ class Sending:
         def issue() -> SealedShare:
             lost = pending.shares.get(recipient, "")
             if lost:  # whether it was opened is unknown, and so is its link
-                self._end(f"/api/v1/shares/{lost}")
+                end(self._http, f"/api/v1/shares/{lost}", self._patience)
             attempt = f"{pending.idempotency_key} {pending.withdrawn} {recipient} {lost}"
             key = hashlib.sha256(attempt.encode()).hexdigest()[:32]
+            language = self._request.language
             return transfer.issue(
-                recipient,
-                password=password,
-                idempotency_key=key,
-                language=self._request.language,
-                prepared_as=prepared,
+                recipient, password=password, idempotency_key=key, language=language, prepared_as=prepared
             )
 
         return self._patience.call(issue)
@@ -240,14 +292,6 @@ class Sending:
     def _give_up(self, record: SendRecord, pending: PendingSend) -> None:
         """End a transfer that cannot go on, with what it has stored. Raises ServiceUnavailable, and forgets nothing."""
         if pending.transfer_id is not None:
-            self._end(f"/api/v1/transfers/{pending.transfer_id}")
+            end(self._http, f"/api/v1/transfers/{pending.transfer_id}", self._patience)
             self._state.forget(pending.transfer_id)
         record.clear()
-
-    def _end(self, path: str) -> None:
-        """Delete a transfer or withdraw a share; one that does not exist has ended. Raises ServiceRefused."""
-        try:
-            self._patience.call(lambda: ask_for(self._http, "DELETE", path))
-        except ServiceRefused as refusal:
-            if refusal.status not in _OVER:
-                raise

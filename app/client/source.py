@@ -8,15 +8,18 @@ gets another salt.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from app.client.errors import FileChanged
+from app.client.durable import open_regular
+from app.client.errors import FileChanged, NotSendable
 from app.crypto import chunked
 from app.crypto.chunked import CHUNK_BYTES, HEADER_BYTES, SALT_BYTES, SEALED_CHUNK_BYTES, Encryptor
 
@@ -26,6 +29,7 @@ BLOCKS_AHEAD = 16
 
 _DIGEST_BYTES = 32
 _CHANGED = "the file changed while it was sent"
+_OF_THIS_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class SealedSource:
@@ -34,18 +38,30 @@ class SealedSource:
     A context manager: the file is opened once, so that it stays the same file.
     """
 
-    def __init__(self, path: Path, *, size: int, changed_ns: int, journal: Path) -> None:
-        """Store the arguments; nothing is opened."""
+    def __init__(self, path: Path, *, size: int, changed_ns: int, journal: Path, only_link: bool = False) -> None:
+        """Store the arguments; nothing is opened. With `only_link`, a file with another hard link counts as changed."""
         self._path, self.size, self._changed_ns, self._journal_path = path, size, changed_ns, journal
+        self._only_link = only_link
         self.sealed_size = chunked.sealed_size(size)
         self._blocks = -(-size // BLOCK_BYTES)
         self._ahead: dict[int, bytes] = {}
         self._crc, self._crc_blocks = 0, 0
 
     def __enter__(self) -> Self:
-        """Open the file and its journal. Raises FileChanged, OSError."""
-        self._file = self._path.open("rb", buffering=0)
-        self._journal = self._journal_path.open("a+b")
+        """Open the file and its journal. Raises FileChanged, also if the file vanished; NotSendable if it cannot be
+        read; OSError.
+        """
+        with ExitStack() as opened:
+            with _reading():
+                self._file = opened.enter_context(os.fdopen(open_regular(self._path), "rb", buffering=0))
+            self._require_unchanged()
+            self._journal = opened.enter_context(self._journal_path.open("a+b"))
+            self._load()
+            self._opened = opened.pop_all()
+        return self
+
+    def _load(self) -> None:
+        """Read the journal; of an unfinished entry, only the salt or the digests before it count."""
         self._journal.seek(0)
         kept = self._journal.read()
         self._is_new = len(kept) < SALT_BYTES
@@ -56,13 +72,10 @@ class SealedSource:
         self._salt, self._digests = kept[:SALT_BYTES], bytearray(kept[SALT_BYTES:])
         del self._digests[len(self._digests) // _DIGEST_BYTES * _DIGEST_BYTES :]
         self._journal.truncate(SALT_BYTES + len(self._digests))
-        self._require_unchanged()
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Close both files."""
-        self._file.close()
-        self._journal.close()
+        self._opened.close()
 
     @property
     def crc32(self) -> int:
@@ -118,13 +131,14 @@ class SealedSource:
 
     def _read(self, number: int) -> bytes:
         length = min(BLOCK_BYTES, self.size - number * BLOCK_BYTES)
-        self._file.seek(number * BLOCK_BYTES)
-        plain = self._file.read(length)
-        while len(plain) < length:
-            more = self._file.read(length - len(plain))
-            if not more:
-                raise FileChanged(_CHANGED)
-            plain += more
+        with _reading():
+            self._file.seek(number * BLOCK_BYTES)
+            plain = self._file.read(length)
+            while len(plain) < length:
+                more = self._file.read(length - len(plain))
+                if not more:
+                    raise FileChanged(_CHANGED)
+                plain += more
         return plain
 
     def _write(self, data: bytes) -> None:
@@ -134,5 +148,20 @@ class SealedSource:
 
     def _require_unchanged(self) -> None:
         found = os.fstat(self._file.fileno())
-        if (found.st_size, found.st_mtime_ns) != (self.size, self._changed_ns):
+        if (found.st_size, found.st_mtime_ns) != (self.size, self._changed_ns) or (
+            self._only_link and found.st_nlink != 1
+        ):
             raise FileChanged(_CHANGED)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Tell what became of the file from what became of this machine."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise FileChanged("the file vanished while it was sent") from None
+    except OSError as error:
+        if error.errno in _OF_THIS_PROCESS:
+            raise
+        raise NotSendable(f"the file cannot be read: {error.strerror or error}", "unreadable") from None

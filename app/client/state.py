@@ -18,12 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from app.client.durable import locked, make_folder, sync_folder, write_durably
 from app.client.errors import InUse
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
 from app.crypto.token import new_secret
 
 _TOKEN_BYTES = 32
+_BUSY = "another process is sending the same files to the same recipients"
 
 
 def state_folder() -> Path:
@@ -37,7 +39,8 @@ def state_folder() -> Path:
 @dataclass(slots=True, repr=False)
 class PendingFile:
     """A file on its way: where it lies, its name for the recipient and the folders above it, and its size in bytes and
-    time of change (ns) when the send began. `upload` is its path on the server once it was announced.
+    time of change (ns) when the send began. `upload` is its path on the server once it was announced. With `only_link`,
+    it is not sent once it has another hard link.
     """
 
     path: str
@@ -48,6 +51,7 @@ class PendingFile:
     upload: str | None = None
     done: bool = False
     folders: str = ""
+    only_link: bool = False
 
     @property
     def shown(self) -> str:
@@ -95,13 +99,19 @@ class ClientState:
     @contextmanager
     def sending(self, server: str, request: dict[str, Any]) -> Iterator[SendRecord]:
         """Hold the record of one send, the same for the same request to the same server. Raises InUse while another
-        process holds it.
+        process holds it. A request with a name is kept by the program that named it, also past the transfer's end.
         """
         name = hashlib.sha256(json.dumps([server, request], sort_keys=True).encode()).hexdigest()[:32]
-        folder = self._folder("sends") / name
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with _locked(folder / "lock"):
+        folder = self._folder("named-sends" if "name" in request else "sends") / name
+        make_folder(folder)
+        with locked(folder / "lock", _BUSY):
             yield SendRecord(folder)
+
+    # --- watched folders
+
+    def watch(self, watch_id: str) -> Path:
+        """Return the folder of what is known about a watched folder, which exists once the watch has begun."""
+        return self._folder("watches") / watch_id
 
     # --- claims
 
@@ -109,7 +119,7 @@ class ClientState:
     def claiming(self, share_id: str) -> Iterator[ClaimRecord]:
         """Hold the record of one claim, begun before the share is claimed. Raises InUse."""
         folder = self._folder("claims")
-        with _locked(folder / f"{share_id}.lock"):
+        with locked(folder / f"{share_id}.lock", _BUSY):
             yield ClaimRecord(folder / f"{share_id}.json")
 
     # --- services that the user trusts
@@ -167,14 +177,14 @@ class ClientState:
     def _clear_sends_of(self, transfer_id: str) -> None:
         """Remove the interrupted send of a transfer that has ended; one that runs notices the end by itself."""
         for folder in self._folder("sends").iterdir():
-            with suppress(InUse), _locked(folder / "lock"):
+            with suppress(InUse), locked(folder / "lock", _BUSY):
                 pending = SendRecord(folder).load()
                 if pending is not None and pending.transfer_id == transfer_id:
                     SendRecord(folder).clear()
 
     def _folder(self, name: str) -> Path:
         folder = self.root / name
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         return folder
 
 
@@ -202,10 +212,12 @@ class SendRecord:
         return self._folder / f"{number}.journal"
 
     def clear(self) -> None:
-        """Remove the record: the send is over."""
+        """Remove the record durably: the send is over, and a later one must not find it again."""
+        (self._folder / "send.json").unlink(missing_ok=True)
         for path in self._folder.iterdir():
             if path.name != "lock":
                 path.unlink()
+        sync_folder(self._folder)
 
 
 class ClaimRecord:
@@ -233,41 +245,4 @@ class ClaimRecord:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    _write_bytes(path, json.dumps(content).encode())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file of mode 0600 atomically."""
-    new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with this process. Raises InUse."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            _lock(descriptor)
-        except OSError:
-            raise InUse("another process is sending the same files to the same recipients") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    write_durably(path, json.dumps(content).encode())

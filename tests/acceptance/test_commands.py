@@ -58,6 +58,7 @@ ARGUMENTS = {
     ("token", "revoke"): ["{token}", "--reason", "incident"],
     ("share", "issue"): ["{transfer}", "--to", "ARS"],
     ("send",): ["log.pub", "--to", "ARS"],
+    ("watch",): ["{folder}", "--to", "ARS", "--once", "--on-link", "true", "--on-password", "true"],
     ("get",): ["{link}", "--password-file", "password", "--trust"],
     ("audit", "drill"): ["--restored", "{backup}"],
     ("audit", "exposure"): ["--from", "2020-01-01"],
@@ -142,6 +143,8 @@ def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path,
         )
     spare = installation.run("token", "create", f"spare {' '.join(path)}", "--json").json["id"]
     known = {"transfer": share.transfer_id, "share": share.id, "token": spare, "backup": installation.folder / "backup"}
+    (tmp_path / "watched").mkdir()
+    known["folder"] = tmp_path / "watched"
     known["deleted"], known["link"] = (installation.folder / "deleted").read_text(), share.link
     (installation.folder / "password").write_text(share.password)
     arguments = [text.format(**known) for text in ARGUMENTS.get(path, [])]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.client.errors import FileChanged
+from app.client.errors import FileChanged, NotSendable
 from app.client.source import BLOCK_BYTES, SealedSource
 from app.crypto import chunked
 
@@ -84,3 +84,24 @@ def test_an_empty_file_has_a_ciphertext_too(tmp_path):
     path.with_name("journal").unlink()
     with pytest.raises(FileChanged):
         sealed(path, 60)
+
+
+def test_what_took_a_file_s_place_is_not_read(path, tmp_path):
+    """A file of somebody else, by a link; or nothing at all."""
+    status, journal = path.stat(), path.with_name("journal")
+    kept = {"size": status.st_size, "changed_ns": status.st_mtime_ns, "journal": journal}
+    os.link(path, tmp_path / "other")
+    with SealedSource(path, **kept):
+        pass
+    with pytest.raises(FileChanged), SealedSource(path, **kept, only_link=True):
+        pass
+    path.unlink()
+    with pytest.raises(FileChanged), SealedSource(path, **kept):
+        pass
+    path.symlink_to(tmp_path / "other")
+    with pytest.raises(NotSendable), SealedSource(path, **kept):
+        pass
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(NotSendable), SealedSource(path, **kept):
+        pass
