@@ -7,6 +7,7 @@ Caducée and must not.
     python independent_log_verifier.py PUBLIC_KEY_FILE consistency PROOF CHECKPOINT_THAT_WAS_KEPT
 """
 
+import argparse
 import base64
 import hashlib
 import json
@@ -244,16 +245,43 @@ def grew(old_size, old_root, size, root, path):
         raise Refused("the path does not lead from the old root to the new one")
 
 
-def main(key_file, what, *files):
-    key = Key(Path(key_file).read_text())
-    texts = [Path(file).read_bytes().decode() for file in files]
+def as_printed(file):
+    """The text of a file without what editors leave: a byte-order mark, carriage returns, a missing last newline."""
+    text = Path(file).read_bytes().decode("utf-8-sig").replace("\r", "")
+    return text.rstrip("\n") + "\n"
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description="Verify what Caducée says of its log, without Caducée.")
+    parser.add_argument("public_key", metavar="PUBLIC_KEY_FILE", help="the log's public key, as kept elsewhere")
+    kinds = parser.add_subparsers(dest="what", required=True)
+    log = kinds.add_parser("log", help="an exported log")
+    log.add_argument("file", metavar="EXPORT")
+    log.add_argument("kept", metavar="CHECKPOINT_THAT_WAS_KEPT", nargs="?")
+    receipt = kinds.add_parser("receipt", help="a receipt of deletion")
+    receipt.add_argument("file", metavar="RECEIPT")
+    consistency = kinds.add_parser("consistency", help="a proof that the log only grew")
+    consistency.add_argument("file", metavar="PROOF")
+    consistency.add_argument("kept", metavar="CHECKPOINT_THAT_WAS_KEPT")
+    return parser
+
+
+def main():
+    parser = arguments()
+    given = parser.parse_args()
     try:
-        if what == "log":
-            print("verified:", *check_log(texts[0].splitlines(), key, *texts[1:]))
-        elif what == "consistency":
-            print("verified:", *check_growth(texts[0], texts[1], key))
+        key = Key(as_printed(given.public_key).removeprefix("public key: "))
+        text = as_printed(given.file)
+        kept = as_printed(given.kept) if getattr(given, "kept", None) else None
+    except (OSError, ValueError, Refused) as error:
+        parser.error(str(error))
+    try:
+        if given.what == "log":
+            print("verified:", *check_log(text.splitlines(), key, kept))
+        elif given.what == "consistency":
+            print("verified:", *check_growth(text, kept, key))
         else:
-            print("verified:", check_receipt(texts[0], key)["transfer"])
+            print("verified:", check_receipt(text, key)["transfer"])
     except Refused as refused:
         print("refused:", refused)
         return 1
@@ -261,4 +289,4 @@ def main(key_file, what, *files):
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())
