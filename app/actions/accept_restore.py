@@ -9,11 +9,15 @@ down until an operator has reviewed the tokens.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from app.crypto.errors import CryptoError
+from app.crypto.signed_note import Checkpoint, split_note
 from app.db import access_token_rows, audit_size, audit_tree, checkpoint_rows, service_rows, share_rows
 from app.db.access_token_rows import TokenRow
 from app.domain.audit_events import Entry, Event
+from app.domain.high_water import HighWater
 from app.domain.share import ShareState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings, rollback
@@ -48,6 +52,7 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
         # What was done to the restored database before this is in its log too, but was never signed.
         signed = checkpoint_rows.last(transaction.connection)
         known = signed.size if signed else audit_size.size(transaction.connection)
+        lost = _entries_lost(remembered, quoted, known)
         shares = share_rows.open_ones(transaction.connection)
         for share in shares:
             keys += endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor="operator")
@@ -55,9 +60,8 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
         service_rows.keep_anchor(transaction.connection, resources.clock.boot_time.anchor)
         service_rows.accept_rolled_back(transaction.connection)
         service_rows.set_log_origin(transaction.connection, new_log_origin())
-        transaction.log(
-            Entry(event=Event.DATABASE_RESTORED, at=now, actor="operator", count=len(shares), quoted=quoted)
-        )
+        restored = Entry(event=Event.DATABASE_RESTORED, at=now, actor="operator", quoted=quoted)
+        transaction.log(restored._replace(count=len(shares), lost=lost))
         if service_rows.get(transaction.connection).locked_down_at is None:
             service_rows.set_lockdown(transaction.connection, now)
             transaction.log(Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor="operator"))
@@ -66,4 +70,15 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
     begin_record(resources, anew=True)
     rollback.write(resources, now)
     rollback.remember_vault(resources.vault, signing, at_once=True)
-    return AcceptedRestore(len(shares), max(0, (remembered.log_size if remembered else 0) - known), tokens)
+    return AcceptedRestore(len(shares), lost, tokens)
+
+
+def _entries_lost(remembered: HighWater | None, quoted: str | None, known: int) -> int:
+    """Return how many entries at most are lost: those that the vault's mark or the last checkpoint covers, beyond the
+    `known` ones of the restored log.
+    """
+    sizes = [remembered.log_size if remembered else 0]
+    if quoted is not None:
+        with suppress(CryptoError):
+            sizes.append(Checkpoint.parse(split_note(quoted)[0]).size)
+    return max(0, max(sizes) - known)

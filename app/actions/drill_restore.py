@@ -72,7 +72,7 @@ def drill_restore(resources: Resources, restored: Path, *, postgres_bin: Path | 
         findings += [f"the vault still opens {name.transfer_id}" for name in gone if resources.vault.holds(name)]
         if _has_left_keys(transfer):
             findings.append(f"the backup still has a wrapped key of {transfer.id}, which was deleted before it")
-    result = DrillResult(transfers, ended, shares_ended, findings)
+    result = DrillResult(transfers, ended, shares_ended, sorted(findings))
     _write_down(resources, result)
     return result
 

@@ -29,7 +29,7 @@ def report_deliveries(resources: Resources, period: Period) -> DeliveryReport:
         lost = [gap for gap in audit_queries.restores(connection) if gap[0] < period.until and gap[1] > period.since]
         tokens = {token.id: token.name for token in access_token_rows.every(connection)}
     complete = not lost and (pruned_before is None or period.since >= pruned_before)
-    report = DeliveryReport(resources.clock.now(), period.since, period.until, complete, evidence)
+    report = DeliveryReport(resources.clock.now(), period.since, period.until, complete, evidence, pruned_before, lost)
     totals = DeliveryTotals(report, tokens)
     for batch in batches(_created(resources, period, size)):
         with resources.database.reading() as connection:

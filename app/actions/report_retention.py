@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from itertools import islice
 
 from app.db import audit_size, counter_rows, retention_figures, service_rows, transfer_rows
@@ -44,6 +45,15 @@ LOG_COMPARED = 500_000
 """A log of at most this many entries is searched for transfers without a row; only reconciliation searches longer
 ones.
 """
+
+
+class Wrong(StrEnum):
+    """What a report can find wrong."""
+
+    OVERDUE = "overdue"
+    ORPHANED = "orphaned"
+    CONTRADICTED = "contradicted"
+    STRANGE = "strange"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +113,19 @@ class RetentionReport:
         unknown = self.vault.problem or self.rolled_back or self.clock_problem or self.log_forged
         if not self.sweeping or self.orphans is None or unknown or self.witnesses.compared_at is None:
             return 2
-        wrong = (self.overdue, self.failing, self.vault.keys_past_due, self.vault.hours_past_due, self.orphans)
-        return 1 if any(wrong) or self.witnesses.found or self.witnesses.strangers else 0
+        return 1 if self.wrong else 0
+
+    @property
+    def wrong(self) -> list[Wrong]:
+        """What was found wrong, as far as it could be examined."""
+        overdue = (self.overdue, self.failing, self.vault.keys_past_due, self.vault.hours_past_due)
+        found = {
+            Wrong.OVERDUE: any(overdue),
+            Wrong.ORPHANED: bool(self.orphans),
+            Wrong.CONTRADICTED: bool(self.witnesses.found),
+            Wrong.STRANGE: bool(self.witnesses.strangers),
+        }
+        return [each for each, is_so in found.items() if is_so]
 
 
 def report_retention(resources: Resources, *, orphans: int | None) -> RetentionReport:

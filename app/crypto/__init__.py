@@ -11,6 +11,7 @@ constructions only, through the `cryptography` and `argon2` packages. In the ord
 - `wrapping`: key derivation and wrapping for depositor, share, claim and key vault
 - `canonical_json`, `merkle`, `signed_note`, `tlog_proof` and `consistency_proof`: the audit log's entries, tree,
   checkpoints, receipts and proofs of growth
+- `proof_text`: reads those texts as people hand them over
 - `log_check` and `log_verifier`: verification of the log
 - `tree_edge`: computes the next root from the last one and new entries
 - `proven_tree`: proves many entries against one root

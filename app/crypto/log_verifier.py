@@ -12,7 +12,7 @@ histories exist (forked). `app.crypto.log_check` does the hashing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.crypto import merkle
@@ -166,11 +166,11 @@ class LogVerifier:
 
     def _note_statement(self, sequence: int, content: str) -> None:
         fields = fields_of(content)
-        event, below, quoted = fields.get("event"), fields.get("below"), fields.get("quoted")
+        event, below = fields.get("event"), fields.get("below")
         if event == Event.LOG_PRUNED and isinstance(below, int) and below <= sequence:
             self._boundaries.append(below)
         if event in RENEWALS:
-            self._renewals.append(_renewal(sequence, fields, quoted if isinstance(quoted, str) else ""))
+            self._renewals.append(renewal_in(sequence, fields))
 
     # 4. the end
 
@@ -224,14 +224,18 @@ class LogVerifier:
         )
 
 
-def _renewal(sequence: int, fields: dict[str, object], quoted: str) -> Renewal:
-    """Parse a renewal. The quoted note is not verified here: its holders can verify it."""
-    lines = quoted.split("\n")
-    reason = fields.get("outcome")
+def renewal_in(sequence: int, fields: Mapping[str, object]) -> Renewal:
+    """Parse a renewal. The quoted note is not verified here: its holders can verify it. Entries of earlier versions do
+    not state how many entries are lost; at least those between the quoted size and the renewal are.
+    """
+    quoted, reason, lost = fields.get("quoted"), fields.get("outcome"), fields.get("lost")
+    lines = quoted.split("\n") if isinstance(quoted, str) else [""]
+    signed_size = int(lines[1]) if len(lines) > 1 and lines[1].isascii() and lines[1].isdecimal() else None
     return Renewal(
         sequence=sequence,
         event=str(fields["event"]),
         reason=reason if isinstance(reason, str) else None,
         origin=lines[0] or None,
-        signed_size=int(lines[1]) if len(lines) > 1 and lines[1].isdecimal() else None,
+        signed_size=signed_size,
+        lost=lost if isinstance(lost, int) else max(0, (signed_size or 0) - sequence),
     )

@@ -94,7 +94,7 @@ class Verifier:
 
         Signatures of other keys are ignored; a single invalid one of this key invalidates the note.
         """
-        text, signatures = _split_note(note)
+        text, signatures = split_note(note)
         verified = False
         for name, key_id, signature in signatures:
             if name == self.name and key_id == self._key_id:
@@ -147,8 +147,8 @@ class Checkpoint:
             raise NoteInvalid("not a well-formed checkpoint") from None
 
 
-def _split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
-    """Return the text and the signatures (name, key id, signature) of a note. Raises NoteInvalid."""
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """Return the text and the signatures (name, key id, signature) of a note, unverified. Raises NoteInvalid."""
     if len(note) > _MAX_NOTE_CHARS or not note.endswith("\n") or not _is_note_text(note):
         raise NoteInvalid("not a well-formed note")
     text, separator, block = note.rpartition("\n\n")

@@ -96,6 +96,7 @@ class Entry(NamedTuple):
     operator: str | None = None
     reason: str | None = None
     addresses: str | None = None
+    lost: int | None = None
 
     def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
         """Return the object to be written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds.

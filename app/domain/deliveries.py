@@ -152,13 +152,17 @@ class UnfetchedTransfer:
 
 @dataclass(slots=True)
 class DeliveryReport:
-    """The report. It is not `complete` if entries of the period were pruned, or lost with a restored database."""
+    """The report. It is not `complete` if entries of the period were pruned, those before `pruned_before`, or `lost`
+    with a restored database, as periods (from, to).
+    """
 
     at: datetime
     since: datetime
     until: datetime
     complete: bool
     evidence: Evidence = NO_EVIDENCE
+    pruned_before: datetime | None = None
+    lost: list[tuple[datetime, datetime]] = field(default_factory=list)
     transfers: int = 0
     fetched: int = 0
     never_fetched_count: int = 0

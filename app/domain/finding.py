@@ -59,13 +59,27 @@ class Token(Protocol):
         """None unless revoked."""
 
 
-def of_tokens(tokens: Iterable[Token], now: datetime) -> Iterable[Finding]:
-    """Yield what is to be done about the access tokens: nothing about one that a longer one of its owner replaces."""
+def _lasting(tokens: Iterable[Token], now: datetime) -> dict[str, datetime]:
+    """Return when the last token of each owner ends."""
     lasting: dict[str, datetime] = {}
-    kept = [token for token in tokens if token.revoked_at is None]
-    for token in kept:
+    for token in tokens:
         ends = token.expires_at or datetime.max.replace(tzinfo=now.tzinfo)
         lasting[token.owner] = max(ends, lasting.get(token.owner, ends))
+    return lasting
+
+
+def ending_unreplaced(tokens: Iterable[Token], now: datetime) -> int:
+    """Return how many tokens end soon although no longer one of their owner replaces them."""
+    kept = [token for token in tokens if token.revoked_at is None]
+    lasting, soon = _lasting(kept, now), now + ENDS_SOON
+    ends = [(token.owner, token.expires_at) for token in kept if token.expires_at is not None]
+    return sum(now < end <= soon and lasting[owner] <= soon for owner, end in ends)
+
+
+def of_tokens(tokens: Iterable[Token], now: datetime) -> Iterable[Finding]:
+    """Yield what is to be done about the access tokens: nothing about one that a longer one of its owner replaces."""
+    kept = [token for token in tokens if token.revoked_at is None]
+    lasting = _lasting(kept, now)
     valid = sum(token.expires_at is None or now < token.expires_at for token in kept)
     if not valid:
         do = "caducee token create NAME --role staff --expires 90d"
@@ -88,7 +102,7 @@ def of_checkpoint(signed_at: datetime | None, size: int, now: datetime) -> Findi
     do = "caducee audit checkpoint; does the scheduler run?"
     if signed_at is None:
         return Finding(Level.NOTE, "checkpoint", "none signed yet", do)
-    said = f"signed {signed_at:%Y-%m-%dT%H:%M:%SZ} over {size} entries"
+    said = f"signed {signed_at:%Y-%m-%dT%H:%M:%SZ} over {size} {'entry' if size == 1 else 'entries'}"
     return (
         Finding(Level.WEAK, "checkpoint", said, do) if now - signed_at > CHECKPOINT_AGE else _good("checkpoint", said)
     )

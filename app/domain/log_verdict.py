@@ -38,7 +38,8 @@ class Tampered(Exception):
 @dataclass(frozen=True, slots=True)
 class Renewal:
     """An entry that continues the log under a new origin. `origin` is the abandoned one and `reason` why it was
-    abandoned; `signed_size` is the size in its last checkpoint, in entries (None: it had no checkpoint).
+    abandoned; `signed_size` is the size in its last checkpoint, in entries (None: it had no checkpoint). Up to `lost`
+    of the abandoned origin's entries are missing.
     """
 
     sequence: int
@@ -46,6 +47,7 @@ class Renewal:
     reason: str | None
     origin: str | None
     signed_size: int | None
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from app.domain.errors import InvalidTime
 
@@ -39,6 +39,22 @@ def parse_moment(text: str, *, whole_day: bool = False) -> datetime:
     except (ValueError, OverflowError):  # no such day, hour or zone; or beyond the years 1 to 9999
         pass
     raise InvalidTime
+
+
+_LOCAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,3})?)?")
+
+
+def with_zone(text: str, zone: tzinfo, *, ends: bool = False) -> str:
+    """Return a form's local time with its zone, so that `parse_moment` reads it. An hour that occurs twice is the first
+    one, or, if the period `ends` with it, the second: the period is never too short. Other texts stay as they are.
+    """
+    if not _LOCAL.fullmatch(text):
+        return text
+    try:
+        local = datetime.fromisoformat(text).replace(tzinfo=zone, fold=int(ends))
+        return local.astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        return text
 
 
 def parse_period(since: str, until: str | None, now: datetime) -> Period:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.domain.deliveries import DeliveryReport, UnfetchedTransfer
-from app.reports.page import ROWS_SHOWN, Column, Fact, Page, Table, Verdict, report_page
+from app.reports.gap_verdicts import gap_verdicts
+from app.reports.page import ROWS_SHOWN, Column, Fact, Page, Table, report_page
 from app.reports.words import Words
 from app.runtime.settings import Settings
 
@@ -11,14 +12,13 @@ from app.runtime.settings import Settings
 def deliveries_page(report: DeliveryReport, settings: Settings, language: str) -> str:
     """Return the page as HTML."""
     words = Words(language, settings.zone)
-    verdict = Verdict(words("log_complete")) if report.complete else Verdict(words("log_incomplete"), bad=True)
     page = Page(
         title=words("deliveries_title"),
         intro=[
             words("period", since=report.since, until=report.until),
             words("deliveries_note", time=report.at),
         ],
-        verdicts=[verdict],
+        verdicts=gap_verdicts(report, words),
         facts=[
             Fact(words("transfers_deposited"), words.number(report.transfers)),
             Fact(words("transfers_fetched"), words.number(report.fetched)),

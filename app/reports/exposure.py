@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from app.domain.exposure import ExposureReport, Volume
 from app.domain.transfer_account import SeenClaim
+from app.reports.gap_verdicts import gap_verdicts
 from app.reports.page import ROWS_SHOWN, Column, Fact, Page, Table, Verdict, report_page
 from app.reports.words import Words
 from app.runtime.settings import Settings
@@ -37,14 +38,9 @@ def exposure_page(report: ExposureReport, settings: Settings, language: str) -> 
 
 
 def _verdicts(report: ExposureReport, words: Words) -> Iterator[Verdict]:
-    if report.complete:
-        yield Verdict(words("log_complete"))
-    if report.pruned_before is not None and report.since < report.pruned_before:
-        yield Verdict(words("exposure_pruned", time=report.pruned_before), bad=True)
+    yield from gap_verdicts(report, words)
     if report.told_in_part:
         yield Verdict(words("exposure_in_part", count=report.told_in_part), bad=True)
-    for began, ended in report.lost:
-        yield Verdict(words("exposure_lost", since=began, until=ended), bad=True)
 
 
 def _figures(report: ExposureReport, words: Words) -> Iterator[Fact]:

@@ -11,7 +11,9 @@ from app.runtime.settings import Settings
 def entrance_page(settings: Settings, language: str) -> str:
     """Return the form as HTML."""
     others = [Words(each) for each in LANGUAGES if each != language]
-    return render("audit_form.html", Words(language), organisation=settings.organisation, others=others)
+    return render(
+        "audit_form.html", Words(language), organisation=settings.organisation, others=others, zone=settings.zone
+    )
 
 
 def refused_page(refusal: Refusal, language: str) -> str:

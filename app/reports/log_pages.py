@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from importlib.metadata import version
 
-from app.domain.consistency import Consistency
+from app.domain.consistency import Consistency, ExplainingEntry
 from app.domain.evidence import SignedHead
 from app.reports.page import Fact, Page, Verdict, report_page
 from app.reports.words import Words
@@ -36,12 +37,25 @@ def consistency_page(found: Consistency, settings: Settings, language: str, *, a
         facts=[
             Fact(words("kept_checkpoint"), _head(found.kept, words), [found.kept.root]),
             Fact(words("newest_checkpoint"), _head(found.newest, words), [found.newest.root]),
+            *([] if found.explained_by is None else _explanation(found.explained_by, words)),
             Fact(words("public_key"), found.public_key),
         ],
         text=found.proof or "",
-        steps=[words("consistency_steps" if found.verified else "consistency_alarm")],
+        steps=[words(_steps(found))],
     )
     return report_page(page, words, settings.organisation)
+
+
+def _steps(found: Consistency) -> str:
+    if found.explained_by is not None:
+        return "renewed_steps"
+    return "consistency_steps" if found.verified else "consistency_alarm"
+
+
+def _explanation(entry: ExplainingEntry, words: Words) -> Iterator[Fact]:
+    what = words.code("event", entry.event.replace(".", "_"))
+    yield Fact(words("explained_by"), words("explaining_entry", number=entry.sequence, event=what, time=entry.at))
+    yield Fact(words("kept_entries"), words("kept_lost", count=entry.lost) if entry.lost else words("kept_whole"))
 
 
 def _head(head: SignedHead, words: Words) -> str:

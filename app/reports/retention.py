@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.actions.report_retention import RetentionReport
+from app.actions.report_retention import RetentionReport, Wrong
 from app.domain.retention import LATENESS_BUCKETS_SECONDS
 from app.reports.page import ROWS_SHOWN, Bar, Bars, Column, Fact, Page, Table, Verdict, report_page
 from app.reports.words import Words
 from app.runtime.settings import Settings
 
-_VERDICTS = ("retention_clean", "retention_overdue", "retention_unproved")
+_WRONG = {
+    Wrong.OVERDUE: "retention_overdue",
+    Wrong.ORPHANED: "retention_orphaned",
+    Wrong.CONTRADICTED: "retention_contradicted",
+    Wrong.STRANGE: "retention_strange",
+}
 
 
 def retention_page(report: RetentionReport, settings: Settings, language: str) -> str:
@@ -19,7 +24,7 @@ def retention_page(report: RetentionReport, settings: Settings, language: str) -
     page = Page(
         title=words("retention_title"),
         intro=[words("as_of", time=report.at)],
-        verdicts=[Verdict(words(_VERDICTS[report.exit_code]), bad=bool(report.exit_code))],
+        verdicts=list(_verdicts(report, words)),
         facts=[*_findings(report, words), *_problems(report, words)],
         sections=[
             _ages(report, words, settings.max_lifetime.days),
@@ -32,6 +37,14 @@ def retention_page(report: RetentionReport, settings: Settings, language: str) -
         facts_title=words("findings"),
     )
     return report_page(page, words, settings.organisation)
+
+
+def _verdicts(report: RetentionReport, words: Words) -> Iterator[Verdict]:
+    if report.exit_code > 1:
+        yield Verdict(words("retention_unproved"), bad=True)
+    elif not report.wrong:
+        yield Verdict(words("retention_clean"))
+    yield from (Verdict(words(_WRONG[each]), bad=True) for each in report.wrong)
 
 
 def _findings(report: RetentionReport, words: Words) -> Iterator[Fact]:
@@ -73,9 +86,11 @@ def _problems(report: RetentionReport, words: Words) -> Iterator[Fact]:
 
 def _ages(report: RetentionReport, words: Words, limit_days: int) -> Bars:
     bars = [
-        Bar(words("age_day", day=day), held, words.number(held), late=day > limit_days)
-        for day, held in enumerate(report.ages_by_day, 1)
+        Bar(words("age_day", day=day), held, words.number(held))
+        for day, held in enumerate(report.ages_by_day[:limit_days], 1)
     ]
+    older = sum(report.ages_by_day[limit_days:])
+    bars.append(Bar(words("age_older", days=limit_days), older, words.number(older), late=True))
     return Bars(words("held_by_age"), words("held_by_age_note", days=limit_days), bars)
 
 

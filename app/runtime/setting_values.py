@@ -48,8 +48,10 @@ class DurationBetween:
             return value
         try:
             duration = parse_duration(value)
-        except InvalidDuration as error:
-            raise ValueError(f"must be a duration from {self.least} to {self.most}: {error.title}") from None
+        except InvalidDuration:
+            raise ValueError(
+                f"must be a duration from {self.least} to {self.most}: seconds, or a number with s, m, h or d"
+            ) from None
         if not parse_duration(self.least) <= duration <= parse_duration(self.most):
             raise ValueError(f"must be from {self.least} to {self.most}")
         return duration

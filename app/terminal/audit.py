@@ -11,8 +11,9 @@ import typer
 
 from app.actions.drill_restore import drill_restore
 from app.actions.reconcile import count_orphans
-from app.actions.report_retention import RetentionReport, report_retention
+from app.actions.report_retention import RetentionReport, Wrong, report_retention
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
+from app.crypto.proof_text import KEY_LABEL
 from app.domain.duration import format_duration
 from app.lifecycle.forged_entries import LogForged
 from app.reports.retention import retention_page
@@ -27,7 +28,7 @@ from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_js
 from app.terminal.deliveries import deliveries
 from app.terminal.exposure import exposure
 from app.terminal.opened import opened, opened_read_only
-from app.terminal.report_options import Language, PageFile, PageLanguage
+from app.terminal.report_options import Language, PageFile, PageLanguage, TextFile
 
 tree = typer.Typer(help="The audit log and the proof of deletion.", no_args_is_help=True)
 
@@ -36,21 +37,23 @@ tree.command("log")(log)
 
 
 @tree.command("checkpoint")
-def checkpoint(*, as_json: AsJson = False) -> None:
+def checkpoint(*, output: TextFile = None, as_json: AsJson = False) -> None:
     """Sign the current log and print the checkpoint. Keep it on another system."""
-    with opened(as_scheduler=True) as resources:
+    with caller_file(output) as write, opened(as_scheduler=True) as resources:
         signing = SigningFolder(resources.settings.signing_dir)
         try:
             sign_checkpoint(resources, signing)
         except (LogForged, LogRolledBack) as error:
             say(str(error))
             raise typer.Exit(REFUSED) from None
-        note, key = signing.last_checkpoint(), signing.verifier_key()
+        note, key = signing.last_checkpoint() or "", signing.verifier_key()
+        write(note)
     if as_json:
         put_json({"note": note, "public_key": key})
         return
-    say(f"public key: {key}")
-    put_exact((note or "").rstrip("\n") + "\n")
+    say(f"{KEY_LABEL}{key}")
+    if output is None:
+        put_exact(note)
 
 
 @tree.command("drill")
@@ -113,11 +116,12 @@ tree.command("exposure")(exposure)
 tree.command("deliveries")(deliveries)
 log_proof.add_to(tree)
 
-VERDICTS = (
-    "clean: nothing is overdue",
-    "OVERDUE: something should be gone and is not",
-    "CANNOT PROVE that everything due is gone",
-)
+HEADLINES = {
+    Wrong.OVERDUE: "OVERDUE: something should be gone and is not",
+    Wrong.ORPHANED: "ORPHANED: blobs, keys or rows belong to nothing",
+    Wrong.CONTRADICTED: "CONTRADICTED: rows contradict the log or the vault",
+    Wrong.STRANGE: "STRANGE: files in the vault that the service did not write",
+}
 
 
 def _print_retention(report: RetentionReport, deadman: str) -> None:
@@ -142,9 +146,18 @@ def _print_retention(report: RetentionReport, deadman: str) -> None:
         ("last restore drill", report.last_drill_at or "never"),
     ]
     put_table(("WHAT", "VALUE"), rows)
-    put(VERDICTS[report.exit_code])
+    for line in _headlines(report):
+        put(line)
     for problem in _problems(report):
         put(problem)
+
+
+def _headlines(report: RetentionReport) -> Iterator[str]:
+    if report.exit_code == CANNOT:
+        yield "CANNOT PROVE that everything due is gone"
+    elif not report.wrong:
+        yield "clean: nothing is overdue"
+    yield from (HEADLINES[each] for each in report.wrong)
 
 
 def _problems(report: RetentionReport) -> Iterator[str]:

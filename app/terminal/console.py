@@ -99,7 +99,17 @@ def one_line(error: Exception) -> str:
         from app.runtime.setting_display import setting_line  # the client has no settings, and no pydantic
 
         return "; ".join(setting_line(each) for each in errors())
-    return str(error)
+    return _os_line(error) if isinstance(error, OSError) else str(error)
+
+
+def _os_line(error: OSError) -> str:
+    """Return what the system refused, and for which file, without error numbers."""
+    if error.strerror is None:
+        return str(error)
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return f"there is no file or folder {error.filename}"
+    what = error.strerror[:1].lower() + error.strerror[1:]
+    return what if error.filename is None else f"{error.filename}: {what}"
 
 
 def say(text: str) -> None:

@@ -11,6 +11,7 @@ from app.domain.period import parse_period
 from app.reports.deliveries import deliveries_page
 from app.terminal.caller_file import caller_file
 from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table
+from app.terminal.gap_lines import gap_lines
 from app.terminal.opened import opened
 from app.terminal.report_options import Language, PageFile, PageLanguage, Since, Until
 from app.terminal.table import Column
@@ -49,8 +50,8 @@ def _print(report: DeliveryReport) -> None:
     _put_recipients(report)
     _put_depositors(report)
     _put_never_fetched(report)
-    if not report.complete:
-        put("NOT COMPLETE: entries of this period were pruned from the log, or lost with a restored database")
+    for line in gap_lines(report):
+        put(line)
 
 
 def _put_recipients(report: DeliveryReport) -> None:

@@ -11,6 +11,7 @@ from app.domain.period import parse_period
 from app.reports.exposure import exposure_page
 from app.terminal.caller_file import caller_file
 from app.terminal.console import CANNOT, AsJson, put, put_json, put_rows, put_table
+from app.terminal.gap_lines import gap_lines
 from app.terminal.opened import opened
 from app.terminal.report_options import Language, PageFile, PageLanguage, Since, Until
 from app.terminal.table import Column
@@ -53,7 +54,7 @@ def _totals(report: ExposureReport) -> list[tuple[str, object]]:
         ("held", _volume(report.held)),
         ("held, with keys", _volume(report.with_keys)),
         *((f"held for {each.purpose or '(no purpose given)'}", _volume(each.volume)) for each in report.purposes),
-        ("open claims", fetched.claims),
+        ("claims open during the period", fetched.claims),
         ("fetched", f"{fetched.bytes} bytes in {fetched.downloads} downloads, by {fetched.recipients} recipients"),
         ("downloads without a logged end", f"at most {fetched.bytes_untold} more bytes"),
         ("addresses of recipients", fetched.addresses),
@@ -181,16 +182,10 @@ def _tables(report: ExposureReport) -> Tables:
 
 def incompleteness(report: ExposureReport) -> list[str]:
     """Return one sentence for each part of the period that the log does not cover."""
-    said = []
-    if report.pruned_before is not None and report.since < report.pruned_before:
-        said.append(f"NOT COMPLETE: entries before {report.pruned_before:%Y-%m-%dT%H:%M:%SZ} were pruned from the log")
+    said = list(gap_lines(report))
     if report.told_in_part:
         said.append(
             f"NOT COMPLETE: {report.told_in_part} transfers were created in the pruned part of the log: "
             "their files, bytes and people are not fully counted"
         )
-    said += [
-        f"NOT COMPLETE: a restored database lacks entries from {began:%Y-%m-%dT%H:%M:%SZ} to {ended:%Y-%m-%dT%H:%M:%SZ}"
-        for began, ended in report.lost
-    ]
     return said

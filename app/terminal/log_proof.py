@@ -19,7 +19,7 @@ from app.actions.prune_log import prune_log
 from app.actions.renew_log import renew_log
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.verify_consistency import verify_consistency
-from app.actions.verify_export import verify_export
+from app.actions.verify_export import ExportUnreadable, verify_export
 from app.actions.verify_log import verify_log
 from app.actions.verify_receipt import verify_receipt
 from app.crypto.errors import CryptoError
@@ -31,9 +31,10 @@ from app.storage.signing_folder import SigningFolder
 from app.terminal.caller_file import caller_file
 from app.terminal.console import CANNOT, REFUSED, AsJson, put, put_exact, put_json, say
 from app.terminal.opened import opened
-from app.terminal.report_options import Language, PageLanguage
+from app.terminal.proof_file import WrongFile, checkpoint_in, consistency_proof_in, public_key_in, receipt_in
+from app.terminal.report_options import Language, PageLanguage, TextFile
 
-_MAX_CHARS = 1 << 20
+_ASK = "ask the administrators why; then take a new checkpoint, and compare with that one from now on"
 
 
 def add_to(tree: typer.Typer) -> None:
@@ -56,13 +57,14 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Verify the whole log by recomputing it. Exit 1 if an entry fails; the first one is named, with the reason."""
-    noted, key = _text_of(since), _text_of(public_key)
+    noted = None if since is None else checkpoint_in(since)
+    key = None if public_key is None else public_key_in(public_key)
     if exported is not None and key is None:
         say("--export needs --public-key: a key that comes with the log proves nothing")
         raise typer.Exit(CANNOT)
     with _progress("verifying") as progress:
         if exported is not None and key is not None:
-            verdict = verify_export(exported, key, since=noted, progress=progress)
+            verdict = _verify_file(exported, key, noted, progress)
         else:
             with opened() as resources:
                 signing = SigningFolder(resources.settings.signing_dir)
@@ -70,22 +72,38 @@ def verify(
     if as_json:
         put_json({**asdict(verdict), "verified": verdict.problem is None})
     else:
-        _tell(verdict)
+        _tell(verdict, noted)
     if verdict.problem is not None:
         raise typer.Exit(REFUSED)
 
 
-def export() -> None:
+def _verify_file(file: Path, key: str, since: str | None, progress: Callable[[int, int], None]) -> LogVerdict:
+    """Verify an export. Raises WrongFile for a file that is none, or is incomplete."""
+    try:
+        return verify_export(file, key, since=since, progress=progress)
+    except ExportUnreadable as error:
+        raise WrongFile(f"{file}: {error}") from None
+
+
+def export(*, output: TextFile = None) -> None:
     """Write the log to stdout as JSON lines, for verification without the service."""
-    with _progress("exporting") as progress, opened() as resources:
+    with caller_file(output) as write, _progress("exporting") as progress, opened() as resources:
+        put_line = put_exact if output is None else write
         for line in export_log(resources, SigningFolder(resources.settings.signing_dir), progress=progress):
-            put_exact(f"{line}\n")
+            put_line(f"{line}\n")
 
 
-def receipt(transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER", help="The id of the transfer.")]) -> None:
+def receipt(
+    transfer_id: Annotated[str, typer.Argument(metavar="TRANSFER", help="The id of the transfer.")],
+    *,
+    output: TextFile = None,
+) -> None:
     """Print the receipt of a transfer's deletion: a signed proof, to be kept as a file."""
-    with opened() as resources:
-        put_exact(give_receipt(resources, transfer_id))
+    with caller_file(output) as write, opened() as resources:
+        proof = give_receipt(resources, transfer_id)
+        write(proof)
+    if output is None:
+        put_exact(proof)
 
 
 def check_receipt(
@@ -95,8 +113,9 @@ def check_receipt(
     as_json: AsJson = False,
 ) -> None:
     """Verify a receipt offline against the log's public key. Exit 1 if it is not valid."""
+    key = public_key_in(public_key)
     try:
-        verdict = verify_receipt(_text_of(file) or "", _text_of(public_key) or "")
+        verdict = verify_receipt(receipt_in(file), key)
     except CryptoError as error:
         _not_verified(error, as_json=as_json)
     if as_json:
@@ -123,8 +142,9 @@ def check_consistency(
     as_json: AsJson = False,
 ) -> None:
     """Verify offline that the log only grew since a kept checkpoint. Exit 1 if the proof is not valid."""
+    kept, key = checkpoint_in(since), public_key_in(public_key)
     try:
-        verdict = verify_consistency(_text_of(file) or "", _text_of(since) or "", _text_of(public_key) or "")
+        verdict = verify_consistency(consistency_proof_in(file), kept, key)
     except CryptoError as error:
         _not_verified(error, as_json=as_json)
     if as_json:
@@ -179,13 +199,6 @@ def new_log(
     say(f"distribute the new public key: {key}")
 
 
-def _text_of(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    with file.open(encoding="utf-8", newline="") as stream:
-        return stream.read(_MAX_CHARS)
-
-
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on stderr if it is a terminal that can redraw a line."""
@@ -196,7 +209,7 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
-def _tell(verdict: LogVerdict) -> None:
+def _tell(verdict: LogVerdict, kept: str | None) -> None:
     if verdict.problem is None:
         put(f"verified: {verdict.entries} entries, {verdict.checkpoints} checkpoints")
     else:
@@ -206,6 +219,8 @@ def _tell(verdict: LogVerdict) -> None:
         put(f"entries below {verdict.pruned_below} are pruned: hashes only")
     for renewal in verdict.renewals:
         put(_renewed(renewal))
+        if kept is not None and kept.partition("\n")[0] == renewal.origin:
+            say(f"entry {renewal.sequence} closed the origin of the checkpoint that you kept: {_ASK}")
 
 
 def _renewed(renewal: Renewal) -> str:
@@ -213,7 +228,6 @@ def _renewed(renewal: Renewal) -> str:
     signed = (
         "nothing was signed under it" if renewal.signed_size is None else f"signed for {renewal.signed_size} entries"
     )
-    lost = max(0, (renewal.signed_size or 0) - renewal.sequence)
-    missing = f", {lost} of them LOST" if lost else ""
+    missing = f", up to {renewal.lost} entries LOST" if renewal.lost else ""
     what = f"entry {renewal.sequence}: {renewal.event}{why}"
     return f"{what}: a new origin in place of {renewal.origin}, {signed}{missing}"

@@ -19,4 +19,5 @@ class PageLanguage(StrEnum):
 Since = Annotated[str, typer.Option("--from", help="A date, or a time with its zone (RFC 3339).")]
 Until = Annotated[str | None, typer.Option("--to", help="The same; a date includes that whole day. Default: now.")]
 PageFile = Annotated[Path | None, typer.Option("--html", help="Also write the report to this file, as one HTML page.")]
+TextFile = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead, once complete.")]
 Language = Annotated[PageLanguage, typer.Option("--lang", help="The language of the page.")]

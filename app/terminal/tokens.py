@@ -14,6 +14,7 @@ from app.actions.revoke_access_token import revoke_access_token
 from app.db.access_token_rows import TokenRow
 from app.domain.access_token import ENDS_SOON, Role, TokenState, token_state
 from app.domain.duration import parse_duration
+from app.domain.finding import ending_unreplaced
 from app.runtime.clock import Clock
 from app.terminal.console import REFUSED, AsJson, Why, put, put_json, put_table, say
 from app.terminal.opened import database_only, opened
@@ -80,7 +81,7 @@ def list_(*, as_json: AsJson = False) -> None:
         put_json({"tokens": [{**asdict(row), "state": state.value} for row, state in listed]})
         return
     put_table(COLUMNS, (_row(row, state) for row, state in listed))
-    soon = sum(state is TokenState.ENDS_SOON for _, state in listed)
+    soon = ending_unreplaced((row for row, _ in listed), now)
     if soon:
         say(f"tokens that end within {ENDS_SOON.days} days: {soon}; `token create --owner` makes successors")
 

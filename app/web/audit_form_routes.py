@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from app.crypto.token import is_id
 from app.domain.access_token import Caller
 from app.domain.errors import InvalidRequest, NotFound, TransferNotFound
-from app.domain.period import Period, parse_period
+from app.domain.period import Period, parse_period, with_zone
 from app.runtime.resources import Resources
 from app.web.audit_answers import (
     checkpoint_answer,
@@ -45,10 +45,11 @@ class Submitted:
 
     def period(self) -> Period:
         """Return the period that the form names. Raises InvalidTime, InvalidRequest."""
-        since = self.fields.get("from")
+        since, until, zone = self.fields.get("from"), self.fields.get("to"), self.resources.settings.zone
         if since is None:
             raise InvalidRequest("from: required.")
-        return parse_period(since, self.fields.get("to"), self.resources.clock.now())
+        ends = None if until is None else with_zone(until, zone, ends=True)
+        return parse_period(with_zone(since, zone), ends, self.resources.clock.now())
 
 
 async def _retention(form: Submitted) -> Response:

@@ -11,6 +11,8 @@ from fastapi.responses import PlainTextResponse
 from pydantic import Field, StrictStr
 
 from app.actions.read_log import entry_filter, page_of_log
+from app.crypto.errors import NoteInvalid
+from app.crypto.proof_text import decoded
 from app.domain.errors import InvalidRequest
 from app.domain.period import parse_period
 from app.web.audit_answers import (
@@ -113,8 +115,8 @@ async def audit_checkpoint(request: Request, resources: CurrentResources, lang: 
 async def audit_consistency(request: Request, resources: CurrentResources, lang: str | None = None) -> Response:
     """Compare a kept checkpoint, the body, with the last one; return a proof that the log only grew since."""
     try:
-        kept = (await request.body()).decode()
-    except UnicodeDecodeError:
+        kept = decoded(await request.body())
+    except NoteInvalid:
         raise InvalidRequest("The body is a checkpoint, as text in UTF-8.") from None
     return await consistency_answer(resources, kept, language_of_page(request, lang))
 

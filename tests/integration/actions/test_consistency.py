@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, func, update
 
 from app.actions.prove_consistency import prove_consistency
 from app.actions.renew_log import renew_log
@@ -106,9 +106,29 @@ def test_a_checkpoint_that_this_log_did_not_sign_is_no_basis(resources, kept):
     assert outcomes == [Outcome.NOT_SIGNED, Outcome.OTHER_ORIGIN, Outcome.NOT_SIGNED]
 
 
-def test_a_renewed_log_says_that_the_checkpoint_has_another_origin(resources, signing, kept):
-    renew_log(resources, signing, RenewalReason.LOG_DAMAGED)
+@pytest.mark.parametrize("reason", [RenewalReason.LOG_DAMAGED, RenewalReason.KEY_EXPOSED])
+def test_a_renewed_log_explains_the_origin_of_a_kept_checkpoint(resources, signing, kept, reason):
+    """With the same key and with a new one: the entries are still there."""
+    renewed = renew_log(resources, signing, reason)
     sign_checkpoint(resources, signing)
+    found = prove_consistency(resources, kept)
+    assert (found.outcome, found.verified, found.proof) == (Outcome.RENEWED, False, None)
+    assert found.explained_by is not None
+    assert (found.explained_by.sequence, found.explained_by.lost) == (renewed.sequence, 0)
+
+
+def test_what_the_log_does_not_explain_stays_another_origin(resources, signing, kept):
+    """A forged checkpoint of the closed origin; a renewal that was changed after it was signed; one not signed yet."""
+    origin = kept.partition("\n")[0]
+    forged = Signer(origin, new_signing_key()).sign(Checkpoint(origin, 3, bytes(32)).body())
+    renewed = renew_log(resources, signing, RenewalReason.LOG_DAMAGED)
+    sign_checkpoint(resources, signing)
+    assert prove_consistency(resources, forged).outcome == Outcome.OTHER_ORIGIN
+    with resources.database.writing() as transaction:
+        take_full_rights(transaction.connection)
+        content = func.replace(audit_entries.c.content, "log_damaged", "key_exposed")
+        row = audit_entries.c.sequence == renewed.sequence
+        transaction.connection.execute(update(audit_entries).where(row).values(content=content))
     assert prove_consistency(resources, kept).outcome == Outcome.OTHER_ORIGIN
 
 

@@ -14,6 +14,7 @@ from app.actions.accept_restore import accept_restore
 from app.actions.complete_claim import complete_claim
 from app.actions.keep_time import keep_time
 from app.actions.lock_down import lift_lockdown, lock_down
+from app.actions.prove_consistency import prove_consistency
 from app.actions.renew_log import renew_log
 from app.actions.report_exposure import report_exposure
 from app.actions.report_retention import findings_of, report_retention
@@ -24,6 +25,7 @@ from app.db import service_rows
 from app.db.tables import audit_entries, audit_nodes
 from app.domain.audit_events import RenewalReason
 from app.domain.clock import Uptime
+from app.domain.consistency import Outcome
 from app.domain.errors import LockedDown, Refusal, RestoreNotAccepted, RetentionNotAssured, ShareExpired, ShareWithdrawn
 from app.domain.finding import Level
 from app.domain.period import Period
@@ -172,6 +174,20 @@ def test_the_log_goes_on_under_a_new_origin_that_quotes_the_old_one(restored, si
     assert not checkpoint.note.startswith(f"{old_origin}\n")
     verdict = verify_log(restored, signing)
     assert verdict.problem is None
+
+
+def test_a_checkpoint_of_the_lost_part_is_explained_with_one_number_of_lost_entries(restored, signing):
+    """The page, `verify` and the command that accepts count alike; the loss never counts as verified."""
+    kept = signing.last_checkpoint()
+    accepted = accept_restore(restored, signing)
+    sign_checkpoint(restored, signing)
+    (renewal,) = verify_log(restored, signing).renewals
+    assert renewal.lost == accepted.entries_lost > 0
+    found = prove_consistency(restored, kept)
+    assert (found.outcome, found.verified) == (Outcome.RENEWED, False)
+    assert found.explained_by is not None
+    assert 0 < found.explained_by.lost <= accepted.entries_lost
+    assert verify_log(restored, signing, since=kept).problem is not None
 
 
 def test_the_log_verifies_over_the_days_that_follow(restored, signing, time):

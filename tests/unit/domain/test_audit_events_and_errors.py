@@ -46,6 +46,7 @@ def test_an_entry_has_no_field_for_a_name_a_label_a_recipient_or_any_free_text()
         "operator",  # who ran a command: a login of the machine, which is what CNIL 2021-122 asks for
         "reason",  # one of five words
         "addresses",  # networks with counts
+        "lost",  # a number of entries
     ]
 
 

@@ -1,11 +1,12 @@
 """Times as people write them: what is understood, and what is refused rather than guessed."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from app.domain.errors import InvalidTime
-from app.domain.period import Period, parse_moment, parse_period
+from app.domain.period import Period, parse_moment, parse_period, with_zone
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -73,3 +74,25 @@ def test_a_period_holds_its_first_instant_and_not_its_last():
     period = Period(NOON, NOON + timedelta(hours=1))
     assert period.since in period
     assert period.until not in period
+
+
+@pytest.mark.parametrize(
+    ("text", "ends", "moment"),
+    [
+        ("2026-07-01T14:30", False, datetime(2026, 7, 1, 12, 30, tzinfo=UTC)),
+        ("2026-01-01T14:30:05", False, datetime(2026, 1, 1, 13, 30, 5, tzinfo=UTC)),
+        ("2026-10-25T02:30", False, datetime(2026, 10, 25, 0, 30, tzinfo=UTC)),
+        ("2026-10-25T02:30", True, datetime(2026, 10, 25, 1, 30, tzinfo=UTC)),
+        ("2026-03-02", False, datetime(2026, 3, 2, tzinfo=UTC)),
+        ("2026-03-02T12:00:00Z", False, NOON),
+    ],
+)
+def test_a_form_s_local_time_is_the_house_s(text, ends, moment):
+    """Of an hour that occurs twice, a period includes both."""
+    assert parse_moment(with_zone(text, ZoneInfo("Europe/Paris"), ends=ends)) == moment
+
+
+def test_a_local_time_that_does_not_exist_is_refused():
+    for text in ("2026-02-30T10:00", "2026-01-01T25:00"):
+        with pytest.raises(InvalidTime):
+            parse_moment(with_zone(text, ZoneInfo("Europe/Paris")))

@@ -29,6 +29,7 @@ from app.reports.log_pages import checkpoint_page, consistency_page
 from app.reports.retention import retention_page
 from app.reports.words import LANGUAGES, Words, report_sentences
 from app.runtime.settings import Settings
+from app.terminal.audit import _print_retention
 from tests.unit.docs_tables import rows
 
 WORD = re.compile(r"[^\W\d_]+")
@@ -197,6 +198,55 @@ def test_both_languages_have_the_same_sentences_and_places():
     ]
     assert said[0] == said[1]
     assert [key for language in LANGUAGES for key in report_sentences(language) if not all(forms(language, key))] == []
+
+
+CLEAN = replace(
+    RETENTION,
+    overdue=0,
+    failing=[],
+    vault=VaultFindings(0, 0),
+    orphans=0,
+    sweeping=True,
+    rolled_back=None,
+    clock_problem=None,
+    log_forged=None,
+    witnesses=Witnesses(NOW),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "page", "command"),
+    [
+        ({}, "Clean", "clean"),
+        ({"overdue": 1}, "Overdue", "OVERDUE"),
+        ({"orphans": 2}, "Orphaned", "ORPHANED"),
+        ({"witnesses": Witnesses(NOW, 1, [Contradiction("key_left", ID)])}, "Contradicted", "CONTRADICTED"),
+        ({"witnesses": Witnesses(NOW, strangers=["0/0"])}, "Unknown files", "STRANGE"),
+    ],
+)
+def test_the_headline_of_retention_says_what_is_so(change, page, command, capsys):
+    """A stray file is not overdue data."""
+    report = replace(CLEAN, **change)
+    assert report.exit_code == bool(change)
+    verdicts = re.findall(r'<p class="verdict[^>]*>([^<:]*)', retention_page(report, SETTINGS, "en"))
+    assert verdicts == [page]
+    _print_retention(report, "10m")
+    said = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if re.match(r"\w+:", line)]
+    assert said[0] == command
+
+
+def test_no_age_stands_for_a_day_beyond_the_limit():
+    """The last count has everything older than the limit."""
+    page = retention_page(RETENTION, SETTINGS, "en")
+    assert "older than 7 days" in page
+    assert "day 8" not in page
+
+
+def test_deliveries_give_the_dates_of_what_the_log_lacks():
+    report = replace(DELIVERIES, pruned_before=NOW + timedelta(1), lost=[(NOW, NOW + timedelta(hours=1))])
+    page = deliveries_page(report, SETTINGS, "en").replace("\u00a0", " ")
+    assert "entries before 3 Mar 2026, 10:15:30" in page
+    assert "no entries from 2 Mar 2026, 10:15:30 UTC to 2 Mar 2026, 11:15:30" in page
 
 
 def test_every_sentence_is_used():
