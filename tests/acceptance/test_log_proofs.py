@@ -112,6 +112,28 @@ def test_an_export_is_checked_without_the_data_folder(house, gone, desk, public_
     at_the_desk(desk, "audit", "verify", "--export", str(exported), code=2)
 
 
+def test_a_wrong_or_missing_file_is_no_tampering(house, gone, desk, public_key):
+    """Exit 1 would have the DPO call security. Files as Windows leaves them are read."""
+    note = (desk / "kept").read_bytes()
+    (desk / "windows").write_bytes(b"\xef\xbb\xbf" + note.strip().replace(b"\n", b"\r\n"))
+    run = house.installation.run
+    assert run("audit", "verify", "--since", str(desk / "windows")).out.startswith("verified: ")
+    said = run("audit", "verify", "--since", str(public_key), code=2).err
+    assert f"{public_key} is not a checkpoint: it seems to be a public key" in said
+    assert "there is no file or folder" in run("audit", "verify", "--since", str(desk / "none"), code=2).err
+    assert "Errno" not in run("audit", "verify", "--since", str(desk / "none"), code=2).err
+
+
+def test_a_refused_document_leaves_no_file_behind(house, staff, desk):
+    held = send(staff).transfer_id
+    for words in (["certificate"], ["receipt"]):
+        house.installation.run("audit", *words, "-o", str(desk / "document"), "--", held, code=1)
+        assert not (desk / "document").exists()
+    house.installation.run("audit", "export", "-o", str(desk / "document"))
+    assert (desk / "document").read_text("utf-8").rstrip().endswith("}")
+    (desk / "document").unlink()
+
+
 def test_a_checkpoint_that_was_kept_is_asked_by_command(house, gone, desk, public_key):
     said = house.installation.run("audit", "verify", "--since", str(desk / "kept"), "--public-key", str(public_key))
     assert said.out.startswith("verified: ")
