@@ -10,7 +10,6 @@ are withdrawn, and issued again: at most one link per recipient is valid.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -107,7 +106,7 @@ class Sending:
                 for number, file in enumerate(pending.files):
                     if not file.done:
                         self._upload(record, pending, transfer, number)
-                shares = self._shares(record, pending, transfer)
+                shares = self._shares(transfer)
             except FileChanged:
                 self._give_up(record, pending)
                 raise
@@ -205,9 +204,10 @@ class Sending:
         try:
             transfer = self._patience.call(create)
         except ServiceRefused as refusal:
-            if refusal.code != "already_answered":
+            if refusal.code not in {"already_answered", "idempotency_key_reused"}:
                 raise
-            pending.idempotency_key = new_id()  # that transfer's id never arrived: it has no file, and expires
+            # That transfer's id never arrived, perhaps with other terms: it has no file, and expires.
+            pending.idempotency_key = new_id()
             record.save(pending)
             transfer = self._patience.call(create)
         pending.transfer_id = transfer.id
@@ -256,35 +256,29 @@ class Sending:
             Path(file.path), size=file.size, changed_ns=file.changed_ns, journal=journal, only_link=file.only_link
         )
 
-    def _shares(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer) -> dict[str, SealedShare]:
+    def _shares(self, transfer: SealedTransfer) -> dict[str, SealedShare]:
         """Issue a share for each recipient, and withdraw those of an earlier run, which nobody saw."""
-        if transfer.shares:
-            withdraw_unused(self._http, transfer.shares, self._patience)
-            pending.shares, pending.withdrawn = {}, pending.withdrawn + 1
-            record.save(pending)
+        withdraw_unused(self._http, transfer.shares, self._patience)
         had = used_by(transfer.shares)
         return {
-            recipient: self._share(record, pending, transfer, recipient)
+            recipient: self._share(transfer, recipient)
             for recipient in self._request.recipients
             if recipient not in had
         }
 
-    def _share(self, record: SendRecord, pending: PendingSend, transfer: SealedTransfer, recipient: str) -> SealedShare:
-        password = new_password()  # the same for each repetition, which must be the same request
-
-        def prepared(share_id: str) -> None:
-            pending.shares[recipient] = share_id
-            record.save(pending)
+    def _share(self, transfer: SealedTransfer, recipient: str) -> SealedShare:
+        password, attempt = new_password(), new_id()  # a repetition is the same request; another run makes another one
+        prepared: list[str] = []
 
         def issue() -> SealedShare:
-            lost = pending.shares.get(recipient, "")
-            if lost:  # whether it was opened is unknown, and so is its link
-                end(self._http, f"/api/v1/shares/{lost}", self._patience)
-            attempt = f"{pending.idempotency_key} {pending.withdrawn} {recipient} {lost}"
-            key = hashlib.sha256(attempt.encode()).hexdigest()[:32]
-            language = self._request.language
+            if prepared:  # whether it was opened is unknown, and so is its link
+                end(self._http, f"/api/v1/shares/{prepared[-1]}", self._patience)
             return transfer.issue(
-                recipient, password=password, idempotency_key=key, language=language, prepared_as=prepared
+                recipient,
+                password=password,
+                idempotency_key=f"{attempt}-{len(prepared)}",
+                language=self._request.language,
+                prepared_as=prepared.append,
             )
 
         return self._patience.call(issue)

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -61,17 +61,13 @@ class PendingFile:
 
 @dataclass(slots=True, repr=False)
 class PendingSend:
-    """An interrupted send. `shares` are those that were prepared, by recipient, and not shown to the user yet;
-    `withdrawn` is how often such shares were withdrawn.
-    """
+    """An interrupted send."""
 
     server: str
     idempotency_key: str
     files: list[PendingFile]
     client_key: str
     transfer_id: str | None = None
-    shares: dict[str, str] = field(default_factory=dict)
-    withdrawn: int = 0
 
 
 @dataclass(slots=True, repr=False)

@@ -79,3 +79,22 @@ def test_each_response_lost_once_costs_neither_link_nor_file(house, bad_line, st
     assert {"POST /shares/claim", "GET /claims/blobs/0", "POST /claims/complete"} == set(lost)
     assert file.path.read_bytes() == content
     assert list((tmp_path / "received").iterdir()) == [file.path]
+
+
+def test_an_interrupted_run_and_the_next_ask_for_different_shares(house, tmp_path):
+    """Their passwords differ: under one key the service would take the second for a misuse, and refuse it for good."""
+    (tmp_path / "a.csv").write_bytes(b"x")
+    request, state, keys = Request(collect([tmp_path / "a.csv"]), ["A"], {"expires_in": "1h"}), ClientState(tmp_path), []
+
+    def interrupted(request):
+        if request.url.path.endswith("/shares"):
+            keys.append(request.headers["idempotency-key"])
+            if len(keys) == 1:
+                raise KeyboardInterrupt
+
+    with house.server.http(house.tokens["staff"]) as http:
+        http.event_hooks = {"request": [interrupted]}
+        with pytest.raises(KeyboardInterrupt):
+            Sending(http, state, request).run(lambda _: None)
+        Sending(http, state, request).run(lambda _: None)
+    assert len(set(keys)) == 2
