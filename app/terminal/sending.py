@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,6 @@ import typer
 from app.terminal.console import AsJson, put_exact, put_json, put_table, say
 from app.terminal.ending import own_transfers
 from app.terminal.share_blocks import MailLanguage, blocks, language_of_mail, local_time, mail_or_link
-from app.terminal.table import Column
 
 if TYPE_CHECKING:
     from app.client.sending import Sent
@@ -27,16 +25,6 @@ Purpose = Annotated[str | None, typer.Option("--purpose", help="One of the servi
 Records = Annotated[int | None, typer.Option("--records", help="How many people's data it holds.")]
 LinkFile = Annotated[Path | None, typer.Option("--link-file", help="Write the link to a new file of mode 0600.")]
 PasswordFile = Annotated[Path | None, typer.Option("--password-file", help="Write the password to another such file.")]
-
-SENT_COLUMNS = (
-    Column("TRANSFER"),
-    Column("SHARE"),
-    Column("TO", text=True),
-    Column("STATE"),
-    Column("FILES", rank=1, text=True),
-    Column("FETCHED", rank=2),
-    Column("EXPIRES", rank=3),
-)
 
 Patience = Annotated[str, typer.Option("--patience", help="How long to go on while nothing moves.")]
 
@@ -150,21 +138,15 @@ def _write_secret(path: Path | None, text: str) -> None:
 
 def sent(*, as_json: AsJson = False) -> None:
     """List what was sent from here, to whom, and whether it was fetched."""
+    from app.terminal.sent_table import COLUMNS, rows, with_moments
+
+    shown = []
     with own_transfers() as own:
-        shown = [
-            {**now, "id": each.transfer_id, "names": each.files, "recipients": each.recipients}
-            for each, now in own.sent()
-        ]
+        for each, now in own.sent():
+            shares = [with_moments(share) for share in now["shares"]]
+            known = {"id": each.transfer_id, "names": each.files, "recipients": each.recipients}
+            shown.append(now | known | {"shares": shares})
     if as_json:
         put_json({"transfers": shown})
         return
-    put_table(SENT_COLUMNS, [row for each in shown for row in _rows(each)])
-
-
-def _rows(sent: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each share; one for a transfer without any."""
-    names, none = ", ".join(sent["names"]), {"recipient": ", ".join(sent["recipients"]), "state": sent["state"]}
-    expires = local_time(sent.get("expires_at", ""))
-    for share in sent["shares"] or [none]:
-        fetched = local_time(share.get("used_at") or "")
-        yield sent["id"], share.get("id", ""), share["recipient"] or "", share["state"], names, fetched, expires
+    put_table(COLUMNS, [row for each in shown for row in rows(each)])
