@@ -77,7 +77,9 @@ class PendingSend:
 
 @dataclass(slots=True, repr=False)
 class SentTransfer:
-    """A transfer that was sent from here, with its client key: None once it was seen to have ended."""
+    """A transfer that was sent from here, with its client key: None once it was seen to have ended. `fingerprint` is
+    the same for the same files, unchanged, to the same recipients; `sent_at` is when the send began.
+    """
 
     server: str
     transfer_id: str
@@ -86,6 +88,8 @@ class SentTransfer:
     expires_at: str
     files: list[str]
     recipients: list[str]
+    fingerprint: str = ""
+    sent_at: str = ""
 
 
 class ClientState:

@@ -38,7 +38,7 @@ def caducee(house, tmp_path, monkeypatch):
 
 
 def sent_to(caducee, *paths, to="CPAM 75"):
-    answer = caducee("send", *paths, "--to", to, "--expires", "1h", "--json").json
+    answer = caducee("send", *paths, "--to", to, "--expires", "1h", "--json", "--allow-empty").json
     return answer, answer["shares"][0]
 
 
@@ -97,7 +97,7 @@ def test_a_person_is_asked_again_and_may_interrupt(caducee, house, tmp_path):
     environment = house.installation.environment() | {"XDG_STATE_HOME": str(tmp_path / "state")}
     get, terminal = pty.fork()
     if not get:
-        os.execve(PROGRAM, [PROGRAM, "get", share["link"], "-o", str(tmp_path / "got")], environment)
+        os.execve(PROGRAM, [PROGRAM, "get", share["link"], "-o", str(tmp_path / "got")], environment)  # noqa: S606
     shown = ""
     for expected, typed in (
         ("[y/n]", "oui\n"),
@@ -131,11 +131,11 @@ def test_opened_is_not_fetched_and_no_unfinished_file_outlives_its_share(caducee
     _, share = sent_to(caducee, tmp_path / "a.bin")
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        with httpx.Client(base_url=house.server.origin) as http, pytest.raises(Stopped):
-            fetching = Fetching(
-                http, ClientState(), Link.parse(share["link"]), folder=tmp_path / name, watcher=Watcher(moved=stop)
-            )
-            fetching.run(share["password"])
+        with httpx.Client(base_url=house.server.origin) as http:
+            link, watcher = Link.parse(share["link"]), Watcher(moved=stop)
+            fetching = Fetching(http, ClientState(), link, folder=tmp_path / name, watcher=watcher)
+            with pytest.raises(Stopped):
+                fetching.run(share["password"])
     listed = caducee("sent", "--json").json["transfers"][-1]["shares"][0]
     assert listed["opened_at"]
     assert listed["fetched_at"] is None
@@ -144,6 +144,21 @@ def test_opened_is_not_fetched_and_no_unfinished_file_outlives_its_share(caducee
     caducee("sent")
     assert not list(tmp_path.rglob("*.part"))
     assert not ClientState().claims()
+
+
+def test_what_nobody_means_to_send_is_not_sent(caducee, tmp_path):
+    """An empty export, files of the system; and the same files again are noticed."""
+    written(tmp_path / "export", {"a.csv": b"x", ".DS_Store": b"x", "~$b.docx": b"x", "sub/c.csv.part": b"x"})
+    arguments = ["send", tmp_path / "export", "--to", "CPAM 75", "--json"]
+    first = caducee(*arguments)
+    assert [file["name"] for file in first.json["files"]] == ["a.csv"]
+    assert first.err.count("left out") == 3
+    assert "sent already" not in first.err
+    assert first.json["transfer_id"] in caducee(*arguments).err
+    named = caducee("send", tmp_path / "export" / ".DS_Store", "--to", "CPAM 75", "--json").json
+    assert [file["name"] for file in named["files"]] == [".DS_Store"]
+    (tmp_path / "export" / "empty.csv").write_bytes(b"")
+    assert "export/empty.csv" in caducee(*arguments, code=2).err
 
 
 def written(folder, files):
