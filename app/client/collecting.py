@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import mimetypes
 import os
 import stat
@@ -53,6 +55,12 @@ def require_content(files: Iterable[PendingFile]) -> None:
     empty = [file.shown for file in files if not file.size]
     if empty:
         raise NotSendable(f"nothing was sent, because of empty files: {', '.join(empty)}; --allow-empty sends them")
+
+
+def fingerprint(files: Iterable[PendingFile], recipients: Iterable[str]) -> str:
+    """Return what is the same for the same files, unchanged, to the same recipients."""
+    seen = [(file.path, file.size, file.changed_ns) for file in files]
+    return hashlib.sha256(json.dumps([seen, sorted(recipients)]).encode()).hexdigest()[:32]
 
 
 def is_left_out(name: str) -> bool:

@@ -11,16 +11,15 @@ are withdrawn, and issued again: at most one link per recipient is valid.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from app.client.collecting import fingerprint
 from app.client.earlier_shares import OVER, end, shown_transfer, used_by, withdraw_unused
 from app.client.errors import FileChanged, NotSendable, ServiceRefused, ServiceUnavailable
 from app.client.http_calls import ask
@@ -61,12 +60,6 @@ class Request:
             "recipients": sorted(self.recipients),
             "terms": self.terms,
         }
-
-    @property
-    def fingerprint(self) -> str:
-        """Tell whether the same files, unchanged, were sent to the same recipients before."""
-        files = [(file.path, file.size, file.changed_ns) for file in self.files]
-        return hashlib.sha256(json.dumps([files, sorted(self.recipients)]).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -233,8 +226,7 @@ class Sending:
                 expires_at=transfer.expires_at,
                 files=[file.shown for file in pending.files],
                 recipients=list(self._request.recipients),
-                fingerprint=self._request.fingerprint,
-                sent_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                fingerprint=fingerprint(self._request.files, self._request.recipients),
             )
         )
 

@@ -160,7 +160,7 @@ class ClientState:
 
     def remember(self, sent: SentTransfer) -> None:
         """Keep a transfer's client key."""
-        _write(self._folder("sent") / f"{sent.transfer_id}.json", asdict(sent))
+        _write(self._folder("sent") / f"{sent.transfer_id}.json", asdict(sent) | {"sent_at": sent.sent_at or _now()})
 
     def sent(self) -> list[SentTransfer]:
         """Return the transfers that were sent from here and have not expired, oldest first; forget the others."""
@@ -268,6 +268,10 @@ class ClaimRecord:
     def clear(self) -> None:
         """Remove it: the claim is over."""
         self._path.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def send(
     as_json: AsJson = False,
 ) -> None:
     """Send files, encrypted on this machine. Goes on after a failure, and when started again."""
-    from app.client.collecting import collect, require_content
+    from app.client.collecting import collect, fingerprint, require_content
     from app.client.http_calls import Service
     from app.client.sending import Request, Sending
     from app.client.state import ClientState
@@ -67,7 +67,7 @@ def send(
 
         def show(sent: Sent) -> None:
             bars.over()
-            _note_earlier(state, sent.transfer_id, request.fingerprint)
+            _note_earlier(state, sent.transfer_id, fingerprint(request.files, request.recipients))
             _show(sent, _Output(link_file, password_file, as_json=as_json, json_mail=lang is not None))
 
         seconds = parse_duration(patience).total_seconds()
