@@ -104,8 +104,11 @@ def main() -> None:
 
         print_version()
         return
-    from app.terminal import console
-
+    try:
+        from app.terminal import console
+    except KeyboardInterrupt:  # from here on, the console reports it
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
     sys.exit(console.run(lambda: build(only=arguments)))
 
 

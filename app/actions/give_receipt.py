@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 _MISSING = {
     "end": "the transfer has not ended",
-    "keys": "its keys were not yet observed to be gone from the vault",
+    "keys": "the sweep has not yet recorded that no key of it is left in the vault",
     "bytes": "its blobs were not yet observed to be gone from the store",
     "verification": "the final search of vault and store is not done",
 }
@@ -91,7 +91,7 @@ def _attested_deletion(resources: Resources, transfer_id: str, caller: Caller | 
 def _not_deleted(state: TransferState) -> NotDeletedYet:
     """Return the refusal that names the next step that was not observed."""
     missing = _NEXT_STEP.get(state, "verification")
-    return NotDeletedYet(f"{NotDeletedYet.title} Missing: {_MISSING[missing]}.", missing=missing)
+    return NotDeletedYet(f"Missing: {_MISSING[missing]}.", missing=missing)
 
 
 def _require_gone(resources: Resources, transfer_id: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import mimetypes
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from app.client.errors import NotSendable
@@ -15,23 +17,56 @@ from app.domain.errors import InvalidFileName, InvalidFilePath
 from app.domain.file_meta import FileMeta
 from app.domain.transfer import checked_file_path
 
+UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload")
+"""Endings of files that another program is still writing."""
 
-def collect(paths: Iterable[Path]) -> list[PendingFile]:
+_OF_THE_SYSTEM = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+_LOCKS = ("~$", ".~lock.", "._")
+"""Beginnings of the lock files of Microsoft Office and LibreOffice, and of what macOS writes beside files."""
+
+
+def collect(paths: Iterable[Path], left_out: Callable[[Path], None] = lambda _: None) -> list[PendingFile]:
     """Return the files below the paths, in the order given, each folder sorted. The files of a folder keep its name and
     those of the folders in it; paths that end in the same name keep the folder in front of it, too. Links are followed
-    only where the user named them.
+    only where the user named them. `left_out` is told each file of a folder that belongs to the system or to a program
+    that is writing; one that the user named is sent.
 
     Raises NotSendable for what is no regular file, cannot be read, has a name that no recipient could save, or appears
     twice; OSError.
     """
     named = [_named(path) for path in paths]
     count = Counter(path.name for path in named)
-    found = [each for path in named for each in _below(path, _folder_of(path) if count[path.name] > 1 else "")]
+    found = [
+        each for path in named for each in _below(path, _folder_of(path) if count[path.name] > 1 else "", left_out)
+    ]
     if not found:
         raise NotSendable("there is no file to send")
-    if len({file.shown for file in found}) != len(found):
-        raise NotSendable("two files have the same name, in folders of the same name: rename one")
+    first: dict[str, PendingFile] = {}
+    for file in found:
+        if (other := first.setdefault(file.shown, file)) is not file:
+            raise NotSendable(
+                f"two files have the same name, in folders of the same name: {other.path} and {file.path}; rename one"
+            )
     return found
+
+
+def require_content(files: Iterable[PendingFile]) -> None:
+    """Raise NotSendable if a file is empty: an export may have failed."""
+    empty = [file.shown for file in files if not file.size]
+    if empty:
+        raise NotSendable(f"nothing was sent, because of empty files: {', '.join(empty)}; --allow-empty sends them")
+
+
+def fingerprint(files: Iterable[PendingFile], recipients: Iterable[str]) -> str:
+    """Return what is the same for the same files, unchanged, to the same recipients."""
+    seen = [(file.path, file.size, file.changed_ns) for file in files]
+    return hashlib.sha256(json.dumps([seen, sorted(recipients)]).encode()).hexdigest()[:32]
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a file of a folder belongs to the system, or to a program that is writing."""
+    lower = name.lower()
+    return lower in _OF_THE_SYSTEM or lower.startswith(_LOCKS) or lower.endswith(UNFINISHED)
 
 
 def _named(path: Path) -> Path:
@@ -45,14 +80,17 @@ def _folder_of(path: Path) -> str:
     return path.parent.resolve().name
 
 
-def _below(path: Path, above: str) -> Iterator[PendingFile]:
+def _below(path: Path, above: str, left_out: Callable[[Path], None]) -> Iterator[PendingFile]:
     """Yield what is sent of a path, in the folder `above`."""
     if not path.is_dir():
         yield _file(path.resolve(), path.name, above)
         return
     name = f"{above}/{path.name}" if above else path.name
     for each, inside in sorted(_scanned(path.resolve(), name)):
-        yield _file(each, each.name, inside)
+        if is_left_out(each.name):
+            left_out(each)
+        else:
+            yield _file(each, each.name, inside)
 
 
 def _scanned(top: Path, name: str) -> Iterator[tuple[Path, str]]:

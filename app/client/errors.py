@@ -14,6 +14,9 @@ class FileChanged(Exception):
 class ServiceRefused(Exception):
     """The service refused a request, was unreachable, or sent an invalid response."""
 
+    attempts_left: int | None = None
+    """After a wrong password."""
+
     def __init__(self, message: str, code: str | None = None, status: int | None = None) -> None:
         """`message` is for people; `code` is the problem's code, or None if there was no problem document; `status` is
         None if there was no response.

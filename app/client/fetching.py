@@ -3,7 +3,8 @@
 Each file is decrypted and checked while it arrives, into a hidden file in the recipient's folder. Once it is whole and
 durable, it gets its place, in the folders that the depositor sent (`app/client/placing.py`). A file that exists is
 never replaced: the new one becomes `name (2).ext`. Started again in the same folder, with the same link and password,
-it goes on with the same claim.
+it goes on with the same claim. Once everything has arrived, and the service was told so, a further start reports what
+was received (`app/client/received.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -21,11 +22,15 @@ from app.client.errors import ServiceRefused
 from app.client.link import Link
 from app.client.patience import Patience
 from app.client.placing import Folder
-from app.client.sealed_claim import ClaimedFile, SealedClaim
+from app.client.received import Received
+from app.client.sealed_claim import ClaimedFile, SealedClaim, look
 from app.client.state import ClaimRecord, ClientState
+from app.client.unfinished import forget, part_name, record_part, remove_parts
 from app.client.watcher import Watcher
 from app.crypto.chunked import CHUNK_BYTES
+from app.domain import share as share_rules
 from app.domain.portable_names import distinct_paths
+from app.domain.share import ShareState
 
 READ_BYTES = 1 << 20
 
@@ -45,8 +50,25 @@ class Fetching:
         self, http: httpx.Client, state: ClientState, link: Link, *, folder: Path, watcher: Watcher | None = None
     ) -> None:
         """`http` has the service's URL; `folder` exists."""
-        self._http, self._state, self._link, self._folder = http, state, link, folder
+        self._http, self._state, self._link, self._folder = http, state, link, folder.resolve()
         self._watcher = watcher or Watcher()
+
+    def look(self, *, patience_seconds: float = 600) -> dict[str, Any]:
+        """Return what the service tells about the share, and claim nothing. Of a share that has ended, no unfinished
+        file is left.
+
+        Raises Refusal if the share has ended, or was claimed elsewhere; ServiceRefused, InUse.
+        """
+        shown = Patience(patience_seconds, waiting=self._watcher.waiting).call(lambda: look(self._http, self._link))
+        state = ShareState(shown["state"])
+        with self._state.claiming(self._link.share_id) as record:
+            record.server, record.expires_at = self._link.server, shown["expires_at"]
+            ended = share_rules.refusal(state)
+            if ended is not None and not (state == ShareState.CLAIMED and record.was_kept):
+                self._forget(record)
+                raise ended
+            record.save()
+        return shown
 
     def run(self, password: str, *, patience_seconds: float = 600) -> list[FetchedFile]:
         """Claim, fetch every file, and tell the service that everything has arrived.
@@ -62,35 +84,41 @@ class Fetching:
                 if refusal.status == httpx.codes.GONE:  # what has arrived can never be completed
                     self._forget(record)
                 raise
-            record.clear()
+            self._forget(record)
         return fetched
 
     def _all(self, record: ClaimRecord, password: str, patience: Patience) -> list[FetchedFile]:
         claim = patience.call(lambda: SealedClaim.redeem(self._http, self._link, password, token=record.token))
+        record.server, record.claim_id = self._link.server, claim.id
+        record.expires_at = record.expires_at or claim.expires_at
+        record.save()
         names = distinct_paths((file.meta.path, file.meta.name) for file in claim.files)
         self._watcher.began([(name, file.size) for name, file in zip(names, claim.files, strict=True)])
         fetched = [self._fetch(record, claim, index, names[index], patience) for index in range(len(names))]
+        remove_parts(record)
+        received = Received.now(self._link.share_id, self._folder, record.expires_at, [file.path for file in fetched])
+        received.save(self._state)
         patience.renew()
         patience.call(claim.complete)
+        received.confirmed(self._state)
         return fetched
 
     def _forget(self, record: ClaimRecord) -> None:
-        for part in self._folder.glob(self._part("*")):
+        for part in self._folder.glob(part_name(self._link.share_id, "*")):  # of a version that recorded none
             part.unlink()
-        record.clear()
-
-    def _part(self, number: object) -> str:
-        """Return the name of an unfinished file."""
-        return f".caducee-{self._link.share_id}-{number}.part"
+        forget(record)
 
     def _fetch(self, record: ClaimRecord, claim: SealedClaim, index: int, name: str, patience: Patience) -> FetchedFile:
         file = claim.files[index]
-        part = self._folder / self._part(file.number)
+        part = self._folder / part_name(self._link.share_id, file.number)
         placed = Path(record.placed.get(str(file.number), ""))
+        if part.exists() and placed.is_file() and placed.samefile(part):
+            part.unlink()  # killed between the two steps that give a file its name
         if placed.is_file() and not part.exists() and placed.stat().st_size == file.size:
             self._watcher.moved(index, file.size)
             return FetchedFile(placed, file.size)
         patience.renew()
+        record_part(record, part)
         with _Unfinished(part, file) as unfinished:
             while not unfinished.is_whole:
                 try:

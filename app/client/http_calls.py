@@ -53,6 +53,8 @@ def refused(answer: httpx.Response) -> ServiceRefused:
     try:
         problem = answer.json()
         error = kind(f"{problem['detail']} ({problem['code']})", str(problem["code"]), answer.status_code)
+        if isinstance(left := problem.get("attempts_left"), int):
+            error.attempts_left = left
     except (ValueError, KeyError, TypeError):
         error = kind(f"the service responded with {answer.status_code}", status=answer.status_code)
     retry_after = answer.headers.get("Retry-After", "")

@@ -16,6 +16,7 @@ from app.client.http_calls import ask
 from app.client.mail_text import mail_with_link
 from app.client.sealed_transfer import SealedTransfer
 from app.client.state import ClientState, SentTransfer
+from app.client.unfinished import sweep
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import CryptoError, MalformedSecret
 from app.domain.errors import ClientKeyRequired, TransferEnded, WrongClientKey
@@ -85,6 +86,7 @@ class OwnTransfers:
         """Return what was sent from here to this service, oldest first, each with its present state: `unknown` if the
         service has no such transfer. Forgets the client keys of those that have ended. Raises ServiceRefused.
         """
+        sweep(self._state, self._http)
         mine = [sent for sent in self._state.sent() if sent.server == self._server]
         return [(sent, self._state_of(sent)) for sent in mine]
 

@@ -46,6 +46,7 @@ class SealedClaim:
     transfer_id: str
     transfer_key: bytes
     files: list[ClaimedFile]
+    expires_at: str
 
     @classmethod
     def redeem(cls, http: httpx.Client, link: Link, password: str, *, token: bytes | None = None) -> SealedClaim:
@@ -66,7 +67,7 @@ class SealedClaim:
             share_id=link.share_id,
         )
         files = [_opened(transfer_key, transfer_id, file) for file in won["files"]]
-        return cls(http, won["claim_id"], won["claim_token"], transfer_id, transfer_key, files)
+        return cls(http, won["claim_id"], won["claim_token"], transfer_id, transfer_key, files, won["expires_at"])
 
     def fetch(self, number: int, *, chunks: int = 0) -> Iterator[bytes]:
         """Yield a file from chunk number `chunks` on, decrypted while it arrives. It is complete only once the

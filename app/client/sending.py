@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from app.client.collecting import fingerprint
 from app.client.earlier_shares import OVER, end, shown_transfer, used_by, withdraw_unused
 from app.client.errors import FileChanged, NotSendable, ServiceRefused, ServiceUnavailable
 from app.client.http_calls import ask
@@ -225,6 +226,7 @@ class Sending:
                 expires_at=transfer.expires_at,
                 files=[file.shown for file in pending.files],
                 recipients=list(self._request.recipients),
+                fingerprint=fingerprint(self._request.files, self._request.recipients),
             )
         )
 

@@ -1,4 +1,4 @@
-r"""What a depositor's client remembers between runs: client keys until their transfers end, and interrupted sends.
+r"""What a client remembers between runs: client keys until their transfers end, interrupted sends, and claims.
 
 A folder of the user's own, mode 0700: `$XDG_STATE_HOME/caducee` (XDG Base Directory Specification), by default
 `~/.local/state/caducee`; on Windows `%LOCALAPPDATA%\caducee`. It never holds a link, a password, an access token or a
@@ -26,6 +26,7 @@ from app.crypto.token import new_secret
 
 _TOKEN_BYTES = 32
 _BUSY = "another process is sending the same files to the same recipients"
+_CLAIM = ("server", "claim_id", "expires_at")
 
 
 def state_folder() -> Path:
@@ -72,7 +73,9 @@ class PendingSend:
 
 @dataclass(slots=True, repr=False)
 class SentTransfer:
-    """A transfer that was sent from here, with its client key: None once it was seen to have ended."""
+    """A transfer that was sent from here, with its client key: None once it was seen to have ended. `fingerprint` is
+    the same for the same files, unchanged, to the same recipients; `sent_at` is when the send began.
+    """
 
     server: str
     transfer_id: str
@@ -81,6 +84,8 @@ class SentTransfer:
     expires_at: str
     files: list[str]
     recipients: list[str]
+    fingerprint: str = ""
+    sent_at: str = ""
 
 
 class ClientState:
@@ -115,8 +120,22 @@ class ClientState:
     def claiming(self, share_id: str) -> Iterator[ClaimRecord]:
         """Hold the record of one claim, begun before the share is claimed. Raises InUse."""
         folder = self._folder("claims")
-        with locked(folder / f"{share_id}.lock", _BUSY):
+        with locked(folder / f"{share_id}.lock", "another process is fetching the same link"):
             yield ClaimRecord(folder / f"{share_id}.json")
+
+    def claims(self) -> list[str]:
+        """Return the ids of the shares that have such a record."""
+        return [path.stem for path in self._folder("claims").glob("*.json")]
+
+    # --- what was received
+
+    def received(self) -> list[Path]:
+        """Return the files that describe what was received here."""
+        return list(self._folder("received").glob("*.json"))
+
+    def keep_received(self, share_id: str, content: dict[str, Any]) -> None:
+        """Store such a description, durably."""
+        _write(self._folder("received") / f"{share_id}.json", content)
 
     # --- services that the user trusts
 
@@ -137,7 +156,7 @@ class ClientState:
 
     def remember(self, sent: SentTransfer) -> None:
         """Keep a transfer's client key."""
-        _write(self._folder("sent") / f"{sent.transfer_id}.json", asdict(sent))
+        _write(self._folder("sent") / f"{sent.transfer_id}.json", asdict(sent) | {"sent_at": sent.sent_at or _now()})
 
     def sent(self) -> list[SentTransfer]:
         """Return the transfers that were sent from here and have not expired, oldest first; forget the others."""
@@ -217,27 +236,38 @@ class SendRecord:
 
 
 class ClaimRecord:
-    """The record of one claim: its token, and where its files were put, by number."""
+    """The record of one claim: its token; its server, its id once the claim succeeded, and its end; its unfinished
+    files; and where its files were put, by number. `was_kept`: an earlier run stored it.
+    """
 
     def __init__(self, path: Path) -> None:
         """Load it; without one, choose a token and store it. A record that cannot be read counts as none."""
         self._path = path
         self.placed: dict[str, str] = {}
+        self.parts: list[str] = []
+        self.server, self.claim_id, self.expires_at = "", "", ""
         try:
             kept = json.loads(path.read_text("utf-8"))
             self.token = decode(kept["token"], length=_TOKEN_BYTES)
-            self.placed = dict(kept["placed"])
+            self.placed, self.parts = dict(kept["placed"]), list(kept.get("parts", ()))
+            self.server, self.claim_id, self.expires_at = (str(kept.get(name, "")) for name in _CLAIM)
+            self.was_kept = True
         except (OSError, ValueError, TypeError, KeyError, MalformedSecret):
-            self.token = new_secret()
+            self.token, self.was_kept = new_secret(), False
             self.save()
 
     def save(self) -> None:
         """Store it."""
-        _write(self._path, {"token": encode(self.token), "placed": self.placed})
+        kept = {"token": encode(self.token), "placed": self.placed, "parts": self.parts}
+        _write(self._path, kept | {name: getattr(self, name) for name in _CLAIM})
 
     def clear(self) -> None:
         """Remove it: the claim is over."""
         self._path.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Command output: tables for people, one JSON document for programs, failures on one line of stderr.
 
-Exit codes: 0 success, 1 refused or a check failed, 2 could not be done, wrong command line, or a defect. They do not
-depend on the reader of stdout: a command whose output is no longer read still runs to its verdict.
+Exit codes: 0 success, 1 refused or a check failed, 2 could not be done, wrong command line, or a defect, 130
+interrupted from the keyboard. They do not depend on the reader of stdout: a command whose output is no longer read
+still runs to its verdict.
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the client's commands, when a later attempt may succeed."""
 
 
+INTERRUPTED = 130
+"""What shells report for a program that SIGINT ended; Typer exits with it, too."""
+
+_GO_ON = frozenset({"send", "get"})
+"""Commands that go on when they are started again."""
+
+
 class OutputUnread(Exception):
     """Nobody read stdout to the end of a document, of which a part is worth nothing."""
 
@@ -50,10 +58,19 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ON_ENCODING_ERROR)
+    try:
+        return _run(build)
+    except KeyboardInterrupt:
+        return _interrupted()
+
+
+def _run(build: Callable[[], Callable[[], Any]]) -> int:
     stdout = sys.stdout
     try:
         build()()
-    except SystemExit:
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            raise KeyboardInterrupt from None
         if sys.stdout is stdout:
             raise
         sys.stdout = stdout
@@ -74,6 +91,13 @@ def run(build: Callable[[], Callable[[], Any]]) -> int:
             traceback.print_exception(error)  # to be reported; no local variables, which could hold a key
         return CANNOT
     return 0
+
+
+def _interrupted() -> int:
+    """Say that the user interrupted the command, and return the exit code."""
+    then = "; start the same command again to go on" if set(sys.argv[1:2]) & _GO_ON else ""
+    say(f"interrupted{then}")
+    return INTERRUPTED
 
 
 def _closed_pipe() -> int:

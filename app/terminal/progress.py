@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
@@ -18,11 +19,11 @@ class Bars:
     """One bar for each file. A context manager."""
 
     def __init__(self) -> None:
-        """Nothing is drawn before `watcher` is told of files."""
+        """Nothing is drawn before `watcher` is told of files, so that questions can be asked before."""
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            DownloadColumn(binary_units=True),
+            DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
         )
@@ -31,8 +32,6 @@ class Bars:
         self.watcher = Watcher(self._began, self._moved, self._waiting)
 
     def __enter__(self) -> Self:
-        """Draw from now on."""
-        self._bars.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -44,6 +43,7 @@ class Bars:
         self._bars.stop()
 
     def _began(self, files: Iterable[tuple[str, int]]) -> None:
+        self._bars.start()
         for name, size in files:
             self._bars.add_task(visible(name), total=size)
 
@@ -51,4 +51,4 @@ class Bars:
         self._bars.update(self._bars.task_ids[number], completed=arrived)
 
     def _waiting(self, seconds: float) -> None:
-        say(f"the service cannot be reached; trying again in {seconds:.0f} s")
+        say(f"the service cannot be reached, or is busy; trying again in {math.ceil(seconds)} s")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,11 +12,12 @@ import typer
 
 from app.terminal.console import AsJson, put_exact, put_json, put_table, say
 from app.terminal.ending import own_transfers
+from app.terminal.plain_text import visible
 from app.terminal.share_blocks import MailLanguage, blocks, language_of_mail, local_time, mail_or_link
-from app.terminal.table import Column
 
 if TYPE_CHECKING:
     from app.client.sending import Sent
+    from app.client.state import ClientState
 
 Files = Annotated[list[Path], typer.Argument(help="Files and folders.", metavar="FILE|FOLDER...")]
 To = Annotated[list[str], typer.Option("--to", help="A recipient's name; repeat it for several. No patient data.")]
@@ -28,16 +28,7 @@ Records = Annotated[int | None, typer.Option("--records", help="How many people'
 LinkFile = Annotated[Path | None, typer.Option("--link-file", help="Write the link to a new file of mode 0600.")]
 PasswordFile = Annotated[Path | None, typer.Option("--password-file", help="Write the password to another such file.")]
 
-SENT_COLUMNS = (
-    Column("TRANSFER"),
-    Column("SHARE"),
-    Column("TO", text=True),
-    Column("STATE"),
-    Column("FILES", rank=1, text=True),
-    Column("FETCHED", rank=2),
-    Column("EXPIRES", rank=3),
-)
-
+AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="Also send files that are empty.")]
 Patience = Annotated[str, typer.Option("--patience", help="How long to go on while nothing moves.")]
 
 
@@ -51,12 +42,13 @@ def send(
     records: Records = None,
     link_file: LinkFile = None,
     password_file: PasswordFile = None,
+    allow_empty: AllowEmpty = False,
     patience: Patience = "10m",
     lang: MailLanguage = None,
     as_json: AsJson = False,
 ) -> None:
     """Send files, encrypted on this machine. Goes on after a failure, and when started again."""
-    from app.client.collecting import collect
+    from app.client.collecting import collect, fingerprint, require_content
     from app.client.http_calls import Service
     from app.client.sending import Request, Sending
     from app.client.state import ClientState
@@ -66,18 +58,30 @@ def send(
     _require_new(link_file, password_file, recipients=len(to))
     terms = {"expires_in": expires, "label": label, "purpose": purpose, "records": records}
     given = {name: value for name, value in terms.items() if value is not None}
-    request = Request(collect(files), to, given, language_of_mail(lang))
-    for file in request.files:
-        if not file.size:
-            say(f"note: {file.shown} is empty")
+    collected = collect(files, left_out=lambda path: say(f"left out, a file of the system or unfinished: {path}"))
+    if not allow_empty:
+        require_content(collected)
+    request = Request(collected, to, given, language_of_mail(lang))
+    state = ClientState()
     with Service.from_environment().connect() as http, Bars() as bars:
 
         def show(sent: Sent) -> None:
             bars.over()
+            _note_earlier(state, sent.transfer_id, fingerprint(request.files, request.recipients))
             _show(sent, _Output(link_file, password_file, as_json=as_json, json_mail=lang is not None))
 
         seconds = parse_duration(patience).total_seconds()
-        Sending(http, ClientState(), request, patience_seconds=seconds, watcher=bars.watcher).run(show)
+        Sending(http, state, request, patience_seconds=seconds, watcher=bars.watcher).run(show)
+
+
+def _note_earlier(state: ClientState, transfer_id: str, fingerprint: str) -> None:
+    """Say that the same files went to the same recipients before. It may be meant: a link is shown only once."""
+    for earlier in state.sent():
+        if earlier.fingerprint == fingerprint and earlier.transfer_id != transfer_id:
+            say(
+                f"note: sent already at {local_time(earlier.sent_at)} to {visible(', '.join(earlier.recipients))}; "
+                f"`caducee transfer delete {earlier.transfer_id}` ends that transfer if it is not needed"
+            )
 
 
 def _require_new(*paths: Path | None, recipients: int) -> None:
@@ -150,21 +154,15 @@ def _write_secret(path: Path | None, text: str) -> None:
 
 def sent(*, as_json: AsJson = False) -> None:
     """List what was sent from here, to whom, and whether it was fetched."""
+    from app.terminal.sent_table import COLUMNS, rows, with_moments
+
+    shown = []
     with own_transfers() as own:
-        shown = [
-            {**now, "id": each.transfer_id, "names": each.files, "recipients": each.recipients}
-            for each, now in own.sent()
-        ]
+        for each, now in own.sent():
+            shares = [with_moments(share) for share in now["shares"]]
+            known = {"id": each.transfer_id, "names": each.files, "recipients": each.recipients}
+            shown.append(now | known | {"shares": shares})
     if as_json:
         put_json({"transfers": shown})
         return
-    put_table(SENT_COLUMNS, [row for each in shown for row in _rows(each)])
-
-
-def _rows(sent: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for each share; one for a transfer without any."""
-    names, none = ", ".join(sent["names"]), {"recipient": ", ".join(sent["recipients"]), "state": sent["state"]}
-    expires = local_time(sent.get("expires_at", ""))
-    for share in sent["shares"] or [none]:
-        fetched = local_time(share.get("used_at") or "")
-        yield sent["id"], share.get("id", ""), share["recipient"] or "", share["state"], names, fetched, expires
+    put_table(COLUMNS, [row for each in shown for row in rows(each)])

@@ -28,6 +28,8 @@ from app.web.report_pages import language_of_page
 from app.web.schemas import MAX_SECRET_CHARS, ClaimAnswer, ClaimedFileShown, ClaimRequest, LookRequest, ShareStatus
 
 BASIC_USER = "link"
+SEALED_PREFIX = "sealed."
+"""What stands before the secret in a sealed link."""
 
 router = APIRouter(prefix="/api/v1/shares/{share_id}", route_class=GuardedRoute, tags=["receive"])
 
@@ -96,7 +98,7 @@ async def content(share_id: str, request: Request, resources: CurrentResources, 
     except LinkCredentialsRequired as refusal:
         return problem(refusal, headers=_challenge(request))
     token = _token(request.headers.get("caducee-claim-token"), "Caducee-Claim-Token")
-    presented = LinkAndPassword.by_secret(_secret(secret), password, token, address, reply_of(request))
+    presented = LinkAndPassword.by_secret(_link_secret(secret), password, token, address, reply_of(request))
     claimed = await claim_share(resources, share_id, presented)
     try:
         files = await open_files(
@@ -124,6 +126,11 @@ def _secret(text: str) -> bytes:
         raise ShareNotFound from None
 
 
+def _link_secret(text: str) -> bytes:
+    """Decode a link secret, also with the prefix of a sealed link, as it stands after `#`. Raises ShareNotFound."""
+    return _secret(text.removeprefix(SEALED_PREFIX))
+
+
 def _token(text: str | None, field: str) -> bytes | None:
     """Decode a claim token that the client chose. Raises InvalidRequest."""
     try:
@@ -135,7 +142,7 @@ def _token(text: str | None, field: str) -> bytes | None:
 def _presented(asked: ClaimRequest, address: str, reply: Reply) -> LinkAndPassword:
     token = _token(asked.claim_token, "claim_token")
     if asked.link_secret is not None and asked.link_proof is None:
-        return LinkAndPassword.by_secret(_secret(asked.link_secret), asked.password, token, address, reply)
+        return LinkAndPassword.by_secret(_link_secret(asked.link_secret), asked.password, token, address, reply)
     if asked.link_proof is not None and asked.link_secret is None:
         return LinkAndPassword(_secret(asked.link_proof), None, asked.password, token, address, reply)
     raise InvalidRequest("Give either link_secret or link_proof.")
@@ -150,7 +157,8 @@ def _link_and_password(request: Request) -> tuple[str, str]:
         user, _, both = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
     except ValueError:  # not base64, not UTF-8, or not even ASCII
         raise LinkCredentialsRequired from None
-    secret, dot, password = both.partition(".")
+    prefix = SEALED_PREFIX if both.startswith(SEALED_PREFIX) else ""
+    secret, dot, password = both.removeprefix(prefix).partition(".")
     if scheme.lower() != "basic" or user != BASIC_USER or not dot:
         raise LinkCredentialsRequired
     return secret, password

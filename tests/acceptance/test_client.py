@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import random
 import signal
 import subprocess
@@ -9,9 +10,14 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 
+from app.client.fetching import Fetching
+from app.client.link import Link
 from app.client.sealed_transfer import SealedTransfer
+from app.client.state import ClientState
+from app.client.watcher import Watcher
 from app.domain.file_meta import FileMeta
 from tests.acceptance.people import issue, key_header, ok, open_transfer
 from tests.acceptance.service import free_port, until
@@ -32,7 +38,7 @@ def caducee(house, tmp_path, monkeypatch):
 
 
 def sent_to(caducee, *paths, to="CPAM 75"):
-    answer = caducee("send", *paths, "--to", to, "--expires", "1h", "--json").json
+    answer = caducee("send", *paths, "--to", to, "--expires", "1h", "--json", "--allow-empty").json
     return answer, answer["shares"][0]
 
 
@@ -63,11 +69,96 @@ def test_what_is_sent_is_what_is_fetched(caducee, staff, tmp_path):
     assert "completed" in caducee("sent").out
     shown = ok(staff.get(f"/api/v1/transfers/{answer['transfer_id']}"), 200)
     assert shown["shares"][0]["state"] == "completed"
-    assert "share_used" in fetch(caducee, share, target, tmp_path, code=1).err
+    again = fetch(caducee, share, tmp_path / "elsewhere", tmp_path)
+    assert "already received here" in again.err
+    assert str(target / "large.bin") in again.out
+    (target / "large.bin").write_bytes(b"changed")
+    assert "large.bin" in fetch(caducee, share, target, tmp_path, code=1).err
     assert len(contents(target)) == 4, "nothing was left beside them"
     state = b"".join(path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file())
     for secret in (share["password"], share["link"].partition("#sealed.")[2]):
         assert secret.encode() not in state
+
+
+def test_a_wrong_password_says_how_many_attempts_are_left(caducee, tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    _, share = sent_to(caducee, tmp_path / "a")
+    wrong = share | {"password": "0000-0000-0000-0000"}
+    for left in (4, 3, 2, 1):
+        assert f"locked: {left}" in fetch(caducee, wrong, tmp_path / "got", tmp_path, code=1).err
+    for attempt in (wrong, share):
+        assert "share_locked" in fetch(caducee, attempt, tmp_path / "got", tmp_path, code=1).err
+
+
+def test_a_person_is_asked_again_and_may_interrupt(caducee, house, tmp_path):
+    """On a terminal: a French yes, a password that cannot be one, a wrong one, then Ctrl-C."""
+    (tmp_path / "a").write_bytes(b"x")
+    _, share = sent_to(caducee, tmp_path / "a")
+    environment = house.installation.environment() | {"XDG_STATE_HOME": str(tmp_path / "state")}
+    get, terminal = pty.fork()
+    if not get:
+        os.execve(PROGRAM, [PROGRAM, "get", share["link"], "-o", str(tmp_path / "got")], environment)  # noqa: S606
+    shown = ""
+    for expected, typed in (
+        ("[y/n]", "oui\n"),
+        ("Password:", "\n"),
+        ("no attempt was used", "1234\n"),
+        ("no attempt was used", "0000-0000-0000-0000\n"),
+        ("locked: 4", "\x03"),
+        ("interrupted; start the same command again to go on", ""),
+    ):
+        seen = ""
+        while expected not in seen or (typed != "oui\n" and typed and "Password:" not in seen):
+            seen += os.read(terminal, 4096).decode()
+        os.write(terminal, typed.encode())
+        shown += seen
+    _, status = os.waitpid(get, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert "Traceback" not in shown
+    assert share["password"] not in shown
+
+
+def test_opened_is_not_fetched_and_no_unfinished_file_outlives_its_share(caducee, house, staff, tmp_path):
+    """A `get` stops in the middle, then one in another folder; the share ends: `sent` removes what lies in both."""
+
+    class Stopped(BaseException):
+        """Nothing catches it: the client leaves the disk as a kill does."""
+
+    def stop(_index, _bytes):
+        raise Stopped
+
+    (tmp_path / "a.bin").write_bytes(random.Random(8).randbytes(6_000_000))
+    _, share = sent_to(caducee, tmp_path / "a.bin")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        with httpx.Client(base_url=house.server.origin) as http:
+            link, watcher = Link.parse(share["link"]), Watcher(moved=stop)
+            fetching = Fetching(http, ClientState(), link, folder=tmp_path / name, watcher=watcher)
+            with pytest.raises(Stopped):
+                fetching.run(share["password"])
+    listed = caducee("sent", "--json").json["transfers"][-1]["shares"][0]
+    assert listed["opened_at"]
+    assert listed["fetched_at"] is None
+    assert len(list(tmp_path.rglob("*.part"))) == 2, "the share is open: a start in the same folder goes on"
+    ok(staff.delete(f"/api/v1/shares/{share['share_id']}"), 204)
+    caducee("sent")
+    assert not list(tmp_path.rglob("*.part"))
+    assert not ClientState().claims()
+
+
+def test_what_nobody_means_to_send_is_not_sent(caducee, tmp_path):
+    """An empty export, files of the system; and the same files again are noticed."""
+    written(tmp_path / "export", {"a.csv": b"x", ".DS_Store": b"x", "~$b.docx": b"x", "sub/c.csv.part": b"x"})
+    arguments = ["send", tmp_path / "export", "--to", "CPAM 75", "--json"]
+    first = caducee(*arguments)
+    assert [file["name"] for file in first.json["files"]] == ["a.csv"]
+    assert first.err.count("left out") == 3
+    assert "sent already" not in first.err
+    assert first.json["transfer_id"] in caducee(*arguments).err
+    named = caducee("send", tmp_path / "export" / ".DS_Store", "--to", "CPAM 75", "--json").json
+    assert [file["name"] for file in named["files"]] == [".DS_Store"]
+    (tmp_path / "export" / "empty.csv").write_bytes(b"")
+    assert "export/empty.csv" in caducee(*arguments, code=2).err
 
 
 def written(folder, files):

@@ -143,6 +143,7 @@ def test_a_sealed_transfer_refuses_every_plain_way(staff, anyone):
         for answer in (
             anyone.post(f"/api/v1/shares/{share.id}/claim", json={"link_secret": secret, "password": password}),
             anyone.post(f"/api/v1/shares/{share.id}/content", auth=("link", f"{secret}.{password}")),
+            anyone.post(f"/api/v1/shares/{share.id}/content", auth=("link", f"sealed.{secret}.{password}")),
         ):
             assert ok(answer, 409)["code"] == "transfer_is_sealed"
     assert look(anyone, share.link)["attempts_left"] == 5
