@@ -19,13 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.client.collecting import is_left_out
 from app.client.durable import make_folder, move_durably, open_regular, write_durably
 from app.client.errors import NotConfigured, NotSendable
 from app.domain.errors import InvalidFileName
 from app.domain.file_meta import FileMeta
-
-IGNORED = (".tmp", ".part", ".partial", ".filepart", ".crdownload")
-"""Endings of files that another program is still writing."""
 
 COMPANION = ".ok"
 ERROR = ".error.json"
@@ -180,7 +178,7 @@ def as_json(document: object) -> bytes:
 
 
 def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name.casefold().endswith((*IGNORED, COMPANION))
+    return name.startswith(".") or is_left_out(name) or name.casefold().endswith(COMPANION)
 
 
 def _fitted(name: str, ending: str) -> str:

@@ -84,7 +84,8 @@ def test_each_response_lost_once_costs_neither_link_nor_file(house, bad_line, st
 def test_an_interrupted_run_and_the_next_ask_for_different_shares(house, tmp_path):
     """Their passwords differ: under one key the service would take the second for a misuse, and refuse it for good."""
     (tmp_path / "a.csv").write_bytes(b"x")
-    request, state, keys = Request(collect([tmp_path / "a.csv"]), ["A"], {"expires_in": "1h"}), ClientState(tmp_path), []
+    request = Request(collect([tmp_path / "a.csv"]), ["A"], {"expires_in": "1h"})
+    state, keys = ClientState(tmp_path), list[str]()
 
     def interrupted(request):
         if request.url.path.endswith("/shares"):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app.client.collecting import UNFINISHED
 from app.client.watch_report import Report
-from app.client.watched_folder import IGNORED
 from tests.acceptance.service import accepts, free_port, until
 from tests.unit.docs_tables import ROOT, page, rows
 
@@ -67,7 +67,7 @@ def test_the_tables_are_those_of_the_code():
     } == used
     assert [row[0] for row in rows("docs/watch.md", "exit code")] == ["0", "1", "2", "75"]
     text = page("docs/watch.md")
-    assert all(f"`{ending}`" in text for ending in IGNORED)
+    assert all(f"`{ending}`" in text for ending in UNFINISHED)
     (shown,) = re.findall(r'^(\{"to".*?\})\n```', text, re.MULTILINE | re.DOTALL)
     assert set(json.loads(shown)) == set(Report(Path(), "A").document)
 
