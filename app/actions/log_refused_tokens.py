@@ -14,7 +14,7 @@ def log_refused_tokens(resources: Resources) -> int:
     now = resources.clock.now()
     entries = [
         Entry(event=event, at=now, actor="system", count=refused.count, addresses=refused.addresses)
-        for event, refused in ((Event.TOKENS_REFUSED, tokens), (Event.SIGN_INS_REFUSED, sign_ins))
+        for event, refused in ((Event.TOKENS_REFUSED, tokens), (Event.SESSION_REFUSED, sign_ins))
         if refused.count
     ]
     if entries:

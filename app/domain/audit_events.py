@@ -25,7 +25,7 @@ class Event(StrEnum):
     TOKENS_REFUSED = "tokens.refused"
     SESSION_STARTED = "session.started"
     SESSION_ENDED = "session.ended"
-    SIGN_INS_REFUSED = "sign_ins.refused"
+    SESSION_REFUSED = "session.refused"
     TRANSFER_CREATED = "transfer.created"
     FILE_DEPOSITED = "file.deposited"
     UPLOAD_ABANDONED = "upload.abandoned"

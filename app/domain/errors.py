@@ -168,7 +168,7 @@ class NotAllowed(Refusal):
     title = "The role of this access token does not permit this request."
 
 
-class SessionEnded(NotAuthenticated):
+class SessionEnded(Refusal):
     code = "session_ended"
     title = "This session has ended. Sign in again."
 

@@ -23,10 +23,9 @@ def sign_in_page(settings: Settings, language: str) -> str:
 
 def signed_in_page(settings: Settings, caller: Caller, language: str, *, session_token: str, is_auditor: bool) -> str:
     """Return the page of somebody who is signed in."""
-    who = {"name": caller.name, "role": caller.role.value, "is_auditor": is_auditor}
-    return render(
-        "signed_in.html", Words(language), organisation=settings.organisation, session_token=session_token, **who
-    )
+    words = Words(language)
+    shown = {"organisation": settings.organisation, "session_token": session_token, "is_auditor": is_auditor}
+    return render("signed_in.html", words, name=caller.name, may=words.code("signed_in", caller.role.value), **shown)
 
 
 def sign_in_refused_page(refusal: Refusal, language: str) -> str:

@@ -27,6 +27,7 @@ from app.runtime.provider_settings import ProviderSettings
 from app.runtime.provider_tokens import (
     Claims,
     Key,
+    Parties,
     TokenRefused,
     UnknownKey,
     id_token_claims,
@@ -82,6 +83,7 @@ class IdentityProvider:
         """`redirect_uri`: where the provider sends browsers back to."""
         self.issuer = settings.oidc_issuer or ""
         self._client_id = settings.oidc_client_id or ""
+        self._parties = Parties(self.issuer, self._client_id)
         self._secret = settings.oidc_client_secret
         self._acr = settings.oidc_acr
         self._redirect_uri = redirect_uri
@@ -122,9 +124,7 @@ class IdentityProvider:
         token = await self._exchanged(description, code, attempt)
         try:
             return await self._with_keys(
-                lambda keys: id_token_claims(
-                    token, keys, issuer=self.issuer, client_id=self._client_id, nonce=attempt.nonce, now=now
-                )
+                lambda keys: id_token_claims(token, keys, self._parties, nonce=attempt.nonce, now=now)
             )
         except TokenRefused as error:
             log.warning("id_token_refused", check=str(error))
@@ -132,9 +132,7 @@ class IdentityProvider:
 
     async def logout_claims(self, token: str, now: int) -> Claims:
         """Return the claims of a logout token. Raises TokenRefused, ProviderOutOfReach, ProviderAnswerUnusable."""
-        return await self._with_keys(
-            lambda keys: logout_token_claims(token, keys, issuer=self.issuer, client_id=self._client_id, now=now)
-        )
+        return await self._with_keys(lambda keys: logout_token_claims(token, keys, self._parties, now=now))
 
     async def _with_keys(self, check: Any) -> Claims:
         """Check a token with the provider's keys, and once more with new ones if it names an unknown key."""

@@ -40,7 +40,7 @@ class ProviderSettings(BaseModel):
     @model_validator(mode="after")
     def _whole(self) -> ProviderSettings:
         """Refuse a part of these settings without the rest: nobody could sign in, or everybody by token."""
-        given = [name for name in ProviderSettings.model_fields if name in self.model_fields_set]
+        given = ProviderSettings.model_fields.keys() & self.model_fields_set - {"oidc_role_claim"}
         missing = [f"CADUCEE_{name.upper()}" for name in NEEDED if not getattr(self, name)]
         if given and missing:
             raise ValueError(f"{', '.join(missing)} must be set where another CADUCEE_OIDC_* is")

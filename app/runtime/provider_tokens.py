@@ -8,6 +8,7 @@ configuration file sign.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +31,14 @@ LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 LOGOUT_TYPE = "logout+jwt"
 MAX_TOKEN_CHARS = 64 * 1024
 MIN_RSA_BITS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Who signs tokens, and for which client."""
+
+    issuer: str
+    client_id: str
 
 
 class TokenRefused(Exception):
@@ -67,24 +76,24 @@ def _imported(published: dict[str, Any]) -> Key | None:
             return None
 
 
-def id_token_claims(token: str, keys: Sequence[Key], *, issuer: str, client_id: str, nonce: str, now: int) -> Claims:
+def id_token_claims(token: str, keys: Sequence[Key], parties: Parties, *, nonce: str, now: int) -> Claims:
     """Return the claims of an ID token for this client and this sign-in. Raises TokenRefused, UnknownKey."""
     header, claims = _decoded(token, keys)
     if str(header.get("typ", "JWT")).lower() not in {"jwt", "id_token+jwt"}:
         raise TokenRefused("typ")
-    _check(claims, now, iss=issuer, aud=client_id, nonce=nonce)
-    _require_party(claims, client_id)
+    _check(claims, now, iss=parties.issuer, aud=parties.client_id, nonce=nonce)
+    _require_party(claims, parties.client_id)
     return claims
 
 
-def logout_token_claims(token: str, keys: Sequence[Key], *, issuer: str, client_id: str, now: int) -> Claims:
+def logout_token_claims(token: str, keys: Sequence[Key], parties: Parties, *, now: int) -> Claims:
     """Return the claims of a logout token for this client. Its `jti` is a string; that it is new is for the caller to
     check. Raises TokenRefused, UnknownKey.
     """
     header, claims = _decoded(token, keys)
     if str(header.get("typ", "")).lower().removeprefix("application/") != LOGOUT_TYPE:
         raise TokenRefused("typ")
-    _check(claims, now, iss=issuer, aud=client_id)
+    _check(claims, now, iss=parties.issuer, aud=parties.client_id)
     if claims["iat"] < now - LOGOUT_MAX_AGE.total_seconds():
         raise TokenRefused("iat")
     events, jti = claims.get("events"), claims.get("jti")

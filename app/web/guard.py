@@ -26,6 +26,7 @@ from app.domain.errors import (
     CrossSiteRequest,
     NotAuthenticated,
     Refusal,
+    SessionEnded,
     SessionTokenRequired,
 )
 from app.domain.network_address import UNKNOWN, client_of, networks, parse_origin
@@ -138,7 +139,7 @@ async def admit(request: Request, route: str) -> None:
     token = bearer(request) if form is None else form.get("token")
     try:
         caller = await (_by_session(request, form) if token is None else by_token(request, token))
-    except NotAuthenticated:
+    except (NotAuthenticated, SessionEnded):
         await _enter(request)
         raise
     note_token_use(resources, caller)
@@ -189,7 +190,7 @@ async def signed_in(request: Request) -> Caller | None:
         return None
     try:
         return await resources.at_once(authenticate_session, resources, secret)
-    except NotAuthenticated:
+    except SessionEnded:
         return None
 
 

@@ -56,6 +56,7 @@ ARGUMENTS = {
     ("transfer", "delete"): ["{transfer}", "--reason", "mistake"],
     ("share", "revoke"): ["{share}", "--reason", "request"],
     ("token", "revoke"): ["{token}", "--reason", "incident"],
+    ("session", "revoke"): ["{session}", "--reason", "incident"],
     ("share", "issue"): ["{transfer}", "--to", "ARS"],
     ("send",): ["log.pub", "--to", "ARS"],
     ("watch",): ["{folder}", "--to", "ARS", "--once", "--on-link", "true", "--on-password", "true"],

@@ -8,6 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.actions import sweep as sweeping
+from app.actions.issue_access_token import issue_access_token
+from app.crypto.token import new_id
+from app.domain.access_token import Role
 from app.domain.audience import Audience
 from app.main import create_app
 from app.runtime.installation import open_resources
@@ -69,8 +72,19 @@ def browser(service):
         yield Browser(service.http, at_provider)
 
 
-@pytest.fixture
-def by_token(tmp_path):
+@pytest.fixture(scope="module")
+def by_token(tmp_path_factory):
     """A service without a provider."""
-    with serving(tmp_path / "by-token") as inside:
+    with serving(tmp_path_factory.mktemp("by-token"), staff_url=STAFF) as inside:
         yield inside
+
+
+@pytest.fixture
+def nurse(by_token):
+    """A browser in which somebody signed in with a token of role admin, which reaches every route."""
+    by_token.http.cookies.clear()
+    with httpx.Client() as nowhere:
+        browser = Browser(by_token.http, nowhere)
+        browser.token = issue_access_token(by_token.resources, name=f"nurse {new_id()}", role=Role.ADMIN, lifetime=None)
+        assert browser.post("/sign-in", {"token": browser.token.token}).status_code == 303
+        yield browser

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from app.actions.issue_access_token import IssuedToken
 from app.runtime.identity_provider import IdentityProvider
 from app.runtime.resources import Resources
 
@@ -69,12 +70,16 @@ class Browser:
 
     service: TestClient
     provider: httpx.Client
+    token: IssuedToken | None = None
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        return self.service.get(path, headers=NAVIGATION | headers, follow_redirects=False)
+        answer: httpx.Response = self.service.get(path, headers=NAVIGATION | headers, follow_redirects=False)
+        return answer
 
     def post(self, path: str, form: dict[str, str], **headers: str) -> httpx.Response:
-        return self.service.post(path, data=form, headers=NAVIGATION | headers, follow_redirects=False)
+        sent = NAVIGATION | headers
+        answer: httpx.Response = self.service.post(path, data=form, headers=sent, follow_redirects=False)
+        return answer
 
     def to_provider(self) -> str:
         """Begin a sign-in; return the address at the provider."""
@@ -97,11 +102,17 @@ class Browser:
         return self.get(self.back_from_provider(self.to_provider()), **{"Sec-Fetch-Site": "cross-site"})
 
     def me(self) -> httpx.Response:
-        return self.service.get("/api/v1/me", headers={"Sec-Fetch-Site": "same-origin"})
+        answer: httpx.Response = self.service.get("/api/v1/me", headers={"Sec-Fetch-Site": "same-origin"})
+        return answer
 
     def page_headers(self) -> dict[str, str]:
         """What the service's own page sends with a request that changes something."""
         return {"Sec-Fetch-Site": "same-origin", "Caducee-Session-Token": self.me().json()["session"]["token"]}
+
+
+def in_test_all(*values: Any) -> Any:
+    """A case that another one stands for in `make test`: each walks through the provider."""
+    return pytest.param(*values, marks=pytest.mark.external)
 
 
 def change(resources: Resources, **settings: Any) -> None:
