@@ -46,6 +46,7 @@ COMMANDS = {
     "transfer show": Command("transfers_here", "show", "Show one transfer with its files and shares."),
     "keys": Command("keys", "tree", "The key vault."),
     "token": Command("tokens", "tree", "Access tokens."),
+    "session": Command("sessions", "tree", "Sessions of signed-in browsers."),
     "audit": Command("audit", "tree", "The audit log and the proof of deletion."),
     "clock": Command("clock", "tree", "The clock that decides on every expiry."),
     "lockdown": Command("lockdown", "tree", "Refuse all deposits, claims and downloads at once."),

@@ -34,6 +34,7 @@ from app.web import (
     sealed_routes,
     send_routes,
     share_routes,
+    sign_in_routes,
     transfer_routes,
     upload_routes,
 )
@@ -52,6 +53,7 @@ STAFF_ROUTERS = (
     sealed_routes.router,
     audit_routes.router,
     audit_form_routes.router,
+    sign_in_routes.router,
 )
 
 

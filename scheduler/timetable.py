@@ -15,6 +15,7 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from app.actions.end_due_sessions import end_due_sessions
 from app.actions.expire_keys import expire_keys
 from app.actions.keep_time import keep_time_or_alert
 from app.actions.measure import Measures, measure
@@ -41,6 +42,7 @@ CHECKPOINT_SECONDS = 300
 RECONCILE_SECONDS = 3600
 PRUNE_SECONDS = 86_400
 RESERVE_SECONDS = 60
+SESSIONS_SECONDS = 60
 HOURS_SECONDS = 60
 PURGE_ALONE = "purge"
 
@@ -70,6 +72,7 @@ class Timetable:
             (self.reconcile, RECONCILE_SECONDS),
             (self.prune, PRUNE_SECONDS),
             (self.keep_reserve, RESERVE_SECONDS),
+            (self.end_sessions, SESSIONS_SECONDS),
             *([(self.hours, HOURS_SECONDS)] if settings.separate_users else []),
         ):
             executor = PURGE_ALONE if job == self.purge else "default"
@@ -109,6 +112,10 @@ class Timetable:
     def keep_reserve(self) -> None:
         """Make the reserve on the database's volume again once there is room for it."""
         self._resources().database.reserve.make()
+
+    def end_sessions(self) -> None:
+        """End sessions that are over, and forget those that ended long ago."""
+        end_due_sessions(self._resources())
 
     def purge(self) -> None:
         """Destroy every expired key in the vault; needs neither database nor blobs."""

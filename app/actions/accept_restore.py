@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from app.crypto.errors import CryptoError
 from app.crypto.signed_note import Checkpoint, split_note
-from app.db import access_token_rows, audit_size, audit_tree, checkpoint_rows, service_rows, share_rows
+from app.db import access_token_rows, audit_size, audit_tree, checkpoint_rows, service_rows, session_rows, share_rows
 from app.db.access_token_rows import TokenRow
-from app.domain.audit_events import Entry, Event
+from app.domain.audit_events import OPERATOR, Cause, Entry, Event
 from app.domain.high_water import HighWater
+from app.domain.session import SessionEnding
 from app.domain.share import ShareState
 from app.domain.vault_entry import EntryName
-from app.lifecycle import endings, rollback
+from app.lifecycle import endings, rollback, session_ends
 from app.lifecycle.forged_entries import begin_record
 from app.runtime.installation import new_log_origin
 from app.runtime.resources import Resources
@@ -56,6 +57,8 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
         shares = share_rows.open_ones(transaction.connection)
         for share in shares:
             keys += endings.end_share(transaction, share, ShareState.WITHDRAWN, now=now, actor="operator")
+        for session in session_rows.every(transaction.connection, ended=False):  # it may have ended since the backup
+            session_ends.end(transaction, session, SessionEnding.REVOKED, now, Cause(OPERATOR))
         service_rows.set_mark(transaction.connection, now)
         service_rows.keep_anchor(transaction.connection, resources.clock.boot_time.anchor)
         service_rows.accept_rolled_back(transaction.connection)

@@ -1,12 +1,14 @@
-"""Authenticate a caller by access token, only here. Any failure denies access."""
+"""Authenticate a caller by access token or by the cookie of a session, only here. Any failure denies access."""
 
 from __future__ import annotations
 
 from app.crypto.errors import MalformedSecret
-from app.crypto.token import access_token_digest, check_access_token
-from app.db import access_token_rows
-from app.domain.access_token import Caller, require_valid
-from app.domain.errors import NotAuthenticated
+from app.crypto.token import access_token_digest, check_access_token, digest
+from app.db import access_token_rows, session_rows
+from app.db.access_token_rows import TokenRow
+from app.domain.access_token import Caller, CallerSession
+from app.domain.errors import NotAuthenticated, SessionEnded
+from app.lifecycle import credentials
 from app.runtime.resources import Resources
 
 
@@ -18,7 +20,23 @@ def authenticate(resources: Resources, token: str) -> Caller:
         raise NotAuthenticated from None
     with resources.database.reading() as connection:
         row = access_token_rows.find_by_digest(connection, access_token_digest(token))
+    return _of_token(credentials.require_token(row, resources.clock.now()), None)
+
+
+def authenticate_session(resources: Resources, secret: bytes) -> Caller:
+    """Return the caller whose session has this cookie (32 bytes), from the current state of the database. The role and
+    the owner are those of the token that began the session, if one did. Raises SessionEnded.
+    """
+    with resources.database.reading() as connection:
+        row = session_rows.find_by_digest(connection, digest(secret))
+        token = credentials.require_session(connection, row, resources.clock.now())
     if row is None:
-        raise NotAuthenticated
-    require_valid(revoked_at=row.revoked_at, expires_at=row.expires_at, now=resources.clock.now())
-    return Caller(row.id, row.name, row.role, row.expires_at, row.owner, row.last_used_at)
+        raise SessionEnded
+    session = CallerSession(row.id, row.used_at, row.expires_at)
+    if token is not None:
+        return _of_token(token, session)
+    return Caller(None, row.name or "", row.role, None, row.owner, person=row.person, session=session)
+
+
+def _of_token(row: TokenRow, session: CallerSession | None) -> Caller:
+    return Caller(row.id, row.name, row.role, row.expires_at, row.owner, row.last_used_at, session=session)

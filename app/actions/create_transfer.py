@@ -116,6 +116,7 @@ def _row(
         due_at=expires_at,
         failures=0,
         owner=caller.owner,
+        person=caller.person if caller.token_id is None else None,
     )
 
 

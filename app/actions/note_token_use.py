@@ -15,6 +15,8 @@ log = structlog.get_logger()
 def note_token_use(resources: Resources, caller: Caller) -> None:
     """Have a thread note the use, unless this hour is noted already. No request waits for it or fails with it."""
     hour = hour_of(resources.clock.now())
+    if caller.token_id is None:
+        return
     if caller.last_used_at is not None and caller.last_used_at >= hour:
         return
     if resources.token_hours.get(caller.token_id) == hour:  # the thread is under way, or failed

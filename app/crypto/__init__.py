@@ -15,5 +15,6 @@ constructions only, through the `cryptography` and `argon2` packages. In the ord
 - `log_check` and `log_verifier`: verification of the log
 - `tree_edge`: computes the next root from the last one and new entries
 - `proven_tree`: proves many entries against one root
+- `session_secret`: what is derived from the secrets of a signed-in browser's cookies
 - `errors`: the errors of all these modules
 """

@@ -98,11 +98,38 @@ access_tokens = Table(
     Index("ix_access_tokens_owner", "owner"),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("digest", Digest, unique=True, comment="of the cookie; absent once the session ended"),
+    Column("token_id", Id, ForeignKey("access_tokens.id"), index=True, comment="of the token that began it"),
+    Column("person", Id, comment="the pseudonym in the log of who signed in at the provider"),
+    Column("subject", String(500), index=True, comment="who that is: person:<issuer>#<subject>"),
+    Column("provider_session", String(255), comment="the provider's name (sid) of its own session"),
+    Column("name", String(200)),
+    Column("role", String(20), nullable=False),
+    Column("owner", String(500), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("used_at", UtcTime, nullable=False, comment="its last use, to the minute"),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("ended_at", UtcTime, index=True),
+    Column("ending", String(30)),
+)
+
+logout_tokens = Table(
+    "logout_tokens",
+    metadata,
+    Column("digest", Digest, primary_key=True, comment="of the id (jti) of a logout token that was accepted"),
+    Column("kept_until", UtcTime, nullable=False, comment="from then on its age refuses it"),
+)
+
 transfers = Table(
     "transfers",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("token_id", Id, ForeignKey("access_tokens.id"), nullable=False),
+    Column("token_id", Id, ForeignKey("access_tokens.id"), comment="absent if a person without a token deposited"),
+    Column("person", Id, comment="the pseudonym of that person"),
     Column("state", String(20), nullable=False),
     Column("sealed", Boolean, nullable=False),
     Column("created_at", UtcTime, nullable=False),

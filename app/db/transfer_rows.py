@@ -36,7 +36,7 @@ class TransferRow:
     """A stored transfer. `due_at` None: the sweeper never needs to process it again."""
 
     id: str
-    token_id: str
+    token_id: str | None
     state: TransferState
     sealed: bool
     created_at: datetime
@@ -53,6 +53,7 @@ class TransferRow:
     due_at: datetime | None
     failures: int
     owner: str
+    person: str | None = None
 
 
 class Expiry(NamedTuple):

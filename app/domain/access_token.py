@@ -23,24 +23,42 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+DEPOSITORS = (Role.STAFF, Role.ADMIN)
+AUDITORS = (Role.AUDITOR, Role.ADMIN)
+
+
+@dataclass(frozen=True, slots=True)
+class CallerSession:
+    """The session of a caller's browser: its id, which is no secret, its last use as noted, and its latest end."""
+
+    id: str
+    used_at: datetime
+    ends_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated caller of a request: a token that passed its checks. `owner` owns the transfers it may use;
-    `address` is the client's network address, None outside a request.
+    """The authenticated caller of a request: a token or a session that passed its checks. `owner` owns the transfers
+    it may use; `address` is the client's network address, None outside a request.
+
+    A session that a token began has that token's id. One that an identity provider began has none: `person` is the
+    pseudonym of who signed in.
     """
 
-    token_id: str
+    token_id: str | None
     name: str
     role: Role
     expires_at: datetime | None
     owner: str
     last_used_at: datetime | None = None
     address: str | None = None
+    person: str | None = None
+    session: CallerSession | None = None
 
     @property
     def actor(self) -> str:
-        """The caller's name in the log: the token id, which identifies no person."""
-        return actor_of(self.token_id)
+        """The caller's name in the log: a token's id or a person's pseudonym. Neither names a person by itself."""
+        return actor_of(self.token_id, self.person)
 
     def cause(self, reason: Reason | None = None) -> Cause:
         """Return the cause of what this caller changes."""
@@ -52,9 +70,11 @@ def cause_of(caller: Caller | None, reason: Reason | None = None) -> Cause:
     return caller.cause(reason) if caller else Cause(OPERATOR, reason=reason)
 
 
-def actor_of(token_id: str) -> str:
-    """Return a token's name in the log. Before version 0.2 it was also the owner of the token's transfers."""
-    return f"token:{token_id}"
+def actor_of(token_id: str | None, person: str | None = None) -> str:
+    """Return the name in the log of a token, or of a person without one. Before version 0.2, a token's name was also
+    the owner of its transfers.
+    """
+    return f"person:{person}" if token_id is None else f"token:{token_id}"
 
 
 class Owned(Protocol):

@@ -23,6 +23,9 @@ class Event(StrEnum):
     TOKEN_CREATED = "token.created"
     TOKEN_REVOKED = "token.revoked"
     TOKENS_REFUSED = "tokens.refused"
+    SESSION_STARTED = "session.started"
+    SESSION_ENDED = "session.ended"
+    SESSION_REFUSED = "session.refused"
     TRANSFER_CREATED = "transfer.created"
     FILE_DEPOSITED = "file.deposited"
     UPLOAD_ABANDONED = "upload.abandoned"
@@ -97,6 +100,7 @@ class Entry(NamedTuple):
     reason: str | None = None
     addresses: str | None = None
     lost: int | None = None
+    session: str | None = None
 
     def content(self, sequence: int, salt: str) -> dict[str, str | int | bool]:
         """Return the object to be written as canonical JSON (RFC 8785). Times are RFC 3339, UTC, with microseconds.

@@ -168,6 +168,71 @@ class NotAllowed(Refusal):
     title = "The role of this access token does not permit this request."
 
 
+class SessionEnded(Refusal):
+    code = "session_ended"
+    title = "This session has ended. Sign in again."
+
+
+class SessionTokenRequired(Refusal):
+    code = "session_token_required"
+    title = "A request that changes something needs the session's token in the header Caducee-Session-Token."
+
+
+class SignInNotOffered(Refusal):
+    code = "sign_in_not_offered"
+    title = "Nobody can sign in here: staff and recipients share this address."
+
+
+class TokenSignInNotOffered(Refusal):
+    code = "token_sign_in_not_offered"
+    title = "Staff sign in with their institution's account here, not with an access token."
+
+
+class SignInExpired(Refusal):
+    code = "sign_in_expired"
+    title = "This sign-in is over, or began in another browser. Begin again."
+
+
+class SignInRefused(Refusal):
+    code = "sign_in_refused"
+    title = "The identity provider did not sign you in, or its answer was not meant for this sign-in."
+
+
+class RoleMissing(Refusal):
+    code = "role_missing"
+    title = "Your account has no role in this service."
+
+
+class TwoRoles(Refusal):
+    code = "two_roles"
+    title = "Your account has two roles in this service, and a session has one."
+
+
+class TeamUnclear(Refusal):
+    code = "team_unclear"
+    title = "Your account belongs to no team, or to several; it must belong to one."
+
+
+class AuthenticationTooWeak(Refusal):
+    code = "authentication_too_weak"
+    title = "You signed in at the identity provider in a way that this service does not accept."
+
+
+class ProviderOutOfReach(Refusal):
+    code = "provider_out_of_reach"
+    title = "The identity provider does not answer. Try again in a moment."
+
+
+class ProviderAnswerUnusable(Refusal):
+    code = "provider_answer_unusable"
+    title = "The identity provider's answer cannot be used. An administrator has to look at its configuration."
+
+
+class LogoutTokenRefused(Refusal):
+    code = "logout_token_refused"
+    title = "The logout token is not valid, too old, or was sent before."
+
+
 class CrossSiteRequest(Refusal):
     code = "cross_site_request"
     title = "This form is accepted only from the service's own page."

@@ -141,5 +141,12 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" if address is None else address.is_loopback
 
 
+def is_loopback_origin(origin: str) -> bool:
+    """Return whether an origin is this machine itself."""
+    scheme, _, authority = origin.partition("://")
+    host = parse_host(authority, scheme=scheme) if scheme in DEFAULT_PORTS else None
+    return host is not None and is_loopback(host[0])
+
+
 def _is_in(address: Address, trusted: tuple[Network, ...]) -> bool:
     return any(address in network for network in trusted)

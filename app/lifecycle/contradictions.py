@@ -123,7 +123,7 @@ def _transfer(whole: WholeTransfer, testimony: Testimony) -> Iterator[str]:
     for word, stored in (("sealed", row.sealed), ("purpose", row.purpose), ("records", row.records)):
         if stored != logged.get(word):
             yield word
-    if logged.get("actor") != actor_of(row.token_id) or not _is_owner(row.owner, logged):
+    if logged.get("actor") != actor_of(row.token_id, row.person) or not _is_owner(row.owner, logged):
         yield "owner"
     if row.created_at != testimony.created_at:
         yield "times"

@@ -24,6 +24,6 @@ class HashedPassword:
 async def hash_password(resources: Resources, caller: Caller, password: str, place: Place | None) -> HashedPassword:
     """Hash a normalised password with a new salt, in the reserved place if there is one. Raises Busy without one."""
     salt, parameters = new_salt(), resources.settings.argon2
-    with nullcontext(place) if place else resources.issuing.place(caller.token_id) as held:
-        async with resources.issuing.paced(caller.token_id, at_once=fairness.ENOUGH), held.turn():
+    with nullcontext(place) if place else resources.issuing.place(caller.actor) as held:
+        async with resources.issuing.paced(caller.actor, at_once=fairness.ENOUGH), held.turn():
             return HashedPassword(await resources.issuing.stretch(password, salt, parameters), salt, parameters)

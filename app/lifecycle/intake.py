@@ -15,20 +15,18 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
-from sqlalchemy import Connection
 
 from app.crypto.chunked import sealed_size
 from app.crypto.token import new_id
-from app.db import access_token_rows, file_rows, transfer_rows, upload_rows
+from app.db import file_rows, transfer_rows, upload_rows
 from app.db.engine import Transaction
 from app.db.file_rows import FileRow
 from app.db.transfer_rows import TransferRow
-from app.domain.access_token import Caller, require_owner, require_valid
+from app.domain.access_token import Caller, require_owner
 from app.domain.audit_events import Entry, Event
 from app.domain.errors import (
     BlobsOutOfReach,
     DiskNearlyFull,
-    NotAuthenticated,
     TooLarge,
     TooManyFiles,
     TransferEnded,
@@ -36,6 +34,7 @@ from app.domain.errors import (
     TransferNotSealed,
 )
 from app.domain.transfer import FileState, require_next_number, require_open, require_taking_files
+from app.lifecycle import credentials
 from app.lifecycle.gate import require_open_for_intake
 from app.runtime import fairness
 from app.runtime.fault_points import reach
@@ -270,7 +269,8 @@ def check_running(resources: Resources, upload: AdmittedUpload) -> None:
         require_open_for_intake(resources, connection)
         current = transfer_rows.find(connection, upload.transfer.id)
         lease_until = file_rows.lease_of(connection, blob_id)
-        _require_token(connection, upload.request.caller, now)
+        session = credentials.require(connection, upload.request.caller, now)
+    credentials.keep_alive(resources, session, now)
     if current is None or lease_until is None:
         raise TransferEnded
     require_open(current.state, current.expires_at, now)
@@ -278,17 +278,6 @@ def check_running(resources: Resources, upload: AdmittedUpload) -> None:
         with resources.database.writing() as transaction:
             if not file_rows.renew_lease(transaction.connection, blob_id, now + LEASE):
                 raise TransferEnded
-
-
-def _require_token(connection: Connection, caller: Caller, now: datetime) -> None:
-    """Refuse an upload once the caller's own token, not the transfer's, is revoked or has expired.
-
-    Raises NotAuthenticated.
-    """
-    token = access_token_rows.find(connection, caller.token_id)
-    if token is None:
-        raise NotAuthenticated
-    require_valid(revoked_at=token.revoked_at, expires_at=token.expires_at, now=now)
 
 
 def _finish(resources: Resources, upload: AdmittedUpload, row: FileRow) -> None:
@@ -299,7 +288,7 @@ def _finish(resources: Resources, upload: AdmittedUpload, row: FileRow) -> None:
         connection = transaction.connection
         require_open_for_intake(resources, connection)
         current = require_admissible(transfer_rows.find(connection, request.transfer_id, for_update=True), request, now)
-        _require_token(connection, request.caller, now)
+        credentials.require(connection, request.caller, now)
         if not file_rows.finish(connection, row):
             raise TransferEnded
         held = file_rows.counts(connection, current.id)

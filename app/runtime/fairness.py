@@ -109,9 +109,9 @@ class Fairness:
             _visit.reset(reset)
             visit.leave()
 
-    async def enter_depositor(self, token_id: str) -> None:
+    async def enter_depositor(self, actor: str) -> None:
         """Count the current request for a depositor, and wait if that one is greedy."""
-        self._join(self._closest, token_id, ENOUGH)
+        self._join(self._closest, actor, ENOUGH)
         await spend(REQUEST_SECONDS)
 
     async def enter_recipient(self, address: str, share_or_claim: str) -> None:

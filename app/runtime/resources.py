@@ -21,6 +21,7 @@ from app.runtime.clock import Clock
 from app.runtime.fairness import Fairness
 from app.runtime.fetch_log import FetchLog
 from app.runtime.hashing_queue import FairQueue, HashingQueue
+from app.runtime.identity_provider import IdentityProvider
 from app.runtime.life_watch import LifeWatch
 from app.runtime.operator_name import operator_name
 from app.runtime.proved_claims import ProvedClaims
@@ -69,7 +70,8 @@ class Tally:
 class Resources:
     """The stores and queues of one process. `claiming` and `issuing` are separate queues for Argon2, so that password
     guessing does not delay depositors. `downloads` counts running downloads by claim, `fetches` those that are not
-    logged yet; `life` watches their keys. `token_hours` holds the hour in which each token's use was noted last.
+    logged yet; `life` watches their keys. `token_hours` holds the hour in which each token's use was noted last,
+    `sessions_noting` the sessions whose use a thread is noting.
     """
 
     settings: Settings
@@ -85,14 +87,20 @@ class Resources:
     proved_claims: ProvedClaims = field(default_factory=ProvedClaims)
     refused_links: Tally = field(default_factory=Tally)
     refused_tokens: TokenRefusals = field(default_factory=TokenRefusals)
+    refused_sign_ins: TokenRefusals = field(default_factory=TokenRefusals)
     token_hours: dict[str, datetime] = field(default_factory=dict)
+    sessions_noting: set[str] = field(default_factory=set)
     fetches: FetchLog = field(default_factory=FetchLog)
     downloads: Counter[str] = field(default_factory=Counter)
+    provider: IdentityProvider | None = field(init=False)
     life: LifeWatch = field(init=False)
     vault_time: VaultTime = field(init=False)
 
     def __post_init__(self) -> None:
         """Create the members that depend on others."""
+        callback = f"{self.settings.staff_origin}/sign-in/callback"
+        provider = IdentityProvider(self.settings, callback) if self.settings.oidc_issuer else None
+        object.__setattr__(self, "provider", provider)
         object.__setattr__(self, "life", LifeWatch(self.vault))
         object.__setattr__(self, "vault_time", VaultTime(self.vault, self.clock))
 

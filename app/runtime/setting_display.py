@@ -15,8 +15,11 @@ from app.domain.duration import format_duration
 from app.runtime.setting_names import PREFIX
 
 MAX_QUOTED = 80
-SECRETS = frozenset({"database_url"})
+SECRETS = frozenset({"database_url", "oidc_client_secret"})
 """Fields whose value may be secret. A test compares them with the types of the fields."""
+
+URLS = frozenset({"database_url"})
+"""Those that are URLs, of which only the password is masked."""
 
 _WORDS = {
     "greater_than_equal": "must be at least {ge}",
@@ -39,8 +42,10 @@ def setting_line(error: dict[str, Any]) -> str:
     return f"{PREFIX}{field.upper()}{quoted}: {said}"
 
 
-def shown(value: object) -> object:
-    """Return a value as the variable would hold it."""
+def shown(value: object, *, field: str = "") -> object:
+    """Return a value as the variable would hold it, without secrets."""
+    if isinstance(value, SecretStr) and field not in URLS:
+        return "***"
     if isinstance(value, SecretStr):
         return _without_password(value.get_secret_value())
     if isinstance(value, timedelta):

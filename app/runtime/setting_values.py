@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError
 
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidDuration
-from app.domain.network_address import parse_network
+from app.domain.network_address import parse_network, protects_secrets
 
 _QUOTES = ("'", '"', "\N{LEFT DOUBLE QUOTATION MARK}", "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}", "`")
 
@@ -124,6 +124,13 @@ def database_url(value: object) -> object:
             "%40, %3A and %2F"
         )
     return value
+
+
+def is_issuer(value: str) -> bool:
+    """Return whether a text can be the address of an identity provider (OpenID Connect Discovery, 2)."""
+    scheme, separator, rest = value.partition("://")
+    origin = f"{scheme}://{rest.partition('/')[0]}"
+    return bool(separator) and protects_secrets(origin) and not set(rest) & set("?# @\\") and value.isascii()
 
 
 def mixed_up(places: dict[str, Path], *, may_hold: frozenset[str]) -> str | None:

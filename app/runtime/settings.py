@@ -18,10 +18,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.crypto.stretching import Argon2Parameters
 from app.domain.duration import format_duration
-from app.domain.network_address import parse_host, parse_origin, protects_secrets
+from app.domain.network_address import is_loopback_origin, parse_host, parse_origin, protects_secrets
 from app.domain.transfer import LIFETIME_CEILING, Lifetimes
 from app.runtime import setting_values as values
 from app.runtime.house_zone import checked_zone, zone_of
+from app.runtime.provider_settings import ProviderSettings
 from app.runtime.setting_display import shown
 from app.runtime.setting_names import require_known, secrets_folder, source_of, variables
 from app.runtime.setting_values import DurationBetween, require_plain
@@ -47,7 +48,7 @@ LOGO_MAX_BYTES = 32 * 1024
 """The limit keeps the page small (docs/performance.md)."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, ProviderSettings):
     """The service's settings. Field names are the variables' names without `CADUCEE_`, in lower case."""
 
     model_config = SettingsConfigDict(
@@ -188,6 +189,8 @@ class Settings(BaseSettings):
                 )
         if self.argon2_memory_kib < 8 * self.argon2_lanes:  # RFC 9106, section 3.1
             raise ValueError("CADUCEE_ARGON2_MEMORY_KIB must be at least 8 for each of CADUCEE_ARGON2_LANES")
+        if self.oidc_issuer is not None and not self.offers_sign_in:
+            raise ValueError("CADUCEE_STAFF_URL must be another origin than CADUCEE_PUBLIC_URL where staff sign in")
         mixed = values.mixed_up(self._places(), may_hold=frozenset({"the folder of the database"}))
         if mixed:
             raise ValueError(mixed)
@@ -259,9 +262,16 @@ class Settings(BaseSettings):
         """The origin of the staff API; by default the recipients' origin."""
         return self.staff_url or self.public_url
 
+    @property
+    def offers_sign_in(self) -> bool:
+        """Whether a browser may sign in here. Not where recipients' pages, which anybody may open, share the staff's
+        origin; a loopback origin is one machine's own.
+        """
+        return self.staff_origin != self.recipients_origin or is_loopback_origin(self.staff_origin)
+
     def shown(self) -> dict[str, Any]:
         """Return all settings by variable name, with secrets masked, for `caducee config show`."""
-        return {f"CADUCEE_{name.upper()}": shown(getattr(self, name)) for name in type(self).model_fields}
+        return {f"CADUCEE_{name.upper()}": shown(getattr(self, name), field=name) for name in type(self).model_fields}
 
     def sources(self) -> dict[str, str]:
         """Return by variable name where each value comes from: `default`, `environment` or `secret file <path>`."""

@@ -42,9 +42,9 @@ LINES = 500
 """Lines of an export that are sent at a time."""
 
 
-async def retention_answer(resources: Resources, token_id: str, language: str | None) -> Response:
+async def retention_answer(resources: Resources, party: str, language: str | None) -> Response:
     """Return the retention report."""
-    async with resources.reporting.turn(token_id):
+    async with resources.reporting.turn(party):
         report = await resources.in_thread(_retention, resources)
     if language is None:
         return JSONResponse({**document(report), "exit_code": report.exit_code})
@@ -63,27 +63,27 @@ def _orphans(resources: Resources) -> int | None:
         return None
 
 
-async def exposure_answer(resources: Resources, token_id: str, period: Period, language: str | None) -> Response:
+async def exposure_answer(resources: Resources, party: str, period: Period, language: str | None) -> Response:
     """Return the exposure report."""
     report = partial(report_exposure, resources, period)
-    return await _period_answer(resources, token_id, report, exposure_page, language)
+    return await _period_answer(resources, party, report, exposure_page, language)
 
 
-async def deliveries_answer(resources: Resources, token_id: str, period: Period, language: str | None) -> Response:
+async def deliveries_answer(resources: Resources, party: str, period: Period, language: str | None) -> Response:
     """Return the delivery report."""
     report = partial(report_deliveries, resources, period)
-    return await _period_answer(resources, token_id, report, deliveries_page, language)
+    return await _period_answer(resources, party, report, deliveries_page, language)
 
 
 async def _period_answer(
     resources: Resources,
-    token_id: str,
+    party: str,
     make: Callable[[], R],
     page: Callable[[R, Settings, str], str],
     language: str | None,
 ) -> Response:
     """Return a report as JSON, or as a page in `language`; one party's reports take turns with others'."""
-    async with resources.reporting.turn(token_id):
+    async with resources.reporting.turn(party):
         report = await resources.in_thread(make)
         if language is None:
             return JSONResponse(await resources.in_thread(document, report))

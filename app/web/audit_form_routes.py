@@ -1,8 +1,8 @@
 """The audit for a browser: a form that sends an access token with each request, and gets a page.
 
 A browser cannot add a header to a link, and a token never belongs into a URL. So the form, one page without a script,
-sends the token in its body. Nothing is kept: no cookie, no session. Each report opens in a tab of its own, so that the
-token stays in the form's tab as long as the auditor leaves it open.
+sends the token in its body, and nothing is kept. Who is signed in sends the session's token instead. Each report opens
+in a tab of its own, so that the token stays in the form's tab as long as the auditor leaves it open.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.crypto.token import is_id
-from app.domain.access_token import Caller
+from app.domain.access_token import AUDITORS, Caller
 from app.domain.errors import InvalidRequest, NotFound, TransferNotFound
 from app.domain.period import Period, parse_period, with_zone
 from app.runtime.resources import Resources
@@ -25,7 +25,7 @@ from app.web.audit_answers import (
     exposure_answer,
     retention_answer,
 )
-from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
+from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, session_token_of, signed_in
 from app.web.receipt_answer import receipt_answer
 from app.web.report_pages import form_response, page_language
 
@@ -53,15 +53,15 @@ class Submitted:
 
 
 async def _retention(form: Submitted) -> Response:
-    return await retention_answer(form.resources, form.caller.token_id, form.language)
+    return await retention_answer(form.resources, form.caller.actor, form.language)
 
 
 async def _exposure(form: Submitted) -> Response:
-    return await exposure_answer(form.resources, form.caller.token_id, form.period(), form.language)
+    return await exposure_answer(form.resources, form.caller.actor, form.period(), form.language)
 
 
 async def _deliveries(form: Submitted) -> Response:
-    return await deliveries_answer(form.resources, form.caller.token_id, form.period(), form.language)
+    return await deliveries_answer(form.resources, form.caller.actor, form.period(), form.language)
 
 
 async def _certificate(form: Submitted) -> Response:
@@ -76,7 +76,7 @@ async def _about_receipt(form: Submitted, *, page: bool) -> Response:
     transfer = form.fields.get("transfer", "")
     if not is_id(transfer):
         raise TransferNotFound
-    async with form.resources.reporting.turn(form.caller.token_id):
+    async with form.resources.reporting.turn(form.caller.actor):
         return await receipt_answer(form.resources, transfer, language=form.language if page else None)
 
 
@@ -106,8 +106,10 @@ REPORTS: dict[str, Callable[[Submitted], Awaitable[Response]]] = {
 
 @router.get("/audit")
 async def audit_entrance(request: Request, resources: CurrentResources, lang: str | None = None) -> Response:
-    """Return the form. It is the same for everyone and shows nothing of the service's data."""
-    return form_response(resources.settings, page_language(request, lang))
+    """Return the form. It shows nothing of the service's data. An auditor who is signed in needs no token."""
+    caller = await signed_in(request)
+    token = session_token_of(request) if caller is not None and caller.role in AUDITORS else ""
+    return form_response(resources.settings, page_language(request, lang), session_token=token)
 
 
 @router.post("/audit/{report}")

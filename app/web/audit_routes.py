@@ -60,7 +60,7 @@ async def audit_retention(
     request: Request, caller: CurrentCaller, resources: CurrentResources, lang: str | None = None
 ) -> Response:
     """Report held and overdue data; `exit_code` is the command's: 0 clean, 1 overdue or orphaned, 2 not provable."""
-    return await retention_answer(resources, caller.token_id, language_of_page(request, lang))
+    return await retention_answer(resources, caller.actor, language_of_page(request, lang))
 
 
 @router.get("/exposure", response_model=None)
@@ -69,7 +69,7 @@ async def audit_exposure(
 ) -> Response:
     """Report data held and fetched in a period, from the log alone."""
     period = parse_period(asked.since, asked.until, resources.clock.now())
-    return await exposure_answer(resources, caller.token_id, period, language_of_page(request, asked.lang))
+    return await exposure_answer(resources, caller.actor, period, language_of_page(request, asked.lang))
 
 
 @router.get("/deliveries", response_model=None)
@@ -78,7 +78,7 @@ async def audit_deliveries(
 ) -> Response:
     """Report what was deposited in a period, by depositor and recipient, and what nobody fetched."""
     period = parse_period(asked.since, asked.until, resources.clock.now())
-    return await deliveries_answer(resources, caller.token_id, period, language_of_page(request, asked.lang))
+    return await deliveries_answer(resources, caller.actor, period, language_of_page(request, asked.lang))
 
 
 @router.get("/log")
@@ -87,7 +87,7 @@ async def audit_log(
 ) -> dict[str, Any]:
     """Return a page of log entries in order; `next` is the `start` of the next page, null at the end."""
     wanted = entry_filter(**asked.model_dump(exclude={"start", "limit"}))
-    async with resources.reporting.turn(caller.token_id):
+    async with resources.reporting.turn(caller.actor):
         page = await resources.in_thread(page_of_log, resources, wanted, start=asked.start, limit=asked.limit)
     return {
         "entries": [entry.fields() or {"sequence": entry.sequence} for entry in page.entries],
@@ -100,7 +100,7 @@ async def audit_receipt(
     request: Request, transfer_id: str, caller: CurrentCaller, resources: CurrentResources, lang: str | None = None
 ) -> Response:
     """Return the receipt of the deletion of any transfer; with `Accept: text/html`, the certificate."""
-    async with resources.reporting.turn(caller.token_id):
+    async with resources.reporting.turn(caller.actor):
         return await receipt_answer(resources, transfer_id, language=language_of_page(request, lang))
 
 

@@ -1,4 +1,6 @@
-"""Access control: `admit` guards every route. Routes that are not in OPEN_ROUTES require an access token."""
+"""Access control: `admit` guards every route. Routes that are not in OPEN_ROUTES require an access token, in a header,
+or the session of a signed-in browser, by its cookie.
+"""
 
 from __future__ import annotations
 
@@ -10,81 +12,45 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from app.actions.authenticate import authenticate
+from app.actions.authenticate import authenticate, authenticate_session
+from app.actions.note_session_use import note_session_use
 from app.actions.note_token_use import note_token_use
 from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
+from app.crypto.session_secret import is_session_token, session_token
 from app.crypto.token import ID_CHARS
-from app.domain.access_token import ENDS_SOON, Caller, Role, require_role
+from app.domain.access_token import AUDITORS, DEPOSITORS, ENDS_SOON, Caller, require_role
 from app.domain.errors import (
     ClaimNotFound,
     ClientKeyRequired,
     CrossSiteRequest,
     NotAuthenticated,
     Refusal,
+    SessionEnded,
+    SessionTokenRequired,
 )
 from app.domain.network_address import UNKNOWN, client_of, networks, parse_origin
 from app.domain.party import party_of
 from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
+from app.web import session_cookies
 from app.web.body_rules import Body, body_of, require_body_as_meant
 from app.web.peer import peer_of
 from app.web.queries import query_names
 from app.web.report_pages import read_form, refusal_page, wants_page
+from app.web.route_access import (
+    ANY_ROLE_ROUTES,
+    AUDIT_ROUTES,
+    FORM_ROUTES,
+    OPEN_ROUTES,
+    PROBES,
+    SIGN_IN_FORMS,
+)
 from app.web.short_bodies import limited, read_body
 from app.web.wire_text import require_known_query
 
 T = TypeVar("T")
 
-OPEN_ROUTES = frozenset(
-    {
-        "recipient_home",
-        "altered_page",
-        "recipient_page",
-        "recipient_asset",
-        "look",
-        "share_receipt",
-        "claim",
-        "content",
-        "fetch_file",
-        "fetch_blob",
-        "fetch_zip",
-        "complete",
-        "livez",
-        "readyz",
-        "audit_entrance",
-    }
-)
-"""Routes without an access token. The routes authenticate recipients by link, password or claim token. They ignore
-query parameters that they do not know, because mail programs and link scanners add some to links.
-"""
-
-PROBES = frozenset({"livez", "readyz"})
-"""Routes that belong to no party."""
-
-ANY_ROLE_ROUTES = frozenset({"me", "openapi"})
-"""Routes for every valid token, whatever its role."""
-
-AUDIT_ROUTES = frozenset(
-    {
-        "audit_retention",
-        "audit_exposure",
-        "audit_deliveries",
-        "audit_log",
-        "audit_checkpoint",
-        "audit_consistency",
-        "audit_export",
-        "audit_receipt",
-        "audit_form",
-    }
-)
-"""Routes for auditors and administrators. Routes on none of these lists are for depositors."""
-
-FORM_ROUTES = frozenset({"audit_form"})
-"""Routes for a browser's form, whose body holds the token in place of a header."""
-
-DEPOSITORS = (Role.STAFF, Role.ADMIN)
-AUDITORS = (Role.AUDITOR, Role.ADMIN)
 TOKEN_EXPIRES = b"caducee-token-expires"
 CLAIM_COOKIE = "caducee_claim"
 
@@ -151,7 +117,7 @@ async def answer_form(
         if not wants_page(request):
             raise
         form: dict[str, str] = getattr(request.state, "form", {})
-        return refusal_page(request, refusal, lang=form.get("lang"))
+        return refusal_page(request, refusal, lang=form.get("lang"), sign_in=route in SIGN_IN_FORMS)
 
 
 def require_same_origin(request: Request) -> None:
@@ -169,27 +135,76 @@ async def admit(request: Request, route: str) -> None:
     if route in OPEN_ROUTES:
         return
     resources, address = resources_of(request), client_address(request)
-    token = request.state.form.get("token") if route in FORM_ROUTES else bearer(request)
+    form: dict[str, str] | None = request.state.form if route in FORM_ROUTES else None
+    token = bearer(request) if form is None else form.get("token")
     try:
-        if token is None:
-            raise NotAuthenticated  # noqa: TRY301 - handled like a wrong one
-        caller = await resources.at_once(authenticate, resources, token)
-    except NotAuthenticated:
-        if token is not None:
-            resources.refused_tokens.add(address)
+        caller = await (_by_session(request, form) if token is None else by_token(request, token))
+    except (NotAuthenticated, SessionEnded):
         await _enter(request)
         raise
     note_token_use(resources, caller)
+    note_session_use(resources, caller)
     request.state.caller = replace(caller, address=address)
     if route not in ANY_ROLE_ROUTES:
         require_role(caller, *(AUDITORS if route in AUDIT_ROUTES else DEPOSITORS))
+
+
+async def by_token(request: Request, token: str) -> Caller:
+    """Return the caller of an access token. Raises NotAuthenticated, which is counted."""
+    resources = resources_of(request)
+    try:
+        return await resources.at_once(authenticate, resources, token)
+    except NotAuthenticated:
+        resources.refused_tokens.add(client_address(request))
+        raise
+
+
+async def _by_session(request: Request, form: dict[str, str] | None) -> Caller:
+    """Return the caller whose browser is signed in. A request that may change something must come from this origin's
+    own page, and carry the session's token, in a header or a form, which no other origin can read.
+
+    Raises NotAuthenticated, SessionEnded, CrossSiteRequest, SessionTokenRequired.
+    """
+    resources = resources_of(request)
+    secret = session_cookies.session_secret(request, resources.settings)
+    if secret is None:
+        raise NotAuthenticated
+    if request.method in session_cookies.SAFE:
+        if not session_cookies.may_read(request, resources.settings):
+            raise NotAuthenticated
+        return await resources.at_once(authenticate_session, resources, secret)
+    if not session_cookies.comes_from_own_page(request, resources.settings):
+        raise CrossSiteRequest
+    given = request.headers.get(session_cookies.SESSION_TOKEN) or (form or {}).get("session_token", "")
+    caller = await resources.at_once(authenticate_session, resources, secret)
+    if not is_session_token(given, secret):
+        raise SessionTokenRequired
+    return caller
+
+
+async def signed_in(request: Request) -> Caller | None:
+    """Return whose browser this is, for a page that shows nobody's data: also when a link on another site opened it."""
+    resources = resources_of(request)
+    secret = session_cookies.session_secret(request, resources.settings)
+    if secret is None:
+        return None
+    try:
+        return await resources.at_once(authenticate_session, resources, secret)
+    except SessionEnded:
+        return None
+
+
+def session_token_of(request: Request) -> str:
+    """Return the token of this browser's session, which its pages send back; empty without one."""
+    secret = session_cookies.session_secret(request, resources_of(request).settings)
+    return "" if secret is None else session_token(secret)
 
 
 async def _enter(request: Request) -> None:
     """Count the request for its party, and have it wait if that one is greedy."""
     fairness, caller = resources_of(request).fairness, getattr(request.state, "caller", None)
     if isinstance(caller, Caller):
-        await fairness.enter_depositor(caller.token_id)
+        await fairness.enter_depositor(caller.actor)
     else:
         named = request.path_params.get("share_id") or request.path_params.get("claim_id") or ""
         await fairness.enter_recipient(party_of(client_address(request)), str(named)[:ID_CHARS])

@@ -47,6 +47,17 @@ STATUS: dict[type[Refusal], int] = {
     errors.TooLarge: 413,
     errors.NotAuthenticated: 401,
     errors.LinkCredentialsRequired: 401,
+    errors.SessionEnded: 401,
+    errors.SessionTokenRequired: 403,
+    errors.SignInNotOffered: 403,
+    errors.TokenSignInNotOffered: 403,
+    errors.SignInExpired: 400,
+    errors.SignInRefused: 403,
+    errors.RoleMissing: 403,
+    errors.TwoRoles: 403,
+    errors.TeamUnclear: 403,
+    errors.AuthenticationTooWeak: 403,
+    errors.LogoutTokenRefused: 400,
     errors.NotAllowed: 403,
     errors.CrossSiteRequest: 403,
     errors.OwnerTaken: 409,
@@ -89,6 +100,8 @@ STATUS: dict[type[Refusal], int] = {
     errors.ReceiptNotSigned: 409,
     errors.ReceiptPruned: 410,
     errors.DeletionContradicted: 409,
+    errors.ProviderOutOfReach: 503,
+    errors.ProviderAnswerUnusable: 502,
     errors.RetentionNotAssured: 503,
     errors.ClockNotTrusted: 503,
     errors.RestoreNotAccepted: 503,
@@ -106,6 +119,7 @@ STATUS: dict[type[Refusal], int] = {
 
 _HEADERS: dict[type[Refusal], dict[str, str]] = {
     errors.NotAuthenticated: {"WWW-Authenticate": 'Bearer realm="caducee"'},
+    errors.SessionEnded: {"WWW-Authenticate": 'Bearer realm="caducee"'},
     # Not Basic, although `content` accepts it: browsers would open their own dialog over the recipient's page.
     errors.WrongPassword: {"WWW-Authenticate": 'Caducee realm="link and password"'},
     errors.ContentEncodingRefused: {"Accept-Encoding": "identity"},  # RFC 9110, 15.5.16
@@ -114,6 +128,7 @@ _HEADERS: dict[type[Refusal], dict[str, str]] = {
     errors.UploadInProgress: {"Retry-After": "5"},
     errors.TusVersionUnsupported: {"Tus-Version": "1.0.0"},
     errors.ReceiptNotSigned: {"Retry-After": "10"},
+    errors.ProviderOutOfReach: {"Retry-After": "10"},
     errors.RetentionNotAssured: {"Retry-After": "60"},
     errors.VaultOutOfReach: {"Retry-After": "10"},
     errors.BlobsOutOfReach: {"Retry-After": "10"},

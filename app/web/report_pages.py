@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from app.domain.errors import InvalidRequest, Refusal
-from app.reports.forms import entrance_page, refused_page
+from app.reports.forms import entrance_page, refused_page, sign_in_page, sign_in_refused_page
 from app.reports.page import style_hash
 from app.reports.words import LANGUAGES
 from app.runtime.settings import Settings
@@ -50,10 +50,25 @@ def page_response(html: str, language: str, *, status: int = 200) -> HTMLRespons
     )
 
 
-def form_response(settings: Settings, language: str) -> HTMLResponse:
-    """Return the auditor's form. Only this origin receives what is typed into it."""
+def known_language(request: Request, lang: str) -> str:
+    """Return `lang` if it is a language of the pages, else the one that the client prefers."""
+    return lang if lang in LANGUAGES else language_of(request.headers.get("accept-language"))
+
+
+def form_response(settings: Settings, language: str, *, session_token: str = "") -> HTMLResponse:
+    """Return the auditor's form. For an auditor who is signed in, it holds the session's token and asks for none."""
+    return own_form_response(entrance_page(settings, language, session_token=session_token), language)
+
+
+def sign_in_response(settings: Settings, language: str) -> HTMLResponse:
+    """Return the page on which staff sign in."""
+    return own_form_response(sign_in_page(settings, language), language)
+
+
+def own_form_response(html: str, language: str) -> HTMLResponse:
+    """Return a page with a form, without scripts. Only this origin receives what is typed into it."""
     return HTMLResponse(
-        entrance_page(settings, language),
+        html,
         headers={
             "Content-Security-Policy": f"default-src 'none'; style-src {style_hash()}; base-uri 'none'; "
             "form-action 'self'; frame-ancestors 'none'",
@@ -74,7 +89,8 @@ def read_form(body: bytes) -> dict[str, str]:
     return {name: value.strip() for name, value in pairs if value.strip()}
 
 
-def refusal_page(request: Request, refusal: Refusal, *, lang: str | None) -> HTMLResponse:
-    """Return a refusal as a page."""
+def refusal_page(request: Request, refusal: Refusal, *, lang: str | None, sign_in: bool = False) -> HTMLResponse:
+    """Return a refusal as a page; one of a sign-in leads back to the sign-in page."""
     language = page_language(request, lang if lang in LANGUAGES else None)
-    return page_response(refused_page(refusal, language), language, status=STATUS[type(refusal)])
+    html = (sign_in_refused_page if sign_in else refused_page)(refusal, language)
+    return page_response(html, language, status=STATUS[type(refusal)])

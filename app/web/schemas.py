@@ -230,13 +230,27 @@ class ClaimAnswer(BaseModel):
     wrapped_key: str | None = None
 
 
+class SessionShown(BaseModel):
+    """The session of the caller's browser, and the token that its pages send with each request that changes something
+    (`Caducee-Session-Token`).
+    """
+
+    id: str
+    token: str
+    idle_seconds: int
+    ends_at: Moment
+
+
 class Me(BaseModel):
-    """The caller's own token, and the service's rules: sizes in bytes, for all files of a transfer together."""
+    """Who the caller is, and the service's rules: sizes in bytes, for all files of a transfer together. `session` is
+    null for a caller that sent an access token.
+    """
 
     id: str
     name: str
     role: str
     expires_at: Moment | None
+    session: SessionShown | None
     sealed: str
     max_files: int
     max_bytes: int

@@ -78,7 +78,7 @@ async def send(
     acknowledges, because nobody would have the link. A place for issuing is reserved before the body is received: with
     the queue full after it, it would be thrown away.
     """
-    with resources.issuing.place(caller.token_id) as place:
+    with resources.issuing.place(caller.actor) as place:
         file = await incoming_file(
             request,
             filename,

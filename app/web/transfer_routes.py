@@ -37,6 +37,7 @@ from app.web.schemas import (
     TransferListed,
     TransferRequest,
 )
+from app.web.session_answer import session_shown
 from app.web.share_answer import ended_answer, link_of, page_of, prepared_answer, share_answer
 from app.web.share_text import SharedFiles
 
@@ -48,12 +49,15 @@ ENDED: dict[int | str, dict[str, Any]] = {200: {"model": EndingResult}, 202: {"m
 
 
 @router.get("/me")
-async def me(caller: CurrentCaller, resources: CurrentResources) -> Me:
-    """Return the caller's own token: id, name, role and expiry; and the rules for what it may send."""
+async def me(request: Request, caller: CurrentCaller, resources: CurrentResources) -> Me:
+    """Return who the caller is: id, name, role and the token's expiry; the session of a browser; and the rules for what
+    it may send.
+    """
     settings = resources.settings
     return Me(
-        id=caller.token_id,
+        id=caller.token_id or caller.person or "",
         name=caller.name,
+        session=session_shown(request, caller),
         role=caller.role.value,
         expires_at=caller.expires_at,
         sealed="allow",

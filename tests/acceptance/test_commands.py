@@ -56,6 +56,7 @@ ARGUMENTS = {
     ("transfer", "delete"): ["{transfer}", "--reason", "mistake"],
     ("share", "revoke"): ["{share}", "--reason", "request"],
     ("token", "revoke"): ["{token}", "--reason", "incident"],
+    ("session", "revoke"): ["{session}", "--reason", "incident"],
     ("share", "issue"): ["{transfer}", "--to", "ARS"],
     ("send",): ["log.pub", "--to", "ARS"],
     ("watch",): ["{folder}", "--to", "ARS", "--once", "--on-link", "true", "--on-password", "true"],
@@ -93,6 +94,7 @@ REASONED = {
     ("transfer", "delete"),
     ("share", "revoke"),
     ("token", "revoke"),
+    ("session", "revoke"),
 }
 
 
@@ -145,6 +147,9 @@ def test_every_json_output_is_one_document_and_the_talk_is_elsewhere(shop, path,
     known = {"transfer": share.transfer_id, "share": share.id, "token": spare, "backup": installation.folder / "backup"}
     (tmp_path / "watched").mkdir()
     known["folder"] = tmp_path / "watched"
+    with server.http() as browser:
+        browser.post("/sign-in", data={"token": token}, headers={"Origin": server.origin})
+        known["session"] = ok(browser.get("/api/v1/me"), 200)["session"]["id"]
     known["deleted"], known["link"] = (installation.folder / "deleted").read_text(), share.link
     (installation.folder / "password").write_text(share.password)
     arguments = [text.format(**known) for text in ARGUMENTS.get(path, [])]

@@ -28,6 +28,8 @@ CONTROLS = [
     ("intake", "on"),
     ("token", "list"),
     ("token", "revoke", "A" * 22),
+    ("session", "list"),
+    ("session", "revoke", "A" * 22),
 ]
 
 

@@ -174,7 +174,7 @@ def test_a_renewed_token_goes_on_with_the_transfers_of_the_old_one(resources, is
     old = authenticate(resources, issued.token)
     transfer = a_transfer(resources, old)
     new = a_caller(resources, name="Laboratory", owner=old.owner)
-    revoke_access_token(resources.database, resources.clock, old.token_id)
+    revoke_access_token(resources.database, resources.clock, issued.row.id)
     run(deposit(resources, new, transfer))
     share = run(issue(resources, new, transfer))
     assert [whole.transfer.id for whole in list_transfers(resources, new).transfers] == [transfer.id]

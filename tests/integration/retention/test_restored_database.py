@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from app.actions.accept_restore import accept_restore
+from app.actions.authenticate import authenticate_session
 from app.actions.complete_claim import complete_claim
 from app.actions.keep_time import keep_time
 from app.actions.lock_down import lift_lockdown, lock_down
@@ -20,13 +21,22 @@ from app.actions.report_exposure import report_exposure
 from app.actions.report_retention import findings_of, report_retention
 from app.actions.revoke_access_token import revoke_access_token
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
+from app.actions.sign_in_by_token import sign_in_by_token
 from app.actions.verify_log import verify_log
 from app.db import service_rows
 from app.db.tables import audit_entries, audit_nodes
 from app.domain.audit_events import RenewalReason
 from app.domain.clock import Uptime
 from app.domain.consistency import Outcome
-from app.domain.errors import LockedDown, Refusal, RestoreNotAccepted, RetentionNotAssured, ShareExpired, ShareWithdrawn
+from app.domain.errors import (
+    LockedDown,
+    Refusal,
+    RestoreNotAccepted,
+    RetentionNotAssured,
+    SessionEnded,
+    ShareExpired,
+    ShareWithdrawn,
+)
 from app.domain.finding import Level
 from app.domain.period import Period
 from app.domain.share import ShareState
@@ -138,6 +148,7 @@ def test_accepted_it_is_locked_down_until_somebody_looked_at_the_tokens(
     resources, caller, signing, used, tmp_path, start_service
 ):
     """What an incident's operators did after the backup must not be undone by the restore: the token is valid again."""
+    session = sign_in_by_token(resources, caller, address="192.0.2.1", earlier=None)
     backup = back_up(resources, tmp_path / "before.sqlite")
     revoke_access_token(resources.database, resources.clock, caller.token_id)
     lock_down(resources.database, resources.clock)
@@ -147,6 +158,8 @@ def test_accepted_it_is_locked_down_until_somebody_looked_at_the_tokens(
     restored = start_service()
     accepted = accept_restore(restored, signing)
     assert caller.token_id in {token.id for token in accepted.tokens}
+    with pytest.raises(SessionEnded):
+        authenticate_session(restored, session.secret)
     with pytest.raises(LockedDown):
         run(claim(restored, used.share))
     assert len(log_of(restored, event="lockdown.begun")) == 1

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from app.actions import reconcile as reconciling
+from app.actions.authenticate import authenticate_session
 from app.actions.complete_claim import complete_claim
 from app.actions.delete_transfer import delete_transfer
 from app.actions.drill_restore import DrillResult, _write_down
@@ -24,11 +25,14 @@ from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.merkle import leaf_hash
 from app.crypto.token import digest, new_secret
+from app.domain.access_token import Role
 from app.domain.audit_events import Entry
 from app.domain.errors import WrongPassword
 from app.domain.retention import FORGET_AFTER
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
+from app.lifecycle import session_start
+from app.lifecycle.session_start import SignedIn
 from app.storage.vault_marks import read_reconciled, write_reconciled
 from tests.full_rights import take_full_rights
 from tests.integration.actions.sealed_stories import a_sealed_transfer
@@ -512,3 +516,16 @@ def test_a_forged_entry_is_red_at_reconciliation(resources, lives, signing):
     found = read_reconciled(resources.vault)
     assert found is not None
     assert [(each.word, each.transfer) for each in found.contradictions] == [("entry_unproven", lives.issued.id)]
+
+
+def test_a_person_without_a_token_deposits_and_another_depositor_is_red(resources):
+    """Whose pseudonym the log has is held against the row, like the id of a token."""
+    subject = "person:https://login.example.org#nurse"
+    who = SignedIn(Role.STAFF, owner=subject, subject=subject, person="P" * 21 + "A")
+    started = session_start.start(resources, who, address="192.0.2.1", earlier=None)
+    person = authenticate_session(resources, started.secret)
+    sent = send(resources, person)
+    keep_time(resources)
+    assert words(resources) == set()
+    alter(resources, T + "person = 'AAAAAAAAAAAAAAAAAAAAAA' WHERE id = :issued", issued=sent.id)
+    assert words(resources) == {("owner", sent.id)}

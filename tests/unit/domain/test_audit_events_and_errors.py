@@ -47,6 +47,7 @@ def test_an_entry_has_no_field_for_a_name_a_label_a_recipient_or_any_free_text()
         "reason",  # one of five words
         "addresses",  # networks with counts
         "lost",  # a number of entries
+        "session",
     ]
 
 

@@ -36,6 +36,17 @@ ORIGINS = (
     "http://files.example.org",
     "http://127.0.0.1.example.org",
 )
+PROVIDER = {
+    "oidc_issuer": "https://login.example.org/realms/hospital",
+    "oidc_client_id": "caducee",
+    "oidc_client_secret": "SEKRET",
+    "oidc_role_claim": "groups",
+    "oidc_staff": "depositors,biologists",
+    "oidc_auditor": "auditors",
+    "oidc_admin": "admins",
+    "oidc_team_claim": "team",
+    "oidc_acr": "eidas2,mfa",
+}
 WRONG: dict[str, tuple[str, ...]] = {
     "data_dir": FOLDERS,
     "database_url": (
@@ -92,6 +103,21 @@ WRONG: dict[str, tuple[str, ...]] = {
     "argon2_time": (*NUMBERS, "0", "101"),
     "argon2_memory_kib": (*NUMBERS, "0", "31"),
     "argon2_lanes": (*NUMBERS, "0", "65"),
+    "oidc_issuer": (
+        "login.example.org",
+        "http://login.example.org",
+        "https://login.example.org?tenant=1",
+        "https://u:SEKRET@login.example.org",
+        "https://",
+    ),
+    "oidc_client_id": (),
+    "oidc_client_secret": (),
+    "oidc_role_claim": (),
+    "oidc_staff": ("a,,b", "a,A"),
+    "oidc_auditor": ("a,,b", "a,A"),
+    "oidc_admin": ("a,,b", "a,A"),
+    "oidc_team_claim": (),
+    "oidc_acr": ("a,,b", "a,A"),
     "metrics_bind": ("9464", "localhost", ":9464", "127.0.0.1:", "127.0.0.1:99999", "a b:1"),
     "log_format": ("xml", "JSON"),
 }
@@ -170,8 +196,47 @@ def test_documented_values_are_accepted(monkeypatch, field):
     for name in ("data_dir", "blobs", "vault", "keys_dir"):
         right[name] = f"/nonexistent/{name}"
     default = Settings().shown()[variable(field)]
+    if field.startswith("oidc_"):
+        right |= PROVIDER
+        for name, value in PROVIDER.items():
+            monkeypatch.setenv(variable(name), value)
     monkeypatch.setenv(variable(field), right.get(field) or str(default))
     Settings()
+
+
+def test_a_provider_is_set_as_a_whole(monkeypatch):
+    """Half of it would let nobody in, or everybody sign in by token."""
+    for name, value in PROVIDER.items():
+        monkeypatch.setenv(variable(name), value)
+    for name in ("oidc_issuer", "oidc_client_id", "oidc_client_secret"):
+        monkeypatch.delenv(variable(name))
+        with pytest.raises(ValidationError, match=variable(name)):
+            Settings()
+        monkeypatch.setenv(variable(name), PROVIDER[name])
+    for name in ("oidc_staff", "oidc_auditor", "oidc_admin"):
+        monkeypatch.delenv(variable(name))
+    with pytest.raises(ValidationError, match="nobody could sign in"):
+        Settings()
+
+
+def test_staff_sign_in_on_an_origin_of_their_own(monkeypatch):
+    """Recipients' pages, which anybody may open, never share an origin with sessions; a loopback is one machine's."""
+    for name, value in PROVIDER.items():
+        monkeypatch.setenv(variable(name), value)
+    assert Settings().offers_sign_in
+    monkeypatch.setenv("CADUCEE_PUBLIC_URL", "https://files.example.org")
+    with pytest.raises(ValidationError, match="CADUCEE_STAFF_URL must be another origin"):
+        Settings()
+    monkeypatch.setenv("CADUCEE_STAFF_URL", "https://staff.example.org")
+    assert Settings().offers_sign_in
+
+
+def test_the_providers_secret_is_masked_as_a_whole(monkeypatch):
+    monkeypatch.setenv("CADUCEE_OIDC_CLIENT_SECRET", "x://SEKRET")
+    for name in PROVIDER.keys() - {"oidc_client_secret"}:
+        monkeypatch.setenv(variable(name), PROVIDER[name])
+    assert Settings().shown()["CADUCEE_OIDC_CLIENT_SECRET"] == "***"
+    assert "SEKRET" not in repr(Settings())
 
 
 @pytest.mark.parametrize(

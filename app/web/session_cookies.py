@@ -1,0 +1,88 @@
+"""The cookies of signed-in browsers: their names, and when a cookie counts as its owner's own act.
+
+A browser sends cookies with requests that other sites make. So a cookie counts only in requests of this origin's own
+pages, by Fetch Metadata or else by the Origin header; the guard also asks for the session's token before a change.
+"""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+
+from app.crypto.encoding import decode, encode
+from app.crypto.errors import MalformedSecret
+from app.domain.network_address import parse_origin
+from app.domain.session import LONGEST, SIGN_IN_LASTS
+from app.runtime.settings import Settings
+
+SESSION, SIGN_IN = "caducee-session", "caducee-sign-in"
+SESSION_TOKEN = "caducee-session-token"  # noqa: S105 - the name of a header
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def session_secret(request: Request, settings: Settings) -> bytes | None:
+    """Return the secret (32 bytes) of the session's cookie, or None if there is none that could be one, or where this
+    service offers no sign-in.
+    """
+    text = request.cookies.get(name_of(SESSION, settings))
+    if text is None or not settings.offers_sign_in:
+        return None
+    try:
+        return decode(text, length=32)
+    except MalformedSecret:
+        return None
+
+
+def comes_from_own_page(request: Request, settings: Settings) -> bool:
+    """Return whether a page of the staff's origin sent this request. A request that says nothing was sent by none. The
+    browser's own requests (`none`: an address typed, a download resumed) may read.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin" or (site == "none" and request.method in SAFE)
+    return parse_origin(request.headers.get("origin", "")) == settings.staff_origin
+
+
+def may_read(request: Request, settings: Settings) -> bool:
+    """Return whether the cookie counts in a request that changes nothing: not in one that another origin's page makes.
+    Browsers without Fetch Metadata say nothing about the reader's origin, and let no other origin read the response.
+    """
+    headers = request.headers
+    return comes_from_own_page(request, settings) or ("sec-fetch-site" not in headers and "origin" not in headers)
+
+
+def put_session(response: Response, secret: bytes, settings: Settings) -> None:
+    """Give the browser its session."""
+    _put(response, SESSION, encode(secret), settings, seconds=LONGEST.total_seconds())
+
+
+def put_sign_in(response: Response, value: str, settings: Settings) -> None:
+    """Give the browser a sign-in that waits for the provider."""
+    _put(response, SIGN_IN, value, settings, seconds=SIGN_IN_LASTS.total_seconds())
+
+
+def take_back(response: Response, cookie: str, settings: Settings) -> None:
+    """Remove a cookie from the browser."""
+    _put(response, cookie, "", settings, seconds=0)
+
+
+def name_of(cookie: str, settings: Settings) -> str:
+    """Return a cookie's name. With the prefix `__Host-`, no other host and no request without TLS can set it; browsers
+    accept the prefix only with TLS, so a loopback origin without TLS has none.
+    """
+    return f"__Host-{cookie}" if _has_tls(settings) else cookie
+
+
+def _put(response: Response, cookie: str, value: str, settings: Settings, *, seconds: float) -> None:
+    response.set_cookie(
+        name_of(cookie, settings),
+        value,
+        max_age=int(seconds),
+        path="/",
+        secure=_has_tls(settings),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def _has_tls(settings: Settings) -> bool:
+    return settings.staff_origin.startswith("https://")
