@@ -377,7 +377,7 @@ def test_a_session_that_ends_during_an_upload_goes_on_after_sign_in(site, new_de
     person.choose(laid(tmp_path, a__bin=content))
     person.address(["Agence A"])
     site.road.seen.clear()
-    site.road.request_bytes_per_second = 8 * MIB
+    site.road.request_bytes_per_second = MIB
     person.send("sending")
     uploading(person, site, 3 * MIB)
     sessions = site.installation.run("session", "list", "--json").json["sessions"]

@@ -282,7 +282,8 @@ onSignedOut((isOut) => {
   byId("signed-out").hidden = !isOut;
 });
 byId("sign-out").addEventListener("click", () => void alone(async () => {
-  const asked = { title: "sign_out", text: running ? "sign_out_running" : "sign_out_text", yes: "sign_out" };
+  const text = isLeft() ? "left_text" : running ? "sign_out_running" : "sign_out_text";
+  const asked = { title: "sign_out", text, yes: "sign_out" };
   const answer = await confirmed({ ...asked, option: "sign_out_forget" });
   if (!answer) return;
   running?.control.pause();
