@@ -24,6 +24,9 @@ import { newSecret } from "./wrapping.js";
  * @typedef {{terms: object, recipients: string[], language: string, chosen: Chosen[]}} Plan
  */
 
+/** Statuses of a transfer that does not exist, or has ended. */
+const GONE = new Set([404, 409, 410]);
+
 /** A file changed while it was sent. */
 export class ChangedFile extends Error {
   /** @param {string} name */
@@ -85,15 +88,20 @@ export class Deposit {
     });
   }
 
-  /** End the transfer, with what the service has of it. What cannot be ended now expires. */
+  /**
+   * End the transfer, with what the service has of it, and return whether its keys were seen destroyed. Throws Cut: then
+   * it can be ended later, and expires.
+   */
   async abandon() {
-    if (!this.kept) return;
+    if (!this.kept) return true;
     const { id } = this.kept;
-    this.kept = null;
-    await deleteTransfer(id, "mistake").catch((error) => {
-      if (!(error instanceof Refused)) throw error; // gone already
+    const isDestroyed = await deleteTransfer(id, "mistake").catch((error) => {
+      if (error instanceof Refused && GONE.has(error.status)) return true;
+      throw error;
     });
+    this.kept = null;
     await this.keeper.forget(id);
+    return isDestroyed;
   }
 
   /**

@@ -16,6 +16,7 @@ import { linkProof, newSecret, newTransferKey, unwrapForOwner, wrapForOwner, wra
  * @typedef {{id: string, recipient: string, link: string, password: string, mail: string | null, expiresAt: string}} Share
  */
 
+const NO_CONTENT = 204;
 const IDEMPOTENCY_BYTES = 24;
 const PASSWORD_GROUP = /-/g;
 
@@ -112,9 +113,10 @@ export async function withdraw(shareId, reason) {
 }
 
 /**
+ * Delete a transfer, and return whether the service saw its keys destroyed; if not, its sweeps destroy them.
  * @param {string} transferId
  * @param {string} reason
  */
 export async function deleteTransfer(transferId, reason) {
-  await ask(`/api/v1/transfers/${transferId}?reason=${reason}`, { method: "DELETE" });
+  return (await ask(`/api/v1/transfers/${transferId}?reason=${reason}`, { method: "DELETE" })).status === NO_CONTENT;
 }

@@ -45,6 +45,7 @@ async function start() {
   if (me.sealed === "refuse") return show("unsealed");
   keeper = await Keeper.of(me.id);
   byId("bar").hidden = false;
+  byId("nav-audit").hidden = me.role !== "admin";
   part(byId("bar"), "bdi").textContent = me.name ?? "";
   onChoosing(me, () => status("form", null));
   onSent(keeper, shareAgain);
@@ -171,9 +172,9 @@ async function run(act) {
 /** @param {unknown} error */
 async function failed(error) {
   const isOther = error instanceof Refused && error.code === "other_person";
-  const isEnded = error instanceof InUse || isOther || (await ended());
+  const ended = error instanceof InUse || isOther ? null : await abandoned();
   to("form");
-  if (error instanceof Cancelled) return status("form", isEnded ? "cancelled" : "cancelled_pending");
+  if (error instanceof Cancelled) return status("form", ended);
   if (error instanceof InUse) return notice("form", "in_use");
   if (error instanceof ChangedFile) {
     removeNamed(error.name);
@@ -181,24 +182,27 @@ async function failed(error) {
   }
   if (isOther) return notice("form", "other_person");
   if (error instanceof Refused) return notice("form", "refused", { detail: error.detail, code: error.code });
+  notice("form", "failed");
   throw error;
 }
 
-/** End the transfer that failed. If the service cannot be reached, it is offered as interrupted, and expires. */
-async function ended() {
+/**
+ * End the transfer that failed, and return the sentence that says how far. If the service cannot be reached, the transfer is
+ * offered as interrupted, and expires.
+ */
+async function abandoned() {
   try {
-    await running?.abandon();
-    return true;
+    return (await running?.abandon()) === false ? "cancelled_keys" : "cancelled";
   } catch {
-    return false;
+    return "cancelled_pending";
   }
 }
 
 /** @param {string} view */
 function to(view) {
   stage = view;
-  if (location.hash !== "#sent") return void route();
-  location.hash = "#send";
+  if (location.hash === "#sent") history.replaceState(null, "", `${location.pathname}${location.search}#send`);
+  void route();
 }
 
 // --- an interrupted deposit
