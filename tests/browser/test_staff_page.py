@@ -207,10 +207,10 @@ def test_by_keyboard_alone(new_depositor, tmp_path):
                 return
         raise AssertionError(f"Tab does not reach {selector}")
 
+    page.on("filechooser", lambda chooser: chooser.set_files(str(path)))  # before the key is pressed: it takes a moment
     reach("#pick")
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files(str(path))
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#chosen .file")
     reach("#recipients")
     page.keyboard.type("Agence A")
     reach("#deposit button[type=submit]")

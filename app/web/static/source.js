@@ -2,7 +2,7 @@
  * A file that is encrypted while it is uploaded, and again from any place after a failure, without using a nonce for
  * another plaintext: like app/client/source.py.
  *
- * The SHA-256 of each slice of 1 MiB is kept before the slice is encrypted. What was encrypted before is encrypted again
+ * The SHA-256 of each slice of 1 MiB is kept before anything of the slice is sent. What was encrypted before is encrypted again
  * only if the file still holds the same bytes. A file whose digests were not kept gets another salt.
  */
 
@@ -63,22 +63,23 @@ export class Source {
     for (let index = this.#crcSlices; index < first; index += 1) await this.#checked(index); // this tab has not read it
     const plain = [];
     for (let index = first; index < stop; index += 1) plain.push(await this.#read(index));
-    await this.#check(first, plain);
+    const kept = (await this.#check(first, plain)).kept;
     plain.forEach((slice, index) => this.#count(first + index, slice));
-    const sealed = joined(...(await Promise.all(plain.map((slice, index) => this.seal(first + index, slice)))));
+    const [, ...sealed] = await Promise.all([kept, ...plain.map((slice, index) => this.seal(first + index, slice))]);
     const end = stop === this.slices ? this.sealedSize : sliceStart(stop);
-    return { bytes: sealed.subarray(start - sliceStart(first)), start, end };
+    return { bytes: joined(...sealed).subarray(start - sliceStart(first)), start, end };
   }
 
   /** @param {number} index */
   async #checked(index) {
     const plain = await this.#read(index);
-    await this.#check(index, [plain]);
+    await (await this.#check(index, [plain])).kept;
     this.#count(index, plain);
   }
 
   /**
-   * Compare slices with what was encrypted before, and keep the digests of new ones.
+   * Compare slices with what was encrypted before, and begin to keep the digests of new ones. Nothing of them may leave
+   * this tab before `kept` resolves.
    * @param {number} first
    * @param {Bytes[]} plain
    */
@@ -90,10 +91,11 @@ export class Source {
       if (!same(digests[index], this.digests[first + index])) throw new FileChanged();
     }
     const fresh = digests.slice(before);
-    if (fresh.length === 0) return;
+    if (fresh.length === 0) return { kept: Promise.resolve() };
     if (first + before !== this.digests.length) throw new FileChanged(); // what lies between was sent, but is not known
-    await this.keepDigests(this.digests.length, fresh);
+    const kept = this.keepDigests(this.digests.length, fresh);
     this.digests.push(...fresh);
+    return { kept };
   }
 
   /**

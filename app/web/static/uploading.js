@@ -134,8 +134,9 @@ async function send({ transfer, number, kept, patience }, source, part) {
     "Upload-Offset": String(part.start),
     ...(sealedMeta && { "Caducee-Sealed-Meta": sealedMeta }),
   };
-  const request = { method: "PATCH", body: part.bytes, headers, signal: patience.control.signal, within: PART_WITHIN_MS };
-  await ask(kept.upload, request);
+  const body = new Blob([part.bytes]); // Chromium sends a blob many times faster than bytes
+  const { signal } = patience.control;
+  await ask(kept.upload, { method: "PATCH", body, headers, signal, within: PART_WITHIN_MS });
 }
 
 /**
