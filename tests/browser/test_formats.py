@@ -90,7 +90,7 @@ def test_it_does_not_matter_in_what_pieces_a_stream_comes(modules, feed):
 
 
 SEAL = """async ({ key, context, salt, plain }) => {
-  const { sealer, sealedSize, sliceAt, sliceStart, SLICE_BYTES } = await import("/staff/assets/chunked.js");
+  const { sealer, sealedSize, sliceAt, sliceStart, SLICE_BYTES } = await import("/staff/assets/sealing.js");
   const { fromBase64url, joined } = await import("/staff/assets/encoding.js");
   const { TRANSFER_KEY } = await import("/staff/assets/wrapping.js");
   const transferKey = await crypto.subtle.importKey("raw", fromBase64url(key), TRANSFER_KEY, false, ["sign"]);

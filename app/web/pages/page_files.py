@@ -31,7 +31,7 @@ RECIPIENT = PageFiles(
     catalogue="recipient",
     prefix="/s/assets/",
     scripts=("address.js", "receive.js"),
-    others=("page.css", "receive.css", "mark.svg", "sw.js"),
+    others=("page.css", "mark.svg", "sw.js"),
 )
 STAFF = PageFiles(
     template="send.html",

@@ -1,11 +1,10 @@
 /**
- * The file format: C2SP chunked encryption, Cobblestone-256 (c2sp.org/chunked-encryption), decrypted while it streams,
- * and encrypted in slices.
+ * The file format: C2SP chunked encryption, Cobblestone-256 (c2sp.org/chunked-encryption), decrypted while it streams.
+ * `sealing.js`, which the recipient's page does not load, encrypts.
  *
  * `salt(24) || commitment(32) || chunks`; every chunk is 16 KiB of plaintext in AES-256-GCM, the last one shorter. The
  * commitment is checked before anything is decrypted; a stream without a short last chunk was truncated. Tested against
- * tests/vectors/chunked-encryption.json. WebCrypto is fastest with several chunks in flight: 64 are
- * decrypted or encrypted at once.
+ * tests/vectors/chunked-encryption.json. WebCrypto is fastest with several chunks in flight: 64 are decrypted at once.
  */
 
 import { ascii, joined, same } from "./encoding.js";
@@ -14,17 +13,17 @@ import { ascii, joined, same } from "./encoding.js";
 /** @typedef {{key: CryptoKey, baseNonce: Bytes}} FileKey */
 
 export const CHUNK_BYTES = 16_384;
-const TAG_BYTES = 16;
-const SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES;
-const SALT_BYTES = 24;
+export const TAG_BYTES = 16;
+export const SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES;
+export const SALT_BYTES = 24;
 const COMMITMENT_BYTES = 32;
-const HEADER_BYTES = SALT_BYTES + COMMITMENT_BYTES;
+export const HEADER_BYTES = SALT_BYTES + COMMITMENT_BYTES;
 const NONCE_BYTES = 12;
 const KEY_BYTES = 32;
 const LABEL = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0";
 
 /** Chunks per piece (1 MiB), and pieces decrypted ahead of their reader. */
-const PIECE_CHUNKS = 64;
+export const PIECE_CHUNKS = 64;
 const PIECES_AHEAD = 3;
 
 /** The stream was altered or truncated, or has another key or context. No later byte may be used. */
@@ -44,65 +43,6 @@ export function fileContext(transferId, number) {
  */
 export function metaContext(transferId, number) {
   return `caducee/v1 meta ${transferId} ${number}`;
-}
-
-/** The plaintext of a slice, except the last one, which is shorter and may be empty. */
-export const SLICE_BYTES = PIECE_CHUNKS * CHUNK_BYTES;
-
-/**
- * Return the length of a file's ciphertext.
- * @param {number} size of the plaintext
- */
-export function sealedSize(size) {
-  return HEADER_BYTES + size + TAG_BYTES * (Math.floor(size / CHUNK_BYTES) + 1);
-}
-
-/**
- * Return where a slice's ciphertext begins; the header belongs to the first slice.
- * @param {number} index
- */
-export function sliceStart(index) {
-  return index === 0 ? 0 : HEADER_BYTES + index * PIECE_CHUNKS * SEALED_CHUNK_BYTES;
-}
-
-/**
- * Return the slice that holds a byte of the ciphertext.
- * @param {number} offset
- */
-export function sliceAt(offset) {
-  return Math.max(0, Math.floor((offset - HEADER_BYTES) / (PIECE_CHUNKS * SEALED_CHUNK_BYTES)));
-}
-
-/** @returns {Bytes} */
-export function newSalt() {
-  return crypto.getRandomValues(new Uint8Array(SALT_BYTES));
-}
-
-/**
- * Return a function that encrypts the slices of one file, in any order, each with the header where it belongs. Under one
- * salt, a slice may be encrypted again only from the same plaintext: a nonce must not serve twice.
- * @param {CryptoKey} transferKey
- * @param {string} context
- * @param {Bytes} salt
- * @returns {Promise<(index: number, plain: Bytes) => Promise<Bytes>>}
- */
-export async function sealer(transferKey, context, salt) {
-  const { commitment, ...fileKey } = await fileKeyOf(transferKey, context, salt, "encrypt");
-  const header = joined(salt, commitment);
-  return async (index, plain) => {
-    const sealed = await sealPiece(fileKey, index * PIECE_CHUNKS, plain);
-    return index === 0 ? joined(header, sealed) : sealed;
-  };
-}
-
-/**
- * Encrypt small data, such as a file's name, under a fresh salt.
- * @param {CryptoKey} transferKey
- * @param {string} context
- * @param {Bytes} plain less than a slice
- */
-export async function sealedWhole(transferKey, context, plain) {
-  return (await sealer(transferKey, context, newSalt()))(0, plain);
 }
 
 /**
@@ -175,7 +115,7 @@ async function openFileKey(transferKey, context, header) {
  * @param {"encrypt" | "decrypt"} use
  * @returns {Promise<FileKey & {commitment: Bytes}>}
  */
-async function fileKeyOf(transferKey, context, salt, use) {
+export async function fileKeyOf(transferKey, context, salt, use) {
   const info = joined(ascii(LABEL), salt, ascii(context));
   const stream = await expanded(transferKey, info, KEY_BYTES + NONCE_BYTES + COMMITMENT_BYTES);
   const key = await crypto.subtle.importKey("raw", stream.subarray(0, KEY_BYTES), "AES-GCM", false, [use]);
@@ -224,31 +164,12 @@ async function openPiece({ key, baseNonce }, first, sealed) {
 }
 
 /**
- * Encrypt the chunks of a slice in parallel. A slice that is not full is the last one, and ends with the short chunk.
- * @param {FileKey} fileKey
- * @param {number} first number of the first chunk
- * @param {Bytes} plain
- * @returns {Promise<Bytes>}
- */
-async function sealPiece({ key, baseNonce }, first, plain) {
-  const count = plain.length === SLICE_BYTES ? PIECE_CHUNKS : Math.floor(plain.length / CHUNK_BYTES) + 1;
-  const sealed = new Uint8Array(plain.length + count * TAG_BYTES);
-  const seal = async (/** @type {number} */ index) => {
-    const chunk = plain.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
-    const parameters = { name: "AES-GCM", iv: nonceOf(baseNonce, first + index) };
-    sealed.set(new Uint8Array(await crypto.subtle.encrypt(parameters, key, chunk)), index * SEALED_CHUNK_BYTES);
-  };
-  await Promise.all(Array.from({ length: count }, (_, index) => seal(index)));
-  return sealed;
-}
-
-/**
  * Return the base nonce XOR the chunk's number, big-endian.
  * @param {Bytes} baseNonce
  * @param {number} number below 2^53
  * @returns {Bytes}
  */
-function nonceOf(baseNonce, number) {
+export function nonceOf(baseNonce, number) {
   const nonce = baseNonce.slice();
   const tail = new DataView(nonce.buffer, NONCE_BYTES - 8);
   tail.setBigUint64(0, tail.getBigUint64(0) ^ BigInt(number));

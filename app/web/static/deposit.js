@@ -3,10 +3,10 @@
  * the tab was closed is kept from the first byte on (`kept.js`).
  */
 
-import { sealedSize } from "./chunked.js";
 import { Control, Patience } from "./control.js";
 import { toBase64url } from "./encoding.js";
 import { createTransfer, deleteTransfer, issue, newIdempotencyKey, newShare, reopenTransfer, withdraw } from "./sealed-transfer.js";
+import { sealedSize } from "./sealing.js";
 import { askJson, Refused } from "./session.js";
 import { FileChanged } from "./source.js";
 import { upload } from "./uploading.js";

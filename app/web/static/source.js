@@ -6,8 +6,9 @@
  * only if the file still holds the same bytes. A file whose digests were not kept gets another salt.
  */
 
-import { fileContext, sealedSize, sealer, sliceAt, sliceStart, SLICE_BYTES } from "./chunked.js";
+import { fileContext } from "./chunked.js";
 import { joined, same } from "./encoding.js";
+import { sealedSize, sealer, sliceAt, sliceStart, SLICE_BYTES } from "./sealing.js";
 import { crc32 } from "./zip.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */

@@ -3,9 +3,10 @@
  * between. While a part is sent, the next one is read and encrypted.
  */
 
-import { metaContext, newSalt, sealedSize, sealedWhole } from "./chunked.js";
+import { metaContext } from "./chunked.js";
 import { fromBase64url, toBase64url } from "./encoding.js";
 import { NotKept } from "./kept.js";
+import { newSalt, sealedSize, sealedWhole } from "./sealing.js";
 import { ask, Cut, Refused } from "./session.js";
 import { Source } from "./source.js";
 
