@@ -35,6 +35,7 @@ from app.web import (
     send_routes,
     share_routes,
     sign_in_routes,
+    staff_page,
     transfer_routes,
     upload_routes,
 )
@@ -54,6 +55,7 @@ STAFF_ROUTERS = (
     audit_routes.router,
     audit_form_routes.router,
     sign_in_routes.router,
+    staff_page.router,
 )
 
 

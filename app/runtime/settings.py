@@ -73,6 +73,7 @@ class Settings(BaseSettings, ProviderSettings):
 
     min_lifetime: Lifetime = timedelta(minutes=5)
     max_lifetime: Lifetime = timedelta(days=7)
+    default_lifetime: Lifetime = timedelta(days=3)
     claim_window: Lifetime = timedelta(minutes=60)
     password_attempts: Number = Field(default=5, ge=1, le=100)
     deadman: Deadman = timedelta(minutes=15)
@@ -181,7 +182,12 @@ class Settings(BaseSettings, ProviderSettings):
                 f"CADUCEE_MIN_LIFETIME ({format_duration(self.min_lifetime)}) is above "
                 f"CADUCEE_MAX_LIFETIME ({format_duration(self.max_lifetime)})"
             )
-        for name in {"claim_window", "deadman"} & self.model_fields_set:
+        if "default_lifetime" in self.model_fields_set and self.default_lifetime < self.min_lifetime:
+            raise ValueError(
+                f"CADUCEE_DEFAULT_LIFETIME ({format_duration(self.default_lifetime)}) must be at least "
+                f"CADUCEE_MIN_LIFETIME ({format_duration(self.min_lifetime)})"
+            )
+        for name in {"claim_window", "deadman", "default_lifetime"} & self.model_fields_set:
             if getattr(self, name) > self.max_lifetime:
                 raise ValueError(
                     f"CADUCEE_{name.upper()} ({format_duration(getattr(self, name))}) is above "
@@ -208,6 +214,11 @@ class Settings(BaseSettings, ProviderSettings):
     def lifetimes(self) -> Lifetimes:
         """The range of lifetimes that depositors may request."""
         return Lifetimes(self.min_lifetime, self.max_lifetime)
+
+    @property
+    def preset_lifetime(self) -> timedelta:
+        """The lifetime that pages and clients propose: the default one, within the range."""
+        return min(max(self.default_lifetime, self.min_lifetime), self.max_lifetime)
 
     @property
     def argon2(self) -> Argon2Parameters:

@@ -34,11 +34,11 @@ async def recipient_asset(request: Request, name: str, resources: CurrentResourc
     """Return a script, style, image or catalogue of the page."""
     lasting = lasting_assets(resources.settings).get(name)
     if lasting is not None:
-        return _sent(request, lasting, LASTING_HEADERS)
+        return page_asset(request, lasting, LASTING_HEADERS)
     asset = assets(resources.settings).get(name)
     if asset is None:
         raise NotFound
-    return _sent(request, asset, WORKER_HEADERS if name == WORKER else {})
+    return page_asset(request, asset, WORKER_HEADERS if name == WORKER else {})
 
 
 @router.head("/s/{share_id}")
@@ -47,7 +47,7 @@ async def recipient_page(request: Request, share_id: str, resources: CurrentReso
     """Return the page. Opening it does not claim the share: only its script does, with link and password."""
     language = lang if lang in languages() else language_of(request.headers.get("accept-language"))
     headers = {"Content-Security-Policy": CSP, "Content-Language": language}
-    return _sent(request, page(resources.settings, language), headers)
+    return page_asset(request, page(resources.settings, language), headers)
 
 
 @router.head("/s/{share_id}/{altered:path}")
@@ -67,10 +67,10 @@ async def recipient_home(request: Request, resources: CurrentResources, lang: st
     """Return the page of the bare address, which says what this service is."""
     language = lang if lang in languages() else language_of(request.headers.get("accept-language"))
     headers = {"Content-Security-Policy": CSP, "Content-Language": language}
-    return _sent(request, page(resources.settings, language, "home"), headers)
+    return page_asset(request, page(resources.settings, language, "home"), headers)
 
 
-def _sent(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
+def page_asset(request: Request, asset: Asset, headers: dict[str, str]) -> Response:
     """Return the asset, gzipped if the browser accepts that."""
     vary = {"Vary": "Accept-Encoding, Accept-Language"}
     if "gzip" in request.headers.get("accept-encoding", ""):

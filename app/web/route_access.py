@@ -8,6 +8,7 @@ OPEN_ROUTES = frozenset(
         "altered_page",
         "recipient_page",
         "recipient_asset",
+        "staff_asset",
         "look",
         "share_receipt",
         "claim",

@@ -254,7 +254,9 @@ class Me(BaseModel):
     sealed: str
     max_files: int
     max_bytes: int
+    max_shares: int
     min_lifetime: str
+    default_lifetime: str
     max_lifetime: str
     purposes: list[str]
 

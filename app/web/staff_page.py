@@ -1,18 +1,47 @@
-"""The staff's page: who is signed in, and sign-out."""
+"""The staff's page and its assets: deposit, and the list of what was sent. docs/staff-page.md describes it."""
 
 from __future__ import annotations
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
-from app.domain.access_token import AUDITORS, Caller
+from app.domain.access_token import AUDITORS, DEPOSITORS, Caller
+from app.domain.errors import NotFound
 from app.reports.forms import signed_in_page
-from app.web.guard import resources_of, session_token_of
+from app.web.guard import CurrentResources, GuardedRoute, resources_of, session_token_of
+from app.web.page_routes import LASTING_HEADERS, page_asset
+from app.web.pages.assets import assets, lasting_assets, staff_page_asset
+from app.web.pages.page_files import STAFF
 from app.web.report_pages import own_form_response
+
+router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'none'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
 
 
 def staff_page(request: Request, caller: Caller, language: str) -> Response:
-    """Return the page of somebody who is signed in."""
+    """Return the page of somebody who is signed in: for depositors the page with which they send, for auditors the way
+    to their reports.
+    """
     settings = resources_of(request).settings
+    if caller.role in DEPOSITORS:
+        headers = {"Content-Security-Policy": CSP, "Content-Language": language}
+        return page_asset(request, staff_page_asset(settings, language), headers)
     token = session_token_of(request)
     html = signed_in_page(settings, caller, language, session_token=token, is_auditor=caller.role in AUDITORS)
     return own_form_response(html, language)
+
+
+@router.head("/staff/assets/{name}")
+@router.get("/staff/assets/{name}")
+async def staff_asset(request: Request, name: str, resources: CurrentResources) -> Response:
+    """Return a script, style, image or catalogue of the page."""
+    lasting = lasting_assets(resources.settings, STAFF).get(name)
+    if lasting is not None:
+        return page_asset(request, lasting, LASTING_HEADERS)
+    asset = assets(resources.settings, STAFF).get(name)
+    if asset is None:
+        raise NotFound
+    return page_asset(request, asset, {})

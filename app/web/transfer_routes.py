@@ -63,7 +63,9 @@ async def me(request: Request, caller: CurrentCaller, resources: CurrentResource
         sealed="allow",
         max_files=settings.max_files,
         max_bytes=settings.max_transfer_bytes,
+        max_shares=settings.max_shares,
         min_lifetime=format_duration(settings.min_lifetime),
+        default_lifetime=format_duration(settings.preset_lifetime),
         max_lifetime=format_duration(settings.max_lifetime),
         purposes=list(settings.purposes),
     )

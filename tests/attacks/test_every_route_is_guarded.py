@@ -20,6 +20,8 @@ OPEN_ON_THE_STAFF_PORT = {
     ("GET", "/sign-in/start"),
     ("GET", "/sign-in/callback"),
     ("POST", "/sign-in/logout"),
+    ("GET", "/staff/assets/{name}"),
+    ("HEAD", "/staff/assets/{name}"),
 }
 """Pages without any data, and what signs somebody in or out by what the request itself proves."""
 

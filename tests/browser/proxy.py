@@ -23,8 +23,12 @@ class Road:
         self.origin = f"http://127.0.0.1:{self.port}"
         self.cut_after: int | None = None
         """The next answer that grows longer than this many bytes is cut there."""
+        self.cut_request_after: int | None = None
+        """The next connection that sends more than this many bytes is cut there."""
         self.pause_seconds = 0.0
         """How long to wait before each piece of an answer, to make a download slow enough to be looked at."""
+        self.request_bytes_per_second = 0
+        """How fast requests pass, to interrupt an upload in its middle; 0 is as fast as they come."""
         self.held = b""
         """Requests in which this stands are kept waiting."""
         self.cuts = 0
@@ -52,11 +56,20 @@ class Road:
             asking.join()
 
     def _ask(self, browser: socket.socket, service: socket.socket) -> None:
+        asked = 0
         with suppress(OSError):
             while data := browser.recv(PIECE_BYTES):
                 self.seen += data
+                asked += len(data)
+                if self.cut_request_after is not None and asked > self.cut_request_after:
+                    self.cut_request_after = None
+                    self.cuts += 1
+                    browser.shutdown(socket.SHUT_RDWR)
+                    break
                 while self.held and self.held in data:
                     time.sleep(0.05)
+                if self.request_bytes_per_second:
+                    time.sleep(len(data) / self.request_bytes_per_second)
                 service.sendall(data)
             service.shutdown(socket.SHUT_WR)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Download, Locator, Page, Route
 
@@ -25,7 +25,7 @@ class Reader:
     faults: list[str] = field(default_factory=list)
 
     @classmethod
-    def in_tab_of(cls, context: BrowserContext, axe: str = "") -> Reader:
+    def in_tab_of(cls, context: BrowserContext, axe: str = "") -> Self:
         """Open a tab and listen."""
         reader = cls(context.new_page(), axe)
         reader.page.set_default_timeout(PATIENCE_MS)

@@ -1,4 +1,4 @@
-"""Take the pictures of the recipient's page that the README shows: `make screenshots`."""
+"""Take the pictures of both pages that the README and the documents show: `make screenshots`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from playwright.sync_api import Browser
 from tests.acceptance.people import Share, add_file, issue, ok, open_transfer, send
 from tests.acceptance.service import Installation
 from tests.browser.chromium import chromium, program
+from tests.browser.depositor import Depositor
 from tests.browser.proxy import Road, road
 from tests.browser.reader import Reader
 
@@ -38,6 +39,7 @@ def main(folder: Path) -> None:
             used = send(staff)
             _way_through(browser, way, share, folder)
             _used(browser, used, staff, folder)
+            _staff(browser, way.origin, installation.token(name="Laboratoire B"), folder)
 
 
 def _reader(browser: Browser, **options: object) -> Reader:
@@ -67,6 +69,43 @@ def _way_through(browser: Browser, way: Road, share: Share, folder: Path) -> Non
     desk.page.click("#confirm-yes")
     desk.sees("done")
     desk.page.screenshot(path=folder / "done.png")
+
+
+def _staff(browser: Browser, origin: str, token: str, folder: Path) -> None:
+    """The form on a desk, the links, then the list on a phone in the dark."""
+    settings = {"viewport": {"width": 900, "height": 1180}, "locale": "en-GB", "timezone_id": "Europe/Paris"}
+    context = browser.new_context(**settings, permissions=["clipboard-write"])  # type: ignore[arg-type]
+    desk = Depositor.in_tab_of(context)
+    desk.sign_in(origin, token, "en")
+    with tempfile.TemporaryDirectory() as data:
+        paths = [Path(data) / name for name in ("tests-semaine-48.csv", "notice.pdf")]
+        for path, size in zip(paths, (3_400_000, 212_000), strict=True):
+            path.write_bytes(bytes(size))
+        desk.choose(paths)
+        desk.address(["Agence régionale de santé", "CPAM 75"], "Tests Covid, semaine 48")
+        desk.page.evaluate("document.activeElement.blur()")
+        desk.page.screenshot(path=folder / "send.png", full_page=True)
+        desk.send()
+    desk.page.screenshot(path=folder / "handover.png", full_page=True)
+    first, _ = desk.shown()
+    desk.hand_over()
+    _claimed(browser, first.link, first.password)
+    phone = desk.page
+    phone.set_viewport_size({"width": 390, "height": 860})
+    phone.emulate_media(color_scheme="dark")
+    phone.goto(f"{origin}/?lang=fr#sent")
+    phone.wait_for_selector("#transfers .item")
+    phone.screenshot(path=folder / "sent-phone-fr.png", full_page=True)
+
+
+def _claimed(browser: Browser, link: str, password: str) -> None:
+    reader = _reader(browser)
+    reader.page.goto(link)
+    reader.claim(password)
+    for number in (0, 1):
+        reader.fetch(number)
+        reader.received(number)
+    reader.finish()
 
 
 def _used(browser: Browser, share: Share, staff: httpx.Client, folder: Path) -> None:

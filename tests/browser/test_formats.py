@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from app.client import sealing
+from app.crypto import wrapping
 from app.crypto.chunked import Encryptor
+from app.crypto.encoding import decode
+from app.crypto.password import normalise
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 CHUNKED = json.loads((VECTORS / "chunked-encryption.json").read_text("utf-8"))["cases"]
@@ -83,6 +87,72 @@ def test_every_vector_opens_to_its_message(modules, case):
 def test_it_does_not_matter_in_what_pieces_a_stream_comes(modules, feed):
     case = CHUNKED[-2]
     assert opened(modules, case, sealed(case), feed=feed).endswith(case["message_sha256"])
+
+
+SEAL = """async ({ key, context, salt, plain }) => {
+  const { sealer, sealedSize, sliceAt, sliceStart, SLICE_BYTES } = await import("/staff/assets/sealing.js");
+  const { fromBase64url, joined } = await import("/staff/assets/encoding.js");
+  const { TRANSFER_KEY } = await import("/staff/assets/wrapping.js");
+  const transferKey = await crypto.subtle.importKey("raw", fromBase64url(key), TRANSFER_KEY, false, ["sign"]);
+  const bytes = fromBase64url(plain);
+  const seal = await sealer(transferKey, context, fromBase64url(salt));
+  const slices = [];
+  for (let index = 0; index * SLICE_BYTES <= bytes.length; index += 1) {
+    slices.push(await seal(index, bytes.subarray(index * SLICE_BYTES, (index + 1) * SLICE_BYTES)));
+  }
+  const starts = slices.map((_, index) => slices.slice(0, index).reduce((sum, slice) => sum + slice.length, 0));
+  const whole = joined(...slices);
+  const fits = starts.every((start, index) => start === sliceStart(index) && sliceAt(start) === index);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", whole));
+  return [
+    [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
+    fits && sealedSize(bytes.length) === whole.length,
+  ];
+}"""
+
+
+@pytest.mark.parametrize("case", CHUNKED, ids=lambda case: str(case["message_length"]))
+def test_every_vector_is_sealed_to_its_ciphertext(modules, case):
+    """In slices, as the staff's page uploads a file; a slice lies where it says."""
+    asked = {"key": text(bytes.fromhex(case["input_key"])), "context": case["context"]}
+    asked |= {"salt": text(bytes.fromhex(case["salt"])), "plain": text(message(case))}
+    assert modules.evaluate(SEAL, asked) == [sha256(sealed(case)).hexdigest(), True]
+
+
+def test_keys_are_wrapped_for_owner_and_recipient_as_by_the_clients(modules):
+    """The owner's wrap of the vectors opens; the page's own wraps open with the program of `app/client/`."""
+    life = WRAPPING["life"]
+    names = ("client_key", "owner_part", "wrapped_for_owner", "link_secret", "server_part")
+    given = {name: text(bytes.fromhex(life[name])) for name in names}
+    for_share, for_owner, other, password = modules.evaluate(
+        """async ({ client_key, owner_part, wrapped_for_owner, link_secret, server_part, transferId, shareId }) => {
+          const { fromBase64url, toBase64url } = await import("/staff/assets/encoding.js");
+          const { unwrapForOwner, wrapForOwner, wrapForShare } = await import("/staff/assets/wrapping.js");
+          const { newPassword } = await import("/staff/assets/password.js");
+          const owner = { clientKey: fromBase64url(client_key), ownerPart: fromBase64url(owner_part), transferId };
+          const wrappedKey = fromBase64url(wrapped_for_owner);
+          const key = await unwrapForOwner({ ...owner, wrappedKey });
+          const share = { linkSecret: fromBase64url(link_secret), serverPart: fromBase64url(server_part) };
+          const other = await unwrapForOwner({ ...owner, wrappedKey, transferId: shareId }).catch(() => "refused");
+          return [
+            toBase64url(await wrapForShare(key, { ...share, transferId, shareId })),
+            toBase64url(await wrapForOwner(key, owner)),
+            other,
+            newPassword(),
+          ];
+        }""",
+        given | {"transferId": life["transfer_id"], "shareId": life["share_id"]},
+    )
+    raw = {name: bytes.fromhex(life[name]) for name in names}
+    share_key = wrapping.share_key(raw["link_secret"], raw["server_part"], life["share_id"])
+    ids = {"transfer_id": life["transfer_id"], "share_id": life["share_id"]}
+    key = bytes.fromhex(life["transfer_key"])
+    assert wrapping.unwrap_for_share(decode(for_share), share_key=share_key, **ids) == key
+    owner = {"client_key": raw["client_key"], "owner_part": raw["owner_part"], "transfer_id": ids["transfer_id"]}
+    assert sealing.unwrap_for_owner(decode(for_owner), **owner) == key
+    assert other == "refused"
+    assert normalise(password) == password.replace("-", "")
+    assert len(password) == 19
 
 
 def damages():

@@ -11,7 +11,7 @@ def test_a_person_signs_in_deposits_and_signs_out(service, browser):
     assert (answer.status_code, answer.headers["location"]) == (303, "/"), answer.text
     me = browser.me().json()
     assert (me["role"], me["name"], me["session"]["idle_seconds"]) == ("staff", "Nadia Nurse", 1800)
-    assert "Nadia Nurse" in browser.get("/", **{"Sec-Fetch-Site": "cross-site"}).text
+    assert 'id="sign-out"' in browser.get("/", **{"Sec-Fetch-Site": "cross-site"}).text
     sent = service.http.put(
         "/api/v1/send/a.txt", content=b"x", params={"recipient": "b"}, headers=browser.page_headers()
     )

@@ -111,7 +111,8 @@ def test_with_tls_no_other_host_can_set_the_cookie(tmp_path):
         assert {"HttpOnly", "Secure", "Path=/", "SameSite=lax", "Max-Age=36000"} <= set(cookie.split("; "))
         assert "Domain" not in cookie
         page = service.http.get("/")
-        assert "script-src" not in page.headers["content-security-policy"]
+        assert "script-src 'self';" in page.headers["content-security-policy"]
+        assert "unsafe" not in page.headers["content-security-policy"]
         assert page.headers["content-security-policy"].startswith("default-src 'none'")
 
 

@@ -1,1 +1,1 @@
-"""The recipient's page: template, assets, and texts in both languages."""
+"""The pages of recipients and staff: templates, assets, and texts in both languages."""

@@ -1,6 +1,6 @@
-"""The recipient's page and its assets by address, for serving and for `doctor --assets`.
+"""The pages and their assets by address, for serving and for `doctor --assets`.
 
-The page loads its assets under names that contain a digest of all of them, so that browsers may keep them for ever.
+A page loads its assets under names that contain a digest of all of them, so that browsers may keep them for ever.
 Catalogues and the service worker are loaded under their plain names: a script requests them, and the worker's address
 must not change.
 """
@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from importlib.resources import files
 
 from app.runtime.settings import Settings
 from app.web.pages.brand import brand_css
 from app.web.pages.catalogues import catalogue_json, languages
-from app.web.pages.render import render_recipient_page, versioned
+from app.web.pages.page_files import IMPORT, RECIPIENT, STAFF, PageFiles, names_served, static_file
+from app.web.pages.render import render_recipient_page, render_staff_page, versioned
 
 MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",
@@ -30,7 +30,6 @@ MEDIA_TYPES = {
 
 WORKER = "sw.js"
 _VERSION_DIGITS = 16
-_IMPORT = re.compile(rb'"\./([\w-]+\.js)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,10 @@ class Asset:
 
 
 @cache
-def assets(settings: Settings) -> dict[str, Asset]:
-    """Return every asset by name; read once."""
-    found = {place.name: place.read_bytes() for place in files("app.web").joinpath("static").iterdir()}
-    found |= {f"{language}.json": catalogue_json(language) for language in languages()}
+def assets(settings: Settings, page_files: PageFiles = RECIPIENT) -> dict[str, Asset]:
+    """Return every asset of a page by name; read once."""
+    found = {name: static_file(name) for name in names_served(page_files)}
+    found |= {f"{language}.json": catalogue_json(language, page_files.catalogue) for language in languages()}
     found["brand.css"] = brand_css(settings.brand_colour).encode()
     if settings.brand_logo:
         found[settings.logo_name] = settings.brand_logo.read_bytes()
@@ -54,24 +53,24 @@ def assets(settings: Settings) -> dict[str, Asset]:
 
 
 @cache
-def lasting_assets(settings: Settings) -> dict[str, Asset]:
+def lasting_assets(settings: Settings, page_files: PageFiles = RECIPIENT) -> dict[str, Asset]:
     """Return the assets whose name contains the version, by that name. Their imports name the same version."""
-    version = _version(settings)
+    version = _version(settings, page_files)
 
     def of_this_version(found: re.Match[bytes]) -> bytes:
         return f'"./{versioned(found[1].decode(), version)}"'.encode()
 
     return {
-        versioned(name, version): _asset(name, _IMPORT.sub(of_this_version, asset.content))
-        for name, asset in assets(settings).items()
+        versioned(name, version): _asset(name, IMPORT.sub(of_this_version, asset.content))
+        for name, asset in assets(settings, page_files).items()
         if name != WORKER and not name.endswith(".json")
     }
 
 
-def _version(settings: Settings) -> str:
-    """Return a digest of every asset's name and content."""
+def _version(settings: Settings, page_files: PageFiles) -> str:
+    """Return a digest of the name and content of every asset of a page."""
     digest = sha256()
-    for name, asset in assets(settings).items():
+    for name, asset in assets(settings, page_files).items():
         digest.update(f"{name} {len(asset.content)} ".encode() + asset.content)
     return digest.hexdigest()[:_VERSION_DIGITS]
 
@@ -85,14 +84,24 @@ def page(settings: Settings, language: str, first: str = "loading") -> Asset:
     """Return the page of a link, or with `first="home"` that of the bare address. It contains no secret, so compressing
     it is safe from BREACH.
     """
-    content = render_recipient_page(settings, language, version=_version(settings), first=first).encode()
+    content = render_recipient_page(settings, language, version=_version(settings, RECIPIENT), first=first).encode()
+    return Asset(content, "text/html; charset=utf-8", gzip.compress(content, mtime=0))
+
+
+@cache
+def staff_page_asset(settings: Settings, language: str) -> Asset:
+    """Return the page of staff. It, too, contains no secret: its script fetches the session's token."""
+    content = render_staff_page(settings, language, version=_version(settings, STAFF)).encode()
     return Asset(content, "text/html; charset=utf-8", gzip.compress(content, mtime=0))
 
 
 def everything_served(settings: Settings) -> Iterator[tuple[str, bytes]]:
-    """Yield address and content of the page in each language, and of its assets. `*` stands for any share id."""
+    """Yield address and content of the recipient's page in each language, and of the assets of both pages. `*` stands
+    for any share id.
+    """
     for language in languages():
         yield f"/?lang={language}", page(settings, language, "home").content
         yield f"/s/*?lang={language}", page(settings, language).content
-    for name, asset in (assets(settings) | lasting_assets(settings)).items():
-        yield f"/s/assets/{name}", asset.content
+    for each in (RECIPIENT, STAFF):
+        for name, asset in (assets(settings, each) | lasting_assets(settings, each)).items():
+            yield f"{each.prefix}{name}", asset.content

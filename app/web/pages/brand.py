@@ -7,7 +7,7 @@ from __future__ import annotations
 
 SURFACE_LIGHT = "#fffefb"
 SURFACE_DARK = "#182425"
-"""The page's surface colours in static/receive.css; a test compares."""
+"""The page's surface colours in static/page.css; a test compares."""
 
 CONTRAST = 4.5
 _STEP = 0.04

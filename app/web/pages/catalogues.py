@@ -1,6 +1,7 @@
-"""The sentences of the recipient's page and of a share's text, by language, read from Babel's .po catalogues.
+"""The sentences of the pages and of a share's text, by language, read from Babel's .po catalogues.
 
-A language is a catalogue, `app/locale/<language>/LC_MESSAGES/recipient.po`; nothing else lists the languages.
+A language is a catalogue, `app/locale/<language>/LC_MESSAGES/recipient.po`; nothing else lists the languages. Each has
+`staff.po`, too, for the page of staff.
 
 The page's script fills in `{name}` in a sentence. French spacing before `: ; ? !` and in `« »` is added here.
 """
@@ -53,9 +54,9 @@ def _catalogue_of(language: str, name: str = "recipient") -> Traversable:
 
 
 @cache
-def catalogue(language: str) -> Sentences:
-    """Return all sentences of a language."""
-    return read_catalogue(_catalogue_of(language), language)
+def catalogue(language: str, name: str = "recipient") -> Sentences:
+    """Return all sentences of a catalogue in a language."""
+    return read_catalogue(_catalogue_of(language, name), language)
 
 
 @cache
@@ -69,15 +70,15 @@ def translations(language: str) -> dict[str, str]:
     return {str(message.id): spaced(str(message.string), language) for message in messages if message.id}
 
 
-def catalogue_json(language: str) -> bytes:
-    """Return the catalogue as JSON for the page's script."""
-    sentences = {key: text for key, text in catalogue(language).items() if not key.startswith(SHARE_TEXT)}
+def catalogue_json(language: str, name: str = "recipient") -> bytes:
+    """Return a catalogue as JSON for the page's script."""
+    sentences = {key: text for key, text in catalogue(language, name).items() if not key.startswith(SHARE_TEXT)}
     return json.dumps(sentences, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
-def sentence(language: str, key: str) -> str:
+def sentence(language: str, key: str, name: str = "recipient") -> str:
     """Return a sentence without a count. Raises KeyError, and TypeError for a sentence with a count."""
-    text = catalogue(language)[key]
+    text = catalogue(language, name)[key]
     if not isinstance(text, str):
         raise TypeError(f"{key} has singular and plural forms")
     return text

@@ -1,14 +1,16 @@
-"""Renders the recipient's page from the settings and the language alone, so that it is the same for every share id."""
+"""Renders the pages from the settings and the language alone: the recipient's page is the same for every share id, and
+the staff's for everybody who is signed in.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from app.runtime.settings import Settings
 from app.web.pages.catalogues import languages, sentence
+from app.web.pages.page_files import RECIPIENT, STAFF, PageFiles, modules_in_advance
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("app.web", "pages"),
@@ -24,25 +26,43 @@ def render_recipient_page(settings: Settings, language: str, *, version: str, fi
     """Return the page in a language, as HTML, with assets of this version, showing the view `first`. Its script adds
     the data of a share.
     """
+    return _rendered(
+        RECIPIENT,
+        settings,
+        language,
+        version,
+        first=first,
+        origin=settings.recipients_origin,
+        window_seconds=round(settings.claim_window.total_seconds()),
+    )
 
+
+@cache
+def render_staff_page(settings: Settings, language: str, *, version: str) -> str:
+    """Return the page of staff in a language, as HTML. Its script adds who is signed in and what they sent."""
+    return _rendered(STAFF, settings, language, version, first="loading")
+
+
+def _rendered(page: PageFiles, settings: Settings, language: str, version: str, **more: object) -> str:
     def say(key: str) -> str:
         """Return a sentence; empty if it has placeholders, which the script fills in."""
-        text = sentence(language, key)
+        text = sentence(language, key, page.catalogue)
         return "" if "{" in text else text
 
-    return _ENVIRONMENT.get_template("receive.html").render(
+    return _ENVIRONMENT.get_template(page.template).render(
         say=say,
         language=language,
-        first=first,
         names={each: sentence(each, "language") for each in languages()},
         other=_after(language),
         organisation=settings.organisation,
         contact=settings.contact,
         logo=settings.logo_name,
-        origin=settings.recipients_origin,
-        window_seconds=round(settings.claim_window.total_seconds()),
-        modules=_modules(),
-        asset=lambda name: f"/s/assets/{versioned(name, version)}",
+        prefix=page.prefix,
+        styles=[name for name in page.others if name.endswith(".css")],
+        scripts=page.scripts,
+        modules=modules_in_advance(page),
+        asset=lambda name: f"{page.prefix}{versioned(name, version)}",
+        **more,
     )
 
 
@@ -56,12 +76,3 @@ def _after(language: str) -> str:
     """Return the language that the page's switch selects: the next one, and after the last one the first."""
     every = languages()
     return every[(every.index(language) + 1) % len(every)]
-
-
-@cache
-def _modules() -> list[str]:
-    """Return the names of the page's scripts, so that the browser requests all of them at once; the script of archives
-    only when there are several files.
-    """
-    names = [place.name for place in files("app.web").joinpath("static").iterdir() if place.name.endswith(".js")]
-    return sorted(name for name in names if name not in {"address.js", "receive.js", "sw.js", "zip.js"})

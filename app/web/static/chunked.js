@@ -1,5 +1,6 @@
 /**
  * The file format: C2SP chunked encryption, Cobblestone-256 (c2sp.org/chunked-encryption), decrypted while it streams.
+ * `sealing.js`, which the recipient's page does not load, encrypts.
  *
  * `salt(24) || commitment(32) || chunks`; every chunk is 16 KiB of plaintext in AES-256-GCM, the last one shorter. The
  * commitment is checked before anything is decrypted; a stream without a short last chunk was truncated. Tested against
@@ -12,17 +13,17 @@ import { ascii, joined, same } from "./encoding.js";
 /** @typedef {{key: CryptoKey, baseNonce: Bytes}} FileKey */
 
 export const CHUNK_BYTES = 16_384;
-const TAG_BYTES = 16;
-const SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES;
-const SALT_BYTES = 24;
+export const TAG_BYTES = 16;
+export const SEALED_CHUNK_BYTES = CHUNK_BYTES + TAG_BYTES;
+export const SALT_BYTES = 24;
 const COMMITMENT_BYTES = 32;
-const HEADER_BYTES = SALT_BYTES + COMMITMENT_BYTES;
+export const HEADER_BYTES = SALT_BYTES + COMMITMENT_BYTES;
 const NONCE_BYTES = 12;
 const KEY_BYTES = 32;
 const LABEL = "c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\0";
 
 /** Chunks per piece (1 MiB), and pieces decrypted ahead of their reader. */
-const PIECE_CHUNKS = 64;
+export const PIECE_CHUNKS = 64;
 const PIECES_AHEAD = 3;
 
 /** The stream was altered or truncated, or has another key or context. No later byte may be used. */
@@ -101,12 +102,25 @@ export async function openedWhole(transferKey, context, sealed) {
  */
 async function openFileKey(transferKey, context, header) {
   if (header.length < HEADER_BYTES) throw new Damaged("truncated");
-  const info = joined(ascii(LABEL), header.subarray(0, SALT_BYTES), ascii(context));
+  const derived = await fileKeyOf(transferKey, context, header.subarray(0, SALT_BYTES), "decrypt");
+  if (!same(derived.commitment, header.subarray(SALT_BYTES))) throw new Damaged("another key or context");
+  return derived;
+}
+
+/**
+ * Derive the key, base nonce and commitment of one stream.
+ * @param {CryptoKey} transferKey
+ * @param {string} context
+ * @param {Bytes} salt
+ * @param {"encrypt" | "decrypt"} use
+ * @returns {Promise<FileKey & {commitment: Bytes}>}
+ */
+export async function fileKeyOf(transferKey, context, salt, use) {
+  const info = joined(ascii(LABEL), salt, ascii(context));
   const stream = await expanded(transferKey, info, KEY_BYTES + NONCE_BYTES + COMMITMENT_BYTES);
-  const commitment = stream.subarray(KEY_BYTES + NONCE_BYTES);
-  if (!same(commitment, header.subarray(SALT_BYTES))) throw new Damaged("another key or context");
-  const key = await crypto.subtle.importKey("raw", stream.subarray(0, KEY_BYTES), "AES-GCM", false, ["decrypt"]);
-  return { key, baseNonce: stream.slice(KEY_BYTES, KEY_BYTES + NONCE_BYTES) };
+  const key = await crypto.subtle.importKey("raw", stream.subarray(0, KEY_BYTES), "AES-GCM", false, [use]);
+  const baseNonce = stream.slice(KEY_BYTES, KEY_BYTES + NONCE_BYTES);
+  return { key, baseNonce, commitment: stream.slice(KEY_BYTES + NONCE_BYTES) };
 }
 
 /**
@@ -155,7 +169,7 @@ async function openPiece({ key, baseNonce }, first, sealed) {
  * @param {number} number below 2^53
  * @returns {Bytes}
  */
-function nonceOf(baseNonce, number) {
+export function nonceOf(baseNonce, number) {
   const nonce = baseNonce.slice();
   const tail = new DataView(nonce.buffer, NONCE_BYTES - 8);
   tail.setBigUint64(0, tail.getBigUint64(0) ^ BigInt(number));

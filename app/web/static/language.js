@@ -6,7 +6,9 @@ import { hear } from "./clock.js";
 
 /**
  * A value that a sentence or an element can show.
- * @typedef {string | number | Date | {bytes: number} | {seconds: number} | null | undefined} Value
+ * `day` is a time in short; `lasting` is seconds, in the largest unit that they fill.
+ * @typedef {string | number | Date | {bytes: number} | {seconds: number} | {day: Date} | {lasting: number} | null
+ *   | undefined} Value
  * @typedef {Record<string, Value>} Values
  */
 
@@ -37,7 +39,7 @@ export function speaks() {
 export async function speak(wanted) {
   try {
     const signal = AbortSignal.timeout(SPEAKS_WITHIN_MS);
-    const response = await fetch(`/s/assets/${wanted}.json`, { signal });
+    const response = await fetch(new URL(`./${wanted}.json`, import.meta.url), { signal });
     hear(response);
     if (!response.ok) return false;
     catalogue = await response.json();
@@ -85,6 +87,8 @@ export function formatted(value) {
   if (typeof value === "string") return value;
   if (typeof value === "number") return new Intl.NumberFormat(locale()).format(value);
   if (value instanceof Date) return moment(value);
+  if ("day" in value) return new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" }).format(value.day);
+  if ("lasting" in value) return lasting(value.lasting);
   return "bytes" in value ? bytes(value.bytes) : span(value.seconds);
 }
 
@@ -123,6 +127,12 @@ function span(seconds) {
   if (seconds < 59.5) return measured(Math.max(1, Math.round(seconds)), "second", "long");
   if (seconds < 5_370) return measured(Math.round(seconds / 60), "minute", "long");
   return measured(seconds / 3_600, "hour", "long");
+}
+
+/** @param {number} seconds */
+function lasting(seconds) {
+  if (seconds >= 86_400 && seconds % 86_400 === 0) return measured(seconds / 86_400, "day", "long");
+  return span(seconds);
 }
 
 /**

@@ -1,12 +1,15 @@
 /**
  * Normalises a typed password, like `normalise` in app/crypto/password.py, tested against the same vectors. An error
- * reported here costs no attempt.
+ * reported here costs no attempt. Generates the password of a sealed share, like `new_password` there.
  */
 
 /** White space, dashes and invisible characters. */
 const FILLER = /[\s\p{Z}\p{Pd}\p{Cf}\u2212]/gu;
 const PASSWORD_CHARS = 16;
 const CROCKFORD = /^[0-9A-HJKMNP-TV-Z]$/;
+
+const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const GROUP = /.{4}(?=.)/g;
 
 /** @type {Record<string, string>} */
 const MISREAD = { O: "0", I: "1", L: "1" };
@@ -15,6 +18,12 @@ const MISREAD = { O: "0", I: "1", L: "1" };
  * @typedef {{password: string}} Right
  * @typedef {{problem: string, values: Record<string, string | number>}} Wrong
  */
+
+/** Return a fresh password of 80 random bits, written as `XXXX-XXXX-XXXX-XXXX`. */
+export function newPassword() {
+  const random = crypto.getRandomValues(new Uint8Array(PASSWORD_CHARS));
+  return Array.from(random, (byte) => ALPHABET[byte % ALPHABET.length]).join("").replace(GROUP, "$&-");
+}
 
 /**
  * @param {string} typed

@@ -70,7 +70,7 @@ export function progressOf({ element, name, size, labelledBy }, onMoved) {
 }
 
 /** Bytes per second over the last few seconds. */
-class Speed {
+export class Speed {
   /** @type {[number, number][]} */
   marks = [];
 

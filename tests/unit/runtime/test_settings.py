@@ -82,6 +82,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "min_lifetime": (*DURATIONS, "32d", "8d"),
     "max_lifetime": (*DURATIONS, "32d", "1m"),
+    "default_lifetime": (*DURATIONS, "32d", "8d", "1m"),
     "claim_window": (*DURATIONS, "32d", "8d"),
     "password_attempts": (*NUMBERS, "0", "101"),
     "deadman": (*DURATIONS, "1s", "2d"),

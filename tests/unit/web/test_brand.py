@@ -31,7 +31,7 @@ def test_a_colour_that_can_be_read_is_kept():
 
 
 def test_the_surfaces_are_those_of_the_page():
-    css = files("app.web").joinpath("static", "receive.css").read_text("utf-8")
+    css = files("app.web").joinpath("static", "page.css").read_text("utf-8")
     assert re.findall(r"--surface: (#[0-9a-f]{6})", css) == [SURFACE_LIGHT, SURFACE_DARK]
 
 

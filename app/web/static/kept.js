@@ -1,0 +1,222 @@
+/**
+ * What the staff's page keeps in this browser, in IndexedDB: for each transfer sent from here its client key and, while it
+ * is unfinished, how to go on. Records are encrypted with a key of the person's own that scripts cannot export
+ * (docs/staff-page.md). Never kept: a link, a password, a transfer key, `owner_part`, an access token.
+ */
+
+import { ascii, joined } from "./encoding.js";
+
+/** @typedef {import("./encoding.js").Bytes} Bytes */
+/**
+ * A file of a transfer. `salt` and `upload`, the upload's path, are empty until it was announced.
+ * @typedef {{name: string, path: string, type: string, size: number, modified: number, salt: string, upload: string,
+ *   done: boolean}} KeptFile
+ * @typedef {{id: string, expiresAt: string, clientKey: string, recipients: string[], language: string,
+ *   files: KeptFile[], unfinished: boolean}} KeptTransfer
+ */
+
+const DATABASE = "caducee-staff";
+const NONCE_BYTES = 12;
+const DIGEST_BYTES = 32;
+const STORES = ["keys", "transfers", "digests"];
+
+/** Digests could not be stored: an upload that goes on without them could not be resumed safely. */
+export class NotKept extends Error {}
+
+/** The records of one person. Without storage, everything works but nothing is kept. */
+export class Keeper {
+  /**
+   * @param {string} person
+   * @param {IDBDatabase | null} database
+   * @param {CryptoKey | null} key
+   */
+  constructor(person, database, key) {
+    this.person = person;
+    this.database = database;
+    this.key = key;
+  }
+
+  /**
+   * @param {string} person
+   * @returns {Promise<Keeper>}
+   */
+  static async of(person) {
+    try {
+      const database = await opened();
+      const fresh = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
+      const keys = transaction(database, "keys", "readwrite").objectStore("keys");
+      if ((await done(keys.getKey(person))) === undefined) await done(keys.add(fresh, person));
+      return new Keeper(person, database, await done(keys.get(person)));
+    } catch {
+      return new Keeper(person, null, null);
+    }
+  }
+
+  get keeps() {
+    return this.database !== null;
+  }
+
+  /**
+   * Return all transfers of the person that were not forgotten.
+   * @returns {Promise<KeptTransfer[]>}
+   */
+  async all() {
+    const found = (await this.#in("transfers", "readonly", (store) => done(store.getAll()))) ?? [];
+    const own = found.filter((/** @type {any} */ each) => each.person === this.person);
+    const read = await Promise.all(own.map((/** @type {any} */ each) => this.#open(each.id, each.sealed)));
+    return read.filter((each) => each !== null).map((each) => JSON.parse(new TextDecoder().decode(each)));
+  }
+
+  /** @param {KeptTransfer} transfer */
+  async keep(transfer) {
+    const sealed = await this.#seal(transfer.id, new TextEncoder().encode(JSON.stringify(transfer)));
+    const record = { id: transfer.id, person: this.person, sealed };
+    await this.#in("transfers", "readwrite", (store) => done(store.put(record)));
+  }
+
+  /** @param {string} id */
+  async forget(id) {
+    await this.#in("transfers", "readwrite", (store) => done(store.delete(id)));
+    await this.#in("digests", "readwrite", (store) => done(store.delete(IDBKeyRange.bound([id], [id, []]))));
+  }
+
+  /** Keep nothing more. */
+  stop() {
+    this.database = null;
+  }
+
+  /** Forget every transfer of the person, and the key. */
+  async forgetAll() {
+    for (const { id } of await this.all()) await this.forget(id);
+    await this.#in("keys", "readwrite", (store) => done(store.delete(this.person)));
+  }
+
+  /**
+   * Store the digests of slices, from the slice `first` on. When this resolves they are on the disk. Throws NotKept.
+   * @param {string} id
+   * @param {number} number of the file
+   * @param {number} first
+   * @param {Bytes[]} digests
+   */
+  async keepDigests(id, number, first, digests) {
+    const sealed = await this.#seal(`${id} ${number} ${first}`, joined(...digests));
+    const put = async (/** @type {IDBObjectStore} */ store) => (await done(store.put(sealed, [id, number, first]))) && true;
+    if (this.database && !(await this.#in("digests", "readwrite", put))) throw new NotKept();
+  }
+
+  /**
+   * Return the digests of a file's slices, as far as they are kept without a gap.
+   * @param {string} id
+   * @param {number} number
+   * @returns {Promise<Bytes[]>}
+   */
+  async digests(id, number) {
+    const range = IDBKeyRange.bound([id, number], [id, number, []]);
+    const keys = (await this.#in("digests", "readonly", (store) => done(store.getAllKeys(range)))) ?? [];
+    const values = (await this.#in("digests", "readonly", (store) => done(store.getAll(range)))) ?? [];
+    /** @type {Bytes[]} */
+    const found = [];
+    for (const [index, [, , first]] of keys.entries()) {
+      const batch = first === found.length ? await this.#open(`${id} ${number} ${first}`, values[index]) : null;
+      if (batch === null) break;
+      for (let at = 0; at < batch.length; at += DIGEST_BYTES) found.push(batch.slice(at, at + DIGEST_BYTES));
+    }
+    return found;
+  }
+
+  /**
+   * @param {string} id
+   * @param {number} number
+   */
+  async forgetDigests(id, number) {
+    const range = IDBKeyRange.bound([id, number], [id, number, []]);
+    await this.#in("digests", "readwrite", (store) => done(store.delete(range)));
+  }
+
+  /**
+   * @param {string} name binds the ciphertext to its record
+   * @param {Bytes} plain
+   */
+  async #seal(name, plain) {
+    if (!this.key) return null;
+    const iv = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+    const parameters = { name: "AES-GCM", iv, additionalData: ascii(`${this.person} ${name}`) };
+    return joined(iv, new Uint8Array(await crypto.subtle.encrypt(parameters, this.key, plain)));
+  }
+
+  /**
+   * @param {string} name
+   * @param {Bytes} sealed
+   * @returns {Promise<Bytes | null>} null if another key sealed it
+   */
+  async #open(name, sealed) {
+    if (!this.key) return null;
+    const iv = sealed.subarray(0, NONCE_BYTES);
+    const parameters = { name: "AES-GCM", iv, additionalData: ascii(`${this.person} ${name}`) };
+    try {
+      return new Uint8Array(await crypto.subtle.decrypt(parameters, this.key, sealed.subarray(NONCE_BYTES)));
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * Run one transaction. What cannot be stored is not: the deposit goes on without.
+   * @param {string} name
+   * @param {IDBTransactionMode} mode
+   * @param {(store: IDBObjectStore) => Promise<any>} act
+   * @returns {Promise<any>}
+   */
+  async #in(name, mode, act) {
+    if (!this.database) return undefined;
+    try {
+      const running = transaction(this.database, name, mode);
+      const outcome = await act(running.objectStore(name));
+      if (mode === "readwrite") await committed(running);
+      return outcome;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/**
+ * @param {IDBDatabase} database
+ * @param {string} name
+ * @param {IDBTransactionMode} mode
+ */
+function transaction(database, name, mode) {
+  return database.transaction(name, mode, { durability: mode === "readwrite" ? "strict" : "default" });
+}
+
+/** @returns {Promise<IDBDatabase>} */
+function opened() {
+  const request = indexedDB.open(DATABASE, 1);
+  request.onupgradeneeded = () => {
+    const [keys, transfers, digests] = STORES;
+    request.result.createObjectStore(keys);
+    request.result.createObjectStore(transfers, { keyPath: "id" });
+    request.result.createObjectStore(digests);
+  };
+  return done(request);
+}
+
+/**
+ * @template T
+ * @param {IDBRequest<T>} request
+ * @returns {Promise<T>}
+ */
+function done(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** @param {IDBTransaction} running */
+function committed(running) {
+  return new Promise((resolve, reject) => {
+    running.oncomplete = () => resolve(null);
+    running.onerror = running.onabort = () => reject(running.error);
+  });
+}

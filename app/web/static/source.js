@@ -1,0 +1,120 @@
+/**
+ * A file that is encrypted while it is uploaded, and again from any place after a failure, without using a nonce for
+ * another plaintext: like app/client/source.py.
+ *
+ * The SHA-256 of each slice of 1 MiB is kept before anything of the slice is sent. What was encrypted before is encrypted again
+ * only if the file still holds the same bytes. A file whose digests were not kept gets another salt.
+ */
+
+import { fileContext } from "./chunked.js";
+import { joined, same } from "./encoding.js";
+import { sealedSize, sealer, sliceAt, sliceStart, SLICE_BYTES } from "./sealing.js";
+import { crc32 } from "./zip.js";
+
+/** @typedef {import("./encoding.js").Bytes} Bytes */
+/** A part of the ciphertext. `end` is where it ends. @typedef {{bytes: Bytes, start: number, end: number}} Part */
+
+/** The file is not the one that was sent before, or cannot be read any more. */
+export class FileChanged extends Error {}
+
+export class Source {
+  #crc = 0;
+  #crcSlices = 0;
+
+  /**
+   * @param {{file: File, seal: (index: number, plain: Bytes) => Promise<Bytes>, digests: Bytes[],
+   *   keepDigests: (first: number, digests: Bytes[]) => Promise<void>}} made
+   */
+  constructor({ file, seal, digests, keepDigests }) {
+    this.file = file;
+    this.seal = seal;
+    this.digests = digests;
+    this.keepDigests = keepDigests;
+    this.slices = Math.floor(file.size / SLICE_BYTES) + 1;
+    this.sealedSize = sealedSize(file.size);
+  }
+
+  /**
+   * @param {{transferKey: CryptoKey, transferId: string, number: number, salt: Bytes, file: File,
+   *   keeper: import("./kept.js").Keeper}} given
+   */
+  static async of({ transferKey, transferId, number, salt, file, keeper }) {
+    const seal = await sealer(transferKey, fileContext(transferId, number), salt);
+    const digests = await keeper.digests(transferId, number);
+    const keepDigests = (/** @type {number} */ first, /** @type {Bytes[]} */ more) =>
+      keeper.keepDigests(transferId, number, first, more);
+    return new Source({ file, seal, digests, keepDigests });
+  }
+
+  /** The CRC-32 of the file, once all of it was read; null before. */
+  get crc32() {
+    return this.#crcSlices === this.slices ? this.#crc : null;
+  }
+
+  /**
+   * Return the ciphertext from byte `start` on, of at most `most` slices. One part at a time. Throws FileChanged.
+   * @param {number} start
+   * @param {number} most
+   * @returns {Promise<Part>}
+   */
+  async part(start, most) {
+    const first = sliceAt(start);
+    const stop = Math.min(first + most, this.slices);
+    if (start > sliceStart(first) && first >= this.digests.length) throw new FileChanged(); // sent, but not known
+    for (let index = this.#crcSlices; index < first; index += 1) await this.#checked(index); // this tab has not read it
+    const plain = [];
+    for (let index = first; index < stop; index += 1) plain.push(await this.#read(index));
+    const kept = (await this.#check(first, plain)).kept;
+    plain.forEach((slice, index) => this.#count(first + index, slice));
+    const [, ...sealed] = await Promise.all([kept, ...plain.map((slice, index) => this.seal(first + index, slice))]);
+    const end = stop === this.slices ? this.sealedSize : sliceStart(stop);
+    return { bytes: joined(...sealed).subarray(start - sliceStart(first)), start, end };
+  }
+
+  /** @param {number} index */
+  async #checked(index) {
+    const plain = await this.#read(index);
+    await (await this.#check(index, [plain])).kept;
+    this.#count(index, plain);
+  }
+
+  /**
+   * Compare slices with what was encrypted before, and begin to keep the digests of new ones. Nothing of them may leave
+   * this tab before `kept` resolves.
+   * @param {number} first
+   * @param {Bytes[]} plain
+   */
+  async #check(first, plain) {
+    const found = await Promise.all(plain.map((slice) => crypto.subtle.digest("SHA-256", slice)));
+    const digests = found.map((digest) => new Uint8Array(digest));
+    const before = Math.max(0, Math.min(this.digests.length - first, digests.length));
+    for (let index = 0; index < before; index += 1) {
+      if (!same(digests[index], this.digests[first + index])) throw new FileChanged();
+    }
+    const fresh = digests.slice(before);
+    if (fresh.length === 0) return { kept: Promise.resolve() };
+    if (first + before !== this.digests.length) throw new FileChanged(); // what lies between was sent, but is not known
+    const kept = this.keepDigests(this.digests.length, fresh);
+    this.digests.push(...fresh);
+    return { kept };
+  }
+
+  /**
+   * @param {number} index
+   * @param {Bytes} plain
+   */
+  #count(index, plain) {
+    if (index !== this.#crcSlices) return;
+    this.#crc = crc32(plain, this.#crc);
+    this.#crcSlices += 1;
+  }
+
+  /** @param {number} index */
+  async #read(index) {
+    const length = Math.min(SLICE_BYTES, this.file.size - index * SLICE_BYTES);
+    const blob = this.file.slice(index * SLICE_BYTES, index * SLICE_BYTES + length);
+    const plain = await blob.arrayBuffer().catch(() => null);
+    if (plain?.byteLength !== length) throw new FileChanged(); // browsers refuse to read a file that was changed
+    return new Uint8Array(plain);
+  }
+}
