@@ -123,5 +123,5 @@ def test_a_share_that_could_not_be_shown_is_withdrawn(house, staff, state):
         done = subprocess.run(
             command, env=house.installation.environment(**settings), stdout=full, stderr=subprocess.PIPE, check=False
         )
-    assert (done.returncode, b"No space left" in done.stderr) == (2, True)
+    assert (done.returncode, b"no space left" in done.stderr) == (2, True)
     assert [share["state"] for share in ok(staff.get(f"/api/v1/transfers/{transfer}"), 200)["shares"]] == ["withdrawn"]

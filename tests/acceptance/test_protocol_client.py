@@ -96,7 +96,7 @@ def test_docs_protocol_client_fetches_what_caducee_sent(foreign, caducee, staff,
     """A folder, with another in it."""
     some_files(tmp_path / "export", *SIZES)
     some_files(tmp_path / "export" / "été", 3)
-    answer = caducee("send", tmp_path / "export", "--to", "CPAM 75", "--json").json
+    answer = caducee("send", tmp_path / "export", "--to", "CPAM 75", "--allow-empty", "--json").json
     received(foreign, answer["shares"][0], tmp_path)
     assert contents(tmp_path / "received" / "export") == contents(tmp_path / "export")
     shown = ok(staff.get(f"/api/v1/transfers/{answer['transfer_id']}"), 200)

@@ -22,6 +22,7 @@ NEED_NONE = {
     ("send",),
     ("get",),
     ("sent",),
+    ("watch",),
     ("audit", "verify-receipt"),
     ("audit", "verify-consistency"),
 }

@@ -128,7 +128,7 @@ def test_ciphertext_of_an_impossible_length_leaves_nothing(staff, path, length, 
 
 
 @pytest.mark.parametrize(
-    "meta", [None, "", "=", "é", to_text(bytes(71)), to_text(bytes(2_000)), to_text(bytes(30_000)), "A" * 121]
+    "meta", [None, "", "=", "é", to_text(bytes(71)), to_text(bytes(4_000)), to_text(bytes(30_000)), "A" * 121]
 )
 def test_a_sealed_name_that_is_none_is_refused(staff, path, meta):
     """Bounded: it goes into the database."""
