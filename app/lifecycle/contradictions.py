@@ -123,7 +123,9 @@ def _transfer(whole: WholeTransfer, testimony: Testimony) -> Iterator[str]:
     for word, stored in (("sealed", row.sealed), ("purpose", row.purpose), ("records", row.records)):
         if stored != logged.get(word):
             yield word
-    if logged.get("actor") != actor_of(row.token_id, row.person) or not _is_owner(row.owner, logged):
+    two_depositors = row.token_id is not None and row.person is not None
+    actor = actor_of(row.token_id, row.person)
+    if two_depositors or logged.get("actor") != actor or not _is_owner(row.owner, logged):
         yield "owner"
     if row.created_at != testimony.created_at:
         yield "times"

@@ -64,7 +64,9 @@ def test_only_the_services_user_can_look_into_a_fresh_data_folder(two):
 def test_settings_show_no_secret_and_have_none_by_default(two):
     shown = two[0][0].run("config", "show", "--json").json
     secret = [name for name in shown if any(word in name for word in ("SECRET", "PASSWORD", "TOKEN", "PEPPER", "SALT"))]
-    assert set(secret) <= {"CADUCEE_PASSWORD_ATTEMPTS"}, "what a fresh install needs, it makes itself"
+    assert shown["CADUCEE_OIDC_CLIENT_SECRET"] is None
+    known = {"CADUCEE_PASSWORD_ATTEMPTS", "CADUCEE_OIDC_CLIENT_SECRET"}
+    assert set(secret) <= known, "what a fresh install needs, it makes itself"
     for user, query in (("caducee:hunter2@", ""), ("caducee:hun%40ter2%3A@", ""), ("c@", "?sslpassword=hunter2&x=y")):
         url = f"postgresql+psycopg://{user}db.example/caducee{query}"
         masked = two[0][0].run("config", "show", "--json", DATABASE_URL=url)

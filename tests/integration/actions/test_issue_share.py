@@ -249,7 +249,7 @@ def test_a_full_queue_says_so_and_holds_up_nobody(resources, caller, transfer):
     small = replace(resources, issuing=HashingQueue(waiting=0))
 
     async def story():
-        async with small.issuing.turn(caller.token_id):
+        async with small.issuing.turn(caller.actor):
             with pytest.raises(Busy):
                 await issue(small, caller, transfer)
         return await issue(small, caller, transfer)

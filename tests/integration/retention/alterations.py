@@ -93,7 +93,7 @@ CARRIES_AN_INDEX = {"audit_entries.at"}
 CARRIES_A_PROMISE = {
     "service_state": "installation_id log_origin time_mark anchor_at anchor_boot_id anchor_boot_seconds"
     " clock_problem last_sweep_at locked_down_at rolled_back_at vault_problem",
-    "transfers": "id token_id owner state sealed expires_at verified_at",
+    "transfers": "id token_id person owner state sealed expires_at verified_at",
     "files": "transfer_id number blob_id state size sealed_size",
     "shares": "id transfer_id state expires_at keys_destroyed_at",
     "claims": "share_id transfer_id token_digest",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012"
+revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
@@ -47,6 +47,17 @@ def upgrade() -> None:
     )
     op.add_column("transfers", sa.Column("person", sa.String(22), comment="the pseudonym of that person"))
     _redefine_token_id(_REQUIRED, _OPTIONAL, nullable=True)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            """
+            DO $$
+            BEGIN
+                IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'caducee_app') THEN
+                    GRANT SELECT, INSERT, UPDATE, DELETE ON sessions, logout_tokens TO caducee_app;
+                END IF;
+            END $$
+            """
+        )
 
 
 def downgrade() -> None:
