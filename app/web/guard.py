@@ -170,7 +170,13 @@ async def admit(request: Request, route: str) -> None:
         return
     resources, address = resources_of(request), client_address(request)
     token = request.state.form.get("token") if route in FORM_ROUTES else bearer(request)
+    given = token if route in FORM_ROUTES else request.headers.get("authorization")
     try:
+        if given is not None and not given.isascii():
+            raise NotAuthenticated(  # noqa: TRY301 - handled like a wrong one
+                "The access token, or the text before it, contains a character that cannot be in one, such as a "
+                "no-break space: copy it again."
+            )
         if token is None:
             raise NotAuthenticated  # noqa: TRY301 - handled like a wrong one
         caller = await resources.at_once(authenticate, resources, token)
