@@ -26,11 +26,12 @@ ADDRESSES = {
     "language and %23": "{page}?lang=fr%23{secret}",
 }
 INCOMPLETE = {"cut": "{page}#{cut}", "cut, %23": "{page}%23{cut}", "no secret": "{page}", "empty": "{page}#"}
+DAMAGED = "{short}#{secret}"
 
 
 def written(form, share):
     page = share.link.partition("#")[0]
-    return form.format(page=page, secret=share.secret, cut=share.secret[:-5])
+    return form.format(page=page, short=page[:-1], secret=share.secret, cut=share.secret[:-5])
 
 
 @pytest.mark.parametrize("form", ADDRESSES.values(), ids=ADDRESSES)
@@ -43,6 +44,20 @@ def test_an_address_is_read_and_the_secret_leaves_the_bar_and_the_tabs_session(s
     assert share.secret not in str(reader.kept())
     reader.claim(share.password)
     assert reader.fetch() == b"found"
+
+
+def test_a_damaged_id_is_named_as_the_part_at_fault(site, reader):
+    """In the address, and pasted; the secret leaves the bar all the same."""
+    share = send(site.staff)
+    reader.page.goto(written(DAMAGED, share))
+    view = reader.sees("incomplete")
+    assert "between /s/ and # is damaged" in view.inner_text()
+    assert "after the # sign" not in view.inner_text()
+    assert share.secret not in reader.page.url
+    paste(reader, written(DAMAGED, share))
+    view.locator(".error", has_text="between /s/ and # is damaged").wait_for()
+    paste(reader, share.link)
+    reader.sees("ready")
 
 
 @pytest.mark.parametrize("form", INCOMPLETE.values(), ids=INCOMPLETE)
