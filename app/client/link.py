@@ -22,7 +22,7 @@ from app.crypto.errors import MalformedSecret
 SEALED_PREFIX = "sealed."
 
 _LINK = re.compile(
-    r"((?i:https?)://[^\s/?#]+)/s/([A-Za-z0-9_-]{22})/?(?:\?[^\s#*]*)?[#*]"  # URL Defense 3 writes `*` for `#`
+    r"((?i:https?)://[^\s/?#]+)/[Ss]/([A-Za-z0-9_-]{22})/?(?:\?[^\s#*]*)?[#*]"  # URL Defense 3 writes `*` for `#`
     r"(sealed\.)?([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(?![_-]*[A-Za-z0-9])"  # the last character holds 4 bits
 )
 _ENCODINGS = 3

@@ -24,6 +24,7 @@ ADDRESSES = {
     "encoded space": "{page}#{secret}%20",
     "language": "{page}?lang=fr#{secret}",
     "language and %23": "{page}?lang=fr%23{secret}",
+    "capital": "{capital}#{secret}",
 }
 INCOMPLETE = {"cut": "{page}#{cut}", "cut, %23": "{page}%23{cut}", "no secret": "{page}", "empty": "{page}#"}
 DAMAGED = "{short}#{secret}"
@@ -31,7 +32,9 @@ DAMAGED = "{short}#{secret}"
 
 def written(form, share):
     page = share.link.partition("#")[0]
-    return form.format(page=page, short=page[:-1], secret=share.secret, cut=share.secret[:-5])
+    return form.format(
+        page=page, short=page[:-1], capital=page.replace("/s/", "/S/"), secret=share.secret, cut=share.secret[:-5]
+    )
 
 
 @pytest.mark.parametrize("form", ADDRESSES.values(), ids=ADDRESSES)
@@ -67,6 +70,12 @@ def test_an_incomplete_address_says_what_is_missing_and_leaves_the_bar_too(site,
     view = reader.sees("incomplete")
     assert "after the # sign, is missing" in view.inner_text()
     assert reader.page.url == share.link.partition("#")[0]
+
+
+@pytest.mark.parametrize("path", ["/s", "/s/", "/S/"])
+def test_a_link_without_anything_after_it_shows_the_page_of_the_bare_address(site, reader, path):
+    reader.page.goto(site.road.origin + path)
+    assert "hands files from one institution to another" in reader.sees("home").inner_text()
 
 
 def test_the_secret_is_gone_before_anything_is_requested(site, reader):

@@ -8,7 +8,7 @@
 
 const PAGE = /https?:\/\/[^\s/?#]+\/s\/(?:([A-Za-z0-9_-]{22})(?![A-Za-z0-9_-]))?/i;
 const SECRET = "(sealed\\.)?([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(?![_-]*[A-Za-z0-9])";
-const LINK = new RegExp(`([Hh][Tt]{2}[Pp][Ss]?://[^\\s/?#]+)/s/([A-Za-z0-9_-]{22})/?(?:\\?[^\\s#*]*)?[#*]${SECRET}`);
+const LINK = new RegExp(`([Hh][Tt]{2}[Pp][Ss]?://[^\\s/?#]+)/[Ss]/([A-Za-z0-9_-]{22})/?(?:\\?[^\\s#*]*)?[#*]${SECRET}`);
 const SECRET_ALONE = new RegExp(`^[^A-Za-z0-9_-]*${SECRET}[^A-Za-z0-9]*$`);
 const ESCAPED = /(?:%[0-9a-f]{2})+/gi;
 const ENCODED_TWICE = 3;
