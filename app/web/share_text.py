@@ -106,14 +106,15 @@ def _keep(files: SharedFiles) -> tuple[str, ...]:
 
 def _commands(answer: ShareCreated, files: SharedFiles, settings: Settings, language: str) -> dict[str, str]:
     """Return command lines for a POSIX shell, with the ids in place."""
-    curl = 'curl --fail-with-body -H "Authorization: Bearer $TOKEN"'
-    transfer = f"{settings.staff_origin}/api/v1/transfers/{files.transfer_id}"
+    bearer = '-H "Authorization: Bearer $TOKEN"'
+    at = f"{settings.staff_origin}/api/v1"
+    transfer = f"{at}/transfers/{files.transfer_id}"
     return {
-        "withdraw": f"{curl} -X DELETE '{settings.staff_origin}/api/v1/shares/{answer.share_id}'",
+        "withdraw": f"curl --fail-with-body -X DELETE {bearer} '{at}/shares/{answer.share_id}'",
         "again": _issue_again(files, settings, language),
-        "fetched": f"{curl} '{transfer}'",
-        "delete": f"{curl} -X DELETE '{transfer}'",
-        "receipt": f"{curl} '{transfer}/receipt'",
+        "fetched": f"curl --fail-with-body {bearer} '{transfer}'",
+        "delete": f"curl --fail-with-body -X DELETE {bearer} '{transfer}'",
+        "receipt": f"curl --fail-with-body {bearer} '{transfer}/receipt'",
     }
 
 
