@@ -64,6 +64,12 @@ class ClaimFiles:
     transfer_key: bytes | None
     address: str
 
+    @property
+    def left(self) -> int:
+        """Bytes that the claim may still fetch; those that running downloads hold are not among them."""
+        claim = self.open_claim.claim
+        return max(0, claim.allowance - claim.bytes_served - claim.bytes_reserved)
+
     def meta(self, file: FileRow) -> FileMeta:
         """Decrypt a file's name and type. Only for decrypted downloads."""
         context = chunked.meta_context(file.transfer_id, file.number)

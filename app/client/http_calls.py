@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,8 +85,12 @@ class Service:
     def from_environment(cls) -> Service:
         """Read CADUCEE_SERVER and CADUCEE_TOKEN. Raises NotConfigured."""
         server, token = os.environ.get("CADUCEE_SERVER"), os.environ.get("CADUCEE_TOKEN")
-        if not server or not token or not token.isascii():
+        if not server or not token:
             raise NotConfigured("set CADUCEE_SERVER (https://...) and CADUCEE_TOKEN (cad_...)")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", token):
+            raise NotConfigured(
+                "CADUCEE_TOKEN contains a character that cannot be in a token, such as a no-break space: copy it again"
+            )
         return cls(server.rstrip("/"), token)
 
     def connect(self) -> httpx.Client:

@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from urllib.parse import unquote
 
 from app.crypto.encoding import decode, encode
@@ -21,7 +22,7 @@ from app.crypto.errors import MalformedSecret
 SEALED_PREFIX = "sealed."
 
 _LINK = re.compile(
-    r"((?i:https?)://[^\s/?#]+)/s/([A-Za-z0-9_-]{22})/?(?:\?[^\s#*]*)?[#*]"  # URL Defense 3 writes `*` for `#`
+    r"((?i:https?)://[^\s/?#]+)/[Ss]/([A-Za-z0-9_-]{22})/?(?:\?[^\s#*]*)?[#*]"  # URL Defense 3 writes `*` for `#`
     r"(sealed\.)?([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(?![_-]*[A-Za-z0-9])"  # the last character holds 4 bits
 )
 _ENCODINGS = 3
@@ -39,6 +40,33 @@ _MOST_LINES = 8
 _PROOFPOINT = re.compile(r"urldefense\.proofpoint\.com/v2/url\?u=([^&\s]+)")
 
 
+_PAGE = re.compile(r"https?://[^\s/?#]+/s/(?:([A-Za-z0-9_-]{22})(?![A-Za-z0-9_-]))?", re.IGNORECASE)
+
+
+class DamagedPart(StrEnum):
+    """What is wrong with a text that holds no whole link."""
+
+    NONE = "none"
+    ID = "id"
+    SECRET = "secret"  # noqa: S105 - the name of a part
+
+
+_ADVICE = {
+    DamagedPart.NONE: "this text has no link: copy it from the message, from https to its last character",
+    DamagedPart.ID: "the part of the link between /s/ and # is damaged: 22 letters, digits, - or _; copy it again",
+    DamagedPart.SECRET: "the part of the link after # is missing or damaged: copy the link to its last character",
+}
+
+
+class DamagedLink(MalformedSecret):
+    """A text holds no whole link. The message names the damaged part and quotes nothing."""
+
+    def __init__(self, part: DamagedPart) -> None:
+        """`part` is the damaged one."""
+        super().__init__(f"link: {_ADVICE[part]}")
+        self.part = part
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Link:
     """A parsed link: the page's address without the secret, the share's id, and the secret (32 bytes)."""
@@ -50,15 +78,16 @@ class Link:
 
     @classmethod
     def parse(cls, text: str) -> Link:
-        """Return the first link in a text. Raises MalformedSecret, without quoting the text, if there is none, or its
-        secret is incomplete.
+        """Return the first link in a text. Raises DamagedLink, without quoting the text, if there is none, or a part
+        of it is damaged.
         """
-        for reading in _readings(_plain(text)):
+        readings = list(_readings(_plain(text)))
+        for reading in readings:
             found = _LINK.search(reading)
             if found:
                 origin, share_id, sealed, secret = found.groups()
                 return cls(f"{origin.lower()}/s/{share_id}", share_id, decode(secret, length=32), sealed is not None)
-        raise MalformedSecret("link")
+        raise DamagedLink(_damaged_part(readings))
 
     @property
     def server(self) -> str:
@@ -78,6 +107,14 @@ def _plain(text: str) -> str:
         read = unquote(read)
     read = _HASH_ENTITY.sub("#", read).translate(_HYPHENS)
     return "".join(character for character in read if character != "\\" and unicodedata.category(character) != "Cf")
+
+
+def _damaged_part(readings: list[str]) -> DamagedPart:
+    """Return the part of a link that no reading has whole."""
+    pages = [found for reading in readings if (found := _PAGE.search(reading))]
+    if not pages:
+        return DamagedPart.NONE
+    return DamagedPart.SECRET if any(found[1] for found in pages) else DamagedPart.ID
 
 
 def _unwrapped(text: str) -> str:

@@ -34,6 +34,7 @@ from app.crypto.errors import CryptoError
 from app.crypto.password import new_password
 from app.crypto.token import new_id, new_secret
 from app.domain.file_meta import FileMeta
+from app.domain.transfer import tidied
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class Request:
     terms: dict[str, Any] = field(default_factory=dict)
     language: str | None = None
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Name the recipients as the service lists them: an earlier run's shares are found by that name."""
+        object.__setattr__(self, "recipients", [tidied(recipient) for recipient in self.recipients])
 
     @property
     def identity(self) -> dict[str, Any]:

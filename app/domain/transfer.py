@@ -183,13 +183,26 @@ def checked_media_type(value: str | None) -> str:
     return bare if _MEDIA_TYPE.fullmatch(bare) else DEFAULT_MEDIA_TYPE
 
 
+_ZERO_WIDTH = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))
+"""Soft hyphen, zero-width space, word joiner and byte order mark. U+200C and U+200D stay: they change letters."""
+
+_SPACES = re.compile(r"[\t\u0020\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+
+
+def tidied(text: str) -> str:
+    """Return a text as it was meant when copied from a message: composed (NFC), without zero-width characters and outer
+    white space, with one plain space for each run of spaces. Names that look alike are then equal.
+    """
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", text).translate(_ZERO_WIDTH)).strip()
+
+
 def checked_free_text(value: str | None, *, field: str) -> str | None:
-    """Return a label or recipient, stripped; None if empty. Raises InvalidRequest, naming the field, unless it is one
+    """Return a label or recipient, tidied; None if empty. Raises InvalidRequest, naming the field, unless it is one
     line of at most 200 characters.
     """
     if value is None:
         return None
-    text = value.strip()
+    text = tidied(value)
     if len(text) > MAX_FREE_TEXT or not is_plain(text):
         raise InvalidRequest(f"{field}: one line of at most {MAX_FREE_TEXT} characters.")
     return text or None

@@ -163,11 +163,11 @@ class IdentityProvider:
             raise ProviderOutOfReach
         try:
             status, answer = await _sent(httpx.Request("GET", url, headers={"Accept": "application/json"}))
-        except ProviderOutOfReach:
+            if status != 200:
+                raise _unusable("status")
+        except (ProviderOutOfReach, ProviderAnswerUnusable):
             self._failed_at = monotonic()
             raise
-        if status != 200:
-            raise _unusable("status")
         return answer
 
     async def _exchanged(self, description: Description, code: str, attempt: SignInAttempt) -> str:

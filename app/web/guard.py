@@ -47,7 +47,7 @@ from app.web.route_access import (
     SIGN_IN_FORMS,
 )
 from app.web.short_bodies import limited, read_body
-from app.web.wire_text import require_known_query
+from app.web.wire_text import require_known_query, require_possible_token
 
 T = TypeVar("T")
 
@@ -136,8 +136,10 @@ async def admit(request: Request, route: str) -> None:
         return
     resources, address = resources_of(request), client_address(request)
     form: dict[str, str] | None = request.state.form if route in FORM_ROUTES else None
-    token = bearer(request) if form is None else form.get("token")
+    given = request.headers.get("authorization") if form is None else form.get("token")
+    token = bearer(request) if form is None else given
     try:
+        require_possible_token(given)
         caller = await (_by_session(request, form) if token is None else by_token(request, token))
     except (NotAuthenticated, SessionEnded):
         await _enter(request)

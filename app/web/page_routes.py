@@ -61,10 +61,22 @@ async def altered_page(
     return await recipient_page(request, share_id, resources, lang)
 
 
+@router.head("/S/{link:path}")
+@router.get("/S/{link:path}")
+async def capitalised_page(request: Request, link: str, resources: CurrentResources, lang: str = "") -> Response:
+    """Return the same page for a link whose `/s/` a program wrote in capitals; its script reads it nevertheless."""
+    share_id, _, altered = link.partition("/")
+    return await altered_page(request, share_id, altered, resources, lang)
+
+
+@router.head("/s")
+@router.get("/s")
+@router.head("/s/")
+@router.get("/s/")
 @router.head("/")
 @router.get("/")
 async def recipient_home(request: Request, resources: CurrentResources, lang: str = "") -> Response:
-    """Return the page of the bare address, which says what this service is."""
+    """Return the page of the bare address, and of a link without anything after `/s`: it says what this service is."""
     language = lang if lang in languages() else language_of(request.headers.get("accept-language"))
     headers = {"Content-Security-Policy": CSP, "Content-Language": language}
     return page_asset(request, page(resources.settings, language, "home"), headers)

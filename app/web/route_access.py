@@ -6,6 +6,7 @@ OPEN_ROUTES = frozenset(
     {
         "recipient_home",
         "altered_page",
+        "capitalised_page",
         "recipient_page",
         "recipient_asset",
         "staff_asset",

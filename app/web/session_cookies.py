@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
 from app.domain.network_address import parse_origin
-from app.domain.session import LONGEST, SIGN_IN_LASTS
+from app.domain.session import SIGN_IN_LASTS
 from app.runtime.settings import Settings
 
 SESSION, SIGN_IN = "caducee-session", "caducee-sign-in"
@@ -52,7 +52,7 @@ def may_read(request: Request, settings: Settings) -> bool:
 
 def put_session(response: Response, secret: bytes, settings: Settings) -> None:
     """Give the browser its session."""
-    _put(response, SESSION, encode(secret), settings, seconds=LONGEST.total_seconds())
+    _put(response, SESSION, encode(secret), settings, seconds=None)
 
 
 def put_sign_in(response: Response, value: str, settings: Settings) -> None:
@@ -72,11 +72,12 @@ def name_of(cookie: str, settings: Settings) -> str:
     return f"__Host-{cookie}" if _has_tls(settings) else cookie
 
 
-def _put(response: Response, cookie: str, value: str, settings: Settings, *, seconds: float) -> None:
+def _put(response: Response, cookie: str, value: str, settings: Settings, *, seconds: float | None) -> None:
+    """`seconds` None: the browser forgets it when it is closed."""
     response.set_cookie(
         name_of(cookie, settings),
         value,
-        max_age=int(seconds),
+        max_age=None if seconds is None else int(seconds),
         path="/",
         secure=_has_tls(settings),
         httponly=True,

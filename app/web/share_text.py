@@ -43,7 +43,7 @@ def share_text(answer: ShareCreated, files: SharedFiles, *, settings: Settings, 
     """Return the three blocks in a language."""
     values = _values(answer.expires_at, files, settings=settings, language=language)
     values |= {"share": answer.share_id, "link": answer.link, "password": answer.password}
-    values |= {"withdraw": _withdraw(answer, settings), "again": _issue_again(files, settings, language)}
+    values |= _commands(answer, files, settings, language)
     blocks = (("share_mail", *_mail(settings)), ("share_telephone", "share_password"), _keep(files))
     return "\n".join(_written(block, values, language) for block in blocks)
 
@@ -98,14 +98,24 @@ def _keep(files: SharedFiles) -> tuple[str, ...]:
         "share_key" if files.client_key else "share_key_own",
         "share_withdraw",
         "share_again" if files.client_key else "share_again_own",
+        "share_fetched",
+        "share_delete",
+        "share_receipt",
     )
 
 
-def _withdraw(answer: ShareCreated, settings: Settings) -> str:
-    return (
-        f'curl --fail-with-body -X DELETE -H "Authorization: Bearer $TOKEN" '
-        f"'{settings.staff_origin}/api/v1/shares/{answer.share_id}'"
-    )
+def _commands(answer: ShareCreated, files: SharedFiles, settings: Settings, language: str) -> dict[str, str]:
+    """Return command lines for a POSIX shell, with the ids in place."""
+    bearer = '-H "Authorization: Bearer $TOKEN"'
+    at = f"{settings.staff_origin}/api/v1"
+    transfer = f"{at}/transfers/{files.transfer_id}"
+    return {
+        "withdraw": f"curl --fail-with-body -X DELETE {bearer} '{at}/shares/{answer.share_id}'",
+        "again": _issue_again(files, settings, language),
+        "fetched": f"curl --fail-with-body {bearer} '{transfer}'",
+        "delete": f"curl --fail-with-body -X DELETE {bearer} '{transfer}'",
+        "receipt": f"curl --fail-with-body {bearer} '{transfer}/receipt'",
+    }
 
 
 def _issue_again(files: SharedFiles, settings: Settings, language: str) -> str:

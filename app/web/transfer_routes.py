@@ -17,6 +17,7 @@ from app.crypto.encoding import encode
 from app.domain.access_token import Caller
 from app.domain.duration import format_duration, parse_duration
 from app.domain.errors import InvalidRequest, TransferIsSealed, TransferNotSealed
+from app.domain.transfer import tidied
 from app.domain.transfer_list import parse_filter, parse_position
 from app.web.bodies import incoming_file
 from app.web.guard import CurrentCaller, CurrentResources, GivenClientKey, GuardedRoute, resources_of
@@ -140,7 +141,7 @@ async def share(
     own = await resources.in_thread(show_transfer, resources, caller, transfer_id)
     files = SharedFiles(
         transfer_id=transfer_id,
-        recipient=asked.recipient.strip(),
+        recipient=tidied(asked.recipient),
         label=own.transfer.label,
         sizes=tuple(file.size for file in own.files),
     )

@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 
-from app.domain.errors import InvalidFileName, InvalidFilePath, InvalidRequest, UnknownQueryParameter
+from app.domain.errors import InvalidFileName, InvalidFilePath, InvalidRequest, NotAuthenticated, UnknownQueryParameter
 
 _PERCENT_ALONE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ENCODED_RUN = re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f])+")
@@ -130,3 +130,12 @@ def headers_in(head: bytes) -> dict[str, str]:
     lines = head.lstrip(b"\r\n").partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
     pairs = (line.partition(":") for line in lines)
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def require_possible_token(given: str | None) -> None:
+    """Raise NotAuthenticated, saying why, for a character that no token has: people copy a no-break space with it."""
+    if given is not None and not given.isascii():
+        raise NotAuthenticated(
+            "The access token, or the text before it, contains a character that cannot be in one, such as a "
+            "no-break space: copy it again."
+        )

@@ -243,3 +243,15 @@ def test_send_refuses_terms_it_does_not_understand(staff, parameters, code):
     before = len(ok(staff.get("/api/v1/transfers"), 200)["transfers"])
     assert ok(staff.put("/api/v1/send/a", params=parameters, content=b"x"), 400)["code"] == code
     assert len(ok(staff.get("/api/v1/transfers"), 200)["transfers"]) == before
+
+
+def test_a_recipient_pasted_from_a_message_is_stored_and_found_as_it_is_read(staff):
+    """Names that look alike are equal, wherever one is taken in or searched for."""
+    pasted, typed = "\u200bHo\u0302pital\u00a0\u202f Be\u0301gin", "H\u00f4pital B\u00e9gin"
+    sent = ok(staff.put("/api/v1/send/a.txt", params={"recipient": pasted, "label": pasted}, content=b"x"), 201)
+    again = {"json": {"recipient": pasted}, "headers": key_header(sent["client_key"])}
+    ok(staff.post(f"/api/v1/transfers/{sent['transfer_id']}/shares", **again), 201)
+    for name in (pasted, typed):
+        (found,) = ok(staff.get("/api/v1/transfers", params={"recipient": name}), 200)["transfers"]
+        assert (found["id"], found["label"]) == (sent["transfer_id"], typed)
+        assert [share["recipient"] for share in found["shares"]] == [typed, typed]

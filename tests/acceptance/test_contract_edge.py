@@ -197,3 +197,14 @@ def test_with_two_origins_each_host_serves_its_own_people_only(installation, aud
                 assert refused <= ({404, 405} if served else {400}), people
                 assert not any(http.request(*route).is_success for route in others)
                 assert http.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("form", ["Bearer\u00a0{}", "Bearer {}\u00a0", "Bearer \u200b{}"])
+def test_a_token_copied_with_an_invisible_character_is_refused_saying_so(staff, anyone, form):
+    """By the service, and in French."""
+    token = staff.headers["authorization"].removeprefix("Bearer ")
+    headers = {"Authorization": form.format(token).encode(), "Accept": "text/plain", "Accept-Language": "fr"}
+    refused = anyone.get("/api/v1/me", headers=headers)
+    assert refused.status_code == 401
+    assert "espace insécable" in refused.text
+    assert token not in refused.text

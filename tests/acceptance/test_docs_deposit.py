@@ -67,7 +67,7 @@ def curl_lines() -> list[str]:
 def test_docs_deposit_curl_lines_send_name_and_recipient_as_they_are(run, service, line):
     done = run(["sh", "-c", line])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "résultats" in done.stdout
+    assert NAME in done.stdout
     assert deposited(service)[0]["shares"][0]["recipient"] == RECIPIENT
     assert deposited(service)[0]["size"] == len(CONTENT)
     refused = run(["sh", "-c", line], TOKEN="cad_wrong")

@@ -1,5 +1,6 @@
 """`Accept: text/plain`: what a person pastes into a mail, says by telephone, keeps, and pastes into a shell."""
 
+import json
 import re
 import subprocess
 from urllib.parse import quote
@@ -107,7 +108,7 @@ def test_the_text_is_french_where_french_is_asked_for(depositor):
 @pytest.mark.parametrize("recipient", ["ARS", ODD])
 def test_the_lines_to_keep_withdraw_the_link_and_issue_another(depositor, service, tmp_path, recipient):
     _, _, keep = sent(depositor, recipient=recipient)
-    withdraw, again = commands(keep)
+    withdraw, again = commands(keep)[:2]
     assert pasted(withdraw, service, tmp_path).returncode == 0
     done = pasted(again, service, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -125,10 +126,21 @@ def test_the_lines_to_keep_withdraw_the_link_and_issue_another(depositor, servic
         assert claim(anyone, share).get().content == b"x" * 4_321
 
 
+def test_the_lines_to_keep_tell_what_was_fetched_delete_and_give_the_receipt(depositor, service, tmp_path):
+    _, _, keep = sent(depositor)
+    fetched, delete, receipt = commands(keep)[2:]
+    assert json.loads(pasted(fetched, service, tmp_path).stdout)["shares"][0]["state"] == "issued"
+    early = pasted(receipt, service, tmp_path)
+    assert (early.returncode, json.loads(early.stdout)["code"]) == (22, "not_deleted_yet")
+    done = pasted(delete, service, tmp_path)
+    assert (done.returncode, done.stdout) == (0, ""), "204 has no body"
+    assert json.loads(pasted(fetched, service, tmp_path).stdout)["shares"][0]["state"] == "withdrawn"
+
+
 def test_a_line_to_keep_ends_non_zero_when_it_is_refused(depositor, service, tmp_path):
     """And says why, in the language of the text."""
     _, _, keep = sent(depositor, language="fr")
-    _, again = commands(keep)
+    again = commands(keep)[1]
     done = pasted(again, service, tmp_path, TOKEN="cad_wrong")
     assert done.returncode == 22
     assert "Code\u00a0: not_authenticated" in done.stdout

@@ -24,13 +24,17 @@ ADDRESSES = {
     "encoded space": "{page}#{secret}%20",
     "language": "{page}?lang=fr#{secret}",
     "language and %23": "{page}?lang=fr%23{secret}",
+    "capital": "{capital}#{secret}",
 }
 INCOMPLETE = {"cut": "{page}#{cut}", "cut, %23": "{page}%23{cut}", "no secret": "{page}", "empty": "{page}#"}
+DAMAGED = "{short}#{secret}"
 
 
 def written(form, share):
     page = share.link.partition("#")[0]
-    return form.format(page=page, secret=share.secret, cut=share.secret[:-5])
+    return form.format(
+        page=page, short=page[:-1], capital=page.replace("/s/", "/S/"), secret=share.secret, cut=share.secret[:-5]
+    )
 
 
 @pytest.mark.parametrize("form", ADDRESSES.values(), ids=ADDRESSES)
@@ -45,6 +49,20 @@ def test_an_address_is_read_and_the_secret_leaves_the_bar_and_the_tabs_session(s
     assert reader.fetch() == b"found"
 
 
+def test_a_damaged_id_is_named_as_the_part_at_fault(site, reader):
+    """In the address, and pasted; the secret leaves the bar all the same."""
+    share = send(site.staff)
+    reader.page.goto(written(DAMAGED, share))
+    view = reader.sees("incomplete")
+    assert "between /s/ and # is damaged" in view.inner_text()
+    assert "after the # sign" not in view.inner_text()
+    assert share.secret not in reader.page.url
+    paste(reader, written(DAMAGED, share))
+    view.locator(".error", has_text="between /s/ and # is damaged").wait_for()
+    paste(reader, share.link)
+    reader.sees("ready")
+
+
 @pytest.mark.parametrize("form", INCOMPLETE.values(), ids=INCOMPLETE)
 def test_an_incomplete_address_says_what_is_missing_and_leaves_the_bar_too(site, reader, form):
     share = send(site.staff)
@@ -52,6 +70,12 @@ def test_an_incomplete_address_says_what_is_missing_and_leaves_the_bar_too(site,
     view = reader.sees("incomplete")
     assert "after the # sign, is missing" in view.inner_text()
     assert reader.page.url == share.link.partition("#")[0]
+
+
+@pytest.mark.parametrize("path", ["/s", "/s/", "/S/"])
+def test_a_link_without_anything_after_it_shows_the_page_of_the_bare_address(site, reader, path):
+    reader.page.goto(site.road.origin + path)
+    assert "hands files from one institution to another" in reader.sees("home").inner_text()
 
 
 def test_the_secret_is_gone_before_anything_is_requested(site, reader):

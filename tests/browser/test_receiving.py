@@ -102,11 +102,12 @@ def test_a_closed_tab_can_go_on(site, new_reader, body):
 
     second = Reader.in_tab_of(first.page.context, first.axe)
     second.open(share, "files")
-    second.received(0)
-    assert second.page.inner_text(".file-received:not([hidden])") == "Downloaded"
+    second.received(1)
+    marks = second.page.locator("#files .file-received").all_inner_texts()
+    assert (marks[0], marks[1].partition(",")[0]) == ("Downloaded", "Begun")
     assert "two.bin" in second.page.inner_text("#files")
     assert second.fetch(1) == body
-    second.received(1)
+    second.page.locator("#files .file-received", has_text="Downloaded").nth(1).wait_for()
     assert second.kept()["keys"] == [["secret", False]]
     second.finish()
     assert second.kept()["records"] == []
@@ -414,13 +415,29 @@ def test_a_cancelled_download_can_be_started_again(site, reader, body):
     assert reader.fetch() == body
 
 
+def test_what_is_left_of_the_allowance_is_shown_and_its_end_is_named(site, new_reader):
+    """With the page's own decryption and with the browser's download, which a refusal would turn into a file."""
+    for workers in ("allow", "block"):
+        reader = new_reader("en", service_workers=workers)
+        share = send(site.staff, b"three times" * 1000)
+        reader.open(share)
+        reader.claim(share.password)
+        for left in ("three times at most", "2 more times", "1 more time."):
+            reader.page.locator("#left", has_text=left).wait_for()
+            assert reader.fetch() == b"three times" * 1000
+        reader.page.locator("#left", has_text="can no longer be downloaded").wait_for()
+        assert reader.page.is_hidden("#fetch-0")
+        assert reader.page.is_hidden("#window"), "nothing invites the reader to come back"
+        assert reader.barriers() == []
+
+
 def test_what_the_depositor_ends_meanwhile_is_told(site, reader):
     share = send(site.staff, b"x")
     reader.open(share)
     reader.claim(share.password)
     ok(site.staff.delete(f"/api/v1/shares/{share.id}"), 204)
     reader.page.click("#fetch-0")
-    reader.page.locator(".file .error", has_text="can no longer be downloaded").wait_for()
+    reader.page.locator(".file .error", has_text="The sender cancelled this link").wait_for()
     reader.page.reload()
     reader.sees("withdrawn")
     assert reader.kept()["records"] == []

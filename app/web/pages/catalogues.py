@@ -28,8 +28,8 @@ Sentences = dict[str, str | list[str]]
 """Sentences by key; a list of singular and plural for a sentence with a count."""
 
 
-SHARE_TEXT = "share_"
-"""Sentences that begin with this are for depositors, not for the page."""
+NOT_FOR_SCRIPT = ("share_", "noscript_", "word_")
+"""How sentences begin that the page's script never shows: those for depositors, and for readers without scripts."""
 
 
 @cache
@@ -72,7 +72,7 @@ def translations(language: str) -> dict[str, str]:
 
 def catalogue_json(language: str, name: str = "recipient") -> bytes:
     """Return a catalogue as JSON for the page's script."""
-    sentences = {key: text for key, text in catalogue(language, name).items() if not key.startswith(SHARE_TEXT)}
+    sentences = {key: text for key, text in catalogue(language, name).items() if not key.startswith(NOT_FOR_SCRIPT)}
     return json.dumps(sentences, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 

@@ -17,7 +17,7 @@ import { readLink } from "./link.js";
  */
 export function takeAddress() {
   const { href, pathname, search } = location;
-  const page = /^\/s\/[A-Za-z0-9_-]*/.exec(pathname)?.[0] ?? "/";
+  const page = /^\/s\/[A-Za-z0-9_-]*/i.exec(pathname)?.[0].replace("/S/", "/s/") ?? "/";
   const language = /^\?lang=[a-z]{2,3}(?![a-z])/.exec(search)?.[0] ?? "";
   if (href !== location.origin + page + language) history.replaceState(null, "", page + language);
   const found = readLink(href);

@@ -74,6 +74,21 @@ export async function standing(claimId, token) {
 }
 
 /**
+ * Return how many bytes of ciphertext the claim may still fetch; null if the service did not say.
+ * @param {string} claimId
+ * @param {string} token empty: the claim's cookie
+ * @returns {Promise<number | null>}
+ */
+export async function allowanceLeft(claimId, token) {
+  /** @type {string | null} */
+  let stated = null;
+  await asked(`/api/v1/claims/${claimId}/blobs/0`, { method: "HEAD", token }, (response) => {
+    stated = response.ok ? response.headers.get("Caducee-Allowance-Left") : null;
+  });
+  return stated === null ? null : Number(stated);
+}
+
+/**
  * Return name and folders of a file that is fetched with the claim's cookie; the browser stores none.
  * @param {string} claimId
  * @param {number} number

@@ -14,7 +14,13 @@ const LONGEST_WAIT_MS = 15_000;
 const TRIES_WITHOUT_A_BYTE = 12;
 
 /** The service refuses permanently: the claim has ended or its allowance is used up. */
-export class Gone extends Error {}
+export class Gone extends Error {
+  /** @param {string} code the service's reason */
+  constructor(code) {
+    super(code);
+    this.code = code;
+  }
+}
 
 /** Too many tries in a row received no byte. A retry may help. */
 export class OutOfReach extends Error {}
@@ -62,8 +68,9 @@ async function* resumed(claim, file, { signal, onCut }) {
         yield piece;
       }
       signal.throwIfAborted();
-    } else if (response && (await isFinal(response))) {
-      throw new Gone();
+    } else if (response) {
+      const code = await finalCode(response);
+      if (code) throw new Gone(code);
     }
     if (from >= file.sealedSize) return;
     tries += 1;
@@ -74,11 +81,12 @@ async function* resumed(claim, file, { signal, onCut }) {
 }
 
 /**
- * Return whether the service itself refuses permanently; a proxy's bare 404 may be temporary.
+ * Return the code with which the service itself refuses permanently, else ""; a proxy's bare 404 may be temporary.
  * @param {Response} response
  */
-async function isFinal(response) {
-  return [404, 409, 410, 416].includes(response.status) && Boolean((await read(response).catch(() => null))?.code);
+async function finalCode(response) {
+  const code = (await read(response).catch(() => null))?.code;
+  return [404, 409, 410, 416].includes(response.status) && typeof code === "string" ? code : "";
 }
 
 /**

@@ -40,6 +40,11 @@ let holder;
 let rows = [];
 /** The row of the ZIP; null for a single file. @type {Row | null} */
 let all = null;
+/** Bytes of ciphertext that the claim may still fetch; null until the service has said so. @type {number | null} */
+let left = null;
+/** How often the service sends everything (docs/http-api.md). */
+const TIMES = 3;
+const ASK_LEFT_AGAIN_MS = 5_000;
 
 /** Return whether a download is running, which leaving the page would stop. */
 export function busy() {
@@ -64,7 +69,44 @@ export async function showFiles(held, metas) {
   askToConfirm(false);
   const window = held.keeping ? { seconds: Number(document.body.dataset.window) } : undefined;
   show("files", { expires: new Date(held.claim.expiresAt), window, count: rows.length });
+  left = null;
   settle();
+  if (rows.some(({ files: [file] }) => isAskedFor(file) || file.begun)) void askLeft();
+}
+
+/**
+ * Ask how much may still be fetched, until two answers are equal: a download that was cut holds its bytes for a moment.
+ */
+async function askLeft() {
+  const { claim, token } = holder;
+  const answered = await api.allowanceLeft(claim.id, token);
+  if (claim !== holder.claim || answered === null || answered === left) return;
+  left = answered;
+  settle();
+  setTimeout(() => void askLeft(), ASK_LEFT_AGAIN_MS);
+}
+
+/**
+ * Return whether the service would refuse to send these files once more.
+ * @param {KeptFile[]} files
+ */
+function isSpent(files) {
+  return left !== null && sealedSize(files) > left;
+}
+
+/** @param {KeptFile[]} files */
+function sealedSize(files) {
+  return files.reduce((sum, file) => sum + file.sealedSize, 0);
+}
+
+/** Say how often everything can still be downloaded; once nothing can, the invitation to come back goes. */
+function tellLeft() {
+  const { files } = holder.claim;
+  const nothing = files.every((file) => isSpent([file]));
+  const count = left === null ? 0 : Math.min(TIMES, Math.floor(left / sealedSize(files)));
+  const key = left === null ? "files_times" : count > 0 ? "files_left" : nothing ? "files_spent" : "files_left_some";
+  put(byId("left"), key, { count });
+  byId("window").hidden = nothing;
 }
 
 /**
@@ -146,15 +188,17 @@ function settle() {
     const received = row.files.every((file) => file.received);
     put(button, asked ? "download_again" : "download");
     button.classList.toggle("plain", asked);
-    button.hidden = false;
-    put(mark, received ? "file_received" : asked ? "file_started" : null);
+    button.hidden = isSpent(row.files);
+    const cut = row.files.every((file) => isAskedFor(file) || file.begun);
+    put(mark, received ? "file_received" : asked ? "file_started" : cut ? "file_cut" : null);
     mark.classList.toggle("file-started", !received);
-    mark.hidden = !asked;
+    mark.hidden = !asked && !cut;
     part(row.element, ".file-progress").hidden = true;
   }
-  const next = everyRow().find((row) => !row.files.every(isAskedFor) && !row.running);
+  const next = everyRow().find((row) => !row.files.every(isAskedFor) && !row.running && !isSpent(row.files));
   for (const row of everyRow()) part(row.element, "button").classList.toggle("secondary", row !== next);
   byId("finish").classList.toggle("secondary", rows.some((row) => !row.files[0].received));
+  tellLeft();
 }
 
 /**
@@ -174,12 +218,14 @@ async function fetchRow(row) {
   try {
     await (holder.claim.key ? decrypt(row, holder.claim.key) : leaveToBrowser(row));
   } catch (error) {
+    if (error instanceof Damaged) for (const file of row.files) file.begun = false; // it did not merely stop
     await failed(row, error);
   } finally {
     const followed = row.element.contains(document.activeElement);
     row.running = false;
     settle();
     if (followed) part(row.element, "button").focus();
+    void askLeft();
   }
 }
 
@@ -191,6 +237,8 @@ async function fetchRow(row) {
  */
 async function decrypt(row, key) {
   const stopped = new AbortController();
+  for (const file of row.files) file.begun = true;
+  void holder.moved();
   const progress = progressOf({ ...row, labelledBy: `file-${row.id}` }, () => void holder.moved());
   const open = () => counted(row.open(key, { signal: stopped.signal, onCut: progress.cut }), progress.moved);
   try {
@@ -199,7 +247,7 @@ async function decrypt(row, key) {
     progress.end();
     stopped.abort();
   }
-  for (const file of row.files) file.received = true;
+  for (const file of row.files) Object.assign(file, { received: true, begun: false });
   await marked(row, "received");
 }
 
@@ -230,7 +278,12 @@ class TooLarge extends Error {}
 async function leaveToBrowser(row) {
   const { id } = holder.claim;
   const { ok } = await api.named(id, row.files[0].number);
-  if (!ok) throw (await api.standing(id, "")).gone ? new Gone() : new Error("no answer");
+  if (!ok) {
+    const { gone, code } = await api.standing(id, "");
+    throw gone ? new Gone(code) : new Error("no answer");
+  }
+  await askLeft();
+  if (isSpent(row.files)) throw new Gone("claim_exhausted");
   const link = document.createElement("a");
   link.href = row.path;
   link.download = "";
@@ -257,9 +310,12 @@ async function failed(row, error) {
   put(part(row.element, ".error"), troubleOf(error));
 }
 
+/** What the row says when the service refuses for good, by its code. @type {Record<string, string>} */
+const TROUBLE_OF_CODE = { claim_exhausted: "files_spent", share_withdrawn: "withdrawn_text" };
+
 /** @param {unknown} error */
 function troubleOf(error) {
-  if (error instanceof Gone) return "files_refused";
+  if (error instanceof Gone) return TROUBLE_OF_CODE[error.code] ?? "files_refused";
   if (error instanceof Damaged) return "files_damaged";
   if (error instanceof Cancelled) return "files_cancelled";
   if (error instanceof TooLarge) return "files_too_large";

@@ -34,6 +34,7 @@ export class Keeper {
     this.person = person;
     this.database = database;
     this.key = key;
+    this.stopped = false;
   }
 
   /**
@@ -69,6 +70,7 @@ export class Keeper {
 
   /** @param {KeptTransfer} transfer */
   async keep(transfer) {
+    if (this.stopped) return;
     const sealed = await this.#seal(transfer.id, new TextEncoder().encode(JSON.stringify(transfer)));
     const record = { id: transfer.id, person: this.person, sealed };
     await this.#in("transfers", "readwrite", (store) => done(store.put(record)));
@@ -82,7 +84,7 @@ export class Keeper {
 
   /** Keep nothing more. */
   stop() {
-    this.database = null;
+    this.stopped = true;
   }
 
   /** Forget every transfer of the person, and the key. */
@@ -99,6 +101,7 @@ export class Keeper {
    * @param {Bytes[]} digests
    */
   async keepDigests(id, number, first, digests) {
+    if (this.stopped) return;
     const sealed = await this.#seal(`${id} ${number} ${first}`, joined(...digests));
     const put = async (/** @type {IDBObjectStore} */ store) => (await done(store.put(sealed, [id, number, first]))) && true;
     if (this.database && !(await this.#in("digests", "readwrite", put))) throw new NotKept();

@@ -6,9 +6,9 @@
 
 /** @typedef {{origin: string, shareId: string, sealed: boolean, secret: string}} FoundLink */
 
-const PAGE = /https?:\/\/[^\s/?#]+\/s\/[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])/i;
+const PAGE = /https?:\/\/[^\s/?#]+\/s\/(?:([A-Za-z0-9_-]{22})(?![A-Za-z0-9_-]))?/i;
 const SECRET = "(sealed\\.)?([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])(?![_-]*[A-Za-z0-9])";
-const LINK = new RegExp(`([Hh][Tt]{2}[Pp][Ss]?://[^\\s/?#]+)/s/([A-Za-z0-9_-]{22})/?(?:\\?[^\\s#*]*)?[#*]${SECRET}`);
+const LINK = new RegExp(`([Hh][Tt]{2}[Pp][Ss]?://[^\\s/?#]+)/[Ss]/([A-Za-z0-9_-]{22})/?(?:\\?[^\\s#*]*)?[#*]${SECRET}`);
 const SECRET_ALONE = new RegExp(`^[^A-Za-z0-9_-]*${SECRET}[^A-Za-z0-9]*$`);
 const ESCAPED = /(?:%[0-9a-f]{2})+/gi;
 const ENCODED_TWICE = 3;
@@ -46,11 +46,14 @@ export function readSecret(text) {
 }
 
 /**
- * Return whether a text holds the first part of a link.
+ * Return the part at fault in a text without a whole link: the id before `#`, the secret after it, or none of a link.
  * @param {string} text
+ * @returns {"none" | "id" | "secret"}
  */
-export function hasPage(text) {
-  return PAGE.test(plain(text));
+export function damagedPart(text) {
+  const pages = [...readings(plain(text))].map((reading) => PAGE.exec(reading)).filter((found) => found !== null);
+  if (pages.length === 0) return "none";
+  return pages.some((found) => found?.[1]) ? "secret" : "id";
 }
 
 /** @param {string} text */

@@ -2,10 +2,12 @@
  * The field for a pasted link, in every view whose reader lacks a complete one.
  */
 
-import { hasPage, readLink, readSecret } from "./link.js";
+import { damagedPart, readLink, readSecret } from "./link.js";
 import { part, put } from "./view.js";
 
 /** @typedef {import("./link.js").FoundLink} FoundLink */
+
+const COMPLAINT = { none: "paste_none", id: "incomplete_id", secret: "paste_cut" };
 
 /**
  * Call `use` with each link that is pasted and opened; with the secret alone if only that was pasted on a link's page.
@@ -18,7 +20,7 @@ export function onPaste(use) {
       event.preventDefault();
       const text = field.value;
       const found = readLink(text) ?? (location.pathname.startsWith("/s/") ? readSecret(text) : null);
-      if (!found) return complain(form, hasPage(text) ? "paste_cut" : "paste_none");
+      if (!found) return complain(form, COMPLAINT[damagedPart(text)]);
       if ("origin" in found && found.origin !== location.origin) return complain(form, "paste_elsewhere", String(found.origin));
       field.value = ""; // it holds the secret
       complain(form, null);

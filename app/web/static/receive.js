@@ -80,8 +80,7 @@ async function start() {
   keeping = await keeps();
   kept = keeping ? await recall(shareId) : kept;
   if (kept?.claim) return resume(kept.claim);
-  if (!link) return show("incomplete");
-  if (!answering) return show("unknown");
+  if (!link || !answering) return incomplete();
   return look(await answering);
 }
 
@@ -91,6 +90,12 @@ async function start() {
  */
 function take(found) {
   if (found) link = { sealed: found.sealed, secret: fromBase64url(found.secret), sent: found.sent === true };
+}
+
+/** Say which part of the link is missing or damaged: the one before `#`, else the one after it. */
+function incomplete() {
+  put(byId("damaged"), ID_FORM.test(shareId) ? "incomplete_text" : "incomplete_id");
+  show("incomplete");
 }
 
 /** @param {string} path */
@@ -173,7 +178,7 @@ byId("claim").addEventListener("submit", (event) => {
 async function claim() {
   const read = readPassword(passwordField.value);
   if ("problem" in read) return complain(read.problem, read.values);
-  if (!link) return show("incomplete");
+  if (!link) return incomplete();
   complain(null);
   status("ready", "opening");
   const limits = byId("limits").textContent;

@@ -11,8 +11,8 @@ const DATABASE = "caducee";
 const STORE = "claims";
 
 /**
- * @typedef {import("./fetching.js").StoredFile & {sealedMeta?: string, received?: boolean, started?: boolean}} KeptFile
- * `started`: the browser was asked to download the file; nothing more is known
+ * @typedef {import("./fetching.js").StoredFile & {sealedMeta?: string, received?: boolean, started?: boolean, begun?: boolean}} KeptFile
+ * `begun`: a download by the page began, and has not ended well; `started`: the browser was asked to download the file; nothing more is known
  * @typedef {{id: string, transferId: string, expiresAt: string, files: KeptFile[], archive?: string, key: CryptoKey | null}} KeptClaim
  * `archive` is the name of the ZIP of several files; `key` is null if files are fetched with the claim's cookie
  * @typedef {{shareId: string, token: string, byProof: boolean, until: number, claim: KeptClaim | null, proof?: string}} Kept

@@ -29,6 +29,9 @@ let stage = "form";
 /** @type {Deposit | null} */
 let running = null;
 
+/** Other tabs, which are told who is signed in; an empty text: nobody. */
+const tabs = new BroadcastChannel("caducee-person");
+
 const field = (/** @type {string} */ id) => /** @type {Field} */ (byId(id));
 
 // --- the start
@@ -44,6 +47,7 @@ async function start() {
   }
   if (me.sealed === "refuse") return show("unsealed");
   keeper = await Keeper.of(me.id);
+  tabs.postMessage(me.id);
   byId("bar").hidden = false;
   byId("nav-audit").hidden = me.role !== "admin";
   part(byId("bar"), "bdi").textContent = me.name ?? "";
@@ -297,10 +301,21 @@ byId("sign-out").addEventListener("click", () => void alone(async () => {
     return notice(location.hash === "#sent" ? "sent" : stage, "not_signed_out");
   }
   if (answer.option) await keeper.forgetAll();
+  tabs.postMessage("");
+  leave("/sign-in");
+}));
+tabs.addEventListener("message", ({ data }) => {
+  if (keeper && data !== keeper.person) leave("/"); // links and passwords are for the person who sent them
+});
+
+/** @param {string} address */
+function leave(address) {
+  running?.control.pause();
   running = null; // it can go on after the next sign-in
   forgetShares();
-  location.assign("/sign-in");
-}));
+  location.replace(address);
+}
+
 byId("language").addEventListener("click", (event) => {
   event.preventDefault();
   void switchLanguage();

@@ -166,8 +166,13 @@ function returned() {
 
 /** End the session. Throws Cut, Refused: then it goes on. */
 export async function signOut() {
+  const end = () => once("/sign-out", { method: "POST" });
   try {
-    await once("/sign-out", { method: "POST" });
+    await end().catch(async (error) => {
+      if (!(error instanceof Refused && error.code === "session_token_required")) throw error;
+      await whoIsThere(); // signed in again elsewhere
+      await end();
+    });
   } catch (error) {
     if (!(error instanceof Refused && error.status === 401)) throw error; // the session had ended
   }

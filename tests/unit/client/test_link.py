@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.client.link import Link
+from app.client.link import DamagedLink, Link
 from app.crypto.encoding import encode
-from app.crypto.errors import MalformedSecret
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 CASES = json.loads((VECTORS / "links.json").read_text("utf-8"))["cases"]
@@ -35,8 +34,9 @@ def test_a_link_as_mail_programs_leave_it(case):
     if case["link"] is not None:
         assert Link.parse(case["text"]).text() == case["link"]
         return
-    with pytest.raises(MalformedSecret) as refused:
+    with pytest.raises(DamagedLink) as refused:
         Link.parse(case["text"])
+    assert refused.value.part == case["damaged"]
     assert encode(SECRET)[:10] not in str(refused.value)
 
 

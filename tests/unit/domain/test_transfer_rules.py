@@ -327,6 +327,9 @@ def test_anything_else_is_of_no_particular_type(sent):
         ("  ", None),
         (" ARS, Mme Durand ", "ARS, Mme Durand"),
         ("x" * MAX_FREE_TEXT, "x" * 200),
+        ("\ufeffCPAM\u00a0\u202f 75\u200b\u2060", "CPAM 75"),
+        ("\u00a0\u200b\u00a0", None),
+        ("Ho\u0302pital\tde\u00adSe\u0301lestat", "H\u00f4pital deS\u00e9lestat"),
     ],
 )
 def test_a_text_is_one_line_without_its_margins(given, kept):
