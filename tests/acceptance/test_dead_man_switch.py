@@ -72,7 +72,7 @@ def test_a_sweeper_that_hangs_stops_deposits_and_nothing_else(tmp_path: Path) ->
     token = installation.token()
     with installation.serving() as server, server.http(token) as http:
         share = send(http, CONTENT)
-        until(lambda: metrics(port).get("caducee_deletion_assured") == 1, what="the first scrape")
+        until(lambda: metrics(port).get("caducee_deletion_assured") == 1, seconds=60, what="the first scrape")
         assert metrics(port)["caducee_oldest_object_age_seconds"] > 0
         assert installation.run("audit", "retention").out.strip().endswith("clean: nothing is overdue")
         with a_scheduler_that_hangs(server):

@@ -20,7 +20,7 @@ def said_before(house):
     "target",
     [
         *("//", "/api", "/api/v1", "/api/v2/me", "/API/V1/ME", "/api/v1/me/", "/api/v1//me", "/api/v1/me%00"),
-        *("/api/v1/me;x", "/api/v1/../../etc/passwd", "/api/v1/%2e%2e/%2e%2e/etc/passwd", "/s", "/s/", "/s/a/b"),
+        *("/api/v1/me;x", "/api/v1/../../etc/passwd", "/api/v1/%2e%2e/%2e%2e/etc/passwd", "/s/a/b"),
         *("/s/../api/v1/me", "/s/assets/..", "/s/assets/%2e%2e%2fserver.py", "/s/assets//etc/passwd"),
         *("/docs", "/redoc", "/openapi.json", "/metrics/", "/favicon.ico", "/robots.txt", "/.git/config", "*", "?"),
         *(
