@@ -14,15 +14,11 @@ import pytest
 from tests.acceptance.people import send
 from tests.acceptance.service import Installation
 from tests.acceptance.warm_start import PROGRAM
+from tests.marks import in_test_all
 
 NAME = "Hôpital Saint-Éloi, laboratoire d’anatomie — œuvre"
 BOXES = re.compile("[─-╿]|\x1b")
 ID = re.compile(r"[A-Za-z0-9_-]{22}")
-
-
-def in_test_all(*values):
-    """A case that another one stands for in `make test`: each starts Python anew."""
-    return pytest.param(*values, marks=pytest.mark.external)
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def test_docs_readme_lines_take_a_file_from_deposit_to_deletion(tmp_path, shell:
 
 
 @pytest.mark.slow
+@pytest.mark.external
 def test_docs_demo_ends_verified():
     done = subprocess.run(
         [sys.executable, ROOT / "deploy/demo.py"], capture_output=True, text=True, timeout=100, check=False

@@ -15,6 +15,7 @@ from tests.acceptance.greedy import Step, at_work
 from tests.acceptance.independent_client import to_text
 from tests.acceptance.people import add_file, bearer, claim, key_header, ok, open_transfer, send
 from tests.acceptance.service import Installation, Server
+from tests.marks import in_test_all
 
 MEGABYTE = 1_000_000
 TIMES_QUIET = 3.0
@@ -117,7 +118,7 @@ def compare(server: Server, tokens: tuple[str, str], kind: str, *, rounds: int, 
     return times
 
 
-@pytest.mark.parametrize("kind", ["issues shares", "repeats its claim", "uploads"])
+@pytest.mark.parametrize("kind", [in_test_all("issues shares"), "repeats its claim", in_test_all("uploads")])
 def test_others_are_served_beside_a_greedy_client(tmp_path, kind):
     """In small: cheap passwords, so few milliseconds that only the order of magnitude can be compared."""
     installation = Installation(tmp_path)

@@ -26,6 +26,7 @@ from tests.acceptance.people import ok
 from tests.acceptance.service import free_port, until
 from tests.acceptance.volumes import FILLER, fill, volume
 from tests.acceptance.warm_start import PROGRAM
+from tests.marks import in_test_all
 
 
 class Desk:
@@ -325,7 +326,7 @@ def folder_with_a_file(root):
     return root
 
 
-@pytest.mark.parametrize("stride", [9, pytest.param(1, marks=pytest.mark.external)])
+@pytest.mark.parametrize("stride", [9, in_test_all(1)])
 def test_killed_at_any_step_it_sends_each_file_once_with_one_valid_link(house, staff, tmp_path, stride):
     """Each of the last steps, in which commands and moves take turns, and some or all of those before."""
     origin, token, name = house.server.origin, house.tokens["staff"], tmp_path.name
@@ -339,7 +340,7 @@ def test_killed_at_any_step_it_sends_each_file_once_with_one_valid_link(house, s
         require_one_link(root, staff, number)
 
 
-@pytest.mark.parametrize("lose", [*(pytest.param(n, marks=pytest.mark.external) for n in range(1, 7)), 7, 8])
+@pytest.mark.parametrize("lose", [*map(in_test_all, range(1, 7)), 7, 8])
 def test_a_lost_response_is_asked_for_again(house, staff, tmp_path, lose):
     """The last two prepare the share and open it: the first attempt may have been carried out."""
     root = folder_with_a_file(tmp_path / tmp_path.name)

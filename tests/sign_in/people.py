@@ -110,11 +110,6 @@ class Browser:
         return {"Sec-Fetch-Site": "same-origin", "Caducee-Session-Token": self.me().json()["session"]["token"]}
 
 
-def in_test_all(*values: Any) -> Any:
-    """A case that another one stands for in `make test`: each walks through the provider."""
-    return pytest.param(*values, marks=pytest.mark.external)
-
-
 def change(resources: Resources, **settings: Any) -> None:
     """Change settings of an opened installation, which forgets what it fetched from the provider."""
     changed = resources.settings.model_copy(update=settings)

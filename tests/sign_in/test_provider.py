@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.sign_in.people import NURSE, change, code_of, entries_of, in_test_all, query_of
+from tests.marks import in_test_all
+from tests.sign_in.people import NURSE, change, code_of, entries_of, query_of
 
 
 def test_a_person_signs_in_deposits_and_signs_out(service, browser):

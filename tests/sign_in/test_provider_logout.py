@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.sign_in.people import entries_of, in_test_all
+from tests.marks import in_test_all
+from tests.sign_in.people import entries_of
 
 
 def logged_out(service, token):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.marks import in_test_all
+
 ROOT = Path(__file__).parents[2]
 
 NOT_MARKED = """
@@ -50,7 +52,7 @@ def test_no_external_test_is_reported_as_none(tmp_path):
     assert run_external(tmp_path, NOT_MARKED) == (0, "external tests: 0 ran, 0 skipped")
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "1")])
+@pytest.mark.parametrize("options", [(), in_test_all(("-n", "1"))])
 def test_external_tests_are_counted_and_skips_apart(tmp_path, options: tuple[str, ...]):
     assert run_external(tmp_path, MARKED, *options) == (0, "external tests: 1 ran, 1 skipped")
 
