@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -13,9 +14,12 @@ from app.client.errors import InUse
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file of mode 0600 atomically: after a power cut it holds the old content or the new one."""
+    """Replace a file of mode 0600 atomically: after a power cut it holds the old content or the new one. What others
+    put in the new one's place is not written to.
+    """
     new = path.with_name(path.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    new.unlink(missing_ok=True)  # of a process that was killed
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
@@ -71,9 +75,13 @@ def open_regular(path: Path) -> int:
 
 @contextmanager
 def locked(path: Path, refusal: str) -> Iterator[int]:
-    """Hold a lock that ends with this process, and yield the lock file's descriptor. Raises InUse with the text."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    """Hold a lock that ends with this process, and yield the lock file's descriptor. Raises InUse with the text;
+    OSError for a link to another file.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
+        if not stat.S_ISREG((found := os.fstat(descriptor)).st_mode) or found.st_nlink > 1:
+            raise OSError(errno.EPERM, "is no lock file of its own", str(path))
         try:
             _lock(descriptor)
         except OSError:

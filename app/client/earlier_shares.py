@@ -13,10 +13,26 @@ import httpx
 
 from app.client.errors import ServiceRefused
 from app.client.http_calls import ask, ask_for
+from app.client.moments import has_passed
 from app.client.patience import Patience
 
-OVER = frozenset({404, 409, 410})
-"""Statuses of a transfer or share that is gone, ended, or was never finished."""
+OVER = frozenset({409, 410})
+"""Statuses of a transfer or share that has ended, or was never finished."""
+
+
+def require_over(refusal: ServiceRefused, expires_at: str) -> None:
+    """Raise the refusal unless it says that a transfer, which expires at this time, has ended. One that the service
+    does not know has ended only after its expiry: before, another owner may have begun it, and its link may be valid.
+    """
+    if refusal.status == httpx.codes.NOT_FOUND and expires_at and not has_passed(expires_at):
+        raise ServiceRefused(
+            "the service does not know the transfer that an earlier run began: use the access token of that run, or "
+            f"wait until {expires_at}",
+            refusal.code,
+            refusal.status,
+        )
+    if refusal.status not in {*OVER, httpx.codes.NOT_FOUND}:
+        raise refusal
 
 
 def used_by(shares: Iterable[dict[str, Any]]) -> set[str]:
@@ -24,13 +40,14 @@ def used_by(shares: Iterable[dict[str, Any]]) -> set[str]:
     return {share["recipient"] for share in shares if share["used_at"]}
 
 
-def shown_transfer(http: httpx.Client, transfer_id: str, patience: Patience) -> dict[str, Any] | None:
-    """Return a transfer as the service shows it, ended or not; None if it does not exist. Raises ServiceRefused."""
+def shown_transfer(
+    http: httpx.Client, transfer_id: str, patience: Patience, *, expires_at: str
+) -> dict[str, Any] | None:
+    """Return a transfer as the service shows it, ended or not; None if it is over. Raises ServiceRefused."""
     try:
         return patience.call(lambda: ask(http, "GET", f"/api/v1/transfers/{transfer_id}"))
     except ServiceRefused as refusal:
-        if refusal.status not in OVER:
-            raise
+        require_over(refusal, expires_at)
         return None
 
 
@@ -41,10 +58,9 @@ def withdraw_unused(http: httpx.Client, shares: Iterable[dict[str, Any]], patien
             end(http, f"/api/v1/shares/{share['id']}", patience)
 
 
-def end(http: httpx.Client, path: str, patience: Patience) -> None:
-    """Delete a transfer or withdraw a share; one that does not exist has ended. Raises ServiceRefused."""
+def end(http: httpx.Client, path: str, patience: Patience, *, expires_at: str = "") -> None:
+    """Delete a transfer or withdraw a share, unless it is over. Raises ServiceRefused."""
     try:
         patience.call(lambda: ask_for(http, "DELETE", path))
     except ServiceRefused as refusal:
-        if refusal.status not in OVER:
-            raise
+        require_over(refusal, expires_at)

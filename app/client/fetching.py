@@ -9,6 +9,7 @@ was received (`app/client/received.py`).
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any, Self
 
 import httpx
 
-from app.client.errors import ServiceRefused
+from app.client.errors import NotConfigured, ServiceRefused
 from app.client.link import Link
 from app.client.patience import Patience
 from app.client.placing import Folder
@@ -62,6 +63,7 @@ class Fetching:
         shown = Patience(patience_seconds, waiting=self._watcher.waiting).call(lambda: look(self._http, self._link))
         state = ShareState(shown["state"])
         with self._state.claiming(self._link.share_id) as record:
+            self._require_own(record)
             record.server, record.expires_at = self._link.server, shown["expires_at"]
             ended = share_rules.refusal(state)
             if ended is not None and not (state == ShareState.CLAIMED and record.was_kept):
@@ -78,6 +80,8 @@ class Fetching:
         """
         patience = Patience(patience_seconds, waiting=self._watcher.waiting)
         with self._state.claiming(self._link.share_id) as record:
+            self._require_own(record)
+            record.save()
             try:
                 fetched = self._all(record, password, patience)
             except ServiceRefused as refusal:
@@ -102,6 +106,11 @@ class Fetching:
         patience.call(claim.complete)
         received.confirmed(self._state)
         return fetched
+
+    def _require_own(self, record: ClaimRecord) -> None:
+        """Raise NotConfigured if another service has a share of this id, whose claim must not reach this one."""
+        if record.server not in {"", self._link.server}:
+            raise NotConfigured(f"a link of this id is being fetched from {record.server}: finish that first")
 
     def _forget(self, record: ClaimRecord) -> None:
         for part in self._folder.glob(part_name(self._link.share_id, "*")):  # of a version that recorded none
@@ -154,7 +163,12 @@ class _Unfinished:
 
     def __enter__(self) -> Self:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-        self._out = os.fdopen(os.open(self._path, flags, 0o600), "r+b", buffering=0)
+        descriptor = os.open(self._path, flags, 0o600)
+        self._out = os.fdopen(descriptor, "r+b", buffering=0)
+        found = os.fstat(descriptor)
+        if found.st_nlink > 1 or (hasattr(os, "geteuid") and (found.st_uid != os.geteuid() or found.st_mode & 0o077)):
+            self._out.close()
+            raise PermissionError(errno.EPERM, "others can read this file: remove it", str(self._path))
         if self._file.meta.crc32 is None:
             self._out.truncate(0)
         self._inherited = self.chunks() > 0

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.client.moments import has_passed
 from app.client.state import ClientState
 
 
@@ -61,7 +62,7 @@ class Received:
         found = None
         for path in state.received():
             received = _load(path)
-            if received is None or datetime.fromisoformat(received.expires_at) <= datetime.now(UTC):
+            if received is None or has_passed(received.expires_at):
                 path.unlink(missing_ok=True)
             elif received.share_id == share_id:
                 found = received
@@ -84,7 +85,5 @@ class Received:
 def _load(path: Path) -> Received | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
         kept = json.loads(path.read_text("utf-8"))
-        received = Received(**{**kept, "files": [ReceivedFile(**each) for each in kept["files"]]})
-        datetime.fromisoformat(received.expires_at)
-        return received
+        return Received(**{**kept, "files": [ReceivedFile(**each) for each in kept["files"]]})
     return None

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from app.client.collecting import fingerprint
-from app.client.earlier_shares import OVER, end, shown_transfer, used_by, withdraw_unused
+from app.client.earlier_shares import end, require_over, shown_transfer, used_by, withdraw_unused
 from app.client.errors import FileChanged, NotSendable, ServiceRefused, ServiceUnavailable
 from app.client.http_calls import ask
 from app.client.parts import SealedUpload, announce
@@ -158,7 +158,7 @@ class Sending:
         pending = record.load()
         if pending is None or pending.transfer_id is None or not self._is_same(pending):
             return None
-        transfer = shown_transfer(self._http, pending.transfer_id, self._patience)
+        transfer = shown_transfer(self._http, pending.transfer_id, self._patience, expires_at=pending.expires_at)
         if transfer is None or not used_by(transfer["shares"]).issuperset(self._request.recipients):
             return None
         return Sent(transfer["id"], transfer["expires_at"], pending.files, {})
@@ -193,8 +193,7 @@ class Sending:
         except CryptoError:
             pass
         except ServiceRefused as refusal:
-            if refusal.status not in OVER:
-                raise  # a token that ended says nothing about the transfer
+            require_over(refusal, pending.expires_at)  # a token that ended says nothing about the transfer
         self._give_up(record, pending)
         return None
 
@@ -216,7 +215,7 @@ class Sending:
             pending.idempotency_key = new_id()
             record.save(pending)
             transfer = self._patience.call(create)
-        pending.transfer_id = transfer.id
+        pending.transfer_id, pending.expires_at = transfer.id, transfer.expires_at
         record.save(pending)
         self._remember(pending, transfer)
         return transfer
@@ -293,6 +292,7 @@ class Sending:
     def _give_up(self, record: SendRecord, pending: PendingSend) -> None:
         """End a transfer that cannot go on, with what it has stored. Raises ServiceUnavailable, and forgets nothing."""
         if pending.transfer_id is not None:
-            end(self._http, f"/api/v1/transfers/{pending.transfer_id}", self._patience)
+            path = f"/api/v1/transfers/{pending.transfer_id}"
+            end(self._http, path, self._patience, expires_at=pending.expires_at)
             self._state.forget(pending.transfer_id)
         record.clear()

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from app.client.durable import locked, make_folder, sync_folder, write_durably
-from app.client.errors import InUse
+from app.client.errors import InUse, NotConfigured
+from app.client.moments import has_passed
 from app.crypto.encoding import decode, encode
 from app.crypto.errors import MalformedSecret
 from app.crypto.token import new_secret
@@ -69,6 +70,7 @@ class PendingSend:
     files: list[PendingFile]
     client_key: str
     transfer_id: str | None = None
+    expires_at: str = ""
 
 
 @dataclass(slots=True, repr=False)
@@ -164,7 +166,7 @@ class ClientState:
         for path in sorted(self._folder("sent").glob("*.json"), key=lambda each: each.stat().st_mtime_ns):
             with suppress(ValueError, TypeError, OSError):
                 sent = SentTransfer(**json.loads(path.read_text("utf-8")))
-                if datetime.fromisoformat(sent.expires_at) <= datetime.now(UTC):
+                if has_passed(sent.expires_at):
                     path.unlink()
                     self._clear_sends_of(sent.transfer_id)
                 else:
@@ -192,7 +194,7 @@ class ClientState:
     def _clear_sends_of(self, transfer_id: str) -> None:
         """Remove the interrupted send of a transfer that has ended; one that runs notices the end by itself."""
         for folder in self._folder("sends").iterdir():
-            with suppress(InUse), locked(folder / "lock", _BUSY):
+            with suppress(InUse, NotConfigured, OSError), locked(folder / "lock", _BUSY):
                 pending = SendRecord(folder).load()
                 if pending is not None and pending.transfer_id == transfer_id:
                     SendRecord(folder).clear()
@@ -211,12 +213,17 @@ class SendRecord:
         self._folder = folder
 
     def load(self) -> PendingSend | None:
-        """Return the interrupted send, or None. A record that cannot be read counts as none."""
+        """Return the interrupted send, or None. Raises OSError; NotConfigured for a damaged record: its link may be
+        valid.
+        """
+        path = self._folder / "send.json"
         try:
-            kept = json.loads((self._folder / "send.json").read_text("utf-8"))
+            kept = json.loads(path.read_text("utf-8"))
             return PendingSend(**{**kept, "files": [PendingFile(**each) for each in kept["files"]]})
-        except (OSError, ValueError, TypeError, KeyError):
+        except FileNotFoundError:
             return None
+        except (ValueError, TypeError, KeyError):
+            raise _damaged(path, "look with `caducee sent` what was sent") from None
 
     def save(self, pending: PendingSend) -> None:
         """Store how far the send is."""
@@ -237,24 +244,28 @@ class SendRecord:
 
 class ClaimRecord:
     """The record of one claim: its token; its server, its id once the claim succeeded, and its end; its unfinished
-    files; and where its files were put, by number. `was_kept`: an earlier run stored it.
+    files, each with the number of its device; and where its files were put, by number. `was_kept`: an earlier run
+    stored it.
     """
 
     def __init__(self, path: Path) -> None:
-        """Load it; without one, choose a token and store it. A record that cannot be read counts as none."""
+        """Load it; without one, choose a token, which must be saved before it is used. Raises OSError; NotConfigured
+        for a damaged record: without its token, the claim cannot go on.
+        """
         self._path = path
         self.placed: dict[str, str] = {}
-        self.parts: list[str] = []
+        self.parts: dict[str, int] = {}
         self.server, self.claim_id, self.expires_at = "", "", ""
         try:
             kept = json.loads(path.read_text("utf-8"))
             self.token = decode(kept["token"], length=_TOKEN_BYTES)
-            self.placed, self.parts = dict(kept["placed"]), list(kept.get("parts", ()))
+            self.placed, self.parts = dict(kept["placed"]), dict(kept["parts"])
             self.server, self.claim_id, self.expires_at = (str(kept.get(name, "")) for name in _CLAIM)
             self.was_kept = True
-        except (OSError, ValueError, TypeError, KeyError, MalformedSecret):
+        except FileNotFoundError:
             self.token, self.was_kept = new_secret(), False
-            self.save()
+        except (ValueError, TypeError, KeyError, MalformedSecret):
+            raise _damaged(path, "ask the sender for a new link") from None
 
     def save(self) -> None:
         """Store it."""
@@ -264,6 +275,10 @@ class ClaimRecord:
     def clear(self) -> None:
         """Remove it: the claim is over."""
         self._path.unlink(missing_ok=True)
+
+
+def _damaged(path: Path, advice: str) -> NotConfigured:
+    return NotConfigured(f"{path} is damaged: {advice}, then remove that file")
 
 
 def _now() -> str:

@@ -7,15 +7,19 @@ next start of a client after one that was killed.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 
-from app.client.errors import InUse, ServiceRefused
+from app.client.errors import InUse, NotConfigured, ServiceRefused
 from app.client.http_calls import ask_for
+from app.client.moments import has_passed
 from app.client.state import ClaimRecord, ClientState
 from app.crypto.encoding import encode
+
+CLOCK_DOUBT = timedelta(days=2)
+"""How long after its expiry, by this machine's clock, a claim is forgotten without the service's word."""
 
 
 def part_name(share_id: str, number: object) -> str:
@@ -26,13 +30,13 @@ def part_name(share_id: str, number: object) -> str:
 def record_part(record: ClaimRecord, part: Path) -> None:
     """Record an unfinished file that is about to be created."""
     if str(part) not in record.parts:
-        record.parts.append(str(part))
+        record.parts[str(part)] = part.parent.stat().st_dev
         record.save()
 
 
 def remove_parts(record: ClaimRecord) -> None:
     """Remove the unfinished files. Those that cannot be removed now stay recorded, as on a disk that is not mounted."""
-    record.parts = [part for part in record.parts if not _removed(Path(part))]
+    record.parts = {part: device for part, device in record.parts.items() if not _removed(Path(part), device)}
 
 
 def forget(record: ClaimRecord) -> None:
@@ -49,25 +53,28 @@ def sweep(state: ClientState, http: httpx.Client) -> None:
     another process works on is left to it. Errors of the service are no reason to stop: the next start sweeps again.
     """
     for share_id in state.claims():
-        with suppress(InUse), state.claiming(share_id) as record:
+        with suppress(InUse, NotConfigured, OSError), state.claiming(share_id) as record:
+            if not record.was_kept:
+                continue
             if _is_over(record, http):
                 forget(record)
+            elif has_passed(record.expires_at):  # by this machine's clock, which may be wrong: the token stays
+                remove_parts(record)
+                record.save()
 
 
-def _removed(part: Path) -> bool:
-    if not part.parent.is_dir():
-        return False
+def _removed(part: Path, device: int) -> bool:
+    """Remove a file. One that is absent counts as removed only if its own volume is there."""
     try:
         part.unlink(missing_ok=True)
+        return part.parent.stat().st_dev == device
     except OSError:
         return False
-    return True
 
 
 def _is_over(record: ClaimRecord, http: httpx.Client) -> bool:
-    with suppress(ValueError):
-        if datetime.fromisoformat(record.expires_at) <= datetime.now(UTC):
-            return True
+    if has_passed(record.expires_at, by=CLOCK_DOUBT):
+        return True
     if not record.claim_id or record.server != str(http.base_url).rstrip("/"):
         return False
     try:

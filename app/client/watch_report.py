@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from app.client.durable import write_durably
-from app.client.earlier_shares import OVER
 from app.client.errors import HookFailed, NotSendable, ServiceRefused, ServiceUnavailable
 from app.client.watched_folder import ReadyFile, as_json
 from app.crypto.token import new_id
 
 DONE, REFUSED, TRY_AGAIN = 0, 1, 75
 """Exit codes of a run: 1 means that a person has to act, 75 (EX_TEMPFAIL) that the next run may succeed."""
+
+_PASSING = frozenset({404, 409, 410})
+"""Statuses of a transfer that has ended, or is another owner's: the next turn may find another state."""
 
 
 def now() -> str:
@@ -41,7 +43,7 @@ class Problem:
             return cls("no_access", f"a file or folder cannot be read or written: {error.strerror or 'unknown'}")
         if isinstance(error, HookFailed):
             return cls("hook_failed", str(error))
-        passing = isinstance(error, ServiceUnavailable) or error.code is None or error.status in OVER
+        passing = isinstance(error, ServiceUnavailable) or error.code is None or error.status in _PASSING
         return cls(error.code or "unavailable", str(error), is_final=not passing)
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.client.collecting import is_left_out
-from app.client.durable import make_folder, move_durably, open_regular, write_durably
+from app.client.durable import make_folder, move_durably, open_regular, remove_durably, write_durably
 from app.client.errors import NotConfigured, NotSendable
 from app.domain.errors import InvalidFileName
 from app.domain.file_meta import FileMeta
@@ -158,8 +158,13 @@ class WatchedFolder:
             return False
         target = free(self.failed / file.name, beside=ERROR)
         error = {"name": file.name, "code": reason.code, "detail": str(reason), "at": at}
-        write_durably(target.with_name(_fitted(target.name, ERROR)), as_json(error))
-        return self.place(file.name, file.identity, target)
+        beside = target.with_name(_fitted(target.name, ERROR))
+        write_durably(beside, as_json(error))
+        try:
+            return self.place(file.name, file.identity, target)
+        except OSError:
+            remove_durably(beside)
+            raise
 
 
 def free(path: Path, *, beside: str = "") -> Path:

@@ -104,10 +104,11 @@ class Watch:
             self._go_on(report)
             finding = self._folder.look(time.monotonic())
             report.waiting, unsettled = len(finding.ready) + finding.unsettled, finding.unsettled
-            for file, reason in finding.unsendable:
-                self._reject(report, file, reason)
+            stuck = self._reject_all(report, finding.unsendable)
             for files in self._batches(finding.ready):
                 self._begin(report, files)
+            if stuck is not None:
+                raise stuck
         except (ServiceRefused, HookFailed, OSError) as error:
             report.problem = Problem.of(error)
             self._tell(f"{report.problem.detail}; what is not sent stays in out/")
@@ -229,6 +230,16 @@ class Watch:
         if self._folder.reject(file, reason, now()):
             report.failed_because(file, reason)
             self._tell(f"moved a file to failed/ ({reason.code})")
+
+    def _reject_all(self, report: Report, unsendable: list[tuple[ReadyFile, NotSendable]]) -> OSError | None:
+        """Move all that can never be sent to `failed`; return why one stays in `out`, such as another user's folder."""
+        stuck = None
+        for file, reason in unsendable:
+            try:
+                self._reject(report, file, reason)
+            except OSError as error:
+                stuck = error
+        return stuck
 
     def _sending(self, batch: Batch) -> Sending:
         watcher, patience = Watcher(waiting=self._waiting), self._order.patience_seconds

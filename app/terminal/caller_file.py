@@ -7,6 +7,7 @@ stays root, does. Under sudo, a file that did not exist before is given to the u
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
@@ -50,11 +51,13 @@ def caller_file(path: Path | None) -> Iterator[Write]:
 
 
 def _is_special(path: Path) -> bool:
-    """Return whether the path is something else than a file or nothing, such as a link, a pipe or /dev/stdout: it is
-    written where it is, and keeps its owner. Raises IsADirectoryError.
+    """Return whether the path is something else than a file or nothing, such as a pipe or /dev/stdout: it is written
+    where it is, and keeps its owner. Raises IsADirectoryError; OSError for a link, which could lead root anywhere.
     """
     if path.is_dir():
         raise IsADirectoryError(None, "is a folder", str(path))
+    if path.is_symlink() and not path.is_relative_to("/dev") and not path.is_relative_to("/proc"):
+        raise OSError(errno.ELOOP, "is a link: name the file that it leads to", str(path))
     with suppress(FileNotFoundError):
         return not stat.S_ISREG(path.lstat().st_mode)
     return False

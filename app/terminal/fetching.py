@@ -58,9 +58,28 @@ def get(
         sweep(state, http)
         output.mkdir(parents=True, exist_ok=True)
         fetching = Fetching(http, state, parsed, folder=output.resolve(), watcher=bars.watcher)
-        _announce(fetching.look())
+        if (ended := _ended_with(fetching, earlier)) is not None:
+            ended.confirmed(state)
+            _report_earlier(ended, as_json=as_json)
+            return
         files = _fetched(fetching, *_password(password_file))
     _report(files, as_json=as_json)
+
+
+def _ended_with(fetching: Fetching, earlier: Received | None) -> Received | None:
+    """Announce the share; or return what was received here if the share has ended with it, and its response was lost.
+
+    Raises ShareUsed if it was used elsewhere.
+    """
+    from app.domain.errors import ShareUsed
+
+    try:
+        _announce(fetching.look())
+    except ShareUsed:
+        if earlier is None:
+            raise
+        return earlier
+    return None
 
 
 def _announce(share: dict[str, Any]) -> None:
@@ -107,7 +126,7 @@ def _report_earlier(earlier: Received, *, as_json: bool) -> None:
 
 def _report(files: list[FetchedFile], *, as_json: bool) -> None:
     _put_files([(str(file.path), file.size) for file in files], as_json=as_json)
-    say("everything has arrived; the service has destroyed its keys to this link")
+    say("everything has arrived; the service was told so, and the link has ended")
 
 
 def _put_files(files: list[tuple[str, int]], *, as_json: bool) -> None:

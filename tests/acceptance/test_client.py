@@ -287,7 +287,11 @@ def test_what_an_earlier_run_left_damaged_is_fetched_again(caducee, tmp_path):
     (tmp_path / "a.bin").write_bytes(content)
     target.mkdir()
     _, share = sent_to(caducee, tmp_path / "a.bin")
-    (target / f".caducee-{share['share_id']}-0.part").write_bytes(bytes(200_000))
+    part = target / f".caducee-{share['share_id']}-0.part"
+    part.write_bytes(bytes(200_000))
+    part.chmod(0o644)
+    assert "others can read" in fetch(caducee, share, target, tmp_path, code=2).err, "somebody else may have made it"
+    part.chmod(0o600)
     fetch(caducee, share, target, tmp_path)
     assert contents(target) == {"a.bin": content}
 

@@ -13,6 +13,7 @@ import pytest
 
 from app.client import patience
 from app.client.collecting import collect
+from app.client.errors import ServiceRefused
 from app.client.fetching import Fetching
 from app.client.sending import Request, Sending, Sent
 from app.client.state import ClientState
@@ -99,3 +100,26 @@ def test_an_interrupted_run_and_the_next_ask_for_different_shares(house, tmp_pat
             Sending(http, state, request).run(lambda _: None)
         Sending(http, state, request).run(lambda _: None)
     assert len(set(keys)) == 2
+
+
+def test_a_transfer_that_another_owner_began_is_not_taken_for_ended(house, tmp_path):
+    """Its link may be valid: a second transfer would be a second link, and the first could not be withdrawn."""
+    (tmp_path / "a.csv").write_bytes(b"x")
+    request, state = Request(collect([tmp_path / "a.csv"]), ["A"], {"expires_in": "1h"}), ClientState(tmp_path)
+
+    def lost(_):
+        raise KeyboardInterrupt
+
+    with house.server.http(house.tokens["staff"]) as http:
+        with pytest.raises(KeyboardInterrupt):
+            Sending(http, state, request).run(lost)
+        before = ok(http.get("/api/v1/transfers"), 200)["transfers"]
+    with house.server.http(house.installation.token()) as http:
+        sending = Sending(http, state, request)
+        for refused in (lambda: sending.run(lost), sending.give_up):
+            with pytest.raises(ServiceRefused, match="use the access token of that run"):
+                refused()
+        assert ok(http.get("/api/v1/transfers"), 200)["transfers"] == []
+    with house.server.http(house.tokens["staff"]) as http:
+        Sending(http, state, request).run(lambda _: None)
+        assert len(ok(http.get("/api/v1/transfers"), 200)["transfers"]) == len(before), "it went on with its own"

@@ -51,13 +51,14 @@ def test_a_file_appears_when_it_is_complete_and_keeps_its_mode(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_link_or_a_pipe_is_written_where_it_leads(tmp_path):
+def test_a_link_is_refused_and_what_it_leads_to_stays(tmp_path):
+    """Root follows none: it could lead to any file."""
     target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("kept")
     link.symlink_to(target)
-    with caller_file(link) as write:
+    with pytest.raises(OSError, match="is a link"), caller_file(link) as write:
         write("through")
-    assert link.is_symlink()
-    assert target.read_text() == "through"
+    assert target.read_text() == "kept"
 
 
 def test_a_path_that_cannot_be_written_is_refused_before_the_command_runs(tmp_path):
