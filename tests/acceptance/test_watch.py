@@ -250,6 +250,16 @@ def test_a_problem_needs_a_person_only_if_the_service_said_so(error, code, is_fi
     assert "DUPONT" not in problem.detail
 
 
+def test_what_cannot_be_moved_aside_holds_up_nothing_else(desk, watch):
+    """A folder in `out` that another user made, or a volume, as here."""
+    with volume(desk.folder / "out" / "folder", size="1m"):
+        for _ in range(2):
+            desk.put("good.csv")
+            report = watch(code=75).json
+            assert ([each["name"] for each in report["sent"]], report["problem"]["code"]) == (["good.csv"], "no_access")
+        assert desk.names("failed") == [], "no reason is written for what stays"
+
+
 def test_a_full_disk_costs_nothing_but_time(house, tmp_path, monkeypatch):
     with volume(tmp_path / "volume", size="1m"):
         desk = Desk(tmp_path / "volume" / "desk", monkeypatch)
