@@ -377,7 +377,7 @@ def test_where_cookies_are_blocked_files_open_in_memory(site, browser, executabl
     ) as context:
         reader = Reader.in_tab_of(context, axe)
         reader.open(share)
-        reader.page.locator("#limits", has_text="lets this site keep nothing").wait_for()
+        reader.page.locator("#limits", has_text="does not let this site store anything").wait_for()
         assert reader.barriers() == []
         reader.claim(share.password)
         assert "close this tab" not in reader.page.inner_text("[data-view=files]")
