@@ -599,7 +599,7 @@ def test_a_sealed_share_whose_key_was_swapped_says_so(site, reader):
 
 
 def test_the_page_is_small_until_the_download_starts(site, reader):
-    """Under 60 kB from first byte to password (docs/performance.md)."""
+    """Below 62 kB from the first byte until a download starts (docs/performance.md)."""
     share = send(site.staff, b"", allow_empty=True)
     before = site.road.passed
     reader.open(share)
