@@ -55,8 +55,8 @@ class Fetching:
         self._watcher = watcher or Watcher()
 
     def look(self, *, patience_seconds: float = 600) -> dict[str, Any]:
-        """Return what the service tells about the share, and claim nothing. Of a share that has ended, no unfinished
-        file is left.
+        """Return the share's state as the service reports it, without claiming it. If the share has ended, remove its
+        unfinished files.
 
         Raises Refusal if the share has ended, or was claimed elsewhere; ServiceRefused, InUse.
         """

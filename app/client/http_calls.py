@@ -19,7 +19,7 @@ _PASSING = frozenset({408, 423, 425, 429, 500, 502, 503, 504, 507})
 
 
 _DIGITS = 10
-"""A number of seconds as long as this is none."""
+"""A `Retry-After` with this many digits or more is ignored."""
 
 
 def ask(http: httpx.Client, method: str, path: str, **request: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The identity provider of this service's settings, spoken to over HTTP: its description, its keys, its token endpoint.
 
-Every answer is bounded in time and size, redirects are not followed, and nothing that an answer holds reaches the log
-but an error code of OAuth. What was fetched is kept for a while; after a failure nothing is fetched for FAILED_SECONDS,
-so that visitors of the sign-in page cannot make this service knock without pause.
+Every response is bounded in time and size, redirects are not followed, and nothing from a response is logged except an
+OAuth error code. What was fetched is kept for a while; after a failure nothing is fetched for FAILED_SECONDS, so that
+visitors of the sign-in page cannot make the service send requests to the provider continuously.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def test_the_certificate_says_when_it_was_observed_and_how_often_it_was_fetched(
     house.installation.run("audit", "certificate", "--lang", "fr", "-o", str(file), "--", gone.transfer_id)
     page = file.read_text("utf-8")
     assert "Certificat de destruction" in page
-    assert "1 téléchargement de ses fichiers, en 1 retrait" in page.replace("\u00a0", " ")
+    assert "1 téléchargement de ses fichiers, en 1 récupération" in page.replace("\u00a0", " ")
     assert verify_receipt(receipt_in(page), key).transfer == gone.transfer_id
 
 

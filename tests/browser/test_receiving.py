@@ -377,7 +377,7 @@ def test_where_cookies_are_blocked_files_open_in_memory(site, browser, executabl
     ) as context:
         reader = Reader.in_tab_of(context, axe)
         reader.open(share)
-        reader.page.locator("#limits", has_text="lets this site keep nothing").wait_for()
+        reader.page.locator("#limits", has_text="does not let this site store anything").wait_for()
         assert reader.barriers() == []
         reader.claim(share.password)
         assert "close this tab" not in reader.page.inner_text("[data-view=files]")
@@ -599,7 +599,7 @@ def test_a_sealed_share_whose_key_was_swapped_says_so(site, reader):
 
 
 def test_the_page_is_small_until_the_download_starts(site, reader):
-    """Under 60 kB from first byte to password (docs/performance.md)."""
+    """Below 62 kB from the first byte until a download starts (docs/performance.md)."""
     share = send(site.staff, b"", allow_empty=True)
     before = site.road.passed
     reader.open(share)

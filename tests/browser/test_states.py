@@ -15,7 +15,7 @@ ONE_LANGUAGE = ["fr", in_test_all("en")]
 GONE_WITH_WORDS = {
     "used": ("Ce lien a déjà servi", "This link has already been used"),
     "completed": ("Ces fichiers ont déjà été reçus", "These files have already been received"),
-    "withdrawn": ("Ce lien a été retiré", "This link was withdrawn"),
+    "withdrawn": ("Ce lien a été révoqué", "This link was withdrawn"),
     "locked": ("Ce lien est bloqué", "This link is locked"),
     "unknown": ("Ce lien n’ouvre rien", "This link opens nothing"),
 }

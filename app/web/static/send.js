@@ -1,5 +1,5 @@
 /**
- * The staff's page: sign-in's rest, the form of a deposit, its progress, its links, and the list of what was sent.
+ * The staff's page: signing in again, the form of a deposit, its progress, its links, and the list of what was sent.
  * docs/staff-page.md describes it.
  */
 
