@@ -2,14 +2,12 @@
  * Choosing files: dropped or picked, with the folders above them. Nothing is read yet.
  */
 
-import { filesProblem, shown, sizeOf } from "./rules.js";
+import { filesProblem, isLeftOut, shown, sizeOf } from "./rules.js";
 import { byId, fill, part, put } from "./view.js";
 
 /** @typedef {import("./deposit.js").Chosen} Chosen */
 
 const SHOWN_AT_MOST = 100;
-/** Files that operating systems leave in folders. */
-const LEFTOVERS = new Set([".DS_Store", "Thumbs.db", "desktop.ini"]);
 
 /** By path and name, so that a file chosen twice is sent once. @type {Map<string, Chosen>} */
 const files = new Map();
@@ -37,10 +35,10 @@ export function forgetChosen() {
 
 /**
  * Remove a file that cannot be sent.
- * @param {string} name
+ * @param {{name: string, path: string}} file
  */
-export function removeNamed(name) {
-  for (const [key, each] of files) if (each.name === name) files.delete(key);
+export function removeFile(file) {
+  files.delete(shown(file));
   draw();
 }
 
@@ -52,9 +50,12 @@ export function complainOfFiles() {
   return problem === null;
 }
 
-/** @param {Chosen[]} more */
+/**
+ * Add files; of folders, only those that are not left out.
+ * @param {Chosen[]} more
+ */
 function add(more) {
-  for (const each of more) if (!LEFTOVERS.has(each.name)) files.set(shown(each), each);
+  for (const each of more) if (each.path === "" || !isLeftOut(each.name)) files.set(shown(each), each);
   draw();
 }
 

@@ -3,10 +3,10 @@
  * docs/staff-page.md describes it.
  */
 
-import { chosen, complainOfFiles, copyOf, forgetChosen, onChoosing, picked, removeNamed } from "./choosing.js";
+import { chosen, complainOfFiles, copyOf, forgetChosen, onChoosing, picked, removeFile } from "./choosing.js";
 import { confirmed } from "./confirming.js";
 import { Cancelled } from "./control.js";
-import { ChangedFile, Deposit, InUse, issueAgain, matched } from "./deposit.js";
+import { Deposit, InUse, issueAgain, matched } from "./deposit.js";
 import { forgetShares, isLeft, showShares } from "./handover.js";
 import { Keeper } from "./kept.js";
 import { currentLanguage, speak, speaks } from "./language.js";
@@ -14,6 +14,7 @@ import { lifetimes, recipientsOf, recipientsProblem, recordsProblem, seconds, sh
 import { Sending } from "./sending.js";
 import { onSent, showSent, tidy } from "./sent.js";
 import { onSignedOut, Refused, signOut, whoIsThere } from "./session.js";
+import { FileChanged } from "./source.js";
 import { alone, byId, notice, part, put, retell, show, status } from "./view.js";
 
 /** @typedef {import("./session.js").Me} Me */
@@ -180,9 +181,9 @@ async function failed(error) {
   to("form");
   if (error instanceof Cancelled) return status("form", ended);
   if (error instanceof InUse) return notice("form", "in_use");
-  if (error instanceof ChangedFile) {
-    removeNamed(error.name);
-    return notice("form", "file_changed", { name: error.name });
+  if (error instanceof FileChanged) {
+    removeFile(error.file);
+    return notice("form", "file_changed", { name: shown(error.file) });
   }
   if (isOther) return notice("form", "other_person");
   if (error instanceof Refused) return notice("form", "refused", { detail: error.detail, code: error.code });
