@@ -3,7 +3,7 @@
  */
 
 import { filesProblem, isLeftOut, shown, sizeOf } from "./rules.js";
-import { byId, fill, part, put } from "./view.js";
+import { byId, copyOf, part, put } from "./view.js";
 
 /** @typedef {import("./deposit.js").Chosen} Chosen */
 
@@ -74,7 +74,7 @@ function draw() {
 
 /** @param {Chosen} each */
 function row(each) {
-  const item = /** @type {HTMLElement} */ (copyOf("file-row"));
+  const item = copyOf("file-row");
   part(item, ".file-name bdi").textContent = shown(each);
   put(part(item, ".file-size"), "file_size", { size: { bytes: each.file.size } });
   const button = part(item, "button");
@@ -89,18 +89,6 @@ function row(each) {
     (rows[index]?.querySelector("button") ?? byId("pick")).focus();
   });
   return item;
-}
-
-/**
- * Return a copy of a template, in the page's language.
- * @param {string} id
- * @returns {HTMLElement}
- */
-export function copyOf(id) {
-  const template = /** @type {HTMLTemplateElement} */ (byId(id));
-  const copy = /** @type {HTMLElement} */ (/** @type {DocumentFragment} */ (template.content.cloneNode(true)).firstElementChild);
-  fill(copy, {});
-  return copy;
 }
 
 /**

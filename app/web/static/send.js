@@ -3,7 +3,7 @@
  * docs/staff-page.md describes it.
  */
 
-import { chosen, complainOfFiles, copyOf, forgetChosen, onChoosing, picked, removeFile } from "./choosing.js";
+import { chosen, complainOfFiles, forgetChosen, onChoosing, picked, removeFile } from "./choosing.js";
 import { confirmed } from "./confirming.js";
 import { Cancelled } from "./control.js";
 import { Deposit, InUse, issueAgain, matched } from "./deposit.js";
@@ -15,7 +15,7 @@ import { Sending } from "./sending.js";
 import { onSent, showSent, tidy } from "./sent.js";
 import { onSignedOut, Refused, signOut, whoIsThere } from "./session.js";
 import { FileChanged } from "./source.js";
-import { alone, byId, notice, part, put, retell, show, status } from "./view.js";
+import { alone, byId, copyOf, notice, offerLanguages, part, put, show, status } from "./view.js";
 
 /** @typedef {import("./session.js").Me} Me */
 /** @typedef {import("./kept.js").KeptTransfer} KeptTransfer */
@@ -317,23 +317,7 @@ function leave(address) {
   location.replace(address);
 }
 
-byId("language").addEventListener("click", (event) => {
-  event.preventDefault();
-  void switchLanguage();
-});
-
-async function switchLanguage() {
-  const anchor = /** @type {HTMLAnchorElement} */ (byId("language"));
-  const wanted = anchor.hreflang;
-  if (!(await speak(wanted))) return;
-  history.replaceState(null, "", `?lang=${wanted}${location.hash}`);
-  retell();
-  /** @type {Record<string, string>} */
-  const names = JSON.parse(anchor.dataset.names ?? "{}");
-  const every = Object.keys(names);
-  const other = every[(every.indexOf(wanted) + 1) % every.length];
-  Object.assign(anchor, { lang: other, hreflang: other, href: `?lang=${other}`, textContent: names[other] });
-}
+offerLanguages(() => location.hash);
 
 for (const button of document.querySelectorAll("[data-retry]")) {
   button.addEventListener("click", () => void alone(start));
