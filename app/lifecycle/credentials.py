@@ -11,7 +11,7 @@ from app.db.access_token_rows import TokenRow
 from app.db.session_rows import SessionRow
 from app.domain.access_token import Caller, require_valid
 from app.domain.errors import NotAuthenticated, SessionEnded
-from app.domain.session import NOTED_EVERY, require_running
+from app.domain.session import require_running, use_is_due
 from app.runtime.resources import Resources
 
 
@@ -55,6 +55,6 @@ def require_session(connection: Connection, row: SessionRow | None, now: datetim
 
 def keep_alive(resources: Resources, session: SessionRow | None, now: datetime) -> None:
     """Note the use of a session by a request that still runs, at most once a minute."""
-    if session is not None and now - session.used_at >= NOTED_EVERY:
+    if session is not None and use_is_due(session.used_at, now):
         with resources.database.writing() as transaction:
             session_rows.note_use(transaction.connection, session.id, now)
