@@ -177,7 +177,7 @@ async def _by_session(request: Request, form: dict[str, str] | None) -> Caller:
         return await resources.at_once(authenticate_session, resources, secret)
     if not session_cookies.comes_from_own_page(request, resources.settings):
         raise CrossSiteRequest
-    given = request.headers.get(session_cookies.SESSION_TOKEN) or (form or {}).get("session_token", "")
+    given = request.headers.get(session_cookies.SESSION_TOKEN_HEADER) or (form or {}).get("session_token", "")
     caller = await resources.at_once(authenticate_session, resources, secret)
     if not is_session_token(given, secret):
         raise SessionTokenRequired

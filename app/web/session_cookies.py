@@ -15,7 +15,7 @@ from app.domain.session import SIGN_IN_LASTS
 from app.runtime.settings import Settings
 
 SESSION, SIGN_IN = "caducee-session", "caducee-sign-in"
-SESSION_TOKEN = "caducee-session-token"  # noqa: S105 - the name of a header
+SESSION_TOKEN_HEADER = "caducee-session-token"  # noqa: S105 - the name of a header
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
