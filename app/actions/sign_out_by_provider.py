@@ -11,9 +11,9 @@ from app.db import session_rows
 from app.domain.audit_events import Cause
 from app.domain.errors import LogoutTokenRefused, SignInNotOffered
 from app.domain.session import SessionEnding
-from app.domain.sign_in import provider_session_of, subject_of
+from app.domain.sign_in import Claims, provider_session_of, subject_of
 from app.lifecycle import session_ends
-from app.runtime.provider_tokens import LEEWAY_SECONDS, LOGOUT_MAX_AGE, Claims, TokenRefused
+from app.runtime.provider_tokens import LEEWAY_SECONDS, LOGOUT_MAX_AGE, TokenRefused
 from app.runtime.resources import Resources
 
 log = structlog.get_logger()

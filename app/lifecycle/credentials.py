@@ -24,9 +24,8 @@ def require(connection: Connection, caller: Caller, now: datetime) -> SessionRow
     if caller.session is None:
         require_token(access_token_rows.find(connection, caller.token_id or ""), now)
         return None
-    row = session_rows.find(connection, caller.session.id)
-    require_session(connection, row, now)
-    return row
+    session, _ = require_session(connection, session_rows.find(connection, caller.session.id), now)
+    return session
 
 
 def require_token(token: TokenRow | None, now: datetime) -> TokenRow:
@@ -37,8 +36,10 @@ def require_token(token: TokenRow | None, now: datetime) -> TokenRow:
     return token
 
 
-def require_session(connection: Connection, row: SessionRow | None, now: datetime) -> TokenRow | None:
-    """Return the token that began the session, None if a provider did. A session ends with its token.
+def require_session(
+    connection: Connection, row: SessionRow | None, now: datetime
+) -> tuple[SessionRow, TokenRow | None]:
+    """Return the session, and the token that began it, None if a provider did. A session ends with its token.
 
     Raises SessionEnded.
     """
@@ -46,9 +47,9 @@ def require_session(connection: Connection, row: SessionRow | None, now: datetim
         raise SessionEnded
     require_running(used_at=row.used_at, expires_at=row.expires_at, ended_at=row.ended_at, now=now)
     if row.token_id is None:
-        return None
+        return row, None
     try:
-        return require_token(access_token_rows.find(connection, row.token_id), now)
+        return row, require_token(access_token_rows.find(connection, row.token_id), now)
     except NotAuthenticated:
         raise SessionEnded from None
 

@@ -23,9 +23,9 @@ import structlog
 from app.crypto.session_secret import SignInAttempt
 from app.domain.errors import ProviderAnswerUnusable, ProviderOutOfReach, SignInRefused
 from app.domain.network_address import is_loopback_origin, protects_secrets
+from app.domain.sign_in import Claims
 from app.runtime.provider_settings import ProviderSettings
 from app.runtime.provider_tokens import (
-    Claims,
     Key,
     Parties,
     TokenRefused,

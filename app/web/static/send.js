@@ -164,7 +164,6 @@ async function run(act) {
     put(byId("handover-text"), "handover_first");
     field("recipients").value = field("subject").value = field("records").value = "";
     forgetChosen();
-    running = null;
     return to("handover");
   } catch (error) {
     return await failed(error);
