@@ -7,7 +7,7 @@ from app.crypto.token import access_token_digest, check_access_token, digest
 from app.db import access_token_rows, session_rows
 from app.db.access_token_rows import TokenRow
 from app.domain.access_token import Caller, CallerSession
-from app.domain.errors import NotAuthenticated, SessionEnded
+from app.domain.errors import NotAuthenticated
 from app.lifecycle import credentials
 from app.runtime.resources import Resources
 
@@ -28,10 +28,8 @@ def authenticate_session(resources: Resources, secret: bytes) -> Caller:
     the owner are those of the token that began the session, if one did. Raises SessionEnded.
     """
     with resources.database.reading() as connection:
-        row = session_rows.find_by_digest(connection, digest(secret))
-        token = credentials.require_session(connection, row, resources.clock.now())
-    if row is None:
-        raise SessionEnded
+        found = session_rows.find_by_digest(connection, digest(secret))
+        row, token = credentials.require_session(connection, found, resources.clock.now())
     session = CallerSession(row.id, row.used_at, row.expires_at)
     if token is not None:
         return _of_token(token, session)

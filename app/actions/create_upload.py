@@ -14,7 +14,7 @@ from app.domain.errors import ClientKeyRequired, InvalidRequest
 from app.domain.file_meta import FileMeta
 from app.domain.transfer import FileState
 from app.domain.upload import expiry_of
-from app.lifecycle import intake, upload_standing
+from app.lifecycle import intake, upload_state
 from app.lifecycle.intake import AdmittedUpload, UploadRequest
 from app.lifecycle.sealed_form import plain_size_of, require_meta_shape
 from app.runtime.fault_points import reach
@@ -49,7 +49,7 @@ def create_upload(resources: Resources, caller: Caller, new: NewUpload, *, clien
     """
     request = _request(caller, new)
     transfer = intake.find_open(resources, request)
-    transfer_key = upload_standing.open_key(resources, transfer, client_key)
+    transfer_key = upload_state.open_key(resources, transfer, client_key)
     known = _announced_before(resources, new, transfer_key)
     if known is not None:
         return known

@@ -6,7 +6,7 @@ from app.db import upload_rows
 from app.db.file_rows import FileRow
 from app.domain.access_token import Caller
 from app.domain.errors import UploadNotFound
-from app.lifecycle import intake, upload_standing
+from app.lifecycle import intake, upload_state
 from app.runtime.resources import Resources
 
 
@@ -20,8 +20,8 @@ async def end_upload(resources: Resources, caller: Caller, upload_id: str) -> No
 
 def _take(resources: Resources, caller: Caller, upload_id: str) -> FileRow:
     with resources.database.writing() as transaction:
-        standing = upload_standing.find(transaction.connection, caller, upload_id, resources.clock.now())
-        if standing.is_complete:
+        state = upload_state.find(transaction.connection, caller, upload_id, resources.clock.now())
+        if state.is_complete:
             raise UploadNotFound("The upload is complete: its file ends with its transfer.")
-        upload_rows.drop(transaction.connection, standing.upload.blob_id)
-        return standing.file
+        upload_rows.drop(transaction.connection, state.upload.blob_id)
+        return state.file

@@ -7,7 +7,7 @@ import structlog
 from app.db import session_rows
 from app.db.errors import DatabaseUnavailable
 from app.domain.access_token import Caller
-from app.domain.session import NOTED_EVERY
+from app.domain.session import use_is_due
 from app.runtime.resources import Resources
 
 log = structlog.get_logger()
@@ -18,7 +18,7 @@ def note_session_use(resources: Resources, caller: Caller) -> None:
     it.
     """
     session = caller.session
-    if session is None or resources.clock.now() - session.used_at < NOTED_EVERY:
+    if session is None or not use_is_due(session.used_at, resources.clock.now()):
         return
     if session.id in resources.sessions_noting:  # a thread is under way
         return

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from app.db import access_token_rows, audit_queries, audit_size, share_rows
 from app.domain.deliveries import DeliveryReport, DeliveryTotals, DepositedTransfer
-from app.domain.period import Period
+from app.domain.period import Period, is_pruned
 from app.lifecycle.evidence import evidence_of
 from app.lifecycle.transfer_entries import batches, entries_of, interpreting
 from app.runtime.resources import Resources
@@ -28,7 +28,7 @@ def report_deliveries(resources: Resources, period: Period) -> DeliveryReport:
         pruned_before = audit_queries.first_kept(connection)
         lost = [gap for gap in audit_queries.restores(connection) if gap[0] < period.until and gap[1] > period.since]
         tokens = {token.id: token.name for token in access_token_rows.every(connection)}
-    complete = not lost and (pruned_before is None or period.since >= pruned_before)
+    complete = not lost and not is_pruned(pruned_before, since=period.since)
     report = DeliveryReport(resources.clock.now(), period.since, period.until, complete, evidence, pruned_before, lost)
     totals = DeliveryTotals(report, tokens)
     for batch in batches(_created(resources, period, size)):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from app.db import audit_queries, audit_size
 from app.db.audit_rows import StoredEntry
 from app.domain.exposure import ExposureReport
-from app.domain.period import Period
+from app.domain.period import Period, is_pruned
 from app.domain.transfer_account import TransferAccount
 from app.lifecycle.evidence import evidence_of
 from app.lifecycle.transfer_entries import batches, entries_of, interpreting
@@ -31,7 +31,7 @@ def report_exposure(resources: Resources, period: Period) -> ExposureReport:
         lost = [gap for gap in audit_queries.restores(connection) if gap[0] < period.until and gap[1] > period.since]
     report = ExposureReport(resources.clock.now(), period.since, period.until, size, pruned_before, lost)
     report.evidence = evidence_of(resources)
-    report.complete = not lost and (pruned_before is None or period.since >= pruned_before)
+    report.complete = not lost and not is_pruned(pruned_before, since=period.since)
     concerned = set(_held_at_its_beginning(resources, period))
     for entry in _in_period(resources, period, size):
         with interpreting(entry):

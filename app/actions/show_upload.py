@@ -7,7 +7,7 @@ from datetime import datetime
 
 from app.domain.access_token import Caller
 from app.domain.upload import require_idle
-from app.lifecycle import upload_standing
+from app.lifecycle import upload_state
 from app.runtime.resources import Resources
 
 
@@ -24,7 +24,7 @@ def show_upload(resources: Resources, caller: Caller, upload_id: str) -> ShownUp
     """Return where the caller's upload stands. Raises UploadNotFound, UploadInProgress."""
     now = resources.clock.now()
     with resources.database.reading() as connection:
-        standing = upload_standing.find(connection, caller, upload_id, now)
-    if not standing.is_complete:
-        require_idle(standing.upload.part_until, now)
-    return ShownUpload(standing.offset, standing.upload.length, standing.upload.expires_at)
+        state = upload_state.find(connection, caller, upload_id, now)
+    if not state.is_complete:
+        require_idle(state.upload.part_until, now)
+    return ShownUpload(state.offset, state.upload.length, state.upload.expires_at)

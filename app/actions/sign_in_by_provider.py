@@ -19,7 +19,7 @@ from app.domain.errors import Refusal, SignInExpired, SignInNotOffered, SignInRe
 from app.domain.session import SIGN_IN_LASTS
 from app.domain.sign_in import Person, person_of
 from app.lifecycle import session_start
-from app.lifecycle.session_start import SignedIn, StartedSession
+from app.lifecycle.session_start import SessionHolder, StartedSession
 from app.runtime.identity_provider import IdentityProvider
 from app.runtime.resources import Resources
 
@@ -63,13 +63,13 @@ async def _signed_in(resources: Resources, provider: IdentityProvider, returned:
         raise SignInExpired
     if returned.code is None or returned.issuer not in {None, provider.issuer}:  # RFC 9207
         raise SignInRefused
-    return person_of(await provider.redeem(returned.code, attempt, now), resources.settings.rules)
+    return person_of(await provider.redeem(returned.code, attempt, now), resources.settings.provider_rules)
 
 
 def _start(resources: Resources, person: Person, address: str, earlier: bytes | None) -> StartedSession:
     with resources.database.reading() as connection:
         installation_id = service_rows.get(connection).installation_id
-    who = SignedIn(
+    who = SessionHolder(
         role=person.role,
         owner=person.owner,
         name=person.name,

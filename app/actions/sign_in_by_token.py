@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.domain.access_token import Caller
 from app.lifecycle import session_start
-from app.lifecycle.session_start import SignedIn, StartedSession
+from app.lifecycle.session_start import SessionHolder, StartedSession
 from app.runtime.resources import Resources
 
 
@@ -12,5 +12,5 @@ def sign_in_by_token(resources: Resources, caller: Caller, *, address: str, earl
     """Start a session of this token, which was authenticated just before. `earlier`: the secret of the browser's last
     session, which ends.
     """
-    who = SignedIn(caller.role, caller.owner, caller.name, token_id=caller.token_id)
+    who = SessionHolder(caller.role, caller.owner, caller.name, token_id=caller.token_id)
     return session_start.start(resources, who, address=address, earlier=earlier)

@@ -11,9 +11,9 @@ from app.db import session_rows
 from app.domain.audit_events import Cause
 from app.domain.errors import LogoutTokenRefused, SignInNotOffered
 from app.domain.session import SessionEnding
-from app.domain.sign_in import provider_session_of
+from app.domain.sign_in import Claims, provider_session_of, subject_of
 from app.lifecycle import session_ends
-from app.runtime.provider_tokens import LEEWAY_SECONDS, LOGOUT_MAX_AGE, Claims, TokenRefused
+from app.runtime.provider_tokens import LEEWAY_SECONDS, LOGOUT_MAX_AGE, TokenRefused
 from app.runtime.resources import Resources
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ def _end(resources: Resources, issuer: str, claims: Claims, address: str) -> int
         if not session_rows.accept_logout_token(connection, digest(str(claims["jti"])), _kept_until(claims)):
             raise LogoutTokenRefused
         if isinstance(sub, str):
-            rows = session_rows.of_subject(connection, f"person:{issuer}#{sub}", sid)
+            rows = session_rows.of_subject(connection, subject_of(issuer, sub), sid)
         else:
             rows = session_rows.of_provider_session(connection, issuer, sid or "")
         ended = [session_ends.end(transaction, row, SessionEnding.SIGNED_OUT_AT_PROVIDER, now, by) for row in rows]

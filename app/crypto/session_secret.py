@@ -24,10 +24,7 @@ def session_token(secret: bytes) -> str:
 
 def is_session_token(given: str, secret: bytes) -> bool:
     """Return whether this is the session's token, compared in constant time."""
-    try:
-        return same(given.encode("ascii"), session_token(secret).encode("ascii"))
-    except UnicodeEncodeError:
-        return False
+    return _same_text(given, session_token(secret))
 
 
 def pseudonym_of(subject: str, installation_id: str) -> str:
@@ -86,10 +83,7 @@ class SignInAttempt:
 
     def is_state(self, given: str) -> bool:
         """Return whether this is the attempt's state, compared in constant time."""
-        try:
-            return same(given.encode("ascii"), self.state.encode("ascii"))
-        except UnicodeEncodeError:
-            return False
+        return _same_text(given, self.state)
 
     def _derived(self, label: bytes) -> str:
         return encode(_derived(self.secret, label + b" " + str(self.begun_at).encode("ascii")))
@@ -97,3 +91,10 @@ class SignInAttempt:
 
 def _derived(secret: bytes, label: bytes) -> bytes:
     return hmac.digest(secret, label, "sha256")
+
+
+def _same_text(given: str, expected: str) -> bool:
+    try:
+        return same(given.encode("ascii"), expected.encode("ascii"))
+    except UnicodeEncodeError:
+        return False

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from app.db.tables import access_tokens, logout_tokens, sessions
 from app.domain.access_token import Role, actor_of
 from app.domain.session import IDLE, SessionEnding
+from app.domain.sign_in import subject_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def of_subject(connection: Connection, subject: str, provider_session: str | Non
 def of_provider_session(connection: Connection, issuer: str, provider_session: str) -> list[SessionRow]:
     """Return the running sessions that a session of this provider began."""
     query = select(*_COLUMNS).where(
-        sessions.c.subject.startswith(f"person:{issuer}#", autoescape=True),
+        sessions.c.subject.startswith(subject_of(issuer, ""), autoescape=True),
         sessions.c.provider_session == provider_session,
         sessions.c.ended_at.is_(None),
     )

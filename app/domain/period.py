@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TypeGuard
 
 from app.domain.errors import InvalidTime
 
@@ -24,6 +25,11 @@ class Period:
     def __contains__(self, moment: datetime) -> bool:
         """Return whether the moment lies in the interval."""
         return self.since <= moment < self.until
+
+
+def is_pruned(pruned_before: datetime | None, *, since: datetime) -> TypeGuard[datetime]:
+    """Return whether a period from `since` on lacks entries because those before `pruned_before` were pruned."""
+    return pruned_before is not None and since < pruned_before
 
 
 def parse_moment(text: str, *, whole_day: bool = False) -> datetime:

@@ -32,6 +32,11 @@ class SessionEnding(StrEnum):
     EXPIRED = "expired"
 
 
+def use_is_due(used_at: datetime, now: datetime) -> bool:
+    """Return whether a use is to be written, after the one at `used_at`."""
+    return now - used_at >= NOTED_EVERY
+
+
 def require_running(*, used_at: datetime, expires_at: datetime, ended_at: datetime | None, now: datetime) -> None:
     """Raise SessionEnded for a session that has ended, expired, or was idle for too long."""
     if ended_at is not None or ending_due(used_at=used_at, expires_at=expires_at, now=now) is not None:

@@ -54,13 +54,18 @@ def person_of(claims: Claims, rules: ProviderRules) -> Person:
 
     Raises SignInRefused, AuthenticationTooWeak, RoleMissing, TwoRoles, TeamUnclear.
     """
-    subject = f"person:{rules.issuer}#{_subject(claims)}"
+    subject = subject_of(rules.issuer, _subject(claims))
     if len(subject) > MAX_OWNER:
         raise SignInRefused
     _require_authentication(claims, rules.acr)
     role = _role(claims, rules)
     owner = subject if rules.team_claim is None else f"team:{rules.issuer}#{_team(claims, rules.team_claim)}"
     return Person(subject, owner, role, _name(claims), provider_session_of(claims))
+
+
+def subject_of(issuer: str, sub: str) -> str:
+    """Return the subject of a person at an issuer; with an empty `sub`, the prefix of all the issuer's subjects."""
+    return f"person:{issuer}#{sub}"
 
 
 def provider_session_of(claims: Claims) -> str | None:

@@ -11,7 +11,7 @@ from app.db.access_token_rows import TokenRow
 from app.db.session_rows import SessionRow
 from app.domain.access_token import Caller, require_valid
 from app.domain.errors import NotAuthenticated, SessionEnded
-from app.domain.session import NOTED_EVERY, require_running
+from app.domain.session import require_running, use_is_due
 from app.runtime.resources import Resources
 
 
@@ -24,9 +24,8 @@ def require(connection: Connection, caller: Caller, now: datetime) -> SessionRow
     if caller.session is None:
         require_token(access_token_rows.find(connection, caller.token_id or ""), now)
         return None
-    row = session_rows.find(connection, caller.session.id)
-    require_session(connection, row, now)
-    return row
+    session, _ = require_session(connection, session_rows.find(connection, caller.session.id), now)
+    return session
 
 
 def require_token(token: TokenRow | None, now: datetime) -> TokenRow:
@@ -37,8 +36,10 @@ def require_token(token: TokenRow | None, now: datetime) -> TokenRow:
     return token
 
 
-def require_session(connection: Connection, row: SessionRow | None, now: datetime) -> TokenRow | None:
-    """Return the token that began the session, None if a provider did. A session ends with its token.
+def require_session(
+    connection: Connection, row: SessionRow | None, now: datetime
+) -> tuple[SessionRow, TokenRow | None]:
+    """Return the session, and the token that began it, None if a provider did. A session ends with its token.
 
     Raises SessionEnded.
     """
@@ -46,15 +47,15 @@ def require_session(connection: Connection, row: SessionRow | None, now: datetim
         raise SessionEnded
     require_running(used_at=row.used_at, expires_at=row.expires_at, ended_at=row.ended_at, now=now)
     if row.token_id is None:
-        return None
+        return row, None
     try:
-        return require_token(access_token_rows.find(connection, row.token_id), now)
+        return row, require_token(access_token_rows.find(connection, row.token_id), now)
     except NotAuthenticated:
         raise SessionEnded from None
 
 
 def keep_alive(resources: Resources, session: SessionRow | None, now: datetime) -> None:
     """Note the use of a session by a request that still runs, at most once a minute."""
-    if session is not None and now - session.used_at >= NOTED_EVERY:
+    if session is not None and use_is_due(session.used_at, now):
         with resources.database.writing() as transaction:
             session_rows.note_use(transaction.connection, session.id, now)

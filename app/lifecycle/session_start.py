@@ -15,7 +15,7 @@ from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
-class SignedIn:
+class SessionHolder:
     """Who signed in: by a token, or at a provider as `subject`, whose pseudonym is `person`."""
 
     role: Role
@@ -35,7 +35,7 @@ class StartedSession:
     secret: bytes
 
 
-def start(resources: Resources, who: SignedIn, *, address: str, earlier: bytes | None) -> StartedSession:
+def start(resources: Resources, who: SessionHolder, *, address: str, earlier: bytes | None) -> StartedSession:
     """Start a session, and end the one that this browser had: `earlier` is the secret of its cookie."""
     now, secret = resources.clock.now(), new_secret()
     row = SessionRow(

@@ -36,7 +36,7 @@ from app.lifecycle.gate import require_open_for_intake
 from app.lifecycle.intake import LEASE, AdmittedUpload, UploadRequest
 from app.lifecycle.sealed_form import require_meta_shape
 from app.lifecycle.summed import Summed
-from app.lifecycle.upload_standing import find, open_key
+from app.lifecycle.upload_state import find, open_key
 from app.runtime.fault_points import reach
 from app.runtime.resources import Resources
 from app.storage import errors as storage_errors
@@ -101,17 +101,17 @@ def hold(resources: Resources, asked: PartRequest) -> HeldPart:
         require_open_for_intake(resources, connection)
         request = UploadRequest(asked.caller, transfer.id, transfer.sealed, announced_size=None)
         current = intake.require_admissible(transfer_rows.find(connection, transfer.id, for_update=True), request, now)
-        standing = find(connection, asked.caller, asked.upload_id, now)
-        if standing.is_complete:
-            raise WrongOffset("The upload is complete.", offset=standing.offset)
-        require_idle(standing.upload.part_until, now)
-        length = standing.upload.length
-        require_offset(asked.offset, offset=standing.offset, length=length, announced=asked.announced)
-        row = replace(standing.upload, part=new_id(), part_until=now + LEASE)
-        if standing.must_begin_again:
+        state = find(connection, asked.caller, asked.upload_id, now)
+        if state.is_complete:
+            raise WrongOffset("The upload is complete.", offset=state.offset)
+        require_idle(state.upload.part_until, now)
+        length = state.upload.length
+        require_offset(asked.offset, offset=state.offset, length=length, announced=asked.announced)
+        row = replace(state.upload, part=new_id(), part_until=now + LEASE)
+        if state.must_begin_again:
             row = replace(row, offset=0, tail=None)
         upload_rows.hold(connection, row)
-        file = _described(connection, standing.file, asked.sealed_meta, sealed=current.sealed)
+        file = _described(connection, state.file, asked.sealed_meta, sealed=current.sealed)
         file_rows.renew_lease(connection, row.blob_id, expiry_of(current.expires_at, now))
     reach("upload.part_held")
     room = resources.settings.max_transfer_bytes

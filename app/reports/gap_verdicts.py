@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
+from app.domain.period import is_pruned
 from app.reports.page import Verdict
 from app.reports.words import Words
 
@@ -23,7 +24,7 @@ def gap_verdicts(report: PeriodReport, words: Words) -> list[Verdict]:
     if report.complete:
         return [Verdict(words("log_complete"))]
     found = []
-    if report.pruned_before is not None and report.since < report.pruned_before:
+    if is_pruned(report.pruned_before, since=report.since):
         found.append(Verdict(words("exposure_pruned", time=report.pruned_before), bad=True))
     found += [Verdict(words("exposure_lost", since=began, until=ended), bad=True) for began, ended in report.lost]
     return found

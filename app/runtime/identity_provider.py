@@ -22,10 +22,10 @@ import structlog
 
 from app.crypto.session_secret import SignInAttempt
 from app.domain.errors import ProviderAnswerUnusable, ProviderOutOfReach, SignInRefused
-from app.domain.network_address import protects_secrets
+from app.domain.network_address import is_loopback_origin, protects_secrets
+from app.domain.sign_in import Claims
 from app.runtime.provider_settings import ProviderSettings
 from app.runtime.provider_tokens import (
-    Claims,
     Key,
     Parties,
     TokenRefused,
@@ -37,6 +37,9 @@ from app.runtime.provider_tokens import (
 
 ANSWER_SECONDS = 10.0
 MAX_ANSWER_BYTES = 1024 * 1024
+MAX_EXCHANGES = 4
+"""Codes exchanged at a time: visitors choose how many arrive."""
+
 DESCRIPTION_SECONDS, KEYS_SECONDS = 3600.0, 600.0
 NEW_KEYS_SECONDS, FAILED_SECONDS = 30.0, 5.0
 """How long a description and keys are kept; how soon keys are fetched again for a token that names an unknown one; and
@@ -66,9 +69,9 @@ class Description:
             raise _unusable("issuer")
         methods, scopes = document.get("token_endpoint_auth_methods_supported"), document.get("scopes_supported")
         return cls(
-            authorization_endpoint=_place(document, "authorization_endpoint"),
-            token_endpoint=_place(document, "token_endpoint"),
-            jwks_uri=_place(document, "jwks_uri"),
+            authorization_endpoint=_place(document, "authorization_endpoint", issuer),
+            token_endpoint=_place(document, "token_endpoint", issuer),
+            jwks_uri=_place(document, "jwks_uri", issuer),
             # Only a provider that announces `profile` takes it; it has `name` put into ID tokens.
             scope="openid profile" if isinstance(scopes, list) and "profile" in scopes else "openid",
             secret_in_body=isinstance(methods, list) and "client_secret_basic" not in methods,
@@ -91,6 +94,7 @@ class IdentityProvider:
         self._keys: tuple[float, list[Key]] = (float("-inf"), [])
         self._failed_at = float("-inf")
         self._turn = asyncio.Lock()
+        self._exchanges = asyncio.Semaphore(MAX_EXCHANGES)
 
     async def sign_in_url(self, attempt: SignInAttempt) -> str:
         """Return the address to which a browser goes to sign in. Raises ProviderOutOfReach, ProviderAnswerUnusable."""
@@ -121,7 +125,8 @@ class IdentityProvider:
         """
         async with self._turn:
             description = await self._described()
-        token = await self._exchanged(description, code, attempt)
+        async with self._exchanges:
+            token = await self._exchanged(description, code, attempt)
         try:
             return await self._with_keys(
                 lambda keys: id_token_claims(token, keys, self._parties, nonce=attempt.nonce, now=now)
@@ -196,9 +201,14 @@ class IdentityProvider:
 
 
 def _not_redeemed(error: object) -> Exception:
-    """Return the refusal for an error of the token endpoint: a code that is used or too old, or a wrong setting."""
+    """Return the refusal for an error of the token endpoint: a code that is used or too old, or a wrong setting. A
+    visitor's malformed code can provoke `invalid_request`, which therefore raises no alert.
+    """
     if error == "invalid_grant":
         return SignInRefused()
+    if error == "invalid_request":
+        log.warning("code_exchange_invalid", error=error)
+        return ProviderAnswerUnusable()
     named = error if isinstance(error, str) and _OAUTH_ERROR.fullmatch(error) else "unknown"
     return _unusable(named)
 
@@ -243,10 +253,20 @@ def _trust() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _place(document: dict[str, object], name: str) -> str:
-    """Return an endpoint. Raises ProviderAnswerUnusable unless it is an address with TLS, or on this machine."""
+def _place(document: dict[str, object], name: str, issuer: str) -> str:
+    """Return an endpoint: an address with TLS, or one on this machine if the issuer is there, too. A remote issuer
+    could otherwise have this service send requests to its neighbours. Raises ProviderAnswerUnusable.
+    """
     url = document.get(name)
-    scheme, _, rest = url.partition("://") if isinstance(url, str) else ("", "", "")
-    if not isinstance(url, str) or not protects_secrets(f"{scheme}://{re.split('[/?#]', rest)[0]}"):
+    if not isinstance(url, str):
+        raise _unusable(name)
+    origin = _origin_of(url)
+    is_misplaced = is_loopback_origin(origin) and not is_loopback_origin(_origin_of(issuer))
+    if is_misplaced or not protects_secrets(origin):
         raise _unusable(name)
     return url
+
+
+def _origin_of(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest)[0]}"

@@ -44,14 +44,14 @@ class ProviderSettings(BaseModel):
         missing = [f"CADUCEE_{name.upper()}" for name in NEEDED if not getattr(self, name)]
         if given and missing:
             raise ValueError(f"{', '.join(missing)} must be set where another CADUCEE_OIDC_* is")
-        if given and not any(self.rules.roles.values()):
+        if given and not any(self.provider_rules.roles.values()):
             raise ValueError(
                 "CADUCEE_OIDC_STAFF, CADUCEE_OIDC_AUDITOR or CADUCEE_OIDC_ADMIN must be set: nobody could sign in"
             )
         return self
 
     @property
-    def rules(self) -> ProviderRules:
+    def provider_rules(self) -> ProviderRules:
         """Whom the provider lets in, and as what."""
         roles: Mapping[Role, tuple[str, ...]] = {
             Role.STAFF: self.oidc_staff,

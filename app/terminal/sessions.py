@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.actions.list_sessions import list_sessions
+from app.actions.list_sessions import ListedSession, list_sessions
 from app.actions.revoke_session import revoke_session
-from app.db.session_rows import SessionRow
-from app.domain.session import ending_due
 from app.runtime.clock import Clock
 from app.terminal.console import REFUSED, AsJson, Why, put_json, put_table, say
 from app.terminal.opened import database_only
@@ -37,19 +35,16 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the sessions, and whom each name in the log stands for."""
-    now = Clock().now()
     with database_only() as database:
-        listed = list_sessions(database, ended=ended)
-    over = {row.id: row.ending or ending_due(used_at=row.used_at, expires_at=row.expires_at, now=now) for row in listed}
-    shown = [row for row in listed if ended or over[row.id] is None]
+        listed = list_sessions(database, Clock().now(), ended=ended)
     if as_json:
-        put_json({"sessions": [{**asdict(row), "actor": row.actor, "ending": over[row.id]} for row in shown]})
+        put_json({"sessions": [{**asdict(it.row), "actor": it.row.actor, "ending": it.ending} for it in listed]})
         return
-    put_table(COLUMNS, (_row(row, over[row.id]) for row in shown))
+    put_table(COLUMNS, map(_row, listed))
 
 
-def _row(row: SessionRow, ending: str | None) -> tuple[object, ...]:
-    state = "open" if ending is None else ending.replace("_", " ")
+def _row(listed: ListedSession) -> tuple[object, ...]:
+    row, state = listed.row, "open" if listed.ending is None else listed.ending.replace("_", " ")
     return (row.id, row.actor, row.name, row.role, state, row.created_at, row.used_at, row.subject)
 
 

@@ -29,7 +29,7 @@ from app.domain.errors import (
     SessionEnded,
     SessionTokenRequired,
 )
-from app.domain.network_address import UNKNOWN, client_of, networks, parse_origin
+from app.domain.network_address import UNKNOWN, client_of, networks
 from app.domain.party import party_of
 from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
@@ -177,7 +177,7 @@ async def _by_session(request: Request, form: dict[str, str] | None) -> Caller:
         return await resources.at_once(authenticate_session, resources, secret)
     if not session_cookies.comes_from_own_page(request, resources.settings):
         raise CrossSiteRequest
-    given = request.headers.get(session_cookies.SESSION_TOKEN) or (form or {}).get("session_token", "")
+    given = request.headers.get(session_cookies.SESSION_TOKEN_HEADER) or (form or {}).get("session_token", "")
     caller = await resources.at_once(authenticate_session, resources, secret)
     if not is_session_token(given, secret):
         raise SessionTokenRequired
@@ -251,25 +251,12 @@ def client_key_given(request: Request) -> bytes | None:
 def claim_token(request: Request) -> bytes:
     """Return the claim token (32 bytes) from `Authorization: Bearer` or a same-origin cookie. Raises ClaimNotFound."""
     text = bearer(request)
-    if text is None and _same_origin(request):
+    if text is None and session_cookies.comes_from_page_of(request, resources_of(request).settings.recipients_origin):
         text = request.cookies.get(CLAIM_COOKIE)
     try:
         return decode(text or "", length=32)
     except MalformedSecret:
         raise ClaimNotFound from None
-
-
-def _same_origin(request: Request) -> bool:
-    """Return whether the cookie may be used: the request comes from the recipient's page according to Fetch Metadata,
-    or else to the Origin header.
-
-    When a browser itself resumes a download, Sec-Fetch-Site is `none`: no page made the request, so no other site did
-    either. Such a request may read.
-    """
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site == "same-origin" or (site == "none" and request.method in {"GET", "HEAD"})
-    return parse_origin(request.headers.get("origin", "")) == resources_of(request).settings.recipients_origin
 
 
 def client_address(request: Request) -> str:

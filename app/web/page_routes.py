@@ -5,9 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.domain.errors import NotFound
+from app.runtime.settings import Settings
 from app.web.guard import CurrentResources, GuardedRoute
 from app.web.pages.assets import WORKER, Asset, assets, lasting_assets, page
-from app.web.pages.catalogues import language_of, languages
+from app.web.pages.page_files import RECIPIENT, PageFiles
+from app.web.report_pages import known_language
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
@@ -32,20 +34,14 @@ WORKER_HEADERS = {
 @router.get("/s/assets/{name}")
 async def recipient_asset(request: Request, name: str, resources: CurrentResources) -> Response:
     """Return a script, style, image or catalogue of the page."""
-    lasting = lasting_assets(resources.settings).get(name)
-    if lasting is not None:
-        return page_asset(request, lasting, LASTING_HEADERS)
-    asset = assets(resources.settings).get(name)
-    if asset is None:
-        raise NotFound
-    return page_asset(request, asset, WORKER_HEADERS if name == WORKER else {})
+    return asset_of(request, resources.settings, RECIPIENT, name)
 
 
 @router.head("/s/{share_id}")
 @router.get("/s/{share_id}")
 async def recipient_page(request: Request, share_id: str, resources: CurrentResources, lang: str = "") -> Response:  # noqa: ARG001 - the same page for every id
     """Return the page. Opening it does not claim the share: only its script does, with link and password."""
-    language = lang if lang in languages() else language_of(request.headers.get("accept-language"))
+    language = known_language(request, lang)
     headers = {"Content-Security-Policy": CSP, "Content-Language": language}
     return page_asset(request, page(resources.settings, language), headers)
 
@@ -77,9 +73,20 @@ async def capitalised_page(request: Request, link: str, resources: CurrentResour
 @router.get("/")
 async def recipient_home(request: Request, resources: CurrentResources, lang: str = "") -> Response:
     """Return the page of the bare address, and of a link without anything after `/s`: it says what this service is."""
-    language = lang if lang in languages() else language_of(request.headers.get("accept-language"))
+    language = known_language(request, lang)
     headers = {"Content-Security-Policy": CSP, "Content-Language": language}
     return page_asset(request, page(resources.settings, language, "home"), headers)
+
+
+def asset_of(request: Request, settings: Settings, page_files: PageFiles, name: str) -> Response:
+    """Return a page's asset by its lasting or its plain name. Raises NotFound."""
+    lasting = lasting_assets(settings, page_files).get(name)
+    if lasting is not None:
+        return page_asset(request, lasting, LASTING_HEADERS)
+    asset = assets(settings, page_files).get(name)
+    if asset is None:
+        raise NotFound
+    return page_asset(request, asset, WORKER_HEADERS if name == WORKER else {})
 
 
 def page_asset(request: Request, asset: Asset, headers: dict[str, str]) -> Response:

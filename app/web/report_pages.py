@@ -12,7 +12,7 @@ from app.reports.forms import entrance_page, refused_page, sign_in_page, sign_in
 from app.reports.page import style_hash
 from app.reports.words import LANGUAGES
 from app.runtime.settings import Settings
-from app.web.pages.catalogues import language_of
+from app.web.pages.catalogues import language_of, languages
 from app.web.problems import STATUS
 
 
@@ -50,9 +50,9 @@ def page_response(html: str, language: str, *, status: int = 200) -> HTMLRespons
     )
 
 
-def known_language(request: Request, lang: str) -> str:
+def known_language(request: Request, lang: str | None) -> str:
     """Return `lang` if it is a language of the pages, else the one that the client prefers."""
-    return lang if lang in LANGUAGES else language_of(request.headers.get("accept-language"))
+    return lang if lang in languages() else language_of(request.headers.get("accept-language"))
 
 
 def form_response(settings: Settings, language: str, *, session_token: str = "") -> HTMLResponse:
@@ -91,6 +91,6 @@ def read_form(body: bytes) -> dict[str, str]:
 
 def refusal_page(request: Request, refusal: Refusal, *, lang: str | None, sign_in: bool = False) -> HTMLResponse:
     """Return a refusal as a page; one of a sign-in leads back to the sign-in page."""
-    language = page_language(request, lang if lang in LANGUAGES else None)
+    language = known_language(request, lang)
     html = (sign_in_refused_page if sign_in else refused_page)(refusal, language)
     return page_response(html, language, status=STATUS[type(refusal)])

@@ -15,7 +15,7 @@ from app.domain.session import SIGN_IN_LASTS
 from app.runtime.settings import Settings
 
 SESSION, SIGN_IN = "caducee-session", "caducee-sign-in"
-SESSION_TOKEN = "caducee-session-token"  # noqa: S105 - the name of a header
+SESSION_TOKEN_HEADER = "caducee-session-token"  # noqa: S105 - the name of a header
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -33,13 +33,21 @@ def session_secret(request: Request, settings: Settings) -> bytes | None:
 
 
 def comes_from_own_page(request: Request, settings: Settings) -> bool:
-    """Return whether a page of the staff's origin sent this request. A request that says nothing was sent by none. The
-    browser's own requests (`none`: an address typed, a download resumed) may read.
+    """Return whether a page of the staff's origin sent this request."""
+    return comes_from_page_of(request, settings.staff_origin)
+
+
+def comes_from_page_of(request: Request, origin: str) -> bool:
+    """Return whether a page of `origin`, one of this service's, sent the request: by Fetch Metadata, or else by the
+    Origin header. A request with neither header was sent by no page.
+
+    Sec-Fetch-Site is `none` when the browser itself makes the request (an address typed, a download resumed): no page
+    made it, so no other site did either. Such a request may read.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin" or (site == "none" and request.method in SAFE)
-    return parse_origin(request.headers.get("origin", "")) == settings.staff_origin
+    return parse_origin(request.headers.get("origin", "")) == origin
 
 
 def may_read(request: Request, settings: Settings) -> bool:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from app.domain.access_token import AUDITORS, DEPOSITORS, Caller
-from app.domain.errors import NotFound
 from app.reports.forms import signed_in_page
 from app.web.guard import CurrentResources, GuardedRoute, resources_of, session_token_of
-from app.web.page_routes import LASTING_HEADERS, page_asset
-from app.web.pages.assets import assets, lasting_assets, staff_page_asset
+from app.web.page_routes import asset_of, page_asset
+from app.web.pages.assets import staff_page_asset
 from app.web.pages.page_files import STAFF
 from app.web.report_pages import own_form_response
 
@@ -38,10 +37,4 @@ def staff_page(request: Request, caller: Caller, language: str) -> Response:
 @router.get("/staff/assets/{name}")
 async def staff_asset(request: Request, name: str, resources: CurrentResources) -> Response:
     """Return a script, style, image or catalogue of the page."""
-    lasting = lasting_assets(resources.settings, STAFF).get(name)
-    if lasting is not None:
-        return page_asset(request, lasting, LASTING_HEADERS)
-    asset = assets(resources.settings, STAFF).get(name)
-    if asset is None:
-        raise NotFound
-    return page_asset(request, asset, {})
+    return asset_of(request, resources.settings, STAFF, name)

@@ -18,6 +18,7 @@ from app.crypto.password import normalise
 VECTORS = Path(__file__).parents[1] / "vectors"
 CHUNKED = json.loads((VECTORS / "chunked-encryption.json").read_text("utf-8"))["cases"]
 WRAPPING = json.loads((VECTORS / "wrapping.json").read_text("utf-8"))
+LEFT_OUT = json.loads((VECTORS / "left-out.json").read_text("utf-8"))
 NAMES, LINKS, ZIPS = (
     json.loads((VECTORS / file).read_text("utf-8"))["cases"] for file in ("file-names.json", "links.json", "zip.json")
 )
@@ -237,6 +238,18 @@ def test_names_are_made_portable_as_by_the_service(modules):
         [[[name and name.replace("\ud800", "HALF") for name in case["given"]], case.get("folders")] for case in NAMES],
     )
     assert made == [case["portable"] for case in NAMES]
+
+
+def test_what_is_left_out_of_a_folder_is_what_the_client_leaves_out(modules):
+    left_out, sent = modules.evaluate(
+        """async ({ left_out, sent }) => {
+          const { isLeftOut } = await import("/staff/assets/rules.js");
+          return [left_out.map(isLeftOut), sent.map(isLeftOut)];
+        }""",
+        LEFT_OUT,
+    )
+    assert left_out == [True] * len(LEFT_OUT["left_out"])
+    assert sent == [False] * len(LEFT_OUT["sent"])
 
 
 def test_links_are_read_as_by_the_client(modules):

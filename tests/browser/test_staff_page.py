@@ -432,11 +432,34 @@ def test_folders_keep_their_structure_and_leave_leftovers_out(site, new_deposito
     (root / "labo").mkdir(parents=True)
     (root / "labo" / "a.csv").write_bytes(b"one")
     (root / "a.csv").write_bytes(b"two")
-    (root / ".DS_Store").write_bytes(b"x")
+    for name in (".DS_Store", "~$a.csv", "labo/b.csv.part"):
+        (root / name).write_bytes(b"x")
     person.page.set_input_files("#pick-folders", str(root))
     person.address(["Agence A"])
     person.send()
     assert fetched(site, person.shown()[0], tmp_path) == {"semaine/labo/a.csv": b"one", "semaine/a.csv": b"two"}
+
+
+def test_a_file_picked_by_name_is_sent_whatever_its_name(site, new_depositor, tmp_path):
+    person = new_depositor()
+    person.choose(laid(tmp_path, __DS_Store=b"x", a__tmp=b"y"))
+    assert person.page.locator("#chosen .file").count() == 2
+
+
+def test_only_the_file_that_changed_leaves_the_choice(site, new_depositor, tmp_path):
+    """Not its namesake in another folder."""
+    person = new_depositor()
+    page, root = person.page, tmp_path / "semaine"
+    (root / "labo").mkdir(parents=True)
+    (root / "a.csv").write_bytes(b"one")
+    (root / "labo" / "a.csv").write_bytes(b"two")
+    page.set_input_files("#pick-folders", str(root))
+    person.address(["Agence A"])
+    (root / "labo" / "a.csv").write_bytes(b"changed")
+    os.utime(root / "labo" / "a.csv", (1, 1))
+    page.click("#deposit button[type=submit]")
+    page.locator("[data-view=form] > [data-notice]", has_text="semaine/labo/a.csv").wait_for()
+    assert page.locator("#chosen .file-name").all_inner_texts() == ["semaine/a.csv"]
 
 
 def test_too_much_is_refused_at_once_and_keys_are_forgotten_on_request(site, new_depositor):

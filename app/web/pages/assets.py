@@ -42,7 +42,7 @@ class Asset:
 
 
 @cache
-def assets(settings: Settings, page_files: PageFiles = RECIPIENT) -> dict[str, Asset]:
+def assets(settings: Settings, page_files: PageFiles) -> dict[str, Asset]:
     """Return every asset of a page by name; read once."""
     found = {name: static_file(name) for name in names_served(page_files)}
     found |= {f"{language}.json": catalogue_json(language, page_files.catalogue) for language in languages()}
@@ -53,7 +53,7 @@ def assets(settings: Settings, page_files: PageFiles = RECIPIENT) -> dict[str, A
 
 
 @cache
-def lasting_assets(settings: Settings, page_files: PageFiles = RECIPIENT) -> dict[str, Asset]:
+def lasting_assets(settings: Settings, page_files: PageFiles) -> dict[str, Asset]:
     """Return the assets whose name contains the version, by that name. Their imports name the same version."""
     version = _version(settings, page_files)
 

@@ -2,14 +2,12 @@
  * Choosing files: dropped or picked, with the folders above them. Nothing is read yet.
  */
 
-import { filesProblem, shown, sizeOf } from "./rules.js";
-import { byId, fill, part, put } from "./view.js";
+import { filesProblem, isLeftOut, shown, sizeOf } from "./rules.js";
+import { byId, copyOf, part, put } from "./view.js";
 
 /** @typedef {import("./deposit.js").Chosen} Chosen */
 
 const SHOWN_AT_MOST = 100;
-/** Files that operating systems leave in folders. */
-const LEFTOVERS = new Set([".DS_Store", "Thumbs.db", "desktop.ini"]);
 
 /** By path and name, so that a file chosen twice is sent once. @type {Map<string, Chosen>} */
 const files = new Map();
@@ -37,10 +35,10 @@ export function forgetChosen() {
 
 /**
  * Remove a file that cannot be sent.
- * @param {string} name
+ * @param {{name: string, path: string}} file
  */
-export function removeNamed(name) {
-  for (const [key, each] of files) if (each.name === name) files.delete(key);
+export function removeFile(file) {
+  files.delete(shown(file));
   draw();
 }
 
@@ -52,9 +50,12 @@ export function complainOfFiles() {
   return problem === null;
 }
 
-/** @param {Chosen[]} more */
+/**
+ * Add files; of folders, only those that are not left out.
+ * @param {Chosen[]} more
+ */
 function add(more) {
-  for (const each of more) if (!LEFTOVERS.has(each.name)) files.set(shown(each), each);
+  for (const each of more) if (each.path === "" || !isLeftOut(each.name)) files.set(shown(each), each);
   draw();
 }
 
@@ -73,7 +74,7 @@ function draw() {
 
 /** @param {Chosen} each */
 function row(each) {
-  const item = /** @type {HTMLElement} */ (copyOf("file-row"));
+  const item = copyOf("file-row");
   part(item, ".file-name bdi").textContent = shown(each);
   put(part(item, ".file-size"), "file_size", { size: { bytes: each.file.size } });
   const button = part(item, "button");
@@ -88,18 +89,6 @@ function row(each) {
     (rows[index]?.querySelector("button") ?? byId("pick")).focus();
   });
   return item;
-}
-
-/**
- * Return a copy of a template, in the page's language.
- * @param {string} id
- * @returns {HTMLElement}
- */
-export function copyOf(id) {
-  const template = /** @type {HTMLTemplateElement} */ (byId(id));
-  const copy = /** @type {HTMLElement} */ (/** @type {DocumentFragment} */ (template.content.cloneNode(true)).firstElementChild);
-  fill(copy, {});
-  return copy;
 }
 
 /**

@@ -27,15 +27,6 @@ import { newSecret } from "./wrapping.js";
 /** Statuses of a transfer that does not exist, or has ended. */
 const GONE = new Set([404, 409, 410]);
 
-/** A file changed while it was sent. */
-export class ChangedFile extends Error {
-  /** @param {string} name */
-  constructor(name) {
-    super();
-    this.name = name;
-  }
-}
-
 /** Another tab sends the same transfer. */
 export class InUse extends Error {}
 
@@ -55,7 +46,7 @@ export class Deposit {
   }
 
   /**
-   * Deposit, and return the shares. Throws Refused, ChangedFile, Cancelled, InUse.
+   * Deposit, and return the shares. Throws Refused, FileChanged, Cancelled, InUse.
    * @param {Plan} plan
    */
   async begin({ terms, recipients, language, chosen }) {
@@ -151,12 +142,8 @@ export class Deposit {
     const whole = /** @type {KeptTransfer} */ (this.kept);
     const kept = whole.files[number];
     this.watcher.began(number, kept.name);
-    if (!file) throw new ChangedFile(kept.name);
-    try {
-      await upload({ transfer, number, kept, file, keeper, moved, patience, save: () => keeper.keep(whole) });
-    } catch (error) {
-      throw error instanceof FileChanged ? new ChangedFile(kept.name) : error;
-    }
+    if (!file) throw new FileChanged(kept);
+    await upload({ transfer, number, kept, file, keeper, moved, patience, save: () => keeper.keep(whole) });
   }
 }
 

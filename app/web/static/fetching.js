@@ -23,7 +23,7 @@ export class Gone extends Error {
 }
 
 /** Too many tries in a row received no byte. A retry may help. */
-export class OutOfReach extends Error {}
+class OutOfReach extends Error {}
 
 /**
  * Yield the file's plaintext. Throws Damaged, Gone or OutOfReach.

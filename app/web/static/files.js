@@ -8,7 +8,7 @@ import { Damaged } from "./chunked.js";
 import { Gone, plaintext } from "./fetching.js";
 import { counted, progressOf } from "./progress.js";
 import { Cancelled, MEMORY_BYTES, NoWorker, saveByWorker, saveFromMemory } from "./saving.js";
-import { alone, byId, notice, part, put, show, status } from "./view.js";
+import { alone, byId, copyOf, notice, part, put, show, status } from "./view.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
 /** @typedef {import("./remembered.js").KeptClaim} KeptClaim */
@@ -156,9 +156,8 @@ async function rowOfAll(metas) {
  * @param {number} size
  */
 function elementOf(id, size) {
-  const template = /** @type {HTMLTemplateElement} */ (byId("file"));
-  const copy = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
-  const [element, label, button] = [part(copy, ".file"), part(copy, ".file-name"), part(copy, "button")];
+  const element = copyOf("file");
+  const [label, button] = [part(element, ".file-name"), part(element, "button")];
   label.id = `file-${id}`;
   button.id = `fetch-${id}`;
   button.setAttribute("aria-labelledby", `${button.id} ${label.id}`);

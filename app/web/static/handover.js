@@ -3,8 +3,7 @@
  * a button that copies it. Nothing of this is kept.
  */
 
-import { copyOf } from "./choosing.js";
-import { byId, part, put, status } from "./view.js";
+import { byId, copyOf, part, put, status } from "./view.js";
 
 /** @typedef {import("./sealed-transfer.js").Share} Share */
 

@@ -18,7 +18,6 @@ import { ascii, joined } from "./encoding.js";
 const DATABASE = "caducee-staff";
 const NONCE_BYTES = 12;
 const DIGEST_BYTES = 32;
-const STORES = ["keys", "transfers", "digests"];
 
 /** Digests could not be stored: an upload that goes on without them could not be resumed safely. */
 export class NotKept extends Error {}
@@ -196,10 +195,9 @@ function transaction(database, name, mode) {
 function opened() {
   const request = indexedDB.open(DATABASE, 1);
   request.onupgradeneeded = () => {
-    const [keys, transfers, digests] = STORES;
-    request.result.createObjectStore(keys);
-    request.result.createObjectStore(transfers, { keyPath: "id" });
-    request.result.createObjectStore(digests);
+    request.result.createObjectStore("keys");
+    request.result.createObjectStore("transfers", { keyPath: "id" });
+    request.result.createObjectStore("digests");
   };
   return done(request);
 }

@@ -19,7 +19,7 @@ import { readPassword } from "./password.js";
 import { onPaste } from "./pasting.js";
 import { begin, everything, forget, keep, keeps, recall } from "./remembered.js";
 import { saver } from "./saving.js";
-import { alone, byId, fill, notice, put, retell, show, status, viewOf } from "./view.js";
+import { alone, byId, fill, notice, offerLanguages, put, show, status, viewOf } from "./view.js";
 import { linkProof, openShare } from "./wrapping.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
@@ -348,25 +348,7 @@ addEventListener("beforeunload", (event) => {
   if (busy() || (kept?.claim && !keeping)) event.preventDefault();
 });
 
-// --- the language
-
-byId("language").addEventListener("click", (event) => {
-  event.preventDefault();
-  void switchLanguage();
-});
-
-async function switchLanguage() {
-  const anchor = /** @type {HTMLAnchorElement} */ (byId("language"));
-  const wanted = anchor.hreflang;
-  if (!(await speak(wanted))) return;
-  history.replaceState(null, "", `?lang=${wanted}`);
-  retell();
-  /** @type {Record<string, string>} */
-  const names = JSON.parse(anchor.dataset.names ?? "{}");
-  const every = Object.keys(names);
-  const other = every[(every.indexOf(wanted) + 1) % every.length];
-  Object.assign(anchor, { lang: other, hreflang: other, href: `?lang=${other}`, textContent: names[other] });
-}
+offerLanguages();
 
 for (const button of document.querySelectorAll("[data-retry]")) {
   button.addEventListener("click", () => void alone(start));

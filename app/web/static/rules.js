@@ -18,6 +18,10 @@ const NOT_PLAIN = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u206
 const SEPARATORS = /[/\\]/;
 const DRIVE = /^[A-Za-z]:/;
 const NOTHING = /^[ .]*$/;
+/** Files of a folder that are not sent: as in app/client/collecting.py, tested against tests/vectors/left-out.json. */
+const OF_THE_SYSTEM = [".ds_store", "thumbs.db", "desktop.ini"];
+const LOCKS = ["~$", ".~lock.", "._"];
+const UNFINISHED = [".tmp", ".part", ".partial", ".filepart", ".crdownload"];
 
 /**
  * Return the seconds of a duration such as `3d`.
@@ -56,6 +60,16 @@ export function filesProblem(chosen, { max_files: most, max_bytes: bytes }) {
   const empty = chosen.filter(({ file }) => file.size === 0);
   if (empty.length > 0) return { key: "files_empty", values: { count: empty.length, name: shown(empty[0]) } };
   return null;
+}
+
+/**
+ * Return whether a file of a folder belongs to the system, or to a program that is writing.
+ * @param {string} name
+ */
+export function isLeftOut(name) {
+  const lower = name.toLowerCase();
+  const isLock = LOCKS.some((beginning) => lower.startsWith(beginning));
+  return isLock || OF_THE_SYSTEM.includes(lower) || UNFINISHED.some((ending) => lower.endsWith(ending));
 }
 
 /** @param {Chosen[]} chosen */

@@ -3,10 +3,10 @@
  * docs/staff-page.md describes it.
  */
 
-import { chosen, complainOfFiles, copyOf, forgetChosen, onChoosing, picked, removeNamed } from "./choosing.js";
+import { chosen, complainOfFiles, forgetChosen, onChoosing, picked, removeFile } from "./choosing.js";
 import { confirmed } from "./confirming.js";
 import { Cancelled } from "./control.js";
-import { ChangedFile, Deposit, InUse, issueAgain, matched } from "./deposit.js";
+import { Deposit, InUse, issueAgain, matched } from "./deposit.js";
 import { forgetShares, isLeft, showShares } from "./handover.js";
 import { Keeper } from "./kept.js";
 import { currentLanguage, speak, speaks } from "./language.js";
@@ -14,7 +14,8 @@ import { lifetimes, recipientsOf, recipientsProblem, recordsProblem, seconds, sh
 import { Sending } from "./sending.js";
 import { onSent, showSent, tidy } from "./sent.js";
 import { onSignedOut, Refused, signOut, whoIsThere } from "./session.js";
-import { alone, byId, notice, part, put, retell, show, status } from "./view.js";
+import { FileChanged } from "./source.js";
+import { alone, byId, copyOf, notice, offerLanguages, part, put, show, status } from "./view.js";
 
 /** @typedef {import("./session.js").Me} Me */
 /** @typedef {import("./kept.js").KeptTransfer} KeptTransfer */
@@ -163,7 +164,6 @@ async function run(act) {
     put(byId("handover-text"), "handover_first");
     field("recipients").value = field("subject").value = field("records").value = "";
     forgetChosen();
-    running = null;
     return to("handover");
   } catch (error) {
     return await failed(error);
@@ -180,9 +180,9 @@ async function failed(error) {
   to("form");
   if (error instanceof Cancelled) return status("form", ended);
   if (error instanceof InUse) return notice("form", "in_use");
-  if (error instanceof ChangedFile) {
-    removeNamed(error.name);
-    return notice("form", "file_changed", { name: error.name });
+  if (error instanceof FileChanged) {
+    removeFile(error.file);
+    return notice("form", "file_changed", { name: shown(error.file) });
   }
   if (isOther) return notice("form", "other_person");
   if (error instanceof Refused) return notice("form", "refused", { detail: error.detail, code: error.code });
@@ -316,23 +316,7 @@ function leave(address) {
   location.replace(address);
 }
 
-byId("language").addEventListener("click", (event) => {
-  event.preventDefault();
-  void switchLanguage();
-});
-
-async function switchLanguage() {
-  const anchor = /** @type {HTMLAnchorElement} */ (byId("language"));
-  const wanted = anchor.hreflang;
-  if (!(await speak(wanted))) return;
-  history.replaceState(null, "", `?lang=${wanted}${location.hash}`);
-  retell();
-  /** @type {Record<string, string>} */
-  const names = JSON.parse(anchor.dataset.names ?? "{}");
-  const every = Object.keys(names);
-  const other = every[(every.indexOf(wanted) + 1) % every.length];
-  Object.assign(anchor, { lang: other, hreflang: other, href: `?lang=${other}`, textContent: names[other] });
-}
+offerLanguages(() => location.hash);
 
 for (const button of document.querySelectorAll("[data-retry]")) {
   button.addEventListener("click", () => void alone(start));

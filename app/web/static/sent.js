@@ -2,14 +2,13 @@
  * What the person sent: state, who has fetched it and when, time left; withdraw, issue again, delete, certificate.
  */
 
-import { copyOf } from "./choosing.js";
 import { serviceNow } from "./clock.js";
 import { confirmed } from "./confirming.js";
 import { currentLanguage } from "./language.js";
 import { shown } from "./rules.js";
 import { deleteTransfer, withdraw } from "./sealed-transfer.js";
 import { askJson, Cut, Refused } from "./session.js";
-import { byId, notice, part, put, status } from "./view.js";
+import { byId, copyOf, notice, part, put, status } from "./view.js";
 
 /** @typedef {import("./kept.js").KeptTransfer} KeptTransfer */
 /**

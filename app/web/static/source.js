@@ -7,26 +7,34 @@
  */
 
 import { fileContext } from "./chunked.js";
-import { joined, same } from "./encoding.js";
+import { fromBase64url, joined, same } from "./encoding.js";
 import { sealedSize, sealer, sliceAt, sliceStart, SLICE_BYTES } from "./sealing.js";
 import { crc32 } from "./zip.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
+/** @typedef {import("./kept.js").KeptFile} KeptFile */
 /** A part of the ciphertext. `end` is where it ends. @typedef {{bytes: Bytes, start: number, end: number}} Part */
 
-/** The file is not the one that was sent before, or cannot be read any more. */
-export class FileChanged extends Error {}
+/** A file is not the one that was sent before, or cannot be read any more. */
+export class FileChanged extends Error {
+  /** @param {{name: string, path: string}} file */
+  constructor(file) {
+    super();
+    this.file = file;
+  }
+}
 
 export class Source {
   #crc = 0;
   #crcSlices = 0;
 
   /**
-   * @param {{file: File, seal: (index: number, plain: Bytes) => Promise<Bytes>, digests: Bytes[],
+   * @param {{file: File, kept: KeptFile, seal: (index: number, plain: Bytes) => Promise<Bytes>, digests: Bytes[],
    *   keepDigests: (first: number, digests: Bytes[]) => Promise<void>}} made
    */
-  constructor({ file, seal, digests, keepDigests }) {
+  constructor({ file, kept, seal, digests, keepDigests }) {
     this.file = file;
+    this.kept = kept;
     this.seal = seal;
     this.digests = digests;
     this.keepDigests = keepDigests;
@@ -35,15 +43,15 @@ export class Source {
   }
 
   /**
-   * @param {{transferKey: CryptoKey, transferId: string, number: number, salt: Bytes, file: File,
+   * @param {{transferKey: CryptoKey, transferId: string, number: number, kept: KeptFile, file: File,
    *   keeper: import("./kept.js").Keeper}} given
    */
-  static async of({ transferKey, transferId, number, salt, file, keeper }) {
-    const seal = await sealer(transferKey, fileContext(transferId, number), salt);
+  static async of({ transferKey, transferId, number, kept, file, keeper }) {
+    const seal = await sealer(transferKey, fileContext(transferId, number), fromBase64url(kept.salt));
     const digests = await keeper.digests(transferId, number);
     const keepDigests = (/** @type {number} */ first, /** @type {Bytes[]} */ more) =>
       keeper.keepDigests(transferId, number, first, more);
-    return new Source({ file, seal, digests, keepDigests });
+    return new Source({ file, kept, seal, digests, keepDigests });
   }
 
   /** The CRC-32 of the file, once all of it was read; null before. */
@@ -60,7 +68,7 @@ export class Source {
   async part(start, most) {
     const first = sliceAt(start);
     const stop = Math.min(first + most, this.slices);
-    if (start > sliceStart(first) && first >= this.digests.length) throw new FileChanged(); // sent, but not known
+    if (start > sliceStart(first) && first >= this.digests.length) throw new FileChanged(this.kept); // sent, but not known
     for (let index = this.#crcSlices; index < first; index += 1) await this.#checked(index); // this tab has not read it
     const plain = [];
     for (let index = first; index < stop; index += 1) plain.push(await this.#read(index));
@@ -89,11 +97,11 @@ export class Source {
     const digests = found.map((digest) => new Uint8Array(digest));
     const before = Math.max(0, Math.min(this.digests.length - first, digests.length));
     for (let index = 0; index < before; index += 1) {
-      if (!same(digests[index], this.digests[first + index])) throw new FileChanged();
+      if (!same(digests[index], this.digests[first + index])) throw new FileChanged(this.kept);
     }
     const fresh = digests.slice(before);
     if (fresh.length === 0) return { kept: Promise.resolve() };
-    if (first + before !== this.digests.length) throw new FileChanged(); // what lies between was sent, but is not known
+    if (first + before !== this.digests.length) throw new FileChanged(this.kept); // what lies between was sent, but is not known
     const kept = this.keepDigests(this.digests.length, fresh);
     this.digests.push(...fresh);
     return { kept };
@@ -114,7 +122,7 @@ export class Source {
     const length = Math.min(SLICE_BYTES, this.file.size - index * SLICE_BYTES);
     const blob = this.file.slice(index * SLICE_BYTES, index * SLICE_BYTES + length);
     const plain = await blob.arrayBuffer().catch(() => null);
-    if (plain?.byteLength !== length) throw new FileChanged(); // browsers refuse to read a file that was changed
+    if (plain?.byteLength !== length) throw new FileChanged(this.kept); // browsers refuse to read a file that was changed
     return new Uint8Array(plain);
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import { metaContext } from "./chunked.js";
-import { fromBase64url, toBase64url } from "./encoding.js";
+import { toBase64url } from "./encoding.js";
 import { NotKept } from "./kept.js";
 import { newSalt, sealedSize, sealedWhole } from "./sealing.js";
 import { ask, Cut, Refused } from "./session.js";
@@ -72,8 +72,7 @@ async function giveUp({ kept, keeper, patience }) {
 
 /** @param {Upload} upload */
 function sourceOf({ transfer, number, kept, file, keeper }) {
-  const salt = fromBase64url(kept.salt);
-  return Source.of({ transferKey: transfer.key, transferId: transfer.id, number, salt, file, keeper });
+  return Source.of({ transferKey: transfer.key, transferId: transfer.id, number, kept, file, keeper });
 }
 
 /**

@@ -3,7 +3,7 @@
  * when the language changes. It never builds markup from text.
  */
 
-import { formatted, sentence } from "./language.js";
+import { formatted, sentence, speak } from "./language.js";
 
 /** @typedef {import("./language.js").Values} Values */
 
@@ -67,6 +67,18 @@ export function fill(view, values) {
 }
 
 /**
+ * Return a copy of a template, in the page's language.
+ * @param {string} id
+ * @returns {HTMLElement}
+ */
+export function copyOf(id) {
+  const template = /** @type {HTMLTemplateElement} */ (byId(id));
+  const copy = /** @type {HTMLElement} */ (/** @type {DocumentFragment} */ (template.content.cloneNode(true)).firstElementChild);
+  fill(copy, {});
+  return copy;
+}
+
+/**
  * Show a sentence in an element that has none of its own; null removes it.
  * @param {HTMLElement} element
  * @param {string | null} key
@@ -93,8 +105,36 @@ function tell(element, key, values) {
   if (element.textContent !== text) element.textContent = text ?? "";
 }
 
+/**
+ * Let the switch change the language in place. `kept` returns what the address keeps behind the language.
+ * @param {() => string} kept
+ */
+export function offerLanguages(kept = () => "") {
+  const anchor = /** @type {HTMLAnchorElement} */ (byId("language"));
+  anchor.addEventListener("click", (event) => {
+    event.preventDefault();
+    void switchLanguage(anchor, kept);
+  });
+}
+
+/**
+ * @param {HTMLAnchorElement} anchor
+ * @param {() => string} kept
+ */
+async function switchLanguage(anchor, kept) {
+  const wanted = anchor.hreflang;
+  if (!(await speak(wanted))) return;
+  history.replaceState(null, "", `?lang=${wanted}${kept()}`);
+  retell();
+  /** @type {Record<string, string>} */
+  const names = JSON.parse(anchor.dataset.names ?? "{}");
+  const every = Object.keys(names);
+  const other = every[(every.indexOf(wanted) + 1) % every.length];
+  Object.assign(anchor, { lang: other, hreflang: other, href: `?lang=${other}`, textContent: names[other] });
+}
+
 /** Update all sentences to the current language. */
-export function retell() {
+function retell() {
   for (const element of allOf(document, "[data-t]")) tell(element, element.dataset.t ?? "", {});
   for (const view of allOf(document, "[data-view]")) fill(view, {});
   for (const element of allOf(document, "[data-said]")) put(element, element.dataset.said ?? null, filled.get(element));

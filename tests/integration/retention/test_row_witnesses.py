@@ -32,7 +32,7 @@ from app.domain.retention import FORGET_AFTER
 from app.domain.transfer import TransferState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import session_start
-from app.lifecycle.session_start import SignedIn
+from app.lifecycle.session_start import SessionHolder
 from app.storage.vault_marks import read_reconciled, write_reconciled
 from tests.full_rights import take_full_rights
 from tests.integration.actions.sealed_stories import a_sealed_transfer
@@ -521,7 +521,7 @@ def test_a_forged_entry_is_red_at_reconciliation(resources, lives, signing):
 def test_a_person_without_a_token_deposits_and_another_depositor_is_red(resources):
     """Whose pseudonym the log has is held against the row, like the id of a token."""
     subject = "person:https://login.example.org#nurse"
-    who = SignedIn(Role.STAFF, owner=subject, subject=subject, person="P" * 21 + "A")
+    who = SessionHolder(Role.STAFF, owner=subject, subject=subject, person="P" * 21 + "A")
     started = session_start.start(resources, who, address="192.0.2.1", earlier=None)
     person = authenticate_session(resources, started.secret)
     sent = send(resources, person)

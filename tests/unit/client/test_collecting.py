@@ -1,12 +1,15 @@
 """Which files are sent of what a user names, and in which folders recipients get them."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from app.client.collecting import collect
+from app.client.collecting import collect, is_left_out
 from app.client.errors import NotSendable
+
+LEFT_OUT = json.loads((Path(__file__).parents[2] / "vectors" / "left-out.json").read_text("utf-8"))
 
 
 @pytest.fixture
@@ -33,6 +36,11 @@ def test_a_folder_without_a_name_has_that_of_the_folder_it_is(tree, monkeypatch)
     monkeypatch.chdir(tree / "export/b")
     assert shown(Path()) == ["b/.hidden", "b/1.csv"]
     assert shown(Path("..")) == ["export/a.csv", "export/b/.hidden", "export/b/1.csv"]
+
+
+def test_what_is_left_out_of_a_folder_is_what_the_staffs_page_leaves_out():
+    assert [name for name in LEFT_OUT["left_out"] if not is_left_out(name)] == []
+    assert [name for name in LEFT_OUT["sent"] if is_left_out(name)] == []
 
 
 def test_what_has_the_same_name_keeps_the_folder_in_front_of_it(tree, monkeypatch):

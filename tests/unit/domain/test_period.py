@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.domain.errors import InvalidTime
-from app.domain.period import Period, parse_moment, parse_period, with_zone
+from app.domain.period import Period, is_pruned, parse_moment, parse_period, with_zone
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -96,3 +96,10 @@ def test_a_local_time_that_does_not_exist_is_refused():
     for text in ("2026-02-30T10:00", "2026-01-01T25:00"):
         with pytest.raises(InvalidTime):
             parse_moment(with_zone(text, ZoneInfo("Europe/Paris")))
+
+
+def test_a_period_is_pruned_if_it_begins_before_what_is_kept():
+    second = timedelta(seconds=1)
+    assert is_pruned(NOON, since=NOON - second)
+    assert not is_pruned(NOON, since=NOON)
+    assert not is_pruned(None, since=NOON)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from app.runtime.settings import LOGO_MAX_BYTES, Settings
 from app.web.pages.assets import assets
 from app.web.pages.brand import CONTRAST, SURFACE_DARK, SURFACE_LIGHT, _parsed, brand_css, contrast
+from app.web.pages.page_files import RECIPIENT
 
 COLOURS = some.from_regex(r"#[0-9a-f]{6}", fullmatch=True)
 
@@ -46,7 +47,7 @@ def test_a_logo_is_a_small_image_that_exists(tmp_path):
     with pytest.raises(ValidationError):
         Settings(brand_logo=logo)
     logo.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    served = assets(Settings(brand_logo=logo))["logo.svg"]
+    served = assets(Settings(brand_logo=logo), RECIPIENT)["logo.svg"]
     assert (served.media_type, served.content) == ("image/svg+xml", logo.read_bytes())
     logo.write_bytes(bytes(LOGO_MAX_BYTES + 1))
     with pytest.raises(ValidationError):

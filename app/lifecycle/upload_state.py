@@ -19,7 +19,7 @@ from app.runtime.resources import Resources
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Standing:
+class UploadState:
     """Where an upload stands."""
 
     upload: UploadRow
@@ -44,7 +44,7 @@ class Standing:
         return self.upload.part is not None and not self.transfer.sealed
 
 
-def find(connection: Connection, caller: Caller, upload_id: str, now: datetime) -> Standing:
+def find(connection: Connection, caller: Caller, upload_id: str, now: datetime) -> UploadState:
     """Return where the caller's upload stands. Raises UploadNotFound, also if its file was removed."""
     upload = upload_rows.find(connection, upload_id)
     if upload is None:
@@ -54,10 +54,10 @@ def find(connection: Connection, caller: Caller, upload_id: str, now: datetime) 
     file = file_rows.find(connection, upload.blob_id)
     if file is None:
         raise UploadNotFound
-    standing = Standing(upload, transfer, file)
-    if not standing.is_complete and now >= upload.expires_at:
+    state = UploadState(upload, transfer, file)
+    if not state.is_complete and now >= upload.expires_at:
         raise UploadNotFound
-    return standing
+    return state
 
 
 def open_key(resources: Resources, transfer: TransferRow, client_key: bytes | None) -> bytes | None:
