@@ -61,7 +61,6 @@ class Timetable:
         self._signing = SigningFolder(settings.signing_dir)
         self._opened: Resources | None = None
         self._opening = threading.Lock()
-        self._signing_now = threading.Lock()
         defaults = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         executors = {"default": ThreadPoolExecutor(4), PURGE_ALONE: ThreadPoolExecutor(1)}
         self._scheduler = BackgroundScheduler(timezone="UTC", executors=executors, job_defaults=defaults)
@@ -127,9 +126,8 @@ class Timetable:
         make_hours(self._settings.vault_dir, resources.clock.now())
 
     def sign(self) -> None:
-        """Sign the current log. Serialised, so that an older checkpoint never replaces a newer one."""
-        with self._signing_now:
-            sign_checkpoint(self._resources(), self._signing)
+        """Sign the current log."""
+        sign_checkpoint(self._resources(), self._signing)
 
     def metrics(self) -> None:
         """Serve `/metrics` if a bind is set. A port in use is logged and does not stop deletion."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 
 from app.crypto.errors import CryptoError
 from app.crypto.signed_note import Checkpoint, split_note
@@ -45,6 +46,15 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
     operator must know that.
     """
     now = resources.clock.now()
+    with signing.locked():
+        accepted = _accept(resources, signing, now)
+        begin_record(resources, anew=True)
+    rollback.write(resources, now)
+    rollback.remember_vault(resources.vault, signing, at_once=True)
+    return accepted
+
+
+def _accept(resources: Resources, signing: SigningFolder, now: datetime) -> AcceptedRestore:
     remembered = read_high_water(resources.vault)
     quoted = signing.last_checkpoint()
     keys: list[EntryName] = []
@@ -70,9 +80,6 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
             transaction.log(Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor="operator"))
         tokens = access_token_rows.valid(transaction.connection, now)
     resources.destroy_keys(keys)
-    begin_record(resources, anew=True)
-    rollback.write(resources, now)
-    rollback.remember_vault(resources.vault, signing, at_once=True)
     return AcceptedRestore(len(shares), lost, tokens)
 
 

@@ -34,16 +34,18 @@ def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReaso
     The key is discarded first. After a crash in between, the log stays unsigned until this is run again.
     """
     rollback.require_not_rolled_back(resources)
-    quoted = signing.last_checkpoint() or _last_stored(resources)
-    if reason is not RenewalReason.LOG_DAMAGED:
-        signing.give_up_key()
-    now, origin = resources.clock.now(), new_log_origin()
-    with resources.database.writing() as transaction:
-        old = service_rows.get(transaction.connection).log_origin
-        sequence = audit_size.size(transaction.connection)
-        service_rows.set_log_origin(transaction.connection, origin)
-        transaction.log(Entry(event=Event.LOG_RENEWED, at=now, actor="operator", outcome=reason.value, quoted=quoted))
-    begin_record(resources, anew=True)
+    with signing.locked():
+        quoted = signing.last_checkpoint() or _last_stored(resources)
+        if reason is not RenewalReason.LOG_DAMAGED:
+            signing.give_up_key()
+        now, origin = resources.clock.now(), new_log_origin()
+        with resources.database.writing() as transaction:
+            old = service_rows.get(transaction.connection).log_origin
+            sequence = audit_size.size(transaction.connection)
+            service_rows.set_log_origin(transaction.connection, origin)
+            renewed = Entry(event=Event.LOG_RENEWED, at=now, actor="operator", outcome=reason.value, quoted=quoted)
+            transaction.log(renewed)
+        begin_record(resources, anew=True)
     rollback.write(resources, now)
     return RenewedLog(old, origin, quoted, sequence)
 

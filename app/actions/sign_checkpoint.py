@@ -38,16 +38,13 @@ def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheck
     Raises LogRolledBack; LogForged; SigningUnavailable if the key cannot be used. The note is stored outside the
     database first: after a crash in between, it is a valid checkpoint of an existing log.
     """
-    try:
-        return _sign(resources, signing)
-    except LogForged:
-        pass  # another signer may have dropped its record of entries that it has just signed
-    try:
-        return _sign(resources, signing)
-    except LogForged as error:
-        log.error("log_forged", detail=str(error), alert=True)
-        signing.note_forged(str(error))
-        raise
+    with signing.locked():
+        try:
+            return _sign(resources, signing)
+        except LogForged as error:
+            log.error("log_forged", detail=str(error), alert=True)
+            signing.note_forged(str(error))
+            raise
 
 
 def _sign(resources: Resources, signing: SigningFolder) -> StoredCheckpoint | None:

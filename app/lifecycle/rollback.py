@@ -107,16 +107,26 @@ def require_not_rolled_back(resources: Resources) -> None:
 
 
 def keep(resources: Resources, now: datetime) -> None:
-    """Write the log's size and root to the vault's mark. Raises DatabaseRolledBack, VaultUnavailable."""
-    require_not_rolled_back(resources)
-    remembered = read_high_water(resources.vault)
-    write(resources, now, origin=remembered.log_origin if remembered else None)
+    """Write the log's size and root to the vault's mark. Raises DatabaseRolledBack, VaultUnavailable,
+    SigningUnavailable.
+    """
+    with SigningFolder(resources.settings.signing_dir).locked():
+        require_not_rolled_back(resources)
+        remembered = read_high_water(resources.vault)
+        _write(resources, now, origin=remembered.log_origin if remembered else None)
 
 
-def write(resources: Resources, now: datetime, *, origin: str | None = None) -> None:
-    """Write the mark without comparing it to the previous one, as accepting a restored database requires.
+def write(resources: Resources, now: datetime) -> None:
+    """Write the mark without comparing it to the previous one, as accepting a restored database requires. Raises
+    VaultUnavailable, SigningUnavailable.
+    """
+    with SigningFolder(resources.settings.signing_dir).locked():
+        _write(resources, now)
 
-    `origin` is the log origin to keep, whatever the database has; None uses the database's.
+
+def _write(resources: Resources, now: datetime, *, origin: str | None = None) -> None:
+    """Write the mark while no other process writes one, so that an older one never replaces a newer one. `origin` is
+    the log origin to keep, whatever the database has; None uses the database's.
     """
     with resources.database.reading() as connection:
         size = audit_size.size(connection)

@@ -7,7 +7,11 @@ copy of the vault cannot pass for the current one.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from app.crypto.encoding import decode, encode
@@ -21,6 +25,7 @@ PUBLIC_KEY = "log.pub"
 LAST_CHECKPOINT = "checkpoint"
 FORGED = "forged"
 VAULT_MARK = "vault-mark"
+LOCK_SECONDS, LOCK_PAUSE = 30.0, 0.02
 _MAX_BYTES = 1 << 20
 
 
@@ -32,6 +37,22 @@ class SigningFolder:
     def __init__(self, root: Path) -> None:
         """Store the path; nothing is created or read."""
         self._root = root
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one writer of checkpoints or marks. Without it, one that reads the log before another
+        signs would take the newer checkpoint for a rollback, or replace a newer mark by an older one.
+
+        A process that ends releases it (man 2 flock). Raises SigningUnavailable, also if another holds it for
+        LOCK_SECONDS.
+        """
+        with ExitStack() as stack:
+            try:
+                durable_files.make_root(self._root)
+                _lock(stack.enter_context(durable_files.opened_folder(self._root)))
+            except OSError as error:
+                raise SigningUnavailable(f"{self._root} cannot be locked") from error
+            yield
 
     def signer(self, origin: str) -> Signer:
         """Return the signer for a log with this origin; generate the key on first use. Raises SigningUnavailable."""
@@ -113,3 +134,17 @@ class SigningFolder:
         except (OSError, UnicodeDecodeError) as error:
             raise SigningUnavailable(f"{name} in {self._root} cannot be read") from error
         return text.strip() if strip else text
+
+
+def _lock(folder: int) -> None:
+    """Lock an open folder exclusively. Raises BlockingIOError after LOCK_SECONDS."""
+    give_up = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(LOCK_PAUSE)
+        else:
+            return

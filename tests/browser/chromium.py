@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 ARGUMENTS = [
     "--headless",
@@ -63,6 +63,15 @@ def chromium(executable: str) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def close(context: BrowserContext) -> None:
+    """Close a profile and its tabs. A request that a test holds or answers may still be on its way; without this, its
+    failure would be raised in the next test.
+    """
+    for page in context.pages:
+        page.unroute_all(behavior="ignoreErrors")
+    context.close()
 
 
 def _run(*command: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.acceptance.service import Installation, Server
-from tests.browser.chromium import axe_source, chromium, program
+from tests.browser.chromium import axe_source, chromium, close, program
 from tests.browser.proxy import Road, road
 from tests.browser.reader import Reader
 
@@ -77,7 +77,7 @@ def new_reader(browser: Browser, axe: str) -> Iterator[Callable[..., Reader]]:
 
     yield make
     for context in contexts:
-        context.close()
+        close(context)
     assert [fault for reader in readers for fault in reader.faults] == []
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.service import until
+from tests.browser.chromium import close
 from tests.browser.conftest import LOCALES
 from tests.browser.depositor import Depositor
 
@@ -52,7 +53,7 @@ def new_depositor(browser, site, axe):
 
     yield make
     for context in contexts:
-        context.close()
+        close(context)
     assert [fault for person in people for fault in person.faults] == []
 
 

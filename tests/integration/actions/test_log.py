@@ -1,12 +1,14 @@
 """Signing and verifying the log: whatever is changed behind a checkpoint is named."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, update
 
 from app.actions import sweep as sweeping
+from app.actions.keep_time import keep_time
 from app.actions.log_refused_links import log_refused_links
 from app.actions.read_log import read_log
 from app.actions.sign_checkpoint import IDLE_INTERVAL, LogRolledBack, sign_checkpoint
@@ -19,6 +21,7 @@ from app.db.tables import audit_checkpoints, audit_entries, audit_nodes, service
 from app.domain.audit_events import Entry, Event
 from app.storage.errors import SigningUnavailable
 from app.storage.signing_folder import SigningFolder
+from app.storage.vault_marks import read_high_water
 from tests.full_rights import take_full_rights
 from tests.integration.actions.stories import CONTENT, a_caller, claim, fetch, log_of, out_of_reach, run, send, sweep
 
@@ -116,6 +119,25 @@ def test_a_log_that_grew_again_after_it_was_rolled_back_is_not_signed_either(res
     with pytest.raises(LogRolledBack):
         sign_checkpoint(resources, signing)
     assert "not those that were signed" in (verify_log(resources, signing).problem or "")
+
+
+def test_commands_beside_the_scheduler_see_no_rollback_where_there_is_none(resources, signing):
+    """The scheduler, `caducee sweep` and `caducee audit checkpoint` sign and keep the mark at the same time."""
+
+    def sign_and_keep(_worker: int) -> None:
+        for _ in range(40):
+            append(resources, 1)
+            sign_checkpoint(resources, SigningFolder(resources.settings.signing_dir))
+            keep_time(resources)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(sign_and_keep, range(4))) == [None] * 4
+    newest, mark = last_of(resources), read_high_water(resources.vault)
+    assert newest is not None
+    assert mark is not None
+    assert signing.last_checkpoint() == newest.note
+    assert newest.size == mark.log_size == len(log_of(resources))
+    assert verify_log(resources, signing).problem is None
 
 
 def test_a_crash_after_the_note_was_kept_is_no_rollback(resources, signing, monkeypatch):
