@@ -66,18 +66,13 @@ ON_BOTH = frozenset(
     {
         "test_claim_races",
         "test_concurrent_sweeps",
-        "test_deposit_file",
-        "test_endings",
         "test_migrations",
-        "test_reconcile",
         "test_single_use",
-        "test_sweep",
-        "test_uploads",
         "test_withdrawal_wins",
     }
 )
-"""Modules that `make test` runs on PostgreSQL, too, besides those of the rows: where transactions meet, and the main
-steps. `make test-all` runs the others there.
+"""Modules that `make test` runs on PostgreSQL, too, besides those of the rows: where transactions meet.
+`make test-all` runs the others there.
 """
 
 

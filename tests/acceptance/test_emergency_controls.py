@@ -18,6 +18,7 @@ import pytest
 
 from tests.acceptance.people import claim, send, try_claim
 from tests.acceptance.service import Installation, free_port, until
+from tests.marks import first_values
 
 CONTROLS = [
     ("lockdown", "on"),
@@ -147,7 +148,7 @@ def test_where_nothing_is_nothing_is_created(tmp_path: Path, command: tuple[str,
     assert not installation.data.exists()
 
 
-@pytest.mark.parametrize("command", CONTROLS, ids=" ".join)
+@pytest.mark.parametrize("command", first_values(3, CONTROLS), ids=" ".join)
 def test_an_outdated_schema_is_refused_by_name(copy: Installation, command: tuple[str, ...]) -> None:
     copy.alter("UPDATE alembic_version SET version_num = '0003'")
     ran = copy.run(*command, code=2)
@@ -155,7 +156,7 @@ def test_an_outdated_schema_is_refused_by_name(copy: Installation, command: tupl
     assert ran.out == ""
 
 
-@pytest.mark.parametrize("command", CONTROLS, ids=" ".join)
+@pytest.mark.parametrize("command", first_values(3, CONTROLS), ids=" ".join)
 def test_a_schema_that_nobody_has_taken_into_use_is_refused(tmp_path: Path, command: tuple[str, ...]) -> None:
     installation = Installation(tmp_path)
     installation.run("db", "upgrade")

@@ -50,6 +50,7 @@ def body_of(received: bytes) -> bytes:
     return received.partition(b"\r\n\r\n")[2]
 
 
+@pytest.mark.external
 def test_a_slow_reader_gets_everything_and_pays_once(impatient):
     """It takes several times as long as the stall timeout, in which whole pieces wait in the server's buffers."""
     installation, server = impatient

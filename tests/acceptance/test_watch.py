@@ -336,7 +336,7 @@ def folder_with_a_file(root):
     return root
 
 
-@pytest.mark.parametrize("stride", [9, in_test_all(1)])
+@pytest.mark.parametrize("stride", [17, in_test_all(1)])
 def test_killed_at_any_step_it_sends_each_file_once_with_one_valid_link(house, staff, tmp_path, stride):
     """Each of the last steps, in which commands and moves take turns, and some or all of those before."""
     origin, token, name = house.server.origin, house.tokens["staff"], tmp_path.name

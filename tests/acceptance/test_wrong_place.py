@@ -13,6 +13,7 @@ import cli
 from tests.acceptance.people import send
 from tests.acceptance.service import Installation
 from tests.acceptance.test_commands import ARGUMENTS, commands
+from tests.marks import first_values
 
 NEED_NONE = {
     ("serve",),
@@ -85,7 +86,9 @@ def test_where_there_is_no_installation_every_command_refuses(tmp_path, words, t
     assert content(tmp_path) == before
 
 
-@pytest.mark.parametrize("words", [words for words in OPENERS if words[0] not in {"keys", "lockdown"}], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", first_values(3, (words for words in OPENERS if words[0] not in {"keys", "lockdown"})), ids=" ".join
+)
 @pytest.mark.parametrize("left", ["blobs", "an empty database file"])
 def test_what_is_left_of_an_installation_is_none(used, tmp_path, words, left):
     """Blobs without a database, and a file that was touched. What needs less is in test_emergency_controls.py."""
@@ -110,7 +113,7 @@ def test_a_lost_database_is_no_fresh_installation(used, tmp_path, command, kept)
 
 
 @pytest.mark.parametrize(
-    "words", [("token", "create", "x"), ("audit", "verify"), ("sweep",), ("doctor",)], ids=" ".join
+    "words", first_values(1, [("sweep",), ("token", "create", "x"), ("audit", "verify"), ("doctor",)]), ids=" ".join
 )
 @pytest.mark.parametrize(("store", "variable"), [("vault", "VAULT"), ("blobs", "BLOBS"), ("keys", "KEYS_DIR")])
 def test_a_store_that_lies_elsewhere_and_is_missing_is_named(used, tmp_path, words, store, variable):

@@ -9,6 +9,7 @@ from app.actions.revoke_access_token import revoke_access_token
 from app.actions.revoke_session import revoke_session
 from app.domain.audit_events import Reason
 from app.domain.session import IDLE, LONGEST
+from tests.acceptance.service import until
 from tests.attacks.test_every_route_is_guarded import OPEN_TO_ANYBODY, asked, routes_of
 from tests.sign_in.conftest import serving
 from tests.sign_in.people import Browser, code_of, entries_of
@@ -24,6 +25,11 @@ def age(service, **moments):
                 f"UPDATE sessions SET {column} = {column} - {int(back.total_seconds() * 1_000_000)}"
                 " WHERE ended_at IS NULL"
             )
+
+
+def use_is_noted(service):
+    """A thread notes it, after the answer."""
+    until(lambda: not service.resources.sessions_noting, what="the use to be noted")
 
 
 def session_of(browser):
@@ -149,7 +155,7 @@ def test_time_ends_a_session_and_the_sweep_says_so(by_token, nurse, moments, end
     session_id = session_of(nurse)
     age(by_token, **{column: back - timedelta(seconds=20) for column, back in moments.items()})
     assert nurse.me().status_code == 200
-    by_token.resources.threads.submit(lambda: None).result()  # that use is noted
+    use_is_noted(by_token)
     age(by_token, **moments)
     assert nurse.me().json()["code"] == "session_ended"
     assert end_due_sessions(by_token.resources) >= 1
@@ -161,7 +167,7 @@ def test_time_ends_a_session_and_the_sweep_says_so(by_token, nurse, moments, end
 def test_use_prolongs_a_session_but_not_beyond_ten_hours(by_token, nurse):
     age(by_token, used_at=IDLE - timedelta(minutes=1))
     assert nurse.me().status_code == 200
-    by_token.resources.threads.submit(lambda: None).result()
+    use_is_noted(by_token)
     age(by_token, used_at=IDLE - timedelta(minutes=1))
     assert nurse.me().status_code == 200
 
