@@ -77,8 +77,10 @@ ON_BOTH = frozenset(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the tests on PostgreSQL that repeat what SQLite showed to `make test-all`."""
+    """Leave to `make test-all` what repeats on PostgreSQL what SQLite showed; whole lives are slow for test-fast."""
     for item in items:
+        if "/retention/" in item.nodeid:
+            item.add_marker(pytest.mark.slow)
         if "postgres" in item.keywords and "/db/" not in item.nodeid and item.path.stem not in ON_BOTH:
             item.add_marker(pytest.mark.external)
 

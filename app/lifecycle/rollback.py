@@ -38,7 +38,8 @@ def require_vault_not_rolled_back(vault: KeyVault, signing: SigningFolder) -> No
     """Raise VaultRolledBack if the vault's mark is missing or older than the signer's folder remembers;
     VaultUnavailable if that cannot be determined. An adopted vault always has a mark.
     """
-    mark, remembered = read_high_water(vault), _remembered_mark(signing)
+    remembered = _remembered_mark(signing)  # read first: the mark may grow meanwhile
+    mark = read_high_water(vault)
     if mark is None:
         raise VaultRolledBack(
             "vault_rolled_back: the key vault has lost its high-water mark; "
@@ -53,13 +54,14 @@ def require_vault_not_rolled_back(vault: KeyVault, signing: SigningFolder) -> No
 
 def remember_vault(vault: KeyVault, signing: SigningFolder, *, at_once: bool = False) -> None:
     """Copy the vault's mark to the signer's folder when the log has grown, every minute, or `at_once`. This reveals a
-    restored vault that lacks anything from before the last sweep. Raises VaultUnavailable.
+    restored vault that lacks anything from before the last sweep. Raises VaultUnavailable, SigningUnavailable.
     """
-    mark, remembered = read_high_water(vault), _remembered_mark(signing)
-    if mark is None:
-        return
-    if at_once or remembered is None or mark.log_size != remembered.log_size or _is_old(remembered, mark):
-        signing.keep_vault_mark(mark.to_text())
+    with signing.locked():
+        mark, remembered = read_high_water(vault), _remembered_mark(signing)
+        if mark is None:
+            return
+        if at_once or remembered is None or mark.log_size != remembered.log_size or _is_old(remembered, mark):
+            signing.keep_vault_mark(mark.to_text())
 
 
 def _is_old(remembered: HighWater, mark: HighWater) -> bool:

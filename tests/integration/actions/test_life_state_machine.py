@@ -544,6 +544,7 @@ def live(tmp_path: Path, built_sqlite: Path, *, examples: int, steps: int) -> No
     )
 
 
+@pytest.mark.slow
 def test_lives_in_any_order_keep_every_promise(tmp_path, built_sqlite):
     live(tmp_path, built_sqlite, examples=12, steps=20)
 

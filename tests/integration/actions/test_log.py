@@ -125,13 +125,13 @@ def test_commands_beside_the_scheduler_see_no_rollback_where_there_is_none(resou
     """The scheduler, `caducee sweep` and `caducee audit checkpoint` sign and keep the mark at the same time."""
 
     def sign_and_keep(_worker: int) -> None:
-        for _ in range(40):
+        for _ in range(25):
             append(resources, 1)
             sign_checkpoint(resources, SigningFolder(resources.settings.signing_dir))
             keep_time(resources)
 
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(sign_and_keep, range(4))) == [None] * 4
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(sign_and_keep, range(3))) == [None] * 3
     newest, mark = last_of(resources), read_high_water(resources.vault)
     assert newest is not None
     assert mark is not None
