@@ -104,8 +104,14 @@ def report_page(page: Page, words: Words, organisation: str) -> str:
 
 @cache
 def style() -> str:
-    """Return the style sheet that every page contains."""
-    return files("app.reports").joinpath("templates", "report.css").read_text("utf-8")
+    """Return the style sheet that every self-contained page contains."""
+    return files("app.reports").joinpath("templates", "report.css").read_text("utf-8") + figures_style()
+
+
+@cache
+def figures_style() -> str:
+    """Return the rules for verdicts, tables and bars, which the pages of the house load, too."""
+    return files("app.reports").joinpath("templates", "figures.css").read_text("utf-8")
 
 
 @cache

@@ -48,8 +48,11 @@ def spaced(text: str, language: str) -> str:
 
 @cache
 def report_sentences(language: str) -> Sentences:
-    """Return the sentences of the pages of this package."""
-    return read_catalogue(LOCALES.joinpath(language, "LC_MESSAGES", "report.po"), language)
+    """Return the sentences of the pages of this package: reports and forms, and the pages of the house."""
+    folder = LOCALES.joinpath(language, "LC_MESSAGES")
+    return {
+        key: text for name in ("report.po", "house.po") for key, text in read_catalogue(folder / name, language).items()
+    }
 
 
 class Words:

@@ -58,6 +58,14 @@ def may_read(request: Request, settings: Settings) -> bool:
     return comes_from_own_page(request, settings) or ("sec-fetch-site" not in headers and "origin" not in headers)
 
 
+def is_navigation(request: Request) -> bool:
+    """Return whether the browser opens the response as a page, which nobody but its user can read: in a tab, not in a
+    frame, and not for a script.
+    """
+    headers = request.headers
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+
+
 def put_session(response: Response, secret: bytes, settings: Settings) -> None:
     """Give the browser its session."""
     _put(response, SESSION, encode(secret), settings, seconds=None)
