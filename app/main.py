@@ -28,6 +28,7 @@ from app.web import (
     audit_form_routes,
     audit_routes,
     claim_routes,
+    house_log_routes,
     house_routes,
     operator_routes,
     page_routes,
@@ -58,6 +59,7 @@ STAFF_ROUTERS = (
     sign_in_routes.router,
     staff_page.router,
     house_routes.router,
+    house_log_routes.router,
     house_routes.asset_router,
 )
 

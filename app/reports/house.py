@@ -41,8 +41,8 @@ class HouseFrame:
     """What surrounds a view: whose house it is, who is signed in, and the ways to the other views.
 
     `views` are those that this person may open, none for a stranger; `current` is the name of the view that is shown.
-    `asset` returns the address of a style or image, `link` that of a view, in this language, and `here` that of this
-    view in another language.
+    `asset` returns the address of a style or image; `link` that of a view, in this language, with parameters;
+    `here` that of what is shown, with some parameters changed.
     """
 
     organisation: str
@@ -55,8 +55,8 @@ class HouseFrame:
     may_send: bool
     session_token: str
     asset: Callable[[str], str]
-    link: Callable[[str], str]
-    here: Callable[[str], str]
+    link: Callable[..., str]
+    here: Callable[..., str]
 
 
 def house_page(template: str, words: Words, frame: HouseFrame, *, title: str, **shown: object) -> str:

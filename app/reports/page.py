@@ -61,10 +61,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A chart of horizontal bars; the longest fills the width."""
+    """A chart of horizontal bars with their figures; the longest fills the width. `columns` are the heads of the labels
+    and of the figures.
+    """
 
     title: str
     note: str
+    columns: tuple[str, str]
     bars: Sequence[Bar]
 
     @property

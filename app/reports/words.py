@@ -76,6 +76,10 @@ class Words:
             text = text[0 if one else 1]
         return text.format(**{name: self._written(value) for name, value in values.items()})
 
+    def __contains__(self, key: str) -> bool:
+        """Return whether there is a sentence with this key."""
+        return key in self._sentences
+
     def number(self, value: float) -> str:
         """Return a number with its digits grouped and at most one decimal."""
         return format_decimal(value, format="#,##0.#", locale=self._locale)

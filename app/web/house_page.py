@@ -17,9 +17,11 @@ from app.reports.forms import others
 from app.reports.house import VIEWS, HouseFrame, house_page, views_for
 from app.reports.words import Words
 from app.storage.errors import StorageError
+from app.web import session_cookies
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, resources_of, session_token_of
 from app.web.pages.assets import lasting_name
 from app.web.pages.page_files import HOUSE
+from app.web.problem_text import problem_document
 from app.web.problems import STATUS, refusal_for
 from app.web.report_pages import known_language, wants_page
 
@@ -79,27 +81,58 @@ def refused(request: Request, refusal: Refusal) -> Response:
     language = known_language(request, form.get("lang", request.query_params.get("lang")))
     words = Words(language, resources_of(request).settings.zone)
     caller = getattr(request.state, "caller", None)
+    sign_in = isinstance(refusal, NotAuthenticated | SessionEnded)
     html = house_page(
         "refused",
         words,
         _frame(request, words, _view_at(request.url.path), caller if isinstance(caller, Caller) else None),
         title=words("refused_title"),
-        reason=words.code("refused", refusal.code),
-        detail=str(refusal) if language == "en" and isinstance(refusal, InvalidRequest) else "",
+        reasons=reasons(refusal, language),
         code=refusal.code,
-        sign_in=isinstance(refusal, NotAuthenticated | SessionEnded),
+        sign_in=sign_in,
         elsewhere=isinstance(caller, Caller) and caller.role not in AUDITORS,
     )
-    return _response(html, language, STATUS[type(refusal)])
+    response = _response(html, language, STATUS[type(refusal)])
+    if sign_in and request.method == "GET":
+        session_cookies.put_way_back(response, _asked(request), resources_of(request).settings)
+    return response
+
+
+def reasons(refusal: Refusal, language: str) -> list[str]:
+    """Return why something is refused, in the reader's language: one sentence, or two where there is a detail.
+
+    The sentences of problem documents address the holder of a token; for these pages some have other words.
+    """
+    words = Words(language)
+    own = f"house_refused_{refusal.code}"
+    if own in words:
+        return [words(own)]
+    said = problem_document(refusal, STATUS[type(refusal)], language)
+    return list(dict.fromkeys([said["title"], said["detail"]]))
+
+
+def saved(house: House, name: str, response: Response, *, dated: bool = True) -> Response:
+    """Return a response that the browser saves under a name, with the day in it."""
+    stem, dot, kind = name.rpartition(".")
+    day = f"-{house.resources.clock.now().astimezone(house.resources.settings.zone):%Y-%m-%d}" if dated else ""
+    response.headers["Content-Disposition"] = f'attachment; filename="{stem}{day}{dot}{kind}"'
+    return response
+
+
+def _asked(request: Request) -> str:
+    return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
 
 
 def _frame(request: Request, words: Words, current: str, caller: Caller | None) -> HouseFrame:
     settings = resources_of(request).settings
     path = next((view.path for view in VIEWS if view.name == current), "/house")
 
-    def here(language: str) -> str:
+    def link(to: str, **query: object) -> str:
+        return f"{to}?{urlencode({**query, 'lang': words.language})}"
+
+    def here(**changes: object) -> str:
         asked = {} if request.method == "POST" else dict(request.query_params)
-        return f"{path}?{urlencode(asked | {'lang': language})}"
+        return f"{path}?{urlencode({**asked, 'lang': words.language, **changes})}"
 
     return HouseFrame(
         organisation=settings.organisation,
@@ -112,7 +145,7 @@ def _frame(request: Request, words: Words, current: str, caller: Caller | None) 
         may_send=caller is not None and caller.role in DEPOSITORS,
         session_token="" if caller is None else session_token_of(request),
         asset=lambda name: lasting_name(settings, HOUSE, name),
-        link=lambda to: f"{to}?lang={words.language}",
+        link=link,
         here=here,
     )
 

@@ -53,16 +53,34 @@ AUDIT_ROUTES = frozenset(
         "audit_receipt",
         "audit_form",
         "house_overview",
+        "house_retention",
+        "house_exposure",
+        "house_deliveries",
+        "house_log",
+        "house_receipts",
+        "house_checkpoint",
+        "house_consistency",
+        "house_export",
     }
 )
 """Routes for auditors and administrators. Routes on none of these lists are for depositors."""
 
-HOUSE_PAGES = frozenset({"house_overview"})
+HOUSE_PAGES = frozenset(
+    {
+        "house_overview",
+        "house_retention",
+        "house_exposure",
+        "house_deliveries",
+        "house_log",
+        "house_receipts",
+        "house_checkpoint",
+    }
+)
 """Pages that a signed-in browser opens by their address: also from a bookmark, a link in a mail, or on its return from
 the identity provider. They change nothing, and no frame can hold them.
 """
 
-HOUSE_FORMS: frozenset[str] = frozenset()
+HOUSE_FORMS = frozenset({"house_consistency"})
 """Forms on the pages of the house. Their refusals are pages of the house, too."""
 
 FORM_ROUTES = frozenset({"audit_form", "sign_in", "sign_out", "provider_logout"}) | HOUSE_FORMS

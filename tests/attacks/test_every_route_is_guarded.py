@@ -67,6 +67,13 @@ OPEN_TO_EVERY_TOKEN = {("GET", "/api/v1/me"), ("GET", "/api/v1/openapi.json")}
 
 FOR_AUDITORS = {
     ("GET", "/house"),
+    ("GET", "/house/retention"),
+    ("GET", "/house/exposure"),
+    ("GET", "/house/deliveries"),
+    ("GET", "/house/log"),
+    ("GET", "/house/receipts"),
+    ("GET", "/house/checkpoint"),
+    ("GET", "/house/export"),
     ("GET", "/api/v1/audit/retention"),
     ("GET", "/api/v1/audit/exposure"),
     ("GET", "/api/v1/audit/log"),
@@ -77,7 +84,7 @@ FOR_AUDITORS = {
     ("GET", "/api/v1/audit/receipts/{transfer_id}"),
 }
 
-BY_FORM = {("POST", "/audit/{report}"), ("POST", "/sign-out")}
+BY_FORM = {("POST", "/audit/{report}"), ("POST", "/sign-out"), ("POST", "/house/checkpoint")}
 """The token is in the body; a header authenticates nobody (tests/acceptance/test_auditor_over_http.py)."""
 
 
