@@ -70,7 +70,7 @@ def shared(site):
     ("language", "screen"),
     [
         ("fr", "phone"),
-        pytest.param("en", "desk", marks=pytest.mark.external),
+        ("en", "desk"),
         pytest.param("fr", "desk", marks=pytest.mark.external),
         pytest.param("en", "phone", marks=pytest.mark.external),
     ],

@@ -7,6 +7,7 @@ import pytest
 
 from app.actions.read_log import entry_filter, follow_log, page_of_log, page_of_log_backwards, read_log
 from app.db.audit_queries import EntryFilter
+from app.domain.audit_events import Entry, Event
 from app.domain.errors import InvalidRequest, InvalidTime
 from tests.integration.actions.stories import a_transfer, claim, run, send, sweep
 
@@ -98,6 +99,18 @@ def test_pages_lead_back_through_everything_whatever_is_written_meanwhile(resour
             a_transfer(resources, caller)
             page = page_of_log_backwards(resources, wanted, start=page.following, limit=2)
         assert [*found, *page.entries] == everything[::-1]
+
+
+def test_an_index_leads_to_the_entries_of_a_transfer(resources, story, monkeypatch):
+    """However far back they are: a page of a long log is not empty before them."""
+    monkeypatch.setattr("app.actions.read_log.PAGE", 6)
+    monkeypatch.setattr("app.actions.read_log.PAGES_OF_AN_ANSWER", 1)
+    wanted = entry_filter(transfer=story[0].id)
+    expected = list(read_log(resources, wanted))
+    with resources.database.writing() as transaction:
+        now = resources.clock.now()
+        transaction.log(*(Entry(event=Event.LINKS_REFUSED, at=now, actor="recipient", count=n) for n in range(20)))
+    assert page_of_log_backwards(resources, wanted, limit=3).entries == expected[:-4:-1]
 
 
 def test_a_page_back_that_finds_nothing_looks_at_a_bounded_part(resources, story, monkeypatch):
