@@ -18,7 +18,7 @@ from app.crypto.token import is_id
 from app.domain.audit_events import Event
 from app.domain.certificate import Certificate
 from app.domain.errors import CheckpointNotFound, InvalidRequest, InvalidTime, Refusal, TransferNotFound
-from app.domain.period import with_zone
+from app.domain.period import form_time, with_zone
 from app.reports.certificate import certificate_page
 from app.reports.log_pages import consistency_content
 from app.reports.log_rows import log_rows
@@ -55,6 +55,7 @@ async def house_log(house: InHouse, asked: Annotated[LogForm, Query()]) -> Respo
     local = asked.model_copy(
         update={"since": None if asked.since is None else with_zone(asked.since, zone), "until": until}
     )
+    shown = {"since": form_time(asked.since or "", zone), "until": form_time(asked.until or "", zone, ends=True)}
     page, wrong = LogPage([], None), list[str]()
     try:
         page = await in_turn(house.resources, house.caller.actor, partial(log_page, house.resources, local))
@@ -63,7 +64,7 @@ async def house_log(house: InHouse, asked: Annotated[LogForm, Query()]) -> Respo
     return house.page(
         "log",
         status=400 if wrong else 200,
-        asked=asked,
+        asked=asked.model_copy(update=shown),
         events=list(Event),
         following=page.following,
         rows=log_rows(page.entries, house.words),

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from app.actions.report_deliveries import report_deliveries
 from app.actions.report_exposure import report_exposure
 from app.domain.errors import InvalidTime
-from app.domain.period import Period, parse_period, with_zone
+from app.domain.period import Period, form_time, parse_period, with_zone
 from app.reports.deliveries import deliveries_content
 from app.reports.exposure import exposure_content
 from app.reports.page import Page
@@ -66,8 +66,10 @@ class PeriodForm:
 
     def fields(self) -> dict[str, str]:
         """Return what the form's fields show."""
-        now = self.house.resources.clock.now().astimezone(self.house.resources.settings.zone)
-        return {"since": self.since or f"{now - WEEK:%Y-%m-%dT00:00}", "until": self.until or ""}
+        zone = self.house.resources.settings.zone
+        now = self.house.resources.clock.now().astimezone(zone)
+        since = f"{now - WEEK:%Y-%m-%dT00:00}" if self.since is None else form_time(self.since, zone)
+        return {"since": since, "until": form_time(self.until or "", zone, ends=True)}
 
 
 AskedPeriod = Annotated[PeriodForm, Depends()]

@@ -94,11 +94,11 @@ def test_the_log_comes_in_pages(opened, auditor):
 
 def test_the_log_comes_newest_first_on_request(opened, auditor):
     forwards = get(opened, "log", auditor, limit=1000).json()["entries"]
-    found, start = [], {}
-    while start is not None:
-        page = get(opened, "log", auditor, order="newest", limit=2, **start).json()
+    page = get(opened, "log", auditor, order="newest", limit=2).json()
+    found = page["entries"]
+    while page["next"] is not None:
+        page = get(opened, "log", auditor, order="newest", limit=2, start=page["next"]).json()
         found += page["entries"]
-        start = None if page["next"] is None else {"start": page["next"]}
     assert found == forwards[::-1]
     assert get(opened, "log", auditor, order="newest", event="log.started").json()["entries"] == forwards[:1]
 
