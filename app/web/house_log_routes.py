@@ -56,16 +56,19 @@ async def house_log(house: InHouse, asked: Annotated[LogForm, Query()]) -> Respo
         update={"since": None if asked.since is None else with_zone(asked.since, zone), "until": until}
     )
     shown = {"since": form_time(asked.since or "", zone), "until": form_time(asked.until or "", zone, ends=True)}
-    page, wrong = LogPage([], None), list[str]()
+    page, field, wrong = LogPage([], None), "", list[str]()
     try:
         page = await in_turn(house.resources, house.caller.actor, partial(log_page, house.resources, local))
     except (InvalidRequest, InvalidTime) as refusal:
-        wrong = reasons(refusal, house.language)
+        field = refusal.detail.partition(":")[0]
+        own = f"log_wrong_{field}"
+        wrong = [house.words(own)] if own in house.words else reasons(refusal, house.language)
     return house.page(
         "log",
         status=400 if wrong else 200,
         asked=asked.model_copy(update=shown),
         events=list(Event),
+        field=field,
         following=page.following,
         rows=log_rows(page.entries, house.words),
         wrong=wrong,

@@ -108,6 +108,8 @@ def reasons(refusal: Refusal, language: str) -> list[str]:
     if own in words:
         return [words(own)]
     said = problem_document(refusal, STATUS[type(refusal)], language)
+    if isinstance(refusal, InvalidRequest):
+        return [said["detail"]]
     return list(dict.fromkeys([said["title"], said["detail"]]))
 
 

@@ -158,8 +158,8 @@ def test_the_way_back_leads_to_no_other_page(opened, page):
 def test_what_is_asked_for_wrongly_is_named_and_kept(opened):
     sign_in(opened, Role.AUDITOR)
     for address, status, code in (
-        ("/house/log?transfer=x&event=share.claimed", 400, "not an id"),
-        ("/house/log?actor=%25", 400, "actor: recipient"),
+        ("/house/log?transfer=x&event=share.claimed", 400, "22 letters"),
+        ("/house/log?actor=%25", 400, "one of the words below"),
         ("/house/log?from=2026-13-01T00:00", 400, "period"),
         ("/house/log?start=-1", 400, "invalid_request"),
         ("/house/log?form=1", 400, "unknown_query_parameter"),

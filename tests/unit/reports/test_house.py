@@ -68,7 +68,7 @@ def house_pages(language, typed=""):
     """Every view in each of its states, by name and order."""
     words = Words(language)
     period = {"period": {"since": typed, "until": typed}, "zone": "Z", "wrong": []}
-    log = {"events": list(Event), "zone": "Z", "wrong": [], "following": None}
+    log = {"events": list(Event), "field": "actor", "zone": "Z", "wrong": [], "following": None}
     asked = SimpleNamespace(event=typed, transfer=typed, actor=typed, since=typed, until=typed, start=5)
     kept = {"note": "note", "key": "key", "kept": typed, "page": None, "wrong": []}
     seen = consistency_content(consistency(Outcome.CONSISTENT), words, at=NOW)
