@@ -28,6 +28,8 @@ from app.web import (
     audit_form_routes,
     audit_routes,
     claim_routes,
+    house_log_routes,
+    house_routes,
     operator_routes,
     page_routes,
     problems,
@@ -56,6 +58,9 @@ STAFF_ROUTERS = (
     audit_form_routes.router,
     sign_in_routes.router,
     staff_page.router,
+    house_routes.router,
+    house_log_routes.router,
+    house_routes.asset_router,
 )
 
 

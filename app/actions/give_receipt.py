@@ -20,6 +20,7 @@ from app.domain.access_token import Caller, require_owner
 from app.domain.errors import (
     BlobsOutOfReach,
     DeletionContradicted,
+    LogAltered,
     NotDeletedYet,
     ReceiptNotSigned,
     ReceiptPruned,
@@ -47,10 +48,6 @@ _NEXT_STEP = {
     TransferState.DENIED: "keys",
     TransferState.KEYS_DESTROYED: "bytes",
 }
-
-
-class LogAltered(Exception):
-    """The stored log no longer proves the entry against the signed checkpoint: see `caducee audit verify`."""
 
 
 def give_receipt(resources: Resources, transfer_id: str, *, caller: Caller | None = None) -> str:
@@ -129,5 +126,6 @@ def _proof(connection: Connection, entry: StoredEntry, content: str, signed: Sto
         leaf = merkle.leaf_hash(content.encode())
         merkle.verify_inclusion(leaf, entry.sequence, checkpoint.size, hashes, checkpoint.root)
     except (CryptoError, KeyError):
-        raise LogAltered("the log was altered: it no longer proves this entry; run `caducee audit verify`") from None
+        log.error("log_altered", entry=entry.sequence, alert=True)
+        raise LogAltered from None
     return TlogProof(content.encode(), entry.sequence, tuple(hashes), signed.note)

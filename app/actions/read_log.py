@@ -91,13 +91,13 @@ def follow_log(resources: Resources, wanted: EntryFilter = EVERYTHING, *, last: 
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A page of entries, and the sequence number at which the next page starts; None at the end of the log."""
+    """A page of entries, and the sequence number at which the next page starts; None if it was the last page."""
 
     entries: list[StoredEntry]
     following: int | None
 
 
-def page_of_log(resources: Resources, wanted: EntryFilter, *, start: int, limit: int) -> LogPage:
+def page_of_log(resources: Resources, wanted: EntryFilter, *, start: int = 0, limit: int) -> LogPage:
     """Return up to `limit` matching entries from sequence number `start` on. Only a bounded part of the log is read, so
     a page may have fewer entries, even none, although another page follows.
     """
@@ -112,6 +112,25 @@ def page_of_log(resources: Resources, wanted: EntryFilter, *, start: int, limit:
             return LogPage(found[:limit], found[limit].sequence)
         first = upto
     return LogPage(found, first if first < stop else None)
+
+
+def page_of_log_backwards(
+    resources: Resources, wanted: EntryFilter, *, start: int | None = None, limit: int
+) -> LogPage:
+    """Return up to `limit` matching entries, newest first, from sequence number `start` down, or else from the end. As
+    in `page_of_log`, only a bounded part of the log is read.
+    """
+    first, stop = _bounds(resources, wanted)
+    stop, found = stop if start is None else min(stop, start + 1), list[StoredEntry]()
+    for _ in range(PAGES_OF_AN_ANSWER):
+        if first >= stop:
+            return LogPage(found, None)
+        down_to = max(first, stop - PAGE)
+        found += reversed(_span(resources, wanted, down_to, stop))
+        if len(found) > limit:
+            return LogPage(found[:limit], found[limit].sequence)
+        stop = down_to
+    return LogPage(found, stop - 1 if first < stop else None)
 
 
 def _bounds(resources: Resources, wanted: EntryFilter) -> tuple[int, int]:

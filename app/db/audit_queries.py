@@ -50,9 +50,11 @@ class EntryFilter:
 
 def bounds(connection: Connection, wanted: EntryFilter, size: int) -> tuple[int, int]:
     """Return the range of sequence numbers below `size` that covers all matching entries: first, and last plus one."""
-    if wanted.since is None and wanted.until is None:
+    if wanted.since is None and wanted.until is None and wanted.transfer is None:
         return 0, size
     query = select(func.min(ENTRIES.sequence), func.max(ENTRIES.sequence)).where(ENTRIES.sequence < size)
+    if wanted.transfer is not None:
+        query = query.where(ENTRIES.transfer == wanted.transfer)
     if wanted.since is not None:
         query = query.where(ENTRIES.at >= wanted.since)
     if wanted.until is not None:

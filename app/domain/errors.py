@@ -427,6 +427,11 @@ class DeletionContradicted(Refusal):
     title = "The deletion is logged, but the service found remains of the transfer: there is no receipt."
 
 
+class LogAltered(Refusal):
+    code = "log_altered"
+    title = "The log was altered: it no longer proves this deletion. Verify the log."
+
+
 # --- temporarily unavailable
 
 

@@ -63,6 +63,17 @@ def with_zone(text: str, zone: tzinfo, *, ends: bool = False) -> str:
         return text
 
 
+def form_time(text: str, zone: tzinfo, *, ends: bool = False) -> str:
+    """Return a time as a form's field for local times shows it, whatever form it was given in. A date that `ends` a
+    period becomes the first instant after it. A text that is no time stays as it is.
+    """
+    try:
+        moment = parse_moment(with_zone(text, zone, ends=ends), whole_day=ends)
+        return moment.astimezone(zone).replace(tzinfo=None).isoformat(timespec="seconds").removesuffix(":00")
+    except (InvalidTime, OverflowError):
+        return text
+
+
 def parse_period(since: str, until: str | None, now: datetime) -> Period:
     """Parse both ends; `until` defaults to `now`, and a date as `until` includes that whole day. Raises InvalidTime."""
     period = Period(parse_moment(since), now if until is None else parse_moment(until, whole_day=True))

@@ -12,7 +12,12 @@ from app.runtime.settings import Settings
 def deliveries_page(report: DeliveryReport, settings: Settings, language: str) -> str:
     """Return the page as HTML."""
     words = Words(language, settings.zone)
-    page = Page(
+    return report_page(deliveries_content(report, words), words, settings.organisation)
+
+
+def deliveries_content(report: DeliveryReport, words: Words) -> Page:
+    """Return what the page shows."""
+    return Page(
         title=words("deliveries_title"),
         intro=[
             words("period", since=report.since, until=report.until),
@@ -27,7 +32,6 @@ def deliveries_page(report: DeliveryReport, settings: Settings, language: str) -
         sections=[_by_recipient(report, words), _by_depositor(report, words), _never_fetched(report, words)],
         evidence=report.evidence,
     )
-    return report_page(page, words, settings.organisation)
 
 
 def _by_recipient(report: DeliveryReport, words: Words) -> Table:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, time
 from typing import TypeVar
 
 from app.domain.exposure import ExposureReport, Volume
 from app.domain.transfer_account import SeenClaim
 from app.reports.gap_verdicts import gap_verdicts
-from app.reports.page import ROWS_SHOWN, Column, Fact, Page, Table, Verdict, report_page
+from app.reports.page import ROWS_SHOWN, Bar, Bars, Column, Fact, Page, Table, Verdict, report_page
 from app.reports.words import Words
 from app.runtime.settings import Settings
 
 BUSIEST_MINUTES = 20
+DAYS_SHOWN = 62
 
 Row = TypeVar("Row")
 
@@ -21,7 +23,12 @@ Row = TypeVar("Row")
 def exposure_page(report: ExposureReport, settings: Settings, language: str) -> str:
     """Return the page as HTML."""
     words = Words(language, settings.zone)
-    page = Page(
+    return report_page(exposure_content(report, settings, words), words, settings.organisation)
+
+
+def exposure_content(report: ExposureReport, settings: Settings, words: Words) -> Page:
+    """Return what the page shows."""
+    return Page(
         title=words("exposure_title"),
         intro=[
             words("period", since=report.since, until=report.until),
@@ -34,7 +41,6 @@ def exposure_page(report: ExposureReport, settings: Settings, language: str) -> 
         evidence=report.evidence,
         steps=[words("exposure_meaning")],
     )
-    return report_page(page, words, settings.organisation)
 
 
 def _verdicts(report: ExposureReport, words: Words) -> Iterator[Verdict]:
@@ -85,9 +91,10 @@ class _Tables:
     def __init__(self, report: ExposureReport, words: Words) -> None:
         self._report, self._words = report, words
 
-    def every(self) -> list[Table]:
+    def every(self) -> list[Table | Bars]:
         return [
             self._held(),
+            *self._claims_by_day(),
             self._claims(),
             self._wrong_passwords(),
             self._refused_links(),
@@ -137,6 +144,17 @@ class _Tables:
             ],
         )
 
+    def _claims_by_day(self) -> Iterator[Bars]:
+        """Yield the chart, if the log has claims and knows their times."""
+        words = self._words
+        days = Counter(it.claimed_at.astimezone(UTC).date() for it in self._report.claims if it.claimed_at is not None)
+        bars = [
+            Bar(words.day(datetime.combine(day, time(), UTC)), count, words.number(count))
+            for day, count in sorted(days.items())[-DAYS_SHOWN:]
+        ]
+        if bars:
+            yield Bars(words("claims_by_day"), words("claims_by_day_note"), (words("day"), words("claims_title")), bars)
+
     def _wrong_passwords(self) -> Table:
         words = self._words
         return self._table(
@@ -153,15 +171,12 @@ class _Tables:
             ],
         )
 
-    def _refused_links(self) -> Table:
+    def _refused_links(self) -> Table | Bars:
         words = self._words
         busiest = sorted(self._report.refused_links, key=lambda refused: -refused.count)[:BUSIEST_MINUTES]
-        return self._table(
-            "links_refused_by_minute",
-            "minute_ending number:number",
-            busiest,
-            lambda it: [words.moment(it.at), words.number(it.count)],
-        )
+        bars = [Bar(words.moment(it.at), it.count, words.number(it.count)) for it in busiest]
+        title, columns = words("links_refused_by_minute"), (words("minute_ending"), words("number"))
+        return Bars(title, "", columns, bars) if bars else Table(title, [], [], 0)
 
     def _deletions(self) -> Table:
         words = self._words

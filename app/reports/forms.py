@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from app.domain.access_token import Caller
 from app.domain.errors import Refusal
 from app.reports.page import Page, Verdict, render, report_page
 from app.reports.words import LANGUAGES, Words
 from app.runtime.settings import Settings
 
 
-def entrance_page(settings: Settings, language: str, *, session_token: str = "") -> str:
-    """Return the form as HTML; with a session's token, it asks for no access token."""
-    shown = {"organisation": settings.organisation, "others": _others(language), "session_token": session_token}
+def entrance_page(settings: Settings, language: str) -> str:
+    """Return the form as HTML."""
+    shown = {"organisation": settings.organisation, "others": others(language)}
     return render("audit_form.html", Words(language), zone=settings.zone, **shown)
 
 
 def sign_in_page(settings: Settings, language: str) -> str:
     """Return the page that offers the way to sign in: a form for a token, or a link to the identity provider."""
-    shown = {"organisation": settings.organisation, "others": _others(language), "provider": settings.oidc_issuer}
+    shown = {"organisation": settings.organisation, "others": others(language), "provider": settings.oidc_issuer}
     return render("sign_in.html", Words(language), **shown)
-
-
-def signed_in_page(settings: Settings, caller: Caller, language: str, *, session_token: str, is_auditor: bool) -> str:
-    """Return the page of somebody who is signed in."""
-    words = Words(language)
-    shown = {"organisation": settings.organisation, "session_token": session_token, "is_auditor": is_auditor}
-    return render("signed_in.html", words, name=caller.name, may=words.code("signed_in", caller.role.value), **shown)
 
 
 def sign_in_refused_page(refusal: Refusal, language: str) -> str:
@@ -34,7 +26,8 @@ def sign_in_refused_page(refusal: Refusal, language: str) -> str:
     return render("sign_in_refused.html", words, reason=words.code("refused", refusal.code), code=refusal.code)
 
 
-def _others(language: str) -> list[Words]:
+def others(language: str) -> list[Words]:
+    """Return the other languages, in which a page offers itself."""
     return [Words(each) for each in LANGUAGES if each != language]
 
 

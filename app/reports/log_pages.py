@@ -30,7 +30,12 @@ def checkpoint_page(note: str, public_key: str, settings: Settings, language: st
 def consistency_page(found: Consistency, settings: Settings, language: str, *, at: datetime) -> str:
     """Return the page with the verdict as of `at`, and the proof if there is one."""
     words = Words(language, settings.zone)
-    page = Page(
+    return report_page(consistency_content(found, words, at=at), words, settings.organisation)
+
+
+def consistency_content(found: Consistency, words: Words, *, at: datetime) -> Page:
+    """Return what the page shows."""
+    return Page(
         title=words("consistency_title"),
         intro=[words("as_of", time=at), words("program_version", version=version("caducee"))],
         verdicts=[Verdict(words(f"outcome_{found.outcome}"), bad=not found.verified)],
@@ -43,7 +48,6 @@ def consistency_page(found: Consistency, settings: Settings, language: str, *, a
         text=found.proof or "",
         steps=[words(_steps(found))],
     )
-    return report_page(page, words, settings.organisation)
 
 
 def _steps(found: Consistency) -> str:

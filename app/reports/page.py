@@ -61,10 +61,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A chart of horizontal bars; the longest fills the width."""
+    """A chart of horizontal bars with their figures; the longest fills the width. `columns` are the heads of the labels
+    and of the figures.
+    """
 
     title: str
     note: str
+    columns: tuple[str, str]
     bars: Sequence[Bar]
 
     @property
@@ -104,8 +107,14 @@ def report_page(page: Page, words: Words, organisation: str) -> str:
 
 @cache
 def style() -> str:
-    """Return the style sheet that every page contains."""
-    return files("app.reports").joinpath("templates", "report.css").read_text("utf-8")
+    """Return the style sheet that every self-contained page contains."""
+    return files("app.reports").joinpath("templates", "report.css").read_text("utf-8") + figures_style()
+
+
+@cache
+def figures_style() -> str:
+    """Return the rules for verdicts, tables and bars, which the pages of the house load, too."""
+    return files("app.reports").joinpath("templates", "figures.css").read_text("utf-8")
 
 
 @cache

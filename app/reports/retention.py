@@ -21,7 +21,12 @@ _WRONG = {
 def retention_page(report: RetentionReport, settings: Settings, language: str) -> str:
     """Return the page as HTML."""
     words = Words(language, settings.zone)
-    page = Page(
+    return report_page(retention_content(report, settings, words), words, settings.organisation)
+
+
+def retention_content(report: RetentionReport, settings: Settings, words: Words) -> Page:
+    """Return what the page shows."""
+    return Page(
         title=words("retention_title"),
         intro=[words("as_of", time=report.at)],
         verdicts=list(_verdicts(report, words)),
@@ -36,7 +41,6 @@ def retention_page(report: RetentionReport, settings: Settings, language: str) -
         evidence=report.evidence,
         facts_title=words("findings"),
     )
-    return report_page(page, words, settings.organisation)
 
 
 def _verdicts(report: RetentionReport, words: Words) -> Iterator[Verdict]:
@@ -91,7 +95,8 @@ def _ages(report: RetentionReport, words: Words, limit_days: int) -> Bars:
     ]
     older = sum(report.ages_by_day[limit_days:])
     bars.append(Bar(words("age_older", days=limit_days), older, words.number(older), late=True))
-    return Bars(words("held_by_age"), words("held_by_age_note", days=limit_days), bars)
+    columns = words("age"), words("transfers")
+    return Bars(words("held_by_age"), words("held_by_age_note", days=limit_days), columns, bars)
 
 
 def _states(report: RetentionReport, words: Words) -> Table:
@@ -108,7 +113,8 @@ def _lateness(report: RetentionReport, words: Words) -> Bars:
         bars.append(Bar(words("within_seconds", seconds=bound), total - below, words.number(total - below)))
         below = total
     more = report.lateness.get("lateness_count", 0) - below
-    return Bars(words("lateness"), words("lateness_note"), [*bars, Bar(words("later"), more, words.number(more))])
+    bars.append(Bar(words("later"), more, words.number(more)))
+    return Bars(words("lateness"), words("lateness_note"), (words("late_by"), words("deletions")), bars)
 
 
 def _days(report: RetentionReport, words: Words) -> Table:

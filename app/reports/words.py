@@ -48,8 +48,11 @@ def spaced(text: str, language: str) -> str:
 
 @cache
 def report_sentences(language: str) -> Sentences:
-    """Return the sentences of the pages of this package."""
-    return read_catalogue(LOCALES.joinpath(language, "LC_MESSAGES", "report.po"), language)
+    """Return the sentences of the pages of this package: reports and forms, and the pages of the house."""
+    folder = LOCALES.joinpath(language, "LC_MESSAGES")
+    return {
+        key: text for name in ("report.po", "house.po") for key, text in read_catalogue(folder / name, language).items()
+    }
 
 
 class Words:
@@ -72,6 +75,10 @@ class Words:
             one = isinstance(count, int) and self._locale.plural_form(count) == "one"
             text = text[0 if one else 1]
         return text.format(**{name: self._written(value) for name, value in values.items()})
+
+    def __contains__(self, key: str) -> bool:
+        """Return whether there is a sentence with this key."""
+        return key in self._sentences
 
     def number(self, value: float) -> str:
         """Return a number with its digits grouped and at most one decimal."""

@@ -43,12 +43,22 @@ LINES = 500
 
 
 async def retention_answer(resources: Resources, party: str, language: str | None) -> Response:
-    """Return the retention report."""
-    async with resources.reporting.turn(party):
-        report = await resources.in_thread(_retention, resources)
+    """Return the retention report as a response."""
+    report = await retention_of(resources, party)
     if language is None:
         return JSONResponse({**document(report), "exit_code": report.exit_code})
     return page_response(retention_page(report, resources.settings, language), language)
+
+
+async def retention_of(resources: Resources, party: str) -> RetentionReport:
+    """Return the retention report."""
+    return await in_turn(resources, party, partial(_retention, resources))
+
+
+async def in_turn(resources: Resources, party: str, make: Callable[[], R]) -> R:
+    """Return what `make` reads, in a thread; one party's reports take turns with others'. Raises Busy."""
+    async with resources.reporting.turn(party):
+        return await resources.in_thread(make)
 
 
 def _retention(resources: Resources) -> RetentionReport:
@@ -94,12 +104,18 @@ async def checkpoint_answer(resources: Resources, language: str | None, *, as_te
     """Return the last signed checkpoint and the log's public key; as text, only the signed note. Raises
     CheckpointNotFound.
     """
-    note, key = await resources.in_thread(_signed, SigningFolder(resources.settings.signing_dir))
-    if note is None or key is None:
-        raise CheckpointNotFound
+    note, key = await checkpoint_of(resources)
     if language is not None:
         return page_response(checkpoint_page(note, key, resources.settings, language), language)
     return PlainTextResponse(note) if as_text else JSONResponse({"note": note, "public_key": key})
+
+
+async def checkpoint_of(resources: Resources) -> tuple[str, str]:
+    """Return the last signed checkpoint and the log's public key. Raises CheckpointNotFound."""
+    note, key = await resources.in_thread(_signed, SigningFolder(resources.settings.signing_dir))
+    if note is None or key is None:
+        raise CheckpointNotFound
+    return note, key
 
 
 def _signed(signing: SigningFolder) -> tuple[str | None, str | None]:

@@ -1,8 +1,8 @@
 """The audit for a browser: a form that sends an access token with each request, and gets a page.
 
 A browser cannot add a header to a link, and a token never belongs into a URL. So the form, one page without a script,
-sends the token in its body, and nothing is kept. Who is signed in sends the session's token instead. Each report opens
-in a tab of its own, so that the token stays in the form's tab as long as the auditor leaves it open.
+sends the token in its body, and nothing is kept. Each report opens in a tab of its own, so that the token stays in the
+form's tab as long as the auditor leaves it open. Who is signed in reads the same at `/house` (`house_routes.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
 
 from app.crypto.token import is_id
 from app.domain.access_token import AUDITORS, Caller
@@ -25,7 +26,7 @@ from app.web.audit_answers import (
     exposure_answer,
     retention_answer,
 )
-from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, session_token_of, signed_in
+from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, signed_in
 from app.web.receipt_answer import receipt_answer
 from app.web.report_pages import form_response, page_language
 
@@ -106,10 +107,13 @@ REPORTS: dict[str, Callable[[Submitted], Awaitable[Response]]] = {
 
 @router.get("/audit")
 async def audit_entrance(request: Request, resources: CurrentResources, lang: str | None = None) -> Response:
-    """Return the form. It shows nothing of the service's data. An auditor who is signed in needs no token."""
-    caller = await signed_in(request)
-    token = session_token_of(request) if caller is not None and caller.role in AUDITORS else ""
-    return form_response(resources.settings, page_language(request, lang), session_token=token)
+    """Return the form. It shows nothing of the service's data. Auditors who are signed in need none: they are sent to
+    the pages of the house.
+    """
+    language, caller = page_language(request, lang), await signed_in(request)
+    if caller is not None and caller.role in AUDITORS:
+        return RedirectResponse(f"/house?lang={language}", 303)
+    return form_response(resources.settings, language)
 
 
 @router.post("/audit/{report}")

@@ -4,23 +4,27 @@ for `Accept: text/html`. `audit_form_routes.py` serves the same to a browser wit
 
 from __future__ import annotations
 
+from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import Field, StrictStr
 
-from app.actions.read_log import entry_filter, page_of_log
+from app.actions.read_log import LogPage, entry_filter, page_of_log, page_of_log_backwards
 from app.crypto.errors import NoteInvalid
 from app.crypto.proof_text import decoded
 from app.domain.errors import InvalidRequest
 from app.domain.period import parse_period
+from app.runtime.resources import Resources
 from app.web.audit_answers import (
     checkpoint_answer,
     consistency_answer,
     deliveries_answer,
     export_answer,
     exposure_answer,
+    in_turn,
     retention_answer,
 )
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute
@@ -42,8 +46,17 @@ class PeriodQuery(QueryModel):
     lang: StrictStr | None = None
 
 
+class LogOrder(StrEnum):
+    """Which entries come first."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+
+
 class LogQuery(QueryModel):
-    """Filters for entries, the first sequence number (`start`) and the maximum number of entries (`limit`)."""
+    """Filters for entries, and the page: order, first sequence number (`start`, else 0 or the newest) and
+    the maximum number of entries (`limit`).
+    """
 
     event: StrictStr | None = None
     transfer: StrictStr | None = None
@@ -51,7 +64,8 @@ class LogQuery(QueryModel):
     actor: StrictStr | None = None
     since: StrictStr | None = Field(None, alias="from", max_length=40)
     until: StrictStr | None = Field(None, alias="to", max_length=40)
-    start: int = Field(0, ge=0, le=2**62)
+    order: LogOrder = LogOrder.OLDEST
+    start: int | None = Field(None, ge=0, le=2**62)
     limit: int = Field(100, ge=1, le=MAX_ENTRIES)
 
 
@@ -86,13 +100,19 @@ async def audit_log(
     caller: CurrentCaller, resources: CurrentResources, asked: Annotated[LogQuery, Query()]
 ) -> dict[str, Any]:
     """Return a page of log entries in order; `next` is the `start` of the next page, null at the end."""
-    wanted = entry_filter(**asked.model_dump(exclude={"start", "limit"}))
-    async with resources.reporting.turn(caller.actor):
-        page = await resources.in_thread(page_of_log, resources, wanted, start=asked.start, limit=asked.limit)
+    page = await in_turn(resources, caller.actor, partial(log_page, resources, asked))
     return {
         "entries": [entry.fields() or {"sequence": entry.sequence} for entry in page.entries],
         "next": page.following,
     }
+
+
+def log_page(resources: Resources, asked: LogQuery) -> LogPage:
+    """Return the page of the log that a query asks for. Raises InvalidRequest, InvalidTime."""
+    wanted = entry_filter(**asked.model_dump(exclude={"order", "start", "limit"}))
+    if asked.order is LogOrder.NEWEST:
+        return page_of_log_backwards(resources, wanted, start=asked.start, limit=asked.limit)
+    return page_of_log(resources, wanted, start=asked.start or 0, limit=asked.limit)
 
 
 @router.get("/receipts/{transfer_id}", response_class=PlainTextResponse)

@@ -42,6 +42,8 @@ from app.web.route_access import (
     ANY_ROLE_ROUTES,
     AUDIT_ROUTES,
     FORM_ROUTES,
+    HOUSE_FORMS,
+    HOUSE_PAGES,
     OPEN_ROUTES,
     PROBES,
     SIGN_IN_FORMS,
@@ -114,7 +116,7 @@ async def answer_form(
         await _enter(request)
         return await handle(request)
     except Refusal as refusal:
-        if not wants_page(request):
+        if not wants_page(request) or route in HOUSE_FORMS:
             raise
         form: dict[str, str] = getattr(request.state, "form", {})
         return refusal_page(request, refusal, lang=form.get("lang"), sign_in=route in SIGN_IN_FORMS)
@@ -140,7 +142,7 @@ async def admit(request: Request, route: str) -> None:
     token = bearer(request) if form is None else given
     try:
         require_possible_token(given)
-        caller = await (_by_session(request, form) if token is None else by_token(request, token))
+        caller = await (_by_session(request, route, form) if token is None else by_token(request, token))
     except (NotAuthenticated, SessionEnded):
         await _enter(request)
         raise
@@ -161,7 +163,7 @@ async def by_token(request: Request, token: str) -> Caller:
         raise
 
 
-async def _by_session(request: Request, form: dict[str, str] | None) -> Caller:
+async def _by_session(request: Request, route: str, form: dict[str, str] | None) -> Caller:
     """Return the caller whose browser is signed in. A request that may change something must come from this origin's
     own page, and carry the session's token, in a header or a form, which no other origin can read.
 
@@ -172,7 +174,8 @@ async def _by_session(request: Request, form: dict[str, str] | None) -> Caller:
     if secret is None:
         raise NotAuthenticated
     if request.method in session_cookies.SAFE:
-        if not session_cookies.may_read(request, resources.settings):
+        opens_page = route in HOUSE_PAGES and session_cookies.is_navigation(request)
+        if not opens_page and not session_cookies.may_read(request, resources.settings):
             raise NotAuthenticated
         return await resources.at_once(authenticate_session, resources, secret)
     if not session_cookies.comes_from_own_page(request, resources.settings):

@@ -100,6 +100,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.ReceiptNotSigned: 409,
     errors.ReceiptPruned: 410,
     errors.DeletionContradicted: 409,
+    errors.LogAltered: 409,
     errors.ProviderOutOfReach: 503,
     errors.ProviderAnswerUnusable: 502,
     errors.RetentionNotAssured: 503,

@@ -55,9 +55,9 @@ def known_language(request: Request, lang: str | None) -> str:
     return lang if lang in languages() else language_of(request.headers.get("accept-language"))
 
 
-def form_response(settings: Settings, language: str, *, session_token: str = "") -> HTMLResponse:
-    """Return the auditor's form. For an auditor who is signed in, it holds the session's token and asks for none."""
-    return own_form_response(entrance_page(settings, language, session_token=session_token), language)
+def form_response(settings: Settings, language: str) -> HTMLResponse:
+    """Return the auditor's form."""
+    return own_form_response(entrance_page(settings, language), language)
 
 
 def sign_in_response(settings: Settings, language: str) -> HTMLResponse:

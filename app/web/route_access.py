@@ -10,6 +10,7 @@ OPEN_ROUTES = frozenset(
         "recipient_page",
         "recipient_asset",
         "staff_asset",
+        "house_asset",
         "look",
         "share_receipt",
         "claim",
@@ -51,11 +52,38 @@ AUDIT_ROUTES = frozenset(
         "audit_export",
         "audit_receipt",
         "audit_form",
+        "house_overview",
+        "house_retention",
+        "house_exposure",
+        "house_deliveries",
+        "house_log",
+        "house_receipts",
+        "house_checkpoint",
+        "house_consistency",
+        "house_export",
     }
 )
 """Routes for auditors and administrators. Routes on none of these lists are for depositors."""
 
-FORM_ROUTES = frozenset({"audit_form", "sign_in", "sign_out", "provider_logout"})
+HOUSE_PAGES = frozenset(
+    {
+        "house_overview",
+        "house_retention",
+        "house_exposure",
+        "house_deliveries",
+        "house_log",
+        "house_receipts",
+        "house_checkpoint",
+    }
+)
+"""Pages that a signed-in browser opens by their address: also from a bookmark, a link in a mail, or on its return from
+the identity provider. They change nothing, and no frame can hold them.
+"""
+
+HOUSE_FORMS = frozenset({"house_consistency"})
+"""Forms on the pages of the house. Their refusals are pages of the house, too."""
+
+FORM_ROUTES = frozenset({"audit_form", "sign_in", "sign_out", "provider_logout"}) | HOUSE_FORMS
 """Routes for a form, whose body holds what other routes take from headers: an access token, or a session's token."""
 
 SIGN_IN_FORMS = frozenset({"sign_in", "sign_out"})

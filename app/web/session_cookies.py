@@ -6,6 +6,9 @@ pages, by Fetch Metadata or else by the Origin header; the guard also asks for t
 
 from __future__ import annotations
 
+import re
+from urllib.parse import quote, unquote
+
 from fastapi import Request, Response
 
 from app.crypto.encoding import decode, encode
@@ -14,9 +17,10 @@ from app.domain.network_address import parse_origin
 from app.domain.session import SIGN_IN_LASTS
 from app.runtime.settings import Settings
 
-SESSION, SIGN_IN = "caducee-session", "caducee-sign-in"
+SESSION, SIGN_IN, WAY_BACK = "caducee-session", "caducee-sign-in", "caducee-way-back"
 SESSION_TOKEN_HEADER = "caducee-session-token"  # noqa: S105 - the name of a header
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOUSE_PAGE = re.compile(r"/house(/[A-Za-z0-9_-]+){0,3}(\?[!-~]{0,1000})?")
 
 
 def session_secret(request: Request, settings: Settings) -> bytes | None:
@@ -58,6 +62,14 @@ def may_read(request: Request, settings: Settings) -> bool:
     return comes_from_own_page(request, settings) or ("sec-fetch-site" not in headers and "origin" not in headers)
 
 
+def is_navigation(request: Request) -> bool:
+    """Return whether the browser opens the response as a page, which nobody but its user can read: in a tab, not in a
+    frame, and not for a script.
+    """
+    headers = request.headers
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+
+
 def put_session(response: Response, secret: bytes, settings: Settings) -> None:
     """Give the browser its session."""
     _put(response, SESSION, encode(secret), settings, seconds=None)
@@ -66,6 +78,20 @@ def put_session(response: Response, secret: bytes, settings: Settings) -> None:
 def put_sign_in(response: Response, value: str, settings: Settings) -> None:
     """Give the browser a sign-in that waits for the provider."""
     _put(response, SIGN_IN, value, settings, seconds=SIGN_IN_LASTS.total_seconds())
+
+
+def put_way_back(response: Response, page: str, settings: Settings) -> None:
+    """Remember the page of the house that was asked for without a session: a sign-in leads back to it."""
+    if _HOUSE_PAGE.fullmatch(page):
+        _put(response, WAY_BACK, quote(page, safe=""), settings, seconds=SIGN_IN_LASTS.total_seconds())
+
+
+def way_back(request: Request, settings: Settings) -> str | None:
+    """Return the page of the house to which a sign-in leads back, if one was asked for. Whatever the cookie holds, it
+    leads nowhere else.
+    """
+    page = unquote(request.cookies.get(name_of(WAY_BACK, settings), ""))
+    return page if _HOUSE_PAGE.fullmatch(page) else None
 
 
 def take_back(response: Response, cookie: str, settings: Settings) -> None:

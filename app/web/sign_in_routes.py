@@ -18,6 +18,7 @@ from app.actions.sign_out import sign_out as end_session
 from app.actions.sign_out_by_provider import sign_out_by_provider
 from app.crypto.errors import MalformedSecret
 from app.crypto.session_secret import SignInAttempt
+from app.domain.access_token import AUDITORS
 from app.domain.errors import (
     CrossSiteRequest,
     LogoutTokenRefused,
@@ -77,7 +78,7 @@ async def sign_in(request: Request, resources: CurrentResources, address: Client
     caller = await by_token(request, request.state.form.get("token", ""))
     earlier = cookies.session_secret(request, resources.settings)
     started = await resources.in_thread(sign_in_by_token, resources, caller, address=address, earlier=earlier)
-    return _signed_in(started, resources)
+    return _signed_in(request, started, resources)
 
 
 @router.get("/sign-in/start")
@@ -109,7 +110,8 @@ async def sign_in_callback(
     async def finish() -> Response:
         returned = ProviderReturn(_attempt(request, resources), state, code, iss)
         earlier = cookies.session_secret(request, resources.settings)
-        return _signed_in(await sign_in_by_provider(resources, returned, address=address, earlier=earlier), resources)
+        started = await sign_in_by_provider(resources, returned, address=address, earlier=earlier)
+        return _signed_in(request, started, resources)
 
     response = await _or_page(request, finish)
     cookies.take_back(response, cookies.SIGN_IN, resources.settings)
@@ -142,8 +144,11 @@ def _sign_in_page(request: Request, resources: Resources, lang: str) -> Response
     return sign_in_response(resources.settings, language)
 
 
-def _signed_in(started: StartedSession, resources: Resources) -> Response:
-    response = RedirectResponse("/", 303)
+def _signed_in(request: Request, started: StartedSession, resources: Resources) -> Response:
+    back = cookies.way_back(request, resources.settings) if started.row.role in AUDITORS else None
+    response = RedirectResponse(back or "/", 303)
+    if back is not None:
+        cookies.take_back(response, cookies.WAY_BACK, resources.settings)
     cookies.put_session(response, started.secret, resources.settings)
     return response
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
-from app.domain.access_token import AUDITORS, DEPOSITORS, Caller
-from app.reports.forms import signed_in_page
-from app.web.guard import CurrentResources, GuardedRoute, resources_of, session_token_of
+from app.domain.access_token import DEPOSITORS, Caller
+from app.web.guard import CurrentResources, GuardedRoute, resources_of
 from app.web.page_routes import asset_of, page_asset
 from app.web.pages.assets import staff_page_asset
 from app.web.pages.page_files import STAFF
-from app.web.report_pages import own_form_response
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
@@ -21,16 +20,13 @@ CSP = (
 
 
 def staff_page(request: Request, caller: Caller, language: str) -> Response:
-    """Return the page of somebody who is signed in: for depositors the page with which they send, for auditors the way
-    to their reports.
+    """Return the page of somebody who is signed in: for depositors the page with which they send; auditors are sent to
+    the pages of the house.
     """
-    settings = resources_of(request).settings
-    if caller.role in DEPOSITORS:
-        headers = {"Content-Security-Policy": CSP, "Content-Language": language}
-        return page_asset(request, staff_page_asset(settings, language), headers)
-    token = session_token_of(request)
-    html = signed_in_page(settings, caller, language, session_token=token, is_auditor=caller.role in AUDITORS)
-    return own_form_response(html, language)
+    if caller.role not in DEPOSITORS:
+        return RedirectResponse(f"/house?lang={language}", 303)
+    headers = {"Content-Security-Policy": CSP, "Content-Language": language}
+    return page_asset(request, staff_page_asset(resources_of(request).settings, language), headers)
 
 
 @router.head("/staff/assets/{name}")

@@ -92,9 +92,21 @@ def test_the_log_comes_in_pages(opened, auditor):
         assert canary not in json.dumps(found)
 
 
+def test_the_log_comes_newest_first_on_request(opened, auditor):
+    forwards = get(opened, "log", auditor, limit=1000).json()["entries"]
+    page = get(opened, "log", auditor, order="newest", limit=2).json()
+    found = page["entries"]
+    while page["next"] is not None:
+        page = get(opened, "log", auditor, order="newest", limit=2, start=page["next"]).json()
+        found += page["entries"]
+    assert found == forwards[::-1]
+    assert get(opened, "log", auditor, order="newest", event="log.started").json()["entries"] == forwards[:1]
+
+
 @pytest.mark.parametrize(
     ("path", "parameters", "code"),
     [
+        ("log", {"order": "random"}, "invalid_request"),
         ("exposure", {}, "invalid_request"),
         ("exposure", {"from": "yesterday"}, "invalid_time"),
         ("exposure", {"from": "2026-02-30"}, "invalid_time"),

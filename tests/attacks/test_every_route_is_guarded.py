@@ -20,6 +20,8 @@ OPEN_ON_THE_STAFF_PORT = {
     ("GET", "/sign-in/start"),
     ("GET", "/sign-in/callback"),
     ("POST", "/sign-in/logout"),
+    ("GET", "/house/assets/{name}"),
+    ("HEAD", "/house/assets/{name}"),
     ("GET", "/staff/assets/{name}"),
     ("HEAD", "/staff/assets/{name}"),
 }
@@ -64,6 +66,14 @@ OPEN_ON_BOTH_PORTS = {(method, path) for method, path in OPEN_TO_ANYBODY if path
 OPEN_TO_EVERY_TOKEN = {("GET", "/api/v1/me"), ("GET", "/api/v1/openapi.json")}
 
 FOR_AUDITORS = {
+    ("GET", "/house"),
+    ("GET", "/house/retention"),
+    ("GET", "/house/exposure"),
+    ("GET", "/house/deliveries"),
+    ("GET", "/house/log"),
+    ("GET", "/house/receipts"),
+    ("GET", "/house/checkpoint"),
+    ("GET", "/house/export"),
     ("GET", "/api/v1/audit/retention"),
     ("GET", "/api/v1/audit/exposure"),
     ("GET", "/api/v1/audit/log"),
@@ -74,7 +84,7 @@ FOR_AUDITORS = {
     ("GET", "/api/v1/audit/receipts/{transfer_id}"),
 }
 
-BY_FORM = {("POST", "/audit/{report}"), ("POST", "/sign-out")}
+BY_FORM = {("POST", "/audit/{report}"), ("POST", "/sign-out"), ("POST", "/house/checkpoint")}
 """The token is in the body; a header authenticates nobody (tests/acceptance/test_auditor_over_http.py)."""
 
 

@@ -1,4 +1,4 @@
-"""Take the pictures of both pages that the README and the documents show: `make screenshots`."""
+"""Take the pictures of the pages that the README and the documents show: `make screenshots`."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def main(folder: Path) -> None:
             _way_through(browser, way, share, folder)
             _used(browser, used, staff, folder)
             _staff(browser, way.origin, installation.token(name="Laboratoire B"), folder)
+            _house(browser, way.origin, installation.token("auditor", name="DPO"), folder)
 
 
 def _reader(browser: Browser, **options: object) -> Reader:
@@ -96,6 +97,21 @@ def _staff(browser: Browser, origin: str, token: str, folder: Path) -> None:
     phone.goto(f"{origin}/?lang=fr#sent")
     phone.wait_for_selector("#transfers .item")
     phone.screenshot(path=folder / "sent-phone-fr.png", full_page=True)
+
+
+def _house(browser: Browser, origin: str, token: str, folder: Path) -> None:
+    """The log on a desk, then the retention report on a phone in the dark."""
+    desk = _reader(browser, viewport={"width": 1180, "height": 1100})
+    desk.page.goto(f"{origin}/house/log?lang=en")
+    desk.page.click("a.button")
+    desk.page.fill("#token", token)
+    desk.page.press("#token", "Enter")
+    desk.page.wait_for_url("**/house/log*")
+    desk.page.screenshot(path=folder / "house-log.png")
+    desk.page.set_viewport_size({"width": 390, "height": 860})
+    desk.page.emulate_media(color_scheme="dark")
+    desk.page.goto(f"{origin}/house/retention?lang=fr")
+    desk.page.screenshot(path=folder / "house-retention-phone-fr.png")
 
 
 def _claimed(browser: Browser, link: str, password: str) -> None:

@@ -53,7 +53,7 @@ def test_every_change_needs_the_own_page_and_the_sessions_token(by_token, nurse)
     assert len(changing) > 15
     for method, path in changing:
         for site in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "null"}, {}):
-            if not site and path in {"/sign-out", "/audit/{report}"}:
+            if not site and path in {"/sign-out", "/audit/{report}", "/house/checkpoint"}:
                 continue  # forms say so below
             headers = site | {"Caducee-Session-Token": token}
             refused = by_token.http.request(method, asked(path), headers=headers)
@@ -64,7 +64,7 @@ def test_every_change_needs_the_own_page_and_the_sessions_token(by_token, nurse)
         if path != "/sign-out":
             own = by_token.http.request(method, asked(path), headers=nurse.page_headers())
             assert own.json().get("code") not in {"cross_site_request", "session_token_required"}, f"{method} {path}"
-    for path in ("/sign-out", "/audit/retention"):
+    for path in ("/sign-out", "/audit/retention", "/house/checkpoint"):
         assert by_token.http.post(path, data={"session_token": token}).json()["code"] == "cross_site_request"
     assert nurse.me().status_code == 200
 
@@ -212,12 +212,17 @@ def test_ended_sessions_name_people_as_long_as_the_log_and_then_go(by_token, nur
         assert connection.exec_driver_sql(f"SELECT 1 FROM sessions WHERE id = '{session_id}'").first() is None
 
 
-def test_an_auditors_form_takes_the_session(by_token, nurse):
-    page = nurse.get("/audit")
+def test_a_form_of_the_house_pages_takes_the_session(by_token, nurse):
+    """An auditor who is signed in needs no form that asks for a token."""
+    opened = nurse.get("/audit")
+    assert (opened.status_code, opened.headers["location"].partition("?")[0]) == (303, "/house")
+    page = nurse.get("/house")
     assert 'name="token"' not in page.text
     token = page.text.partition('name="session_token" value="')[2].partition('"')[0]
+    for path in ("/house/checkpoint", "/audit/retention"):
+        assert nurse.post(path, {"session_token": "x"}).status_code == 403
     assert nurse.post("/audit/retention", {"session_token": token}).status_code == 200
-    assert nurse.post("/audit/retention", {"session_token": "x"}).status_code == 403
+    assert "checkpoint_not_found" in nurse.post("/house/checkpoint", {"session_token": token}).text
 
 
 @pytest.mark.parametrize("cookie", ["", "x", "A" * 42, "A" * 43, "é" * 43, "A" * 9000])

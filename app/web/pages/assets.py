@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 
+from app.reports.page import figures_style
 from app.runtime.settings import Settings
 from app.web.pages.brand import brand_css
 from app.web.pages.catalogues import catalogue_json, languages
-from app.web.pages.page_files import IMPORT, RECIPIENT, STAFF, PageFiles, names_served, static_file
+from app.web.pages.page_files import HOUSE, IMPORT, RECIPIENT, STAFF, PageFiles, names_served, static_file
 from app.web.pages.render import render_recipient_page, render_staff_page, versioned
 
 MEDIA_TYPES = {
@@ -45,7 +46,10 @@ class Asset:
 def assets(settings: Settings, page_files: PageFiles) -> dict[str, Asset]:
     """Return every asset of a page by name; read once."""
     found = {name: static_file(name) for name in names_served(page_files)}
-    found |= {f"{language}.json": catalogue_json(language, page_files.catalogue) for language in languages()}
+    if page_files.catalogue:
+        found |= {f"{language}.json": catalogue_json(language, page_files.catalogue) for language in languages()}
+    else:
+        found["figures.css"] = figures_style().encode()
     found["brand.css"] = brand_css(settings.brand_colour).encode()
     if settings.brand_logo:
         found[settings.logo_name] = settings.brand_logo.read_bytes()
@@ -67,6 +71,12 @@ def lasting_assets(settings: Settings, page_files: PageFiles) -> dict[str, Asset
     }
 
 
+def lasting_name(settings: Settings, page_files: PageFiles, name: str) -> str:
+    """Return the address of an asset under its lasting name."""
+    return f"{page_files.prefix}{versioned(name, _version(settings, page_files))}"
+
+
+@cache
 def _version(settings: Settings, page_files: PageFiles) -> str:
     """Return a digest of the name and content of every asset of a page."""
     digest = sha256()
@@ -96,12 +106,12 @@ def staff_page_asset(settings: Settings, language: str) -> Asset:
 
 
 def everything_served(settings: Settings) -> Iterator[tuple[str, bytes]]:
-    """Yield address and content of the recipient's page in each language, and of the assets of both pages. `*` stands
+    """Yield address and content of the recipient's page in each language, and of the assets of every page. `*` stands
     for any share id.
     """
     for language in languages():
         yield f"/?lang={language}", page(settings, language, "home").content
         yield f"/s/*?lang={language}", page(settings, language).content
-    for each in (RECIPIENT, STAFF):
+    for each in (RECIPIENT, STAFF, HOUSE):
         for name, asset in (assets(settings, each) | lasting_assets(settings, each)).items():
             yield f"{each.prefix}{name}", asset.content

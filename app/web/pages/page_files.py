@@ -1,4 +1,4 @@
-"""The two pages that run scripts, the recipient's and the staff's, and the files that each of them loads.
+"""The files of the two pages that run scripts, the recipient's and the staff's, and of the house's pages, without any.
 
 A page loads the modules that its first scripts import, found here in their text. A module that is imported with
 `import()` is served, but not loaded in advance.
@@ -17,7 +17,7 @@ _STATIC_IMPORT = re.compile(rb'^(?:import|\} from)\b[^;(]*"\./([\w-]+\.js)";', r
 
 @dataclass(frozen=True, slots=True)
 class PageFiles:
-    """The files of one page. `prefix` is where they are served, `catalogue` the name of its sentences."""
+    """The files of one page. `prefix` is where they are served, `catalogue` the name of its script's sentences."""
 
     template: str
     catalogue: str
@@ -40,6 +40,14 @@ STAFF = PageFiles(
     scripts=("send.js",),
     others=("page.css", "send.css", "mark.svg"),
 )
+HOUSE = PageFiles(
+    template="",
+    catalogue="",
+    prefix="/house/assets/",
+    scripts=(),
+    others=("page.css", "house.css", "mark.svg"),
+)
+"""`app.reports.house` renders these pages."""
 
 
 @cache

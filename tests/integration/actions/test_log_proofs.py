@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 
 from app.actions.accept_restore import accept_restore
 from app.actions.export_log import LogPrunedMeanwhile, export_log
-from app.actions.give_receipt import LogAltered, give_receipt
+from app.actions.give_receipt import give_receipt
 from app.actions.prune_log import prune_log
 from app.actions.renew_log import renew_log
 from app.actions.sign_checkpoint import LogRolledBack, sign_checkpoint
@@ -21,7 +21,7 @@ from app.crypto.signed_note import Checkpoint
 from app.db import audit_pruning, audit_rows, checkpoint_rows, service_rows
 from app.db.tables import audit_boundaries, audit_checkpoints, audit_entries, audit_nodes, service_state
 from app.domain.audit_events import Entry, Event, RenewalReason
-from app.domain.errors import NotDeletedYet, ReceiptNotSigned, ReceiptPruned, TransferNotFound
+from app.domain.errors import LogAltered, NotDeletedYet, ReceiptNotSigned, ReceiptPruned, TransferNotFound
 from app.domain.log_verdict import Kind
 from tests.full_rights import take_full_rights
 from tests.independent_log_verifier import Key, Refused, check_log, check_receipt

@@ -5,8 +5,9 @@ from itertools import islice
 
 import pytest
 
-from app.actions.read_log import entry_filter, follow_log, page_of_log, read_log
+from app.actions.read_log import entry_filter, follow_log, page_of_log, page_of_log_backwards, read_log
 from app.db.audit_queries import EntryFilter
+from app.domain.audit_events import Entry, Event
 from app.domain.errors import InvalidRequest, InvalidTime
 from tests.integration.actions.stories import a_transfer, claim, run, send, sweep
 
@@ -85,6 +86,40 @@ def test_pages_lead_through_everything(resources, story, monkeypatch):
         found += page.entries
         start = page.following
     assert found == everything
+
+
+def test_pages_lead_back_through_everything_whatever_is_written_meanwhile(resources, caller, story, monkeypatch):
+    monkeypatch.setattr("app.actions.read_log.PAGE", 3)
+    for wanted in (entry_filter(), entry_filter(transfer=story[0].id), entry_filter(event="share.issued")):
+        everything, found = list(read_log(resources, wanted)), []
+        page = page_of_log_backwards(resources, wanted, limit=2)
+        while page.following is not None:
+            assert len(page.entries) <= 2
+            found += page.entries
+            a_transfer(resources, caller)
+            page = page_of_log_backwards(resources, wanted, start=page.following, limit=2)
+        assert [*found, *page.entries] == everything[::-1]
+
+
+def test_an_index_leads_to_the_entries_of_a_transfer(resources, story, monkeypatch):
+    """However far back they are: a page of a long log is not empty before them."""
+    monkeypatch.setattr("app.actions.read_log.PAGE", 6)
+    monkeypatch.setattr("app.actions.read_log.PAGES_OF_AN_ANSWER", 1)
+    wanted = entry_filter(transfer=story[0].id)
+    expected = list(read_log(resources, wanted))
+    with resources.database.writing() as transaction:
+        now = resources.clock.now()
+        transaction.log(*(Entry(event=Event.LINKS_REFUSED, at=now, actor="recipient", count=n) for n in range(20)))
+    assert page_of_log_backwards(resources, wanted, limit=3).entries == expected[:-4:-1]
+
+
+def test_a_page_back_that_finds_nothing_looks_at_a_bounded_part(resources, story, monkeypatch):
+    monkeypatch.setattr("app.actions.read_log.PAGE", 2)
+    monkeypatch.setattr("app.actions.read_log.PAGES_OF_AN_ANSWER", 2)
+    newest = list(read_log(resources))[-1].sequence
+    page = page_of_log_backwards(resources, entry_filter(event="drill.failed"), limit=10)
+    assert (page.entries, page.following) == ([], newest - 4)
+    assert page_of_log_backwards(resources, entry_filter(event="drill.failed"), start=3, limit=10).following is None
 
 
 def test_a_page_that_finds_nothing_looks_at_a_bounded_part(resources, story, monkeypatch):

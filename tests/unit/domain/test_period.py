@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.domain.errors import InvalidTime
-from app.domain.period import Period, is_pruned, parse_moment, parse_period, with_zone
+from app.domain.period import Period, form_time, is_pruned, parse_moment, parse_period, with_zone
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -96,6 +96,26 @@ def test_a_local_time_that_does_not_exist_is_refused():
     for text in ("2026-02-30T10:00", "2026-01-01T25:00"):
         with pytest.raises(InvalidTime):
             parse_moment(with_zone(text, ZoneInfo("Europe/Paris")))
+
+
+@pytest.mark.parametrize(
+    ("text", "ends", "shown"),
+    [
+        ("2026-03-02T12:00:00Z", False, "2026-03-02T13:00"),
+        ("2026-03-02T12:00:30+01:00", True, "2026-03-02T12:00:30"),
+        ("2026-03-02T12:00", True, "2026-03-02T12:00"),
+        ("2026-03-02", False, "2026-03-02T01:00"),
+        ("2026-03-02", True, "2026-03-03T01:00"),
+        ("0001-01-01T00:00", False, "0001-01-01T00:00"),
+        ("yesterday", False, "yesterday"),
+        ("", True, ""),
+    ],
+)
+def test_a_form_shows_any_time_as_the_house_s(text, ends, shown):
+    assert form_time(text, ZoneInfo("Europe/Paris"), ends=ends) == shown
+    if shown not in {text, ""}:
+        again = parse_moment(with_zone(shown, ZoneInfo("Europe/Paris"), ends=ends))
+        assert again == parse_moment(with_zone(text, ZoneInfo("Europe/Paris")), whole_day=ends)
 
 
 def test_a_period_is_pruned_if_it_begins_before_what_is_kept():

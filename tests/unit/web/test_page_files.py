@@ -7,13 +7,13 @@ import pytest
 from app.runtime.settings import Settings
 from app.web.pages.assets import assets, staff_page_asset
 from app.web.pages.catalogues import languages
-from app.web.pages.page_files import RECIPIENT, STAFF, modules_in_advance, names_served
+from app.web.pages.page_files import HOUSE, RECIPIENT, STAFF, modules_in_advance, names_served
 
 
 def test_every_file_belongs_to_a_page():
     """A module that no page imports would be served to nobody."""
     found = {place.name for place in files("app.web").joinpath("static").iterdir()}
-    assert found == {*names_served(RECIPIENT), *names_served(STAFF)}
+    assert found == {*names_served(RECIPIENT), *names_served(STAFF), *names_served(HOUSE)}
 
 
 def test_modules_are_found_over_several_steps_and_lines():
