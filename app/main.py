@@ -25,6 +25,7 @@ from app.runtime.resources import Resources
 from app.runtime.separate_users import umask_of
 from app.runtime.settings import Settings
 from app.web import (
+    admin_routes,
     audit_form_routes,
     audit_routes,
     claim_routes,
@@ -56,6 +57,7 @@ STAFF_ROUTERS = (
     sealed_routes.router,
     audit_routes.router,
     audit_form_routes.router,
+    admin_routes.router,
     sign_in_routes.router,
     staff_page.router,
     house_routes.router,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app.domain.access_token import AUDITORS, DEPOSITORS, Role
+
 OPEN_ROUTES = frozenset(
     {
         "recipient_home",
@@ -63,7 +65,22 @@ AUDIT_ROUTES = frozenset(
         "house_export",
     }
 )
-"""Routes for auditors and administrators. Routes on none of these lists are for depositors."""
+"""Routes for auditors and administrators. Routes on none of these lists are for depositors and administrators."""
+
+ADMIN_ROUTES = frozenset(
+    {
+        "list_tokens",
+        "create_token",
+        "revoke_token",
+        "list_browser_sessions",
+        "revoke_browser_session",
+        "lockdown_status",
+        "begin_lockdown",
+        "intake_status",
+        "set_intake",
+    }
+)
+"""Routes for administrators alone."""
 
 HOUSE_PAGES = frozenset(
     {
@@ -88,3 +105,12 @@ FORM_ROUTES = frozenset({"audit_form", "sign_in", "sign_out", "provider_logout"}
 
 SIGN_IN_FORMS = frozenset({"sign_in", "sign_out"})
 """Forms whose refusal is a page that leads to the sign-in page."""
+
+
+def roles_of(route: str) -> tuple[Role, ...]:
+    """Return the roles that a route is for; every role for routes that ask for none."""
+    if route in ANY_ROLE_ROUTES:
+        return tuple(Role)
+    if route in ADMIN_ROUTES:
+        return (Role.ADMIN,)
+    return AUDITORS if route in AUDIT_ROUTES else DEPOSITORS
