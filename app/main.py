@@ -29,8 +29,10 @@ from app.web import (
     audit_form_routes,
     audit_routes,
     claim_routes,
+    house_credential_routes,
     house_log_routes,
     house_routes,
+    house_service_routes,
     operator_routes,
     page_routes,
     problems,
@@ -62,6 +64,8 @@ STAFF_ROUTERS = (
     staff_page.router,
     house_routes.router,
     house_log_routes.router,
+    house_credential_routes.router,
+    house_service_routes.router,
     house_routes.asset_router,
 )
 

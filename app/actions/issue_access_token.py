@@ -24,7 +24,8 @@ def issue_access_token(
     has a token, revoked or not.
     """
     row = TokenRequest(name, role, lifetime, owner).row(new_id(), resources.clock.now())
+    advice = f"{row.owner} already has a token: choose another name, or pass --owner '{row.owner}'."
     with resources.database.writing() as transaction:
         if owner is None:
-            new_access_token.require_own_owner(transaction, row.owner)
+            new_access_token.require_own_owner(transaction, row.owner, advice=advice)
         return new_access_token.create(transaction, row, actor=OPERATOR)

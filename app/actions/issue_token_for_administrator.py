@@ -22,6 +22,8 @@ from app.lifecycle.new_access_token import IssuedToken, TokenRequest
 from app.lifecycle.reply import Reply
 from app.runtime.resources import Resources
 
+_TAKEN = "A token of this name exists, valid or not: choose another name, or make the successor of that token."
+
 
 def issue_token_for_administrator(
     resources: Resources, caller: Caller, request: TokenRequest, *, key: str | None, reply: Reply
@@ -45,7 +47,7 @@ def issue_token_for_administrator(
         if earlier is not None:
             return _replace_secret(transaction, earlier, row, caller)
         if request.owner is None:
-            new_access_token.require_own_owner(transaction, row.owner)
+            new_access_token.require_own_owner(transaction, row.owner, advice=_TAKEN)
         elif not access_token_rows.is_owner(transaction.connection, row.owner):
             raise OnlyByCommand("owner: that of an existing token; `caducee token create` accepts any other.")
         return new_access_token.create(transaction, row, actor=caller.actor)
@@ -64,7 +66,7 @@ def _replace_secret(transaction: Transaction, earlier: TokenRow, row: TokenRow, 
     if not young or not access_token_rows.replace_unused(transaction.connection, row.id, access_token_digest(token)):
         raise AlreadyAnswered(token_id=row.id)
     transaction.log(new_access_token.created_entry(earlier, row.created_at, caller.actor, outcome="replaced"))
-    return IssuedToken(earlier, token)
+    return IssuedToken(earlier, token, replaced=True)
 
 
 def _request_of(row: TokenRow) -> tuple[object, ...]:

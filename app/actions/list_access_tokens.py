@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.crypto.token import is_id
 from app.db import access_token_rows
 from app.db.access_token_rows import TokenRow
 from app.db.engine import Database
@@ -31,7 +32,7 @@ def list_access_tokens(database: Database) -> list[TokenRow]:
 def show_access_token(database: Database, token_id: str) -> TokenRow:
     """Return the row of a token. Raises TokenNotFound."""
     with database.reading() as connection:
-        row = access_token_rows.find(connection, token_id)
+        row = access_token_rows.find(connection, token_id) if is_id(token_id) else None
     if row is None:
         raise TokenNotFound
     return row

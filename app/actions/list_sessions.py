@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from app.crypto.token import is_id
 from app.db import session_rows
 from app.db.engine import Database
 from app.db.session_rows import SessionRow
@@ -39,7 +40,7 @@ def list_sessions(database: Database, now: datetime, *, ended: bool) -> list[Lis
 def show_session(database: Database, now: datetime, session_id: str) -> ListedSession:
     """Return a session. Raises SessionNotFound."""
     with database.reading() as connection:
-        row = session_rows.find(connection, session_id)
+        row = session_rows.find(connection, session_id) if is_id(session_id) else None
         if row is None:
             raise SessionNotFound
         return ListedSession(row, _ending(connection, row, now))

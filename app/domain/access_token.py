@@ -25,6 +25,7 @@ class Role(StrEnum):
 
 DEPOSITORS = (Role.STAFF, Role.ADMIN)
 AUDITORS = (Role.AUDITOR, Role.ADMIN)
+ADMINISTRATORS = (Role.ADMIN,)
 
 
 @dataclass(frozen=True, slots=True)

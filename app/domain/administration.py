@@ -10,9 +10,15 @@ from app.domain.duration import format_duration
 from app.domain.errors import ConfirmationRequired, LifetimeOutOfRange, OnlyByCommand
 from app.domain.transfer import tidied
 
+ROLES = (Role.STAFF, Role.AUDITOR)
+"""The roles of tokens that are issued over the network."""
+
 SHORTEST = timedelta(hours=1)
 LONGEST = timedelta(days=366)
 """The lifetime of a token: over the network, each has an end."""
+
+LIFETIME_DAYS = (7, 30, 90, 180, LONGEST.days)
+"""The lifetimes that the page offers."""
 
 LOCKDOWN_WORD = "lock down"
 """What confirms a lockdown; `problems.po` has it in the other languages."""
@@ -20,7 +26,7 @@ LOCKDOWN_WORD = "lock down"
 
 def require_token_offered(role: Role, lifetime: timedelta) -> None:
     """Refuse a token that only the command line issues. Raises OnlyByCommand, LifetimeOutOfRange."""
-    if role is Role.ADMIN:
+    if role not in ROLES:
         raise OnlyByCommand("Only `caducee token create` on the service's machine makes a token of role admin.")
     if not SHORTEST <= lifetime <= LONGEST:
         raise LifetimeOutOfRange(

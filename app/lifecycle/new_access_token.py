@@ -48,6 +48,8 @@ class IssuedToken:
 
     row: TokenRow
     token: str
+    replaced: bool = False
+    """Whether this is a new secret of a token that was issued before, whose earlier secret opens nothing now."""
 
     def __repr__(self) -> str:
         """Without the token."""
@@ -62,12 +64,12 @@ def create(transaction: Transaction, row: TokenRow, *, actor: str) -> IssuedToke
     return IssuedToken(row, token)
 
 
-def require_own_owner(transaction: Transaction, owner: str) -> None:
+def require_own_owner(transaction: Transaction, owner: str, *, advice: str) -> None:
     """Raise OwnerTaken if a token, revoked or not, has this owner, so that tokens never share transfers merely because
-    their names are equal.
+    their names are equal. `advice`: the detail of the refusal.
     """
     if access_token_rows.is_owner(transaction.connection, owner):
-        raise OwnerTaken(f"{owner} already has a token: choose another name, or pass --owner '{owner}'.")
+        raise OwnerTaken(advice)
 
 
 def created_entry(row: TokenRow, at: datetime, actor: str, *, outcome: str | None = None) -> Entry:

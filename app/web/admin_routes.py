@@ -20,7 +20,7 @@ from app.actions.revoke_session import revoke_session
 from app.actions.stop_intake import Drain, look_at_drain, resume_intake, stop_intake
 from app.db.access_token_rows import TokenRow
 from app.domain.access_token import Caller, token_state
-from app.domain.administration import LOCKDOWN_WORD, require_word
+from app.domain.administration import require_word
 from app.domain.duration import parse_duration
 from app.domain.transfer_list import Position, parse_position
 from app.lifecycle.new_access_token import TokenRequest
@@ -41,8 +41,8 @@ from app.web.admin_schemas import (
 )
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, reply_of
 from app.web.idempotency import key_of
-from app.web.pages.catalogues import language_of, languages
-from app.web.problem_text import translated
+from app.web.lockdown_word import lockdown_word, lockdown_words
+from app.web.pages.catalogues import language_of
 from app.web.queries import ReasonQuery
 
 router = APIRouter(prefix="/api/v1", route_class=GuardedRoute, tags=["administration"])
@@ -148,11 +148,6 @@ async def set_intake(asked: IntakeRequest, caller: CurrentCaller, resources: Cur
     return _intake(await resources.in_thread(act, resources.database, resources.clock, caller=caller))
 
 
-def lockdown_words() -> list[str]:
-    """Return the words that confirm a lockdown, one per language."""
-    return [translated(LOCKDOWN_WORD, language) for language in languages()]
-
-
 def _position(after: str | None) -> Position | None:
     return None if after is None else parse_position(after)
 
@@ -173,7 +168,7 @@ def _session_listed(listed: ListedSession, caller: Caller) -> SessionListed:
 
 
 def _lockdown(request: Request, since: datetime | None) -> Lockdown:
-    word = translated(LOCKDOWN_WORD, language_of(request.headers.get("accept-language")))
+    word = lockdown_word(language_of(request.headers.get("accept-language")))
     return Lockdown(locked_down=since is not None, since=since, word=word)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.domain.access_token import AUDITORS, DEPOSITORS, Role
+from app.domain.access_token import ADMINISTRATORS, AUDITORS, DEPOSITORS, Role
 
 OPEN_ROUTES = frozenset(
     {
@@ -78,6 +78,17 @@ ADMIN_ROUTES = frozenset(
         "begin_lockdown",
         "intake_status",
         "set_intake",
+        "house_tokens",
+        "house_new_token",
+        "house_create_token",
+        "house_revocation",
+        "house_revoke_token",
+        "house_sessions",
+        "house_sign_out",
+        "house_revoke_session",
+        "house_service",
+        "house_lock_down",
+        "house_set_intake",
     }
 )
 """Routes for administrators alone."""
@@ -91,13 +102,28 @@ HOUSE_PAGES = frozenset(
         "house_log",
         "house_receipts",
         "house_checkpoint",
+        "house_tokens",
+        "house_new_token",
+        "house_revocation",
+        "house_sessions",
+        "house_sign_out",
+        "house_service",
     }
 )
 """Pages that a signed-in browser opens by their address: also from a bookmark, a link in a mail, or on its return from
 the identity provider. They change nothing, and no frame can hold them.
 """
 
-HOUSE_FORMS = frozenset({"house_consistency"})
+HOUSE_FORMS = frozenset(
+    {
+        "house_consistency",
+        "house_create_token",
+        "house_revoke_token",
+        "house_revoke_session",
+        "house_lock_down",
+        "house_set_intake",
+    }
+)
 """Forms on the pages of the house. Their refusals are pages of the house, too."""
 
 FORM_ROUTES = frozenset({"audit_form", "sign_in", "sign_out", "provider_logout"}) | HOUSE_FORMS
@@ -112,5 +138,5 @@ def roles_of(route: str) -> tuple[Role, ...]:
     if route in ANY_ROLE_ROUTES:
         return tuple(Role)
     if route in ADMIN_ROUTES:
-        return (Role.ADMIN,)
+        return ADMINISTRATORS
     return AUDITORS if route in AUDIT_ROUTES else DEPOSITORS

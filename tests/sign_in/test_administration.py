@@ -147,7 +147,7 @@ def test_a_mistyped_id_is_not_reported_as_revoked(admin):
 def test_a_lockdown_needs_its_word_and_only_a_command_lifts_it(by_token, admin, language):
     asked_in = {"Accept-Language": language}
     word = admin("GET", "lockdown", headers=asked_in).json()["word"]
-    assert word == {"en": "lock down", "fr": "tout bloquer"}[language]
+    assert word == {"en": "lock down", "fr": "verrouiller"}[language]
     for wrong in ("", "lock", f"{word}!"):
         assert admin("PUT", "lockdown", json={"word": wrong}).json()["code"] == "confirmation_required"
     assert lockdown_since(by_token.resources.database) is None
