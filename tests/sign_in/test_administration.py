@@ -7,6 +7,7 @@ from app.crypto.token import new_id
 from app.domain.access_token import Role
 from app.domain.administration import LONGEST
 from tests.attacks.test_every_route_is_guarded import FOR_ADMINISTRATORS, asked
+from tests.integration.actions.stories import out_of_reach
 from tests.sign_in.people import entries_of
 
 HOSTILE = "<script>alert(1)</script> \N{HEBREW LETTER ALEF}\N{SNOWMAN} O'Neil & fils"
@@ -160,6 +161,17 @@ def test_a_lockdown_needs_its_word_and_only_a_command_lifts_it(by_token, admin, 
         assert admin(method, "lockdown", json={}).status_code == 405
     assert create(admin).json()["code"] == "locked_down", "whoever causes the lockdown makes no token under it"
     assert listed(admin, "sessions"), "what remains possible: to see and revoke"
+
+
+def test_what_stops_things_needs_no_vault(by_token, admin):
+    """Lesson 41: lockdown and revocation with the vault unmounted; a new token waits for it."""
+    made = create(admin).json()["id"]
+    with out_of_reach(by_token.resources.settings.vault_dir):
+        by_token.resources.vault_time.refresh()
+        assert admin("DELETE", f"access-tokens/{made}").status_code == 204
+        assert admin("PUT", "lockdown", json={"word": "lock down"}).json()["locked_down"] is True
+        assert admin("GET", "intake").status_code == 200
+    assert lockdown_since(by_token.resources.database) is not None
 
 
 def test_intake_goes_off_and_on(by_token, nurse, admin):
