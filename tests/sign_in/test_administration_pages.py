@@ -120,7 +120,7 @@ def test_another_tab_that_revokes_again_is_told_what_is_so(nurse):
         done = nurse.post("/house/tokens/revoke", form)
         assert done.status_code == 303
         after = nurse.get(done.headers["location"])
-        assert "est révoqué depuis" in after.text
+        assert "a été révoqué le" in after.text
         assert '<form method="post" action="/house/tokens/revoke"' not in after.text
 
 
