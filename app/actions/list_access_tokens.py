@@ -9,6 +9,7 @@ from app.crypto.token import is_id
 from app.db import access_token_rows
 from app.db.access_token_rows import TokenRow
 from app.db.engine import Database
+from app.domain.access_token import TokensShown
 from app.domain.errors import TokenNotFound
 from app.domain.finding import ending_unreplaced
 from app.domain.transfer_list import Position
@@ -38,8 +39,10 @@ def show_access_token(database: Database, token_id: str) -> TokenRow:
     return row
 
 
-def page_of_tokens(database: Database, now: datetime, *, valid: bool, after: Position | None, limit: int) -> TokenPage:
-    """Return a page of the tokens, newest first; with `valid`, without those that were revoked or have expired."""
+def page_of_tokens(
+    database: Database, now: datetime, shown: TokensShown, *, after: Position | None, limit: int
+) -> TokenPage:
+    """Return a page of the tokens, newest first."""
     with database.reading() as connection:
-        rows, following = access_token_rows.page(connection, now if valid else None, after, limit)
+        rows, following = access_token_rows.page(connection, shown, now, after=after, limit=limit)
         return TokenPage(rows, following, ending_unreplaced(access_token_rows.every(connection), now))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, tuple_, updat
 
 from app.db import service_rows
 from app.db.tables import access_tokens
-from app.domain.access_token import ENDS_SOON, Role
+from app.domain.access_token import ENDS_SOON, Role, TokensShown
 from app.domain.transfer_list import Position, cut_page
 
 
@@ -75,20 +75,18 @@ def every(connection: Connection) -> list[TokenRow]:
 
 
 def page(
-    connection: Connection, valid_at: datetime | None, after: Position | None, limit: int
+    connection: Connection, shown: TokensShown, now: datetime, *, after: Position | None, limit: int
 ) -> tuple[list[TokenRow], Position | None]:
-    """Return up to `limit` tokens after a position, newest first, and the position of the last one if there are more;
-    with `valid_at`, only those that are valid then.
-    """
-    order = access_tokens.c.created_at, access_tokens.c.id
+    """Return up to `limit` tokens after a position, newest first, and the position of the last one if more follow."""
+    order, expires = (access_tokens.c.created_at, access_tokens.c.id), access_tokens.c.expires_at
     query = select(*_COLUMNS).order_by(*(column.desc() for column in order)).limit(limit + 1)
-    if valid_at is not None:
-        expires = access_tokens.c.expires_at
-        query = query.where(access_tokens.c.revoked_at.is_(None), or_(expires.is_(None), expires > valid_at))
+    if shown is not TokensShown.EVERY:
+        query = query.where(access_tokens.c.revoked_at.is_(None), or_(expires.is_(None), expires > now))
+    if shown is TokensShown.ENDING:
+        query = query.where(expires <= now + ENDS_SOON)
     if after is not None:
         query = query.where(tuple_(*order) < (after.created_at, after.row_id))
-    rows = [_row(row) for row in connection.execute(query)]
-    return cut_page(rows, limit)
+    return cut_page([_row(row) for row in connection.execute(query)], limit)
 
 
 def valid(connection: Connection, now: datetime) -> list[TokenRow]:

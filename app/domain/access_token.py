@@ -135,6 +135,14 @@ class TokenState(StrEnum):
     REVOKED = "revoked"
 
 
+class TokensShown(StrEnum):
+    """Which tokens a list shows: all that are recorded, those that are accepted, or of these those that end soon."""
+
+    EVERY = "every"
+    VALID = "valid"
+    ENDING = "ending"
+
+
 def token_state(*, revoked_at: datetime | None, expires_at: datetime | None, now: datetime) -> TokenState:
     """Return a token's state."""
     if revoked_at is not None:

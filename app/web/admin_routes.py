@@ -55,7 +55,7 @@ async def list_tokens(
     """Return a page of the access tokens, newest first, with their state and last use."""
     now, after = resources.clock.now(), _position(asked.after)
     page = await resources.in_thread(
-        page_of_tokens, resources.database, now, valid=asked.valid, after=after, limit=asked.limit
+        page_of_tokens, resources.database, now, asked.show, after=after, limit=asked.limit
     )
     tokens = [_token_listed(resources, row, caller) for row in page.rows]
     return TokenList(tokens=tokens, next=_next(page.following), ending_unreplaced=page.ending)

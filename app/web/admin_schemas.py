@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr
 
-from app.domain.access_token import Role
+from app.domain.access_token import Role, TokensShown
 from app.domain.audit_events import Reason
 from app.domain.transfer_list import MAX_PAGE
 from app.web.queries import QueryModel
@@ -16,9 +16,9 @@ Word = Annotated[StrictStr, Field(max_length=100)]
 
 
 class TokenListQuery(QueryModel):
-    """The page of the list of tokens; `valid`: without those that were revoked or have expired."""
+    """Which tokens to list, and the page."""
 
-    valid: bool = False
+    show: TokensShown = TokensShown.EVERY
     limit: int = Field(MAX_PAGE, ge=1, le=MAX_PAGE)
     after: StrictStr | None = Field(None, max_length=60)
 

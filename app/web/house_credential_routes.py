@@ -19,7 +19,7 @@ from app.actions.revoke_access_token import revoke_access_token
 from app.actions.revoke_session import revoke_session
 from app.crypto.token import new_id
 from app.db.access_token_rows import TokenRow
-from app.domain.access_token import ENDS_SOON, Role, TokenState, token_state
+from app.domain.access_token import ENDS_SOON, Role, TokensShown, TokenState, token_state
 from app.domain.administration import LIFETIME_DAYS, ROLES
 from app.domain.audit_events import Reason
 from app.domain.duration import parse_duration
@@ -40,16 +40,17 @@ ROWS = 50
 
 
 @router.get("/tokens")
-async def house_tokens(house: InHouse, after: str | None = None, *, every: bool = False) -> Response:
-    """Return a page of the tokens, newest first; with `every`, also those that are revoked or have expired."""
+async def house_tokens(house: InHouse, after: str | None = None, show: TokensShown = TokensShown.VALID) -> Response:
+    """Return a page of the tokens, newest first: unless asked for others, those that are accepted."""
     position = None if after is None else parse_position(after)
     now, database = house.resources.clock.now(), house.resources.database
-    page = await house.resources.in_thread(page_of_tokens, database, now, valid=not every, after=position, limit=ROWS)
+    page = await house.resources.in_thread(page_of_tokens, database, now, show, after=position, limit=ROWS)
     return house.page(
         "tokens",
         rows=[(row, _state(house, row)) for row in page.rows],
         ending=page.ending,
-        every=every,
+        show=show,
+        shows=[*TokensShown],
         own=house.caller.token_id,
         offered=ROLES,
         later=page.following,

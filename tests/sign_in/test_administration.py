@@ -46,13 +46,13 @@ def test_a_token_is_made_shown_once_used_and_revoked(by_token, nurse, admin):
     assert (made["name"], made["role"], made["owner"]) == (name, "auditor", f"token:{name}")
     bearer = {"Authorization": f"Bearer {made['token']}"}
     assert by_token.http.get("/api/v1/audit/checkpoint", headers=bearer).status_code in {200, 404}
-    (row,) = [each for each in listed(admin, valid=True) if each["id"] == made["id"]]
+    (row,) = [each for each in listed(admin, show="valid") if each["id"] == made["id"]]
     assert (row["state"], row["current"], row["expires_at"]) == ("valid", False, made["expires_at"])
     assert [each["id"] for each in listed(admin) if each["current"]] == [nurse.token.row.id]
     for _ in range(2):  # two tabs
         assert admin("DELETE", f"access-tokens/{made['id']}", params={"reason": "mistake"}).status_code == 204
     assert by_token.http.get("/api/v1/me", headers=bearer).json()["code"] == "not_authenticated"
-    assert made["id"] not in [each["id"] for each in listed(admin, valid=True)]
+    assert made["id"] not in [each["id"] for each in listed(admin, show="valid")]
     created, revoked = entry_of(by_token, "token.created"), entry_of(by_token, "token.revoked")
     for entry in (created, revoked):
         assert (entry["actor"], entry["token"]) == (f"token:{nurse.token.row.id}", made["id"])
@@ -223,3 +223,4 @@ def test_a_token_that_ends_soon_is_counted_until_it_has_a_successor(admin):
     assert count() == before + 1
     create(admin, owner=soon["owner"])
     assert count() == before
+    assert [each["state"] for each in listed(admin, show="ending")] == ["ends_soon"]

@@ -1,23 +1,33 @@
 """The administrators' pages: what a form changes, what it refuses and how the refusal looks, without a browser."""
 
+import html
 import re
 
 import pytest
 
+from app.actions.issue_access_token import issue_access_token
+from app.actions.list_access_tokens import list_access_tokens
 from app.actions.lock_down import lift_lockdown, lockdown_since
 from app.actions.revoke_session import revoke_session
 from app.crypto.token import new_id
+from app.domain.access_token import Role
 from tests.attacks.test_every_route_is_guarded import ADMINISTRATORS_FORMS
 from tests.sign_in.people import entries_of
 
 HOSTILE = '"><script>alert(1)</script>'
 
 
+def found(pattern, text):
+    """What the group of a pattern matches; it must match."""
+    match = re.search(pattern, text, re.DOTALL)
+    assert match, text
+    return match[1]
+
+
 def fields_of(page, action):
     """The fields of a form of this page, as a browser would send them untouched."""
-    form = re.search(rf'<form method="post" action="{action}">(.*?)</form>', page.text, re.DOTALL)
-    assert form, page.text
-    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[1]))
+    form = found(rf'<form method="post" action="{action}">(.*?)</form>', page.text)
+    return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form))
 
 
 def opened(nurse, path, action, **query):
@@ -33,7 +43,7 @@ def created(nurse, **filled):
 
 
 def secret_in(page):
-    return re.search(r'id="secret"[^>]*value="(cad_[^"]+)"', page.text)[1]
+    return found(r'id="secret"[^>]*value="(cad_[^"]+)"', page.text)
 
 
 def test_a_created_token_is_in_one_response_only(by_token, nurse, capfd):
@@ -80,7 +90,7 @@ def bearer_status(service, secret):
 def test_a_refused_form_comes_back_as_it_was_filled_in(nurse, filled, said):
     form, page = created(nurse, **filled)
     assert page.status_code in {400, 403}
-    alert = re.search(r'<p class="error" id="refusal" role="alert">(.*?)</p>', page.text)[1]
+    alert = found(r'<p class="error" id="refusal" role="alert">(.*?)</p>', page.text)
     assert said in alert
     assert f'value="{form["name"].replace(chr(34), "&#34;").replace("<", "&lt;").replace(">", "&gt;")}"' in page.text
     assert fields_of(page, "/house/tokens/new")["key"] != form["key"], "what is sent next is another request"
@@ -88,7 +98,7 @@ def test_a_refused_form_comes_back_as_it_was_filled_in(nurse, filled, said):
 
 def test_the_successor_has_the_owner_of_its_token_whatever_the_form_says(by_token, nurse):
     _, page = created(nurse, name=f"lab {new_id()}")
-    renewed = re.search(r'<dd class="id">([\w-]{22})', page.text)[1]
+    renewed = found(r'<dd class="id">([\w-]{22})', page.text)
     form = opened(nurse, "/house/tokens/new", "/house/tokens/new", renew=renewed)
     filled = {"name": "successor", "role": "staff", "expires_in": "30d", "owner": "person:https://i.example#x"}
     made = nurse.post("/house/tokens/new", form | filled)
@@ -96,6 +106,20 @@ def test_the_successor_has_the_owner_of_its_token_whatever_the_form_says(by_toke
     rows = by_token.http.get("/api/v1/access-tokens", headers=nurse.page_headers()).json()["tokens"]
     assert {row["owner"] for row in rows if row["id"] == renewed} == {row["owner"] for row in rows[:1]}
     assert nurse.get(f"/house/tokens/new?renew={new_id()}").status_code == 404
+
+
+def test_hundreds_of_tokens_are_reached_by_following_links(by_token, nurse):
+    for _ in range(110):
+        issue_access_token(by_token.resources, name=f"lab {new_id()}", role=Role.STAFF, lifetime=None)
+    listed, following, pages = [], ["/house/tokens?lang=fr&show=every"], 0
+    while following:
+        page = nurse.get(html.unescape(following[0])).text
+        listed += re.findall(r'<span class="id">([\w-]{22})</span>', page)
+        following = re.findall(r'<a href="([^"]*)" rel="next">', page)
+        pages += 1
+    rows = {row.id for row in list_access_tokens(by_token.resources.database)}
+    assert (len(listed), set(listed)) == (len(rows), rows)
+    assert pages == -(-len(rows) // 50)
 
 
 @pytest.mark.parametrize("kind", ["tokens", "sessions"])
@@ -114,7 +138,7 @@ def test_whoever_revokes_the_own_credential_is_warned_and_signed_out(by_token, n
 
 def test_another_tab_that_revokes_again_is_told_what_is_so(nurse):
     _, page = created(nurse)
-    token = re.search(r'<dd class="id">([\w-]{22})', page.text)[1]
+    token = found(r'<dd class="id">([\w-]{22})', page.text)
     form = opened(nurse, "/house/tokens/revoke", "/house/tokens/revoke", id=token)
     for _ in range(2):
         done = nurse.post("/house/tokens/revoke", form)
@@ -166,7 +190,7 @@ def test_a_lockdown_needs_the_word_and_shows_no_form_afterwards(by_token, nurse,
 
 
 @pytest.mark.parametrize(
-    "path", ["tokens/revoke?id=x", "sessions/revoke?id=%00", "tokens?after=x", "tokens?every=perhaps"]
+    "path", ["tokens/revoke?id=x", "sessions/revoke?id=%00", "tokens?after=x", "tokens?show=perhaps"]
 )
 def test_an_address_that_was_altered_gets_a_page(nurse, path):
     page = nurse.get(f"/house/{path}&lang=fr")

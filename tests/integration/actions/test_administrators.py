@@ -14,7 +14,7 @@ from app.actions.revoke_access_token import revoke_access_token
 from app.actions.sign_in_by_token import sign_in_by_token
 from app.actions.stop_intake import resume_intake, stop_intake
 from app.crypto.token import new_id
-from app.domain.access_token import Role
+from app.domain.access_token import Role, TokensShown
 from app.domain.audit_events import Reason
 from app.domain.errors import (
     AlreadyAnswered,
@@ -113,7 +113,7 @@ def test_pages_follow_each_other_whatever_is_added_meanwhile(resources, admin, t
         made.append(issue(resources, admin, name=f"lab {number}").row.id)
     found, after = [], None
     for _ in range(4):
-        page = page_of_tokens(resources.database, resources.clock.now(), valid=True, after=after, limit=2)
+        page = page_of_tokens(resources.database, resources.clock.now(), TokensShown.VALID, after=after, limit=2)
         found += [row.id for row in page.rows]
         after = page.following
         issue(resources, admin, name=f"late {new_id()}")
