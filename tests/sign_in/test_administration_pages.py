@@ -68,6 +68,10 @@ def test_a_created_token_is_in_one_response_only(by_token, nurse, capfd):
     assert secret_in(again) != secret
     assert bearer_status(by_token, secret) == 401
     assert bearer_status(by_token, secret_in(again)) == 200
+    by_token.resources.threads.submit(lambda: None).result()  # the use is noted
+    for filled in ({}, {"expires_in": "7d"}):
+        late = nurse.post("/house/tokens/new", form | filled)
+        assert (late.status_code, 'id="secret"' in late.text) == (422 if filled else 409, False)
 
 
 def bearer_status(service, secret):
