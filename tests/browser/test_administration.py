@@ -41,8 +41,13 @@ class Administrator(Reader):
         self.is_fine()
 
     def reach(self, name):
-        """Press Tab until a field has the focus, by its id, or a link or button, by its text."""
-        for _ in range(200):
+        """Press Tab until a field has the focus, by its id, or a link or button, by its text. On a new page the first
+        link skips the navigation.
+        """
+        if self.page.evaluate("document.activeElement === document.body"):
+            self.page.keyboard.press("Tab")
+            self.page.keyboard.press("Enter")
+        for _ in range(50):
             self.page.keyboard.press("Tab")
             focused = self.page.evaluate(FOCUSED)
             if focused == name or (name not in FIELDS and focused.startswith(name)):
