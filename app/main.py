@@ -25,11 +25,14 @@ from app.runtime.resources import Resources
 from app.runtime.separate_users import umask_of
 from app.runtime.settings import Settings
 from app.web import (
+    admin_routes,
     audit_form_routes,
     audit_routes,
     claim_routes,
+    house_credential_routes,
     house_log_routes,
     house_routes,
+    house_service_routes,
     operator_routes,
     page_routes,
     problems,
@@ -56,10 +59,13 @@ STAFF_ROUTERS = (
     sealed_routes.router,
     audit_routes.router,
     audit_form_routes.router,
+    admin_routes.router,
     sign_in_routes.router,
     staff_page.router,
     house_routes.router,
     house_log_routes.router,
+    house_credential_routes.router,
+    house_service_routes.router,
     house_routes.asset_router,
 )
 

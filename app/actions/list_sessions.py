@@ -7,11 +7,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from app.crypto.token import is_id
 from app.db import session_rows
 from app.db.engine import Database
 from app.db.session_rows import SessionRow
-from app.domain.errors import SessionEnded
+from app.domain.errors import SessionEnded, SessionNotFound
 from app.domain.session import SessionEnding, ending_due
+from app.domain.transfer_list import Position
 from app.lifecycle import credentials
 
 
@@ -33,6 +35,27 @@ def list_sessions(database: Database, now: datetime, *, ended: bool) -> list[Lis
             ListedSession(row, _ending(connection, row, now)) for row in session_rows.every(connection, ended=ended)
         ]
     return [each for each in listed if ended or each.ending is None]
+
+
+def show_session(database: Database, now: datetime, session_id: str) -> ListedSession:
+    """Return a session. Raises SessionNotFound."""
+    with database.reading() as connection:
+        row = session_rows.find(connection, session_id) if is_id(session_id) else None
+        if row is None:
+            raise SessionNotFound
+        return ListedSession(row, _ending(connection, row, now))
+
+
+def page_of_sessions(
+    database: Database, now: datetime, *, ended: bool, after: Position | None, limit: int
+) -> tuple[list[ListedSession], Position | None]:
+    """Return a page of what `list_sessions` returns, newest first, and where the next one begins. A page without ended
+    sessions may be shorter than `limit`, because some are over that nothing has ended yet.
+    """
+    with database.reading() as connection:
+        rows, following = session_rows.page(connection, after, limit, ended=ended)
+        listed = [ListedSession(row, _ending(connection, row, now)) for row in rows]
+    return [each for each in listed if ended or each.ending is None], following
 
 
 def _ending(connection: Connection, row: SessionRow, now: datetime) -> SessionEnding | None:

@@ -13,6 +13,7 @@ import structlog
 from app.db import service_rows
 from app.db.engine import Database
 from app.db.errors import ChangeUndone
+from app.domain.access_token import Caller, cause_of
 from app.domain.audit_events import OPERATOR, Entry, Event, Reason
 from app.runtime.clock import Clock
 
@@ -21,10 +22,14 @@ _UNDONE = "the database does not keep what was written: `caducee db check` names
 log = structlog.get_logger()
 
 
-def lock_down(database: Database, clock: Clock, reason: Reason | None = None) -> datetime:
-    """Begin the lockdown. Running streams are cut within a second. Return its start time. Raises ChangeUndone."""
-    now = clock.now()
-    _set(database, now, Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor=OPERATOR, reason=reason))
+def lock_down(
+    database: Database, clock: Clock, reason: Reason | None = None, *, caller: Caller | None = None
+) -> datetime:
+    """Begin the lockdown, for a caller or an operator (None). Running streams are cut within a second. Return its start
+    time. Raises ChangeUndone.
+    """
+    now, by = clock.now(), cause_of(caller, reason)
+    _set(database, now, by.complete(Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor=by.actor)))
     since = lockdown_since(database)
     if since is None:
         raise ChangeUndone(f"not locked down: {_UNDONE}")

@@ -5,19 +5,22 @@ from __future__ import annotations
 from app.db import access_token_rows
 from app.db.engine import Database
 from app.db.errors import ChangeUndone
-from app.domain.audit_events import OPERATOR, Entry, Event, Reason
+from app.domain.access_token import Caller, cause_of
+from app.domain.audit_events import Entry, Event, Reason
 from app.runtime.clock import Clock
 
 
-def revoke_access_token(database: Database, clock: Clock, token_id: str, *, reason: Reason | None = None) -> bool:
-    """Revoke the token with this id. Return False if there is none or it is already revoked. The change is read back in
-    a separate transaction: raises ChangeUndone if the token is still valid.
+def revoke_access_token(
+    database: Database, clock: Clock, token_id: str, *, reason: Reason | None = None, caller: Caller | None = None
+) -> bool:
+    """Revoke the token with this id, for a caller or an operator (None). Return False if there is none or it is already
+    revoked. The change is read back in a separate transaction: raises ChangeUndone if the token is still valid.
     """
-    now = clock.now()
-    with database.writing() as transaction:
+    now, by = clock.now(), cause_of(caller, reason)
+    with database.writing(by) as transaction:
         revoked = access_token_rows.revoke(transaction.connection, token_id, now)
         if revoked:
-            transaction.log(Entry(event=Event.TOKEN_REVOKED, at=now, actor=OPERATOR, token=token_id, reason=reason))
+            transaction.log(Entry(event=Event.TOKEN_REVOKED, at=now, actor=by.actor, token=token_id))
     if revoked:
         with database.reading() as connection:
             if not access_token_rows.is_revoked(connection, token_id):

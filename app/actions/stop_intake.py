@@ -11,27 +11,35 @@ from datetime import datetime
 from app.db import retention_figures, service_rows
 from app.db.engine import Database
 from app.db.errors import ChangeUndone
+from app.domain.access_token import Caller, cause_of
 from app.domain.audit_events import Entry, Event
 from app.runtime.clock import Clock
 
 _UNDONE = "the database does not keep what was written: `caducee db check` names triggers that do not belong there"
 
 
-def stop_intake(database: Database, clock: Clock) -> Drain:
-    """Accept no new transfer, in any process. Return what was read back. Idempotent. Raises ChangeUndone."""
-    now = clock.now()
-    _set_unless_so(database, now, Entry(event=Event.INTAKE_STOPPED, at=now, actor="operator"))
+def stop_intake(database: Database, clock: Clock, *, caller: Caller | None = None) -> Drain:
+    """Accept no new transfer, in any process, for a caller or an operator (None). Return what was read back.
+    Idempotent. Raises ChangeUndone.
+    """
+    now, by = clock.now(), cause_of(caller)
+    _set_unless_so(database, now, by.complete(Entry(event=Event.INTAKE_STOPPED, at=now, actor=by.actor)))
     drain = look_at_drain(database)
     if drain.since is None:
         raise ChangeUndone(f"intake is still on: {_UNDONE}")
     return drain
 
 
-def resume_intake(database: Database, clock: Clock) -> None:
-    """Accept new transfers again. Idempotent. Raises ChangeUndone."""
-    _set_unless_so(database, None, Entry(event=Event.INTAKE_RESUMED, at=clock.now(), actor="operator"))
-    if look_at_drain(database).since is not None:
+def resume_intake(database: Database, clock: Clock, *, caller: Caller | None = None) -> Drain:
+    """Accept new transfers again, for a caller or an operator (None). Return what was read back. Idempotent. Raises
+    ChangeUndone.
+    """
+    by = cause_of(caller)
+    _set_unless_so(database, None, by.complete(Entry(event=Event.INTAKE_RESUMED, at=clock.now(), actor=by.actor)))
+    drain = look_at_drain(database)
+    if drain.since is not None:
         raise ChangeUndone(f"intake is still off: {_UNDONE}")
+    return drain
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, tuple_, update
 
 from app.db import service_rows
 from app.db.tables import access_tokens
-from app.domain.access_token import ENDS_SOON, Role
+from app.domain.access_token import ENDS_SOON, Role, TokensShown
+from app.domain.transfer_list import Position, cut_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,15 @@ def create(connection: Connection, row: TokenRow, digest: bytes) -> None:
     connection.execute(insert(access_tokens).values(digest=digest, **values))
 
 
+def replace_unused(connection: Connection, token_id: str, digest: bytes) -> bool:
+    """Replace the digest of a token that was neither used nor revoked. Return False if there is none with this id."""
+    unused = (access_tokens.c.last_used_at.is_(None), access_tokens.c.revoked_at.is_(None))
+    changed = connection.execute(
+        update(access_tokens).where(access_tokens.c.id == token_id, *unused).values(digest=digest)
+    )
+    return changed.rowcount == 1
+
+
 def find_by_digest(connection: Connection, digest: bytes) -> TokenRow | None:
     """Return the token with this digest (32 bytes), or None."""
     row = connection.execute(_OF_DIGEST, {"of_digest": digest}).first()
@@ -62,6 +72,21 @@ def every(connection: Connection) -> list[TokenRow]:
     """Return all tokens, oldest first."""
     query = select(*_COLUMNS).order_by(access_tokens.c.created_at, access_tokens.c.id)
     return [_row(row) for row in connection.execute(query)]
+
+
+def page(
+    connection: Connection, shown: TokensShown, now: datetime, *, after: Position | None, limit: int
+) -> tuple[list[TokenRow], Position | None]:
+    """Return up to `limit` tokens after a position, newest first, and the position of the last one if more follow."""
+    order, expires = (access_tokens.c.created_at, access_tokens.c.id), access_tokens.c.expires_at
+    query = select(*_COLUMNS).order_by(*(column.desc() for column in order)).limit(limit + 1)
+    if shown is not TokensShown.EVERY:
+        query = query.where(access_tokens.c.revoked_at.is_(None), or_(expires.is_(None), expires > now))
+    if shown is TokensShown.ENDING:
+        query = query.where(expires <= now + ENDS_SOON)
+    if after is not None:
+        query = query.where(tuple_(*order) < (after.created_at, after.row_id))
+    return cut_page([_row(row) for row in connection.execute(query)], limit)
 
 
 def valid(connection: Connection, now: datetime) -> list[TokenRow]:

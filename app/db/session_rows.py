@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db.tables import access_tokens, logout_tokens, sessions
 from app.domain.access_token import Role, actor_of
 from app.domain.session import IDLE, SessionEnding
 from app.domain.sign_in import subject_of
+from app.domain.transfer_list import Position, cut_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,21 @@ def every(connection: Connection, *, ended: bool) -> list[SessionRow]:
     """Return the sessions that have not been ended, or, with `ended`, all that are still recorded; oldest first."""
     query = select(*_COLUMNS).order_by(sessions.c.created_at, sessions.c.id)
     return [_row(row) for row in connection.execute(query if ended else query.where(sessions.c.ended_at.is_(None)))]
+
+
+def page(
+    connection: Connection, after: Position | None, limit: int, *, ended: bool
+) -> tuple[list[SessionRow], Position | None]:
+    """Return up to `limit` sessions after a position, newest first, and the position of the last one if there are more;
+    without `ended`, only those that have not been ended.
+    """
+    order = sessions.c.created_at, sessions.c.id
+    query = select(*_COLUMNS).order_by(*(column.desc() for column in order)).limit(limit + 1)
+    if not ended:
+        query = query.where(sessions.c.ended_at.is_(None))
+    if after is not None:
+        query = query.where(tuple_(*order) < (after.created_at, after.row_id))
+    return cut_page([_row(row) for row in connection.execute(query)], limit)
 
 
 def note_use(connection: Connection, session_id: str, now: datetime) -> None:

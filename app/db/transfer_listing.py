@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, func, select, tuple_
 from app.db import transfer_rows
 from app.db.tables import shares, transfers
 from app.db.transfer_rows import TransferRow
-from app.domain.transfer_list import Position, TransferFilter
+from app.domain.transfer_list import Position, TransferFilter, cut_page
 
 _ORDER = (transfers.c.created_at.desc(), transfers.c.id.desc())
 
@@ -19,11 +19,7 @@ def page(
 ) -> tuple[list[TransferRow], Position | None]:
     """Return up to `limit` transfers after a position, and the position of the last one if there are more."""
     query = _matching(select(*transfer_rows.COLUMNS), wanted, after).order_by(*_ORDER).limit(limit + 1)
-    rows = [transfer_rows.row_of(row) for row in connection.execute(query)]
-    if len(rows) <= limit:
-        return rows, None
-    last = rows[limit - 1]
-    return rows[:limit], Position(last.created_at, last.id)
+    return cut_page([transfer_rows.row_of(row) for row in connection.execute(query)], limit)
 
 
 def count(connection: Connection, wanted: TransferFilter, after: Position | None) -> int:
@@ -44,5 +40,5 @@ def _matching(query: Select[Any], wanted: TransferFilter, after: Position | None
         of_recipient = select(shares.c.transfer_id).where(shares.c.recipient == wanted.recipient)
         query = query.where(transfers.c.id.in_(of_recipient))
     if after is not None:
-        query = query.where(tuple_(transfers.c.created_at, transfers.c.id) < (after.created_at, after.transfer_id))
+        query = query.where(tuple_(transfers.c.created_at, transfers.c.id) < (after.created_at, after.row_id))
     return query

@@ -25,6 +25,7 @@ class Role(StrEnum):
 
 DEPOSITORS = (Role.STAFF, Role.ADMIN)
 AUDITORS = (Role.AUDITOR, Role.ADMIN)
+ADMINISTRATORS = (Role.ADMIN,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,14 @@ class TokenState(StrEnum):
     ENDS_SOON = "ends_soon"
     EXPIRED = "expired"
     REVOKED = "revoked"
+
+
+class TokensShown(StrEnum):
+    """Which tokens a list shows: all that are recorded, those that are accepted, or of these those that end soon."""
+
+    EVERY = "every"
+    VALID = "valid"
+    ENDING = "ending"
 
 
 def token_state(*, revoked_at: datetime | None, expires_at: datetime | None, now: datetime) -> TokenState:

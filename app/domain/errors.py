@@ -80,6 +80,11 @@ class ContentEncodingRefused(Refusal):
     title = "The body must be the file itself, without Content-Encoding; nothing was stored."
 
 
+class ConfirmationRequired(Refusal):
+    code = "confirmation_required"
+    title = "The word that confirms this was not typed; nothing was changed."
+
+
 class MalformedPassword(Refusal):
     code = "malformed_password"
     title = "A password has 16 characters: digits and letters without U. No attempt was spent."
@@ -243,6 +248,11 @@ class OwnerTaken(Refusal):
     title = "This owner has a token already. Choose another name, or name the owner to make a further token for it."
 
 
+class OnlyByCommand(Refusal):
+    code = "only_by_command"
+    title = "Only a command on the service's machine may do this."
+
+
 class WrongClientKey(Refusal):
     code = "wrong_client_key"
     title = "The client key does not open this transfer."
@@ -279,6 +289,16 @@ class TransferNotFound(Refusal):
 class ShareNotFound(Refusal):
     code = "share_not_found"
     title = "This link is not valid. Check that it was copied completely."
+
+
+class TokenNotFound(Refusal):
+    code = "token_not_found"
+    title = "There is no such access token."
+
+
+class SessionNotFound(Refusal):
+    code = "session_not_found"
+    title = "There is no such session."
 
 
 class ClaimNotFound(Refusal):

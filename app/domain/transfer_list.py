@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
 
 from app.domain.errors import InvalidRequest
 from app.domain.period import parse_moment
@@ -26,11 +27,11 @@ class Position:
     """A place in the list, which is ordered by creation, then by id, both descending."""
 
     created_at: datetime
-    transfer_id: str
+    row_id: str
 
     def __str__(self) -> str:
         """Return the position as callers pass it: microseconds since 1970, a dot, the id."""
-        return f"{(self.created_at - _EPOCH) // timedelta(microseconds=1)}.{self.transfer_id}"
+        return f"{(self.created_at - _EPOCH) // timedelta(microseconds=1)}.{self.row_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,29 @@ def parse_filter(
         recipient=None if recipient is None else named,
         since=None if since is None else parse_moment(since),
     )
+
+
+class _Listed(Protocol):
+    """A row of a list that has this order."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was created."""
+
+
+_Row = TypeVar("_Row", bound=_Listed)
+
+
+def cut_page(rows: list[_Row], limit: int) -> tuple[list[_Row], Position | None]:
+    """Return the first `limit` rows, and the position of the last of them if there are more."""
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], Position(last.created_at, last.id)
 
 
 def parse_position(text: str) -> Position:

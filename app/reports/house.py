@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.domain.access_token import AUDITORS, Role
+from app.domain.access_token import ADMINISTRATORS, AUDITORS, Role
 from app.reports.page import render
 from app.reports.words import Words
 
@@ -32,6 +32,9 @@ VIEWS = (
     View("log", "/house/log"),
     View("receipts", "/house/receipts"),
     View("checkpoint", "/house/checkpoint"),
+    View("tokens", "/house/tokens", ADMINISTRATORS),
+    View("sessions", "/house/sessions", ADMINISTRATORS),
+    View("service", "/house/service", ADMINISTRATORS),
 )
 """In the order of the navigation."""
 

@@ -49,10 +49,10 @@ def spaced(text: str, language: str) -> str:
 @cache
 def report_sentences(language: str) -> Sentences:
     """Return the sentences of the pages of this package: reports and forms, and the pages of the house."""
-    folder = LOCALES.joinpath(language, "LC_MESSAGES")
-    return {
-        key: text for name in ("report.po", "house.po") for key, text in read_catalogue(folder / name, language).items()
-    }
+    folder, found = LOCALES.joinpath(language, "LC_MESSAGES"), dict[str, str | list[str]]()
+    for name in ("report.po", "house.po", "administration.po"):
+        found |= read_catalogue(folder / name, language)
+    return found
 
 
 class Words:

@@ -27,8 +27,7 @@ def off(*, as_json: AsJson = False) -> None:
 def on(*, as_json: AsJson = False) -> None:
     """Accept new transfers again."""
     with database_only() as database:
-        resume_intake(database, Clock())
-        drain = look_at_drain(database)
+        drain = resume_intake(database, Clock())
     if as_json:
         put_json(_document(drain))
     else:

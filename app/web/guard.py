@@ -19,7 +19,7 @@ from app.crypto.encoding import decode
 from app.crypto.errors import MalformedSecret
 from app.crypto.session_secret import is_session_token, session_token
 from app.crypto.token import ID_CHARS
-from app.domain.access_token import AUDITORS, DEPOSITORS, ENDS_SOON, Caller, require_role
+from app.domain.access_token import ENDS_SOON, Caller, require_role
 from app.domain.errors import (
     ClaimNotFound,
     ClientKeyRequired,
@@ -39,14 +39,13 @@ from app.web.peer import peer_of
 from app.web.queries import query_names
 from app.web.report_pages import read_form, refusal_page, wants_page
 from app.web.route_access import (
-    ANY_ROLE_ROUTES,
-    AUDIT_ROUTES,
     FORM_ROUTES,
     HOUSE_FORMS,
     HOUSE_PAGES,
     OPEN_ROUTES,
     PROBES,
     SIGN_IN_FORMS,
+    roles_of,
 )
 from app.web.short_bodies import limited, read_body
 from app.web.wire_text import require_known_query, require_possible_token
@@ -149,8 +148,7 @@ async def admit(request: Request, route: str) -> None:
     note_token_use(resources, caller)
     note_session_use(resources, caller)
     request.state.caller = replace(caller, address=address)
-    if route not in ANY_ROLE_ROUTES:
-        require_role(caller, *(AUDITORS if route in AUDIT_ROUTES else DEPOSITORS))
+    require_role(caller, *roles_of(route))
 
 
 async def by_token(request: Request, token: str) -> Caller:

@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from app.db.errors import DatabaseUnavailable
 from app.domain.access_token import AUDITORS, DEPOSITORS, Caller
+from app.domain.audit_events import Reason
 from app.domain.errors import InvalidRequest, NotAuthenticated, Refusal, SessionEnded
 from app.reports.forms import others
 from app.reports.house import VIEWS, HouseFrame, house_page, views_for
@@ -125,6 +126,14 @@ def _asked(request: Request) -> str:
     return f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
 
 
+def reason_of(house: House) -> Reason | None:
+    """Return the reason that a form states. Raises InvalidRequest."""
+    given = house.fields.get("reason")
+    if given is not None and given not in set(Reason):
+        raise InvalidRequest
+    return None if given is None else Reason(given)
+
+
 def _frame(request: Request, words: Words, current: str, caller: Caller | None) -> HouseFrame:
     settings = resources_of(request).settings
     path = next((view.path for view in VIEWS if view.name == current), "/house")
@@ -153,7 +162,9 @@ def _frame(request: Request, words: Words, current: str, caller: Caller | None) 
 
 
 def _view_at(path: str) -> str:
-    return next((view.name for view in VIEWS if view.path == path), "")
+    """Return the name of the view at this path, or of the one whose path it continues."""
+    found = (view.name for view in reversed(VIEWS) if path == view.path or path.startswith(f"{view.path}/"))
+    return next(found, "")
 
 
 def _response(html: str, language: str, status: int) -> HTMLResponse:

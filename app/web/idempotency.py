@@ -27,18 +27,23 @@ async def idempotent(
     `body_digest` (SHA-256) is that of a raw body, as `digested` returns it; a JSON body is digested here. Raises
     InvalidRequest, IdempotencyKeyReused, IdempotencyInProgress, AlreadyAnswered.
     """
-    keys = request.headers.getlist("idempotency-key")
-    if len(keys) > 1:
-        raise InvalidRequest("Idempotency-Key: given twice.")
-    reply = reply_of(request)
-    if not keys:
+    key, reply = key_of(request), reply_of(request)
+    if key is None:
         yield reply
         return
     if request.method == "POST":
         body_digest = sha256(await request.body()).digest()
-    identified = _identified(request, caller, checked_key(keys[0]), transfer_id, body_digest)
+    identified = _identified(request, caller, key, transfer_id, body_digest)
     async with attempted(resources_of(request), identified) as attempt:
         yield Reply(reply.is_gone, attempt)
+
+
+def key_of(request: Request) -> str | None:
+    """Return the request's idempotency key, or None. Raises InvalidRequest."""
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) > 1:
+        raise InvalidRequest("Idempotency-Key: given twice.")
+    return checked_key(keys[0]) if keys else None
 
 
 def _identified(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app.domain.access_token import ADMINISTRATORS, AUDITORS, DEPOSITORS, Role
+
 OPEN_ROUTES = frozenset(
     {
         "recipient_home",
@@ -63,7 +65,33 @@ AUDIT_ROUTES = frozenset(
         "house_export",
     }
 )
-"""Routes for auditors and administrators. Routes on none of these lists are for depositors."""
+"""Routes for auditors and administrators. Routes on none of these lists are for depositors and administrators."""
+
+ADMIN_ROUTES = frozenset(
+    {
+        "list_tokens",
+        "create_token",
+        "revoke_token",
+        "list_browser_sessions",
+        "revoke_browser_session",
+        "lockdown_status",
+        "begin_lockdown",
+        "intake_status",
+        "set_intake",
+        "house_tokens",
+        "house_new_token",
+        "house_create_token",
+        "house_revocation",
+        "house_revoke_token",
+        "house_sessions",
+        "house_sign_out",
+        "house_revoke_session",
+        "house_service",
+        "house_lock_down",
+        "house_set_intake",
+    }
+)
+"""Routes for administrators alone."""
 
 HOUSE_PAGES = frozenset(
     {
@@ -74,13 +102,28 @@ HOUSE_PAGES = frozenset(
         "house_log",
         "house_receipts",
         "house_checkpoint",
+        "house_tokens",
+        "house_new_token",
+        "house_revocation",
+        "house_sessions",
+        "house_sign_out",
+        "house_service",
     }
 )
 """Pages that a signed-in browser opens by their address: also from a bookmark, a link in a mail, or on its return from
 the identity provider. They change nothing, and no frame can hold them.
 """
 
-HOUSE_FORMS = frozenset({"house_consistency"})
+HOUSE_FORMS = frozenset(
+    {
+        "house_consistency",
+        "house_create_token",
+        "house_revoke_token",
+        "house_revoke_session",
+        "house_lock_down",
+        "house_set_intake",
+    }
+)
 """Forms on the pages of the house. Their refusals are pages of the house, too."""
 
 FORM_ROUTES = frozenset({"audit_form", "sign_in", "sign_out", "provider_logout"}) | HOUSE_FORMS
@@ -88,3 +131,12 @@ FORM_ROUTES = frozenset({"audit_form", "sign_in", "sign_out", "provider_logout"}
 
 SIGN_IN_FORMS = frozenset({"sign_in", "sign_out"})
 """Forms whose refusal is a page that leads to the sign-in page."""
+
+
+def roles_of(route: str) -> tuple[Role, ...]:
+    """Return the roles that a route is for; every role for routes that ask for none."""
+    if route in ANY_ROLE_ROUTES:
+        return tuple(Role)
+    if route in ADMIN_ROUTES:
+        return ADMINISTRATORS
+    return AUDITORS if route in AUDIT_ROUTES else DEPOSITORS

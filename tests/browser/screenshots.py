@@ -41,6 +41,7 @@ def main(folder: Path) -> None:
             _used(browser, used, staff, folder)
             _staff(browser, way.origin, installation.token(name="Laboratoire B"), folder)
             _house(browser, way.origin, installation.token("auditor", name="DPO"), folder)
+            _administration(browser, way.origin, installation, folder)
 
 
 def _reader(browser: Browser, **options: object) -> Reader:
@@ -112,6 +113,19 @@ def _house(browser: Browser, origin: str, token: str, folder: Path) -> None:
     desk.page.emulate_media(color_scheme="dark")
     desk.page.goto(f"{origin}/house/retention?lang=fr")
     desk.page.screenshot(path=folder / "house-retention-phone-fr.png")
+
+
+def _administration(browser: Browser, origin: str, installation: Installation, folder: Path) -> None:
+    """The list of tokens on a desk, one of which ends soon."""
+    for name, lifetime in (("Laboratoire B", "9d"), ("Robot de biologie", "180d"), ("Audit externe", "30d")):
+        installation.run("token", "create", f"{name} 2026", "--expires", lifetime)
+    desk = _reader(browser, viewport={"width": 1180, "height": 860})
+    desk.page.goto(f"{origin}/house/tokens?lang=en")
+    desk.page.click("a.button")
+    desk.page.fill("#token", installation.token("admin", name="Direction informatique"))
+    desk.page.press("#token", "Enter")
+    desk.page.wait_for_url("**/house/tokens*")
+    desk.page.screenshot(path=folder / "house-tokens.png")
 
 
 def _claimed(browser: Browser, link: str, password: str) -> None:
