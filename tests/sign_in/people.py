@@ -101,6 +101,15 @@ class Browser:
         """The whole walk; return the service's answer to the callback."""
         return self.get(self.back_from_provider(self.to_provider()), **{"Sec-Fetch-Site": "cross-site"})
 
+    def sign_out_at_provider(self, address: str) -> str:
+        """Say yes at the provider's sign-out; return the address it sends the browser back to."""
+        asked = self.provider.get(address)
+        assert asked.status_code == 200, asked.text
+        secret = asked.text.partition('name="xsrf" value="')[2].partition('"')[0]
+        confirming = f"{address.partition('?')[0]}/confirm"
+        answer = self.provider.post(confirming, data={"xsrf": secret, "logout": "yes"})
+        return str(answer.headers["location"]).removeprefix(STAFF)
+
     def me(self) -> httpx.Response:
         answer: httpx.Response = self.service.get("/api/v1/me", headers={"Sec-Fetch-Site": "same-origin"})
         return answer
@@ -115,7 +124,7 @@ def change(resources: Resources, **settings: Any) -> None:
     changed = resources.settings.model_copy(update=settings)
     object.__setattr__(resources, "settings", changed)
     if changed.oidc_issuer:
-        object.__setattr__(resources, "provider", IdentityProvider(changed, f"{STAFF}/sign-in/callback"))
+        object.__setattr__(resources, "provider", IdentityProvider(changed, STAFF))
 
 
 def code_of(page: httpx.Response) -> str:
