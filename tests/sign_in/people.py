@@ -48,14 +48,14 @@ class Provider:
 
 
 @contextmanager
-def provider_running() -> Iterator[Provider]:
-    """Start the provider; skips loudly without node, or fails under CADUCEE_REQUIRE_ALL=1."""
+def provider_running(staff_origin: str = STAFF) -> Iterator[Provider]:
+    """Start the provider of a service. Skips loudly without node, or fails under CADUCEE_REQUIRE_ALL=1."""
     if not (HERE / "node_modules" / "oidc-provider").exists() and shutil.which("npm"):
         subprocess.run(["npm", "ci", "--silent", "--prefix", str(HERE)], check=False, capture_output=True, timeout=300)
     if not (HERE / "node_modules" / "oidc-provider").exists():
         said = "NO OPENID PROVIDER HERE, sign-in was not tested: node and npm are needed"
         (pytest.fail if os.environ.get("CADUCEE_REQUIRE_ALL") == "1" else pytest.skip)(said)
-    command = ["node", str(HERE / "provider.js"), f"{STAFF}/sign-in/callback"]
+    command = ["node", str(HERE / "provider.js"), f"{staff_origin}/sign-in/callback"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
