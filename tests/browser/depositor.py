@@ -78,11 +78,11 @@ class Depositor(Reader):
         self.sees("form")
 
     def list(self) -> None:
-        """Open the list of what was sent, anew."""
-        self.page.evaluate("location.hash = '#send'")
+        """Open the list of what was sent, anew, and wait until it was read."""
+        self.page.evaluate("location.hash = '#send'; document.getElementById('transfers').ariaBusy = null")
         self.page.click("#nav-sent")
         self.sees("sent")
-        self.page.wait_for_selector("#transfers .item")
+        self.page.wait_for_selector("#transfers[aria-busy=false] .item")
 
     def kept_here(self) -> Any:
         """Everything that the page keeps in IndexedDB, as text; bytes in Latin-1."""

@@ -10,8 +10,7 @@ from tests.browser.depositor import fetched, laid
 PAGE = 50
 DUE = {"fr": "Pas récupéré, et se termine sous 24 heures", "en": "Not fetched, and ends within 24 hours"}
 ELSEWHERE = {"fr": "par le navigateur ou le programme", "en": "by the browser or program"}
-RESTS = """count => document.querySelectorAll('#transfers .item').length === count
-  && !/Lecture|Reading/.test(document.querySelector('[data-view=sent] [data-status]').textContent)"""
+RESTS = "count => document.querySelectorAll('#transfers[aria-busy=false] .item').length === count"
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ does; and sign-out ends the provider's session, too.
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -60,6 +61,14 @@ def member(site, new_depositor):
     return sign_in
 
 
+def certified(person):
+    """The newest transfer has a certificate, which opens."""
+    person.list()
+    if not person.page.locator(NEWEST).count():
+        return False
+    return person.page.evaluate(AS_PAGE, person.page.get_attribute(NEWEST, "href")) == 200
+
+
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_a_team_sees_its_transfers_and_nobody_else_does(site, member, tmp_path, language):
     nurse, doctor, stranger = (member(account, language) for account in (NURSE, DOCTOR, VIROLOGIST))
@@ -97,15 +106,10 @@ def test_a_team_sees_its_transfers_and_nobody_else_does(site, member, tmp_path, 
     page.wait_for_selector("#transfers .delete", state="hidden")
     site.installation.run("sweep")
 
-    def certified(person):
-        person.list()
-        return person.page.locator(NEWEST).count()
-
     for person in (doctor, nurse):
-        until(lambda person=person: certified(person), what="the certificate")
-        address = person.page.get_attribute(NEWEST, "href")
-        until(lambda person=person, address=address: person.page.evaluate(AS_PAGE, address) == 200, what="the page")
+        until(partial(certified, person), what="the certificate")
         assert person.page.locator(".again:visible").count() == 0
+    address = page.get_attribute(NEWEST, "href")
     assert stranger.page.evaluate(AS_PAGE, address) == 404
 
 

@@ -77,6 +77,7 @@ async function more(limit) {
   if (reading === round || next === null) return;
   const began = (reading = round);
   byId("more").hidden = true;
+  byId("transfers").setAttribute("aria-busy", "true");
   status("sent", "sent_loading");
   try {
     for (let size = limit; reading === began; size = PAGE_WHILE_SEARCHING) {
@@ -141,6 +142,7 @@ function draw() {
   const found = listed.filter(matches);
   byId("transfers").replaceChildren(...found.slice(0, DRAWN_AT_MOST).map(row));
   byId("more").hidden = next === null || isFiltered() || reading === round;
+  byId("transfers").setAttribute("aria-busy", String(reading === round));
   if (reading !== round) tellCount(found.length);
 }
 
