@@ -16,7 +16,7 @@ from app.domain.transfer import FileState, TransferState
 from bench.servers import Service
 from bench.wire import Connection
 
-PAGE = 50
+PAGE = 25
 """Transfers that the staff's page asks for when it shows the list (PAGE in app/web/static/sent.js)."""
 
 
@@ -38,7 +38,14 @@ def rounds(service: Service, *, of_many: str, of_none: str, count: int, limit: i
     return found
 
 
-def seed(database: Database, token_name: str, count: int) -> None:
+def seed(service: Service, *, count: int) -> None:
+    """Give the service's depositor `count` transfers, in its database."""
+    database = Database(service.database_url)
+    add_transfers(database, "bench", count)
+    database.close()
+
+
+def add_transfers(database: Database, token_name: str, count: int) -> None:
     """Give the depositor with the token of this name `count` transfers, each with two files and two shares, one of them
     claimed. Only rows are listed, so only rows are made.
     """

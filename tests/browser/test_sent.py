@@ -1,13 +1,17 @@
 """The list of what was sent: over several pages, what is due, and what was sent by other ways than the page."""
 
 import subprocess
+from statistics import median
+from time import perf_counter
 
 import pytest
 
+from app.db.engine import Database
+from bench.listing import add_transfers
 from tests.acceptance.people import add_file, claim, issue, ok, open_transfer
-from tests.browser.depositor import fetched, laid
+from tests.browser.depositor import Depositor, fetched, laid
 
-PAGE = 50
+PAGE = 25
 DUE = {"fr": "Pas récupéré, et se termine sous 24 heures", "en": "Not fetched, and ends within 24 hours"}
 ELSEWHERE = {"fr": "par le navigateur ou le programme", "en": "by the browser or program"}
 RESTS = "count => document.querySelectorAll('#transfers[aria-busy=false] .item').length === count"
@@ -56,7 +60,7 @@ def test_what_is_due_is_marked_and_found_on_any_page(site, new_depositor):
 
     person.list()
     assert "à rappeler" not in titles(person, PAGE)
-    assert status(person) == "The latest 50 transfers"
+    assert status(person) == f"The latest {PAGE} transfers"
     person.page.click("#more")
     assert titles(person, PAGE + 13)[-4:] == ["other 0", "à temps", "à rappeler", "pris"]
     person.list()
@@ -73,7 +77,7 @@ def test_what_is_due_is_marked_and_found_on_any_page(site, new_depositor):
     person.page.fill("#search", "")
     person.page.select_option("#show", "all")
     titles(person, PAGE + 13)
-    assert status(person) == "63 transfers"
+    assert status(person) == f"{PAGE + 13} transfers"
     assert person.barriers() == []
 
 
@@ -128,3 +132,39 @@ def test_curl_does_not_redeem_what_the_page_sealed(new_depositor, site, tmp_path
     assert refused.endswith("409")
     assert '"transfer_is_sealed"' in refused
     assert fetched(site.installation, shown, tmp_path) == {"a.csv": b"a;b\n"}
+
+
+SHOWN_AFTER = """() => new Promise((resolve) => {
+  const list = document.getElementById("transfers");
+  list.ariaBusy = null;
+  const began = performance.now();
+  new MutationObserver((_, observer) => {
+    if (list.ariaBusy !== "false") return;
+    observer.disconnect();
+    requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
+  }).observe(list, { attributes: true });
+  location.hash = "#sent";
+})"""
+
+
+@pytest.mark.acceptance
+def test_ten_thousand_transfers_are_shown_within_five_times_none(site, new_depositor):
+    """In turns: from the click to the first page on the screen; and every one of them is found."""
+    many = new_depositor(token=site.installation.token(name="many"))
+    none = new_depositor()
+    database = Database(f"sqlite:///{site.installation.database}")
+    add_transfers(database, "many", 10_000)
+    database.close()
+    taken: list[tuple[Depositor, list[float]]] = [(many, []), (none, [])]
+    for _ in range(15):
+        for person, times in taken:
+            person.page.evaluate("location.hash = '#send'")
+            person.sees("form")
+            times.append(person.page.evaluate(SHOWN_AFTER))
+    shown, empty = (median(times) for _, times in taken)
+    print(f"10,000 transfers shown after {shown:.0f} ms, none after {empty:.0f} ms: {shown / empty:.1f} times")
+    assert shown < 5 * empty
+    started = perf_counter()
+    many.page.fill("#search", "agence a")
+    many.page.locator("[data-view=sent] > [data-status]", has_text="10,000").wait_for(timeout=60_000)
+    print(f"a search through all of them: {perf_counter() - started:.1f} s")

@@ -17,7 +17,7 @@ import { byId, copyOf, notice, part, put, status } from "./view.js";
  *   expires_at: string, deleted_at: string | null, size: number, files: object[], shares: Shared[]}} Listed
  */
 
-const PAGE = 50;
+const PAGE = 25;
 const PAGE_WHILE_SEARCHING = 500;
 const DRAWN_AT_MOST = 200;
 const SOON_MS = 24 * 3_600_000;
@@ -87,7 +87,7 @@ async function more(limit) {
       next = page.next;
       if (next === null || !isFiltered()) reading = 0;
       notice("sent", null);
-      draw();
+      if (reading === 0 || byId("transfers").childElementCount < DRAWN_AT_MOST) draw(); // earlier ones come behind these
     }
   } catch (error) {
     if (began !== round) return;
