@@ -81,6 +81,45 @@ def test_what_is_due_is_marked_and_found_on_any_page(site, new_depositor):
     assert person.barriers() == []
 
 
+def test_the_list_by_keyboard_alone(site, new_depositor):
+    """The focus stays where the person is, though each action draws the list anew."""
+    person = new_depositor()
+    page = person.page
+    with site.server.http(person.token, host=f"127.0.0.1:{site.road.port}") as staff:
+        transfer = open_transfer(staff, label="Week 48")
+        ok(add_file(staff, *transfer, b"x"), 201)
+        for recipient in ("ARS", "CPAM 75"):
+            issue(staff, *transfer, recipient)
+
+    def press(selector, key="Enter"):
+        for _ in range(25):
+            page.keyboard.press("Tab")
+            if page.evaluate("s => document.activeElement.matches(s)", selector):
+                return page.keyboard.press(key)
+        raise AssertionError(f"Tab does not reach {selector}")
+
+    def focus_on(selector, text):
+        page.locator(f"{selector}:focus", has_text=text).wait_for()
+
+    press("#nav-sent")
+    titles(person, 1)
+    press("#search", "W")
+    press("#show", "ArrowDown")
+    titles(person, 1)
+    press(".withdraw")
+    page.wait_for_selector("#confirm[open]")
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.className").endswith("withdraw")
+    page.keyboard.press("Enter")
+    press("#confirm-yes")
+    focus_on(".share", "Withdrawn")
+    assert "ARS" in page.inner_text(":focus")
+    press(".delete")
+    press("#confirm-yes")
+    focus_on("h1", "Sent")  # it has ended, and the filter shows only what waits
+    assert person.barriers() == []
+
+
 def test_a_list_that_cannot_be_read_is_not_called_empty(new_depositor):
     person = new_depositor()
     person.page.route("**/api/v1/transfers?*", lambda route: route.abort())

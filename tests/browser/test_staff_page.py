@@ -73,6 +73,7 @@ def test_the_way_through(site, new_depositor, new_reader, tmp_path, language):
     assert b"POST /api/v1/transfers" not in site.road.seen
 
     person.address(["Agence A", "Agence B"], "Semaine 48")
+    assert page.inner_text("#recipients-error") == "", "corrected, it is no error any more"
     page.select_option("#language-of-mail", language)
     person.send()
     checked(person, language, "handover")

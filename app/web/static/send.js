@@ -104,6 +104,7 @@ byId("deposit").addEventListener("submit", (event) => {
   event.preventDefault();
   void alone(submit);
 });
+for (const id of ["recipients", "subject", "records"]) byId(id).addEventListener("input", () => complain(id, null));
 byId("recipients").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.ctrlKey) /** @type {HTMLFormElement} */ (byId("deposit")).requestSubmit();
 });

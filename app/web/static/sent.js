@@ -8,7 +8,7 @@ import { currentLanguage } from "./language.js";
 import { shown } from "./rules.js";
 import { deleteTransfer, withdraw } from "./sealed-transfer.js";
 import { askJson, Cut, Refused } from "./session.js";
-import { byId, copyOf, notice, part, put, status } from "./view.js";
+import { byId, copyOf, notice, part, put, status, viewOf } from "./view.js";
 
 /** @typedef {import("./kept.js").KeptTransfer} KeptTransfer */
 /**
@@ -140,10 +140,30 @@ function isDue(transfer) {
 
 function draw() {
   const found = listed.filter(matches);
+  const focused = focusedControl();
   byId("transfers").replaceChildren(...found.slice(0, DRAWN_AT_MOST).map(row));
+  if (focused) focusAgain(focused);
   byId("more").hidden = next === null || isFiltered() || reading === round;
   byId("transfers").setAttribute("aria-busy", String(reading === round));
   if (reading !== round) tellCount(found.length);
+}
+
+/** Return which control of the list has the focus: its kind, and the id of what it belongs to. */
+function focusedControl() {
+  const element = document.activeElement;
+  const of = element?.getAttribute("aria-describedby");
+  return element && of && byId("transfers").contains(element) ? { kind: element.classList[element.classList.length - 1], of } : null;
+}
+
+/**
+ * Focus a control that was drawn again; one that is gone, what it belonged to; and if that is gone, the heading.
+ * @param {{kind: string, of: string}} focused
+ */
+function focusAgain({ kind, of }) {
+  const control = document.querySelector(`[aria-describedby="${of}"].${kind}:not([hidden])`);
+  const place = control ?? byId(of)?.closest(".share, h2") ?? part(viewOf("sent"), "h1");
+  if (!control) place.setAttribute("tabindex", "-1");
+  /** @type {HTMLElement} */ (place).focus();
 }
 
 /**
