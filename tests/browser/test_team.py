@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from tests.acceptance.service import Installation, until
+from tests.browser.chromium import close
 from tests.browser.conftest import Site
 from tests.browser.depositor import laid
 from tests.browser.proxy import road
@@ -17,6 +18,7 @@ from tests.sign_in.people import NURSE, SECRET, Provider, provider_running
 DOCTOR = NURSE | {"sub": "doctor", "name": "Omar Médecin"}
 VIROLOGIST = NURSE | {"sub": "virologist", "name": "Eva Viro", "team": "virology"}
 pytestmark = pytest.mark.external
+AUDITOR = NURSE | {"sub": "auditor", "groups": ["auditors"], "name": "Ada Audit"}
 NONE = {"fr": "Vous n’avez encore rien envoyé.", "en": "You have not sent anything yet."}
 NEWEST = "#transfers .item:first-child .certificate:visible"
 AS_PAGE = "url => fetch(url, {headers: {Accept: 'text/html'}}).then((it) => it.status)"
@@ -42,6 +44,7 @@ def site(tmp_path_factory):
             OIDC_CLIENT_ID="caducee",
             OIDC_CLIENT_SECRET=SECRET,
             OIDC_STAFF="depositors",
+            OIDC_AUDITOR="auditors",
             OIDC_TEAM_CLAIM="team",
         )
         server = stack.enter_context(installation.serving())
@@ -124,3 +127,17 @@ def test_sign_out_leads_through_the_providers_and_back(site, member):
     page.click("button")
     page.wait_for_url(f"{site.road.origin}/sign-in?state=*")
     assert page.locator("[role=status]").count() == 0
+
+
+def test_sign_out_by_a_form_leads_there_too(site, browser):
+    """The house pages have no script, and their policy lets forms go nowhere else: Chromium would stop a redirect."""
+    site.provider.does(AUDITOR)
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{site.road.origin}/sign-in")
+    page.click(".button")
+    page.click("form[action='/sign-out'] button")
+    page.wait_for_url(f"{site.provider.issuer}/session/end?*")
+    page.click("button")
+    page.wait_for_url(f"{site.road.origin}/sign-in?state=*")
+    close(context)
