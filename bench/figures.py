@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.crypto.chunked import CHUNK_BYTES
 from app.terminal.serve import DEFAULT_WORKERS
-from bench import clients, load, servers, verification
+from bench import clients, listing, load, servers, verification
+from bench.postgresql import postgresql
 from bench.servers import Server, Service
 from bench.wire import Connection
 
@@ -35,6 +36,9 @@ loop.
 
 CLIENT_GOAL = 1.67
 """Maximum ratio of the time of a sealed `send` or `get` to curl's: 0.6 of its rate."""
+
+LISTED, LIST_GOAL = 10_000, 5
+"""Transfers of the depositor whose list is compared with an empty one, and the maximum ratio of the times."""
 
 MEMORY_GOAL_MB = 150
 FETCHES_PER_CLAIM = 3
@@ -103,6 +107,8 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Fi
         say("small deposits")
         with servers.service(folder / "all", workers=DEFAULT_WORKERS) as usual:
             yield from _small(plan, folder, {"bare": bare, "one": service, "usual": usual})
+    say("lists of transfers")
+    yield from _lists(plan, folder)
     say("verification of the log")
     yield _verification(plan, folder / "log")
 
@@ -196,6 +202,26 @@ def _clients(plan: Plan, service: Service, folder: Path) -> Iterator[Figure]:
         yield Figure(
             f"{name} to curl, time", least[0] / least[1], "times", CLIENT_GOAL, *(f"{it:.2f} s" for it in least)
         )
+
+
+def _lists(plan: Plan, folder: Path) -> Iterator[Figure]:
+    with servers.service(folder / "list-sqlite") as service:
+        yield _list("SQLite", plan, service)
+    with postgresql() as url:
+        if url is None:
+            return
+        with servers.service(folder / "list-postgresql", database_url=url) as service:
+            yield _list("PostgreSQL", plan, service)
+
+
+def _list(kind: str, plan: Plan, service: Service) -> Figure:
+    """Measure the time of the page's first list, of thousands of transfers relative to none."""
+    none = service.new_token("none")
+    listing.seed(service, count=LISTED)
+    many, empty = listing.rounds(service, of_many=service.token, of_none=none, count=10 * plan.rounds)
+    times = [statistics.median(many), statistics.median(empty)]
+    name = f"the first of {LISTED:,} transfers to an empty list, {kind}"
+    return Figure(name, times[0] / times[1], "times", LIST_GOAL, *(f"{1000 * it:.1f} ms" for it in times))
 
 
 def _small(plan: Plan, folder: Path, running: dict[str, Server]) -> Iterator[Figure]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 START_SECONDS = 60
 STOP_SECONDS = 30
+CADUCEE = str(Path(sys.executable).parent / "caducee")
 
 CHEAP_ARGON2 = {"CADUCEE_ARGON2_TIME": "1", "CADUCEE_ARGON2_MEMORY_KIB": "64", "CADUCEE_ARGON2_LANES": "1"}
 """Cheap, because shares are issued and claimed between the measurements, never during one."""
@@ -54,9 +55,19 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Service(Server):
-    """A running Caducée, with an access token."""
+    """A running Caducée, with an access token, and the environment for commands on its installation."""
 
     token: str
+    environment: dict[str, str]
+
+    @property
+    def database_url(self) -> str:
+        """Its database."""
+        return self.environment.get("CADUCEE_DATABASE_URL", f"sqlite:///{self.folder}/data/db/caducee.sqlite")
+
+    def new_token(self, name: str) -> str:
+        """Issue another access token."""
+        return _token(self.environment, name)
 
 
 @contextmanager
@@ -70,8 +81,10 @@ def bare(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def service(folder: Path, *, workers: int = 1) -> Iterator[Service]:
-    """Run Caducée on a new data folder: SQLite, all stores on this disk, and the scheduler."""
+def service(folder: Path, *, workers: int = 1, database_url: str | None = None) -> Iterator[Service]:
+    """Run Caducée on a new data folder: all stores on this disk, SQLite unless another database is given, and the
+    scheduler.
+    """
     folder.mkdir()
     port = _free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CADUCEE_")}
@@ -80,17 +93,23 @@ def service(folder: Path, *, workers: int = 1) -> Iterator[Service]:
         "CADUCEE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "CADUCEE_LOG_FORMAT": "json",
     }
+    if database_url is not None:
+        settings["CADUCEE_DATABASE_URL"] = database_url
     environment = {**inherited, **settings, **CHEAP_ARGON2}
-    caducee = str(Path(sys.executable).parent / "caducee")
-    subprocess.run([caducee, "db", "upgrade"], env=environment, capture_output=True, check=True)
-    made = subprocess.run(
-        [caducee, "token", "create", "bench", "--json"], env=environment, capture_output=True, check=True
-    )
+    subprocess.run([CADUCEE, "db", "upgrade"], env=environment, capture_output=True, check=True)
+    token = _token(environment, "bench")
     _fill_in_prefixes(folder / "data" / "blobs")
-    command = [caducee, "serve", "--port", str(port), "--workers", str(workers)]
+    command = [CADUCEE, "serve", "--port", str(port), "--workers", str(workers)]
     with _running(command, folder, environment) as process:
         _wait_for(port, process)
-        yield Service(port, process.pid, folder, json.loads(made.stdout)["token"])
+        yield Service(port, process.pid, folder, token, environment)
+
+
+def _token(environment: dict[str, str], name: str) -> str:
+    command = [CADUCEE, "token", "create", name, "--json"]
+    made = subprocess.run(command, env=environment, capture_output=True, check=True)
+    token: str = json.loads(made.stdout)["token"]
+    return token
 
 
 def _fill_in_prefixes(blobs: Path) -> None:

@@ -26,8 +26,21 @@ from app.db.tables import metadata
 for _name in [name for name in os.environ if name.startswith("CADUCEE_") and name != "CADUCEE_REQUIRE_ALL"]:
     del os.environ[_name]
 
+UMASK = os.umask(0o077)
+os.umask(UMASK)
+
 settings.register_profile("no-deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no-deadline")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def umask() -> Iterator[None]:
+    """Each module begins with the umask of whoever runs the tests. An installation that a test opens in this process
+    sets its own, and what later tests install for other users could not be read by them.
+    """
+    os.umask(UMASK)
+    yield
+    os.umask(UMASK)
 
 
 class CompiledStatements(dict[Any, Any]):

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -47,15 +47,16 @@ async def sign_in_by_provider(
     if resources.provider is None:
         raise SignInNotOffered
     try:
-        person = await _signed_in(resources, resources.provider, returned)
+        person, id_token = await _signed_in(resources, resources.provider, returned)
     except Refusal as refusal:
         log.warning("sign_in_refused", code=refusal.code)
         resources.refused_sign_ins.add(address)
         raise
-    return await resources.in_thread(_start, resources, person, address, earlier)
+    started = await resources.in_thread(_start, resources, person, address, earlier)
+    return replace(started, id_token=id_token)
 
 
-async def _signed_in(resources: Resources, provider: IdentityProvider, returned: ProviderReturn) -> Person:
+async def _signed_in(resources: Resources, provider: IdentityProvider, returned: ProviderReturn) -> tuple[Person, str]:
     now, attempt = int(resources.clock.now().timestamp()), returned.attempt
     if attempt is None or not attempt.is_state(returned.state):
         raise SignInExpired
@@ -63,7 +64,8 @@ async def _signed_in(resources: Resources, provider: IdentityProvider, returned:
         raise SignInExpired
     if returned.code is None or returned.issuer not in {None, provider.issuer}:  # RFC 9207
         raise SignInRefused
-    return person_of(await provider.redeem(returned.code, attempt, now), resources.settings.provider_rules)
+    claims, id_token = await provider.redeem(returned.code, attempt, now)
+    return person_of(claims, resources.settings.provider_rules), id_token
 
 
 def _start(resources: Resources, person: Person, address: str, earlier: bytes | None) -> StartedSession:

@@ -29,10 +29,11 @@ class SessionHolder:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class StartedSession:
-    """A session's row, and the secret of its cookie, which is stored nowhere."""
+    """A session's row, the secret of its cookie, and the ID token that began it; neither of these is stored here."""
 
     row: SessionRow
     secret: bytes
+    id_token: str | None = None
 
 
 def start(resources: Resources, who: SessionHolder, *, address: str, earlier: bytes | None) -> StartedSession:

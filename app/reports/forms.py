@@ -14,10 +14,15 @@ def entrance_page(settings: Settings, language: str) -> str:
     return render("audit_form.html", Words(language), zone=settings.zone, **shown)
 
 
-def sign_in_page(settings: Settings, language: str) -> str:
+def sign_in_page(settings: Settings, language: str, *, signed_out_here: bool = False) -> str:
     """Return the page that offers the way to sign in: a form for a token, or a link to the identity provider."""
     shown = {"organisation": settings.organisation, "others": others(language), "provider": settings.oidc_issuer}
-    return render("sign_in.html", Words(language), **shown)
+    return render("sign_in.html", Words(language), signed_out_here=signed_out_here, **shown)
+
+
+def signed_out_page(address: str, language: str) -> str:
+    """Return the page of somebody who has signed out here, and goes on to `address` to sign out at the provider."""
+    return render("signed_out.html", Words(language), address=address)
 
 
 def sign_in_refused_page(refusal: Refusal, language: str) -> str:

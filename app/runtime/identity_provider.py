@@ -11,7 +11,6 @@ import asyncio
 import json
 import re
 import ssl
-from dataclasses import dataclass
 from functools import cache
 from time import monotonic
 from typing import Any
@@ -20,10 +19,12 @@ from urllib.parse import quote_plus, urlencode
 import httpx
 import structlog
 
+from app.crypto.encoding import encode
 from app.crypto.session_secret import SignInAttempt
+from app.crypto.token import new_secret
 from app.domain.errors import ProviderAnswerUnusable, ProviderOutOfReach, SignInRefused
-from app.domain.network_address import is_loopback_origin, protects_secrets
 from app.domain.sign_in import Claims
+from app.runtime.provider_description import Description, unusable
 from app.runtime.provider_settings import ProviderSettings
 from app.runtime.provider_tokens import (
     Key,
@@ -51,45 +52,19 @@ _OAUTH_ERROR = re.compile(r"[a-z_]{1,60}", re.ASCII)
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What is used of a provider's description (OpenID Connect Discovery, 3)."""
-
-    authorization_endpoint: str
-    token_endpoint: str
-    jwks_uri: str
-    scope: str
-    secret_in_body: bool
-    takes_claims: bool
-
-    @classmethod
-    def parse(cls, document: object, issuer: str) -> Description:
-        """Check a description. Raises ProviderAnswerUnusable."""
-        if not isinstance(document, dict) or document.get("issuer") != issuer:
-            raise _unusable("issuer")
-        methods, scopes = document.get("token_endpoint_auth_methods_supported"), document.get("scopes_supported")
-        return cls(
-            authorization_endpoint=_place(document, "authorization_endpoint", issuer),
-            token_endpoint=_place(document, "token_endpoint", issuer),
-            jwks_uri=_place(document, "jwks_uri", issuer),
-            # Only a provider that announces `profile` takes it; it has `name` put into ID tokens.
-            scope="openid profile" if isinstance(scopes, list) and "profile" in scopes else "openid",
-            secret_in_body=isinstance(methods, list) and "client_secret_basic" not in methods,
-            takes_claims=document.get("claims_parameter_supported") is True,
-        )
-
-
 class IdentityProvider:
     """The provider. Belongs to one process, and to the event loop that first uses it."""
 
-    def __init__(self, settings: ProviderSettings, redirect_uri: str) -> None:
-        """`redirect_uri`: where the provider sends browsers back to."""
+    def __init__(self, settings: ProviderSettings, staff_origin: str) -> None:
+        """`staff_origin`: the origin to which the provider sends browsers back."""
         self.issuer = settings.oidc_issuer or ""
         self._client_id = settings.oidc_client_id or ""
         self._parties = Parties(self.issuer, self._client_id)
         self._secret = settings.oidc_client_secret
         self._acr = settings.oidc_acr
-        self._redirect_uri = redirect_uri
+        self._redirect_uri = f"{staff_origin}/sign-in/callback"
+        self._signed_out_uri = f"{staff_origin}/sign-in"
+        self._has_logout = settings.oidc_logout
         self._description: tuple[float, Description] | None = None
         self._keys: tuple[float, list[Key]] = (float("-inf"), [])
         self._failed_at = float("-inf")
@@ -115,11 +90,30 @@ class IdentityProvider:
             asked["acr_values"] = " ".join(self._acr)
             if description.takes_claims:
                 asked["claims"] = json.dumps({"id_token": {"acr": None, "amr": None}}, separators=(",", ":"))
-        joined = "&" if "?" in description.authorization_endpoint else "?"
-        return f"{description.authorization_endpoint}{joined}{urlencode(asked)}"
+        return _with_query(description.authorization_endpoint, asked)
 
-    async def redeem(self, code: str, attempt: SignInAttempt, now: int) -> Claims:
-        """Exchange a code for an ID token, and return its claims.
+    async def sign_out_url(self, id_token: str | None) -> str | None:
+        """Return the address to which a browser goes to sign out (OpenID Connect RP-Initiated Logout 1.0), None where
+        the provider or the house has none. Without the ID token, most providers ask the person to confirm.
+
+        Raises ProviderOutOfReach, ProviderAnswerUnusable.
+        """
+        if not self._has_logout:
+            return None
+        async with self._turn:
+            endpoint = (await self._described()).end_session_endpoint
+        if endpoint is None:
+            return None
+        # Nothing depends on the return, so the state is not kept; ProConnect requires one.
+        asked = {
+            "client_id": self._client_id,
+            "post_logout_redirect_uri": self._signed_out_uri,
+            "state": encode(new_secret()),
+        }
+        return _with_query(endpoint, asked if id_token is None else {**asked, "id_token_hint": id_token})
+
+    async def redeem(self, code: str, attempt: SignInAttempt, now: int) -> tuple[Claims, str]:
+        """Exchange a code for an ID token, and return its claims and the token itself.
 
         Raises SignInRefused, ProviderOutOfReach, ProviderAnswerUnusable.
         """
@@ -128,12 +122,13 @@ class IdentityProvider:
         async with self._exchanges:
             token = await self._exchanged(description, code, attempt)
         try:
-            return await self._with_keys(
+            claims = await self._with_keys(
                 lambda keys: id_token_claims(token, keys, self._parties, nonce=attempt.nonce, now=now)
             )
         except TokenRefused as error:
             log.warning("id_token_refused", check=str(error))
             raise SignInRefused from None
+        return claims, token
 
     async def logout_claims(self, token: str, now: int) -> Claims:
         """Return the claims of a logout token. Raises TokenRefused, ProviderOutOfReach, ProviderAnswerUnusable."""
@@ -169,7 +164,7 @@ class IdentityProvider:
         try:
             status, answer = await _sent(httpx.Request("GET", url, headers={"Accept": "application/json"}))
             if status != 200:
-                raise _unusable("status")
+                raise unusable("status")
         except (ProviderOutOfReach, ProviderAnswerUnusable):
             self._failed_at = monotonic()
             raise
@@ -191,13 +186,17 @@ class IdentityProvider:
         asked = httpx.Request("POST", description.token_endpoint, data=form, headers={"Accept": "application/json"})
         status, answer = await _sent(asked, auth)
         if not isinstance(answer, dict):
-            raise _unusable("token")
+            raise unusable("token")
         if status != 200:
             raise _not_redeemed(answer.get("error"))
         token = answer.get("id_token")
         if not isinstance(token, str):
-            raise _unusable("id_token")
+            raise unusable("id_token")
         return token
+
+
+def _with_query(endpoint: str, asked: dict[str, str]) -> str:
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"
 
 
 def _not_redeemed(error: object) -> Exception:
@@ -210,12 +209,7 @@ def _not_redeemed(error: object) -> Exception:
         log.warning("code_exchange_invalid", error=error)
         return ProviderAnswerUnusable()
     named = error if isinstance(error, str) and _OAUTH_ERROR.fullmatch(error) else "unknown"
-    return _unusable(named)
-
-
-def _unusable(what: str) -> ProviderAnswerUnusable:
-    log.error("provider_answer_unusable", what=what, alert=True)
-    return ProviderAnswerUnusable()
+    return unusable(named)
 
 
 async def _sent(asked: httpx.Request, auth: httpx.Auth | None = None) -> tuple[int, object]:
@@ -233,7 +227,7 @@ async def _sent(asked: httpx.Request, auth: httpx.Auth | None = None) -> tuple[i
             async for piece in answer.aiter_bytes():
                 body += piece
                 if len(body) > MAX_ANSWER_BYTES:
-                    raise _unusable("size")
+                    raise unusable("size")
             await answer.aclose()
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
         log.error("provider_out_of_reach", error=type(error).__name__, alert=True)
@@ -251,22 +245,3 @@ async def _sent(asked: httpx.Request, auth: httpx.Auth | None = None) -> tuple[i
 def _trust() -> ssl.SSLContext:
     """Return the authorities that are trusted; `SSL_CERT_FILE` names others. Read once: it takes tens of ms."""
     return httpx.create_ssl_context()
-
-
-def _place(document: dict[str, object], name: str, issuer: str) -> str:
-    """Return an endpoint: an address with TLS, or one on this machine if the issuer is there, too. A remote issuer
-    could otherwise have this service send requests to its neighbours. Raises ProviderAnswerUnusable.
-    """
-    url = document.get(name)
-    if not isinstance(url, str):
-        raise _unusable(name)
-    origin = _origin_of(url)
-    is_misplaced = is_loopback_origin(origin) and not is_loopback_origin(_origin_of(issuer))
-    if is_misplaced or not protects_secrets(origin):
-        raise _unusable(name)
-    return url
-
-
-def _origin_of(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{re.split('[/?#]', rest)[0]}"

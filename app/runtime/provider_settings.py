@@ -14,6 +14,8 @@ from app.runtime import setting_values as values
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.listed)]
 NEEDED = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
+HAVE_DEFAULTS = frozenset({"oidc_role_claim", "oidc_logout"})
+"""Settings that mean nothing by themselves, and so may be set without the others."""
 
 
 class ProviderSettings(BaseModel):
@@ -28,6 +30,7 @@ class ProviderSettings(BaseModel):
     oidc_admin: Listed = ()
     oidc_team_claim: str | None = None
     oidc_acr: Listed = ()
+    oidc_logout: bool = True
 
     @field_validator("oidc_issuer")
     @classmethod
@@ -40,7 +43,7 @@ class ProviderSettings(BaseModel):
     @model_validator(mode="after")
     def _whole(self) -> ProviderSettings:
         """Refuse a part of these settings without the rest: nobody could sign in, or everybody by token."""
-        given = ProviderSettings.model_fields.keys() & self.model_fields_set - {"oidc_role_claim"}
+        given = ProviderSettings.model_fields.keys() & self.model_fields_set - HAVE_DEFAULTS
         missing = [f"CADUCEE_{name.upper()}" for name in NEEDED if not getattr(self, name)]
         if given and missing:
             raise ValueError(f"{', '.join(missing)} must be set where another CADUCEE_OIDC_* is")

@@ -98,8 +98,8 @@ class Resources:
 
     def __post_init__(self) -> None:
         """Create the members that depend on others."""
-        callback = f"{self.settings.staff_origin}/sign-in/callback"
-        provider = IdentityProvider(self.settings, callback) if self.settings.oidc_issuer else None
+        has_provider = self.settings.oidc_issuer is not None
+        provider = IdentityProvider(self.settings, self.settings.staff_origin) if has_provider else None
         object.__setattr__(self, "provider", provider)
         object.__setattr__(self, "life", LifeWatch(self.vault))
         object.__setattr__(self, "vault_time", VaultTime(self.vault, self.clock))

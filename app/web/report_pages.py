@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from app.domain.errors import InvalidRequest, Refusal
-from app.reports.forms import entrance_page, refused_page, sign_in_page, sign_in_refused_page
+from app.reports.forms import entrance_page, refused_page, sign_in_page, sign_in_refused_page, signed_out_page
 from app.reports.page import style_hash
 from app.reports.words import LANGUAGES
 from app.runtime.settings import Settings
@@ -60,9 +60,16 @@ def form_response(settings: Settings, language: str) -> HTMLResponse:
     return own_form_response(entrance_page(settings, language), language)
 
 
-def sign_in_response(settings: Settings, language: str) -> HTMLResponse:
-    """Return the page on which staff sign in."""
-    return own_form_response(sign_in_page(settings, language), language)
+def sign_in_response(settings: Settings, language: str, *, signed_out_here: bool = False) -> HTMLResponse:
+    """Return the page on which staff sign in. `signed_out_here`: somebody signed out, perhaps not at the provider."""
+    return own_form_response(sign_in_page(settings, language, signed_out_here=signed_out_here), language)
+
+
+def leaving_response(address: str, language: str) -> HTMLResponse:
+    """Return the page that leads to the provider's sign-out. A form cannot be redirected there: browsers hold the whole
+    way of a form to its page's `form-action`.
+    """
+    return own_form_response(signed_out_page(address, language), language)
 
 
 def own_form_response(html: str, language: str) -> HTMLResponse:

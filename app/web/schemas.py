@@ -243,6 +243,12 @@ class SessionShown(BaseModel):
     ends_at: Moment
 
 
+class SignedOut(BaseModel):
+    """A session that ended; `next` is where the browser goes: the provider's sign-out, or the sign-in page."""
+
+    next: str
+
+
 class Me(BaseModel):
     """Who the caller is, and the service's rules: sizes in bytes, for all files of a transfer together. `session` is
     null for a caller that sent an access token.

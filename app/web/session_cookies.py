@@ -18,9 +18,14 @@ from app.domain.session import SIGN_IN_LASTS
 from app.runtime.settings import Settings
 
 SESSION, SIGN_IN, WAY_BACK = "caducee-session", "caducee-sign-in", "caducee-way-back"
+ID_TOKEN, SIGN_OUT = "caducee-id-token", "/sign-out"
 SESSION_TOKEN_HEADER = "caducee-session-token"  # noqa: S105 - the name of a header
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+MAX_ID_TOKEN = 3_900
+"""Browsers drop a cookie of more than 4096 bytes, name and value together."""
+
 _HOUSE_PAGE = re.compile(r"/house(/[A-Za-z0-9_-]+){0,3}(\?[!-~]{0,1000})?")
+_JWT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*){2,4}", re.ASCII)
 
 
 def session_secret(request: Request, settings: Settings) -> bytes | None:
@@ -94,6 +99,20 @@ def way_back(request: Request, settings: Settings) -> str | None:
     return page if _HOUSE_PAGE.fullmatch(page) else None
 
 
+def put_id_token(response: Response, token: str | None, settings: Settings) -> None:
+    """Give the browser the ID token of its sign-in, with which it signs out at the provider: the service stores none.
+    Only the sign-out receives it. One that is too long is not kept, and the provider asks the person instead.
+    """
+    fits = token is not None and len(token) <= MAX_ID_TOKEN and _JWT.fullmatch(token)
+    _put(response, ID_TOKEN, token if token and fits else "", settings, seconds=None if fits else 0)
+
+
+def id_token(request: Request, settings: Settings) -> str | None:
+    """Return the ID token of this browser's sign-in, None without one."""
+    token = request.cookies.get(name_of(ID_TOKEN, settings), "")
+    return token if len(token) <= MAX_ID_TOKEN and _JWT.fullmatch(token) else None
+
+
 def take_back(response: Response, cookie: str, settings: Settings) -> None:
     """Remove a cookie from the browser."""
     _put(response, cookie, "", settings, seconds=0)
@@ -101,9 +120,12 @@ def take_back(response: Response, cookie: str, settings: Settings) -> None:
 
 def name_of(cookie: str, settings: Settings) -> str:
     """Return a cookie's name. With the prefix `__Host-`, no other host and no request without TLS can set it; browsers
-    accept the prefix only with TLS, so a loopback origin without TLS has none.
+    accept it only with TLS, so a loopback origin without TLS has none, and only for the path `/`: elsewhere,
+    `__Secure-` keeps out requests without TLS.
     """
-    return f"__Host-{cookie}" if _has_tls(settings) else cookie
+    if not _has_tls(settings):
+        return cookie
+    return f"__{'Secure' if cookie == ID_TOKEN else 'Host'}-{cookie}"
 
 
 def _put(response: Response, cookie: str, value: str, settings: Settings, *, seconds: float | None) -> None:
@@ -112,7 +134,7 @@ def _put(response: Response, cookie: str, value: str, settings: Settings, *, sec
         name_of(cookie, settings),
         value,
         max_age=None if seconds is None else int(seconds),
-        path="/",
+        path=SIGN_OUT if cookie == ID_TOKEN else "/",
         secure=_has_tls(settings),
         httponly=True,
         samesite="lax",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 
 from app.actions.begin_sign_in import begin_sign_in
 from app.actions.sign_in_by_provider import ProviderReturn, sign_in_by_provider
@@ -38,7 +38,8 @@ from app.web.guard import (
     signed_in,
 )
 from app.web.page_routes import recipient_home
-from app.web.report_pages import known_language, refusal_page, sign_in_response, wants_page
+from app.web.report_pages import known_language, leaving_response, refusal_page, sign_in_response, wants_page
+from app.web.schemas import SignedOut
 from app.web.staff_page import staff_page
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
@@ -59,9 +60,9 @@ async def staff_home(request: Request, resources: CurrentResources, lang: str = 
 
 
 @router.get("/sign-in")
-async def sign_in_page(request: Request, resources: CurrentResources, lang: str = "") -> Response:
-    """Return the page that offers the way to sign in."""
-    return _sign_in_page(request, resources, lang)
+async def sign_in_page(request: Request, resources: CurrentResources, lang: str = "", signed_out: str = "") -> Response:
+    """Return the page that offers the way to sign in. The provider's sign-out leads back to it, too."""
+    return _sign_in_page(request, resources, lang, signed_out_here=signed_out == "here")
 
 
 @router.post("/sign-in")
@@ -130,18 +131,28 @@ async def provider_logout(request: Request, resources: CurrentResources, address
 
 @router.post("/sign-out")
 async def sign_out(request: Request, caller: CurrentCaller, resources: CurrentResources) -> Response:
-    """End this browser's session: 204 for a script, a redirect to the sign-in page for a form."""
-    await resources.in_thread(end_session, resources, caller)
-    response = RedirectResponse("/sign-in", 303) if wants_page(request) else Response(status_code=204)
-    cookies.take_back(response, cookies.SESSION, resources.settings)
+    """End this browser's session; then the browser goes to the provider's sign-out, or to the sign-in page, which says
+    so if the person may still be signed in at the provider. A script is told where, a form is led there.
+    """
+    address = await end_session(resources, caller, id_token=cookies.id_token(request, resources.settings))
+    here = "/sign-in" if resources.provider is None else "/sign-in?signed_out=here"
+    response: Response
+    if not wants_page(request):
+        response = JSONResponse(SignedOut(next=address or here).model_dump())
+    elif address is None:
+        response = RedirectResponse(here, 303)
+    else:
+        response = leaving_response(address, known_language(request, request.state.form.get("lang")))
+    for cookie in (cookies.SESSION, cookies.ID_TOKEN):
+        cookies.take_back(response, cookie, resources.settings)
     return response
 
 
-def _sign_in_page(request: Request, resources: Resources, lang: str) -> Response:
+def _sign_in_page(request: Request, resources: Resources, lang: str, *, signed_out_here: bool = False) -> Response:
     language = known_language(request, lang)
     if not resources.settings.offers_sign_in:
         return refusal_page(request, SignInNotOffered(), lang=language, sign_in=True)
-    return sign_in_response(resources.settings, language)
+    return sign_in_response(resources.settings, language, signed_out_here=signed_out_here)
 
 
 def _signed_in(request: Request, started: StartedSession, resources: Resources) -> Response:
@@ -150,6 +161,7 @@ def _signed_in(request: Request, started: StartedSession, resources: Resources) 
     if back is not None:
         cookies.take_back(response, cookies.WAY_BACK, resources.settings)
     cookies.put_session(response, started.secret, resources.settings)
+    cookies.put_id_token(response, started.id_token, resources.settings)
     return response
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 
 import httpx
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
 from tests.acceptance.service import Installation, Server
 from tests.browser.chromium import axe_source, chromium, close, program
+from tests.browser.depositor import Depositor
 from tests.browser.proxy import Road, road
 from tests.browser.reader import Reader
 
 LOCALES = {"fr": "fr-FR", "en": "en-GB"}
+ORDER = count()
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,40 @@ def new_reader(browser: Browser, axe: str) -> Iterator[Callable[..., Reader]]:
     for context in contexts:
         close(context)
     assert [fault for reader in readers for fault in reader.faults] == []
+
+
+@pytest.fixture
+def new_depositor(browser: Browser, site: Site, axe: str) -> Iterator[Callable[..., Depositor]]:
+    """Make people who are signed in, each with a token of their own unless one is given, or `at_provider`. Their
+    scripts must not fail.
+    """
+    people: list[Depositor] = []
+    contexts: list[BrowserContext] = []
+
+    def make(
+        language: str = "en",
+        token: str = "",
+        context: BrowserContext | None = None,
+        *,
+        at_provider: bool = False,
+        **options: object,
+    ) -> Depositor:
+        if context is None:
+            permissions = ["clipboard-read", "clipboard-write"]
+            context = browser.new_context(locale=LOCALES[language], permissions=permissions, **options)  # type: ignore[arg-type]
+            contexts.append(context)
+        people.append(person := Depositor.in_tab_of(context, axe))
+        if at_provider:
+            person.sign_in_at_provider(site.road.origin, language)
+        else:
+            person.token = token or site.installation.token(name=f"Laboratoire {next(ORDER)}")
+            person.sign_in(site.road.origin, person.token, language)
+        return person
+
+    yield make
+    for context in contexts:
+        close(context)
+    assert [fault for person in people for fault in person.faults] == []
 
 
 @pytest.fixture

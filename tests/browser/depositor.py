@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.acceptance.service import Installation
 from tests.browser.reader import Reader
 
 
@@ -34,6 +35,12 @@ class Depositor(Reader):
         self.page.goto(f"{origin}/sign-in?lang={language}")
         self.page.fill("#token", token)
         self.page.press("#token", "Enter")
+        self.sees("form")
+
+    def sign_in_at_provider(self, origin: str, language: str) -> None:
+        """Sign in at the identity provider, which asks for nothing."""
+        self.page.goto(f"{origin}/sign-in?lang={language}")
+        self.page.click(".button")
         self.sees("form")
 
     def choose(self, paths: Iterable[Path]) -> None:
@@ -71,15 +78,34 @@ class Depositor(Reader):
         self.sees("form")
 
     def list(self) -> None:
-        """Open the list of what was sent, anew."""
-        self.page.evaluate("location.hash = '#send'")
+        """Open the list of what was sent, anew, and wait until it was read."""
+        self.page.evaluate("location.hash = '#send'; document.getElementById('transfers').ariaBusy = null")
         self.page.click("#nav-sent")
         self.sees("sent")
-        self.page.wait_for_selector("#transfers .item")
+        self.page.wait_for_selector("#transfers[aria-busy=false] .item")
 
     def kept_here(self) -> Any:
         """Everything that the page keeps in IndexedDB, as text; bytes in Latin-1."""
         return self.page.evaluate(KEPT)
+
+
+def laid(folder: Path, **files: bytes) -> list[Path]:
+    """Write files of these names, in which `__` is a dot."""
+    folder = folder / "files"
+    folder.mkdir(exist_ok=True)
+    paths = [folder / name.replace("__", ".") for name in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+def fetched(installation: Installation, shown: Shown, folder: Path) -> dict[str, bytes]:
+    """What `caducee get` brings."""
+    (folder / "password").write_text(shown.password)
+    target = folder / "got"
+    arguments = ["get", shown.link, "-o", str(target), "--trust", "--password-file", str(folder / "password")]
+    installation.run(*arguments)
+    return {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
 
 
 KEPT = """async () => {

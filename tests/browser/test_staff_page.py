@@ -3,19 +3,15 @@
 import base64
 import contextlib
 import os
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.service import until
-from tests.browser.chromium import close
-from tests.browser.conftest import LOCALES
-from tests.browser.depositor import Depositor
+from tests.browser.depositor import fetched, laid
 
 MIB = 1 << 20
 LANGUAGES = ["fr", "en"]
-ORDER = count()
 TITLES = {
     "form": ("Envoyer des fichiers", "Send files"),
     "handover": ("C’est envoyé. À vous de transmettre.", "Sent. Now hand it over."),
@@ -34,29 +30,6 @@ def free_road(site, tmp_path, monkeypatch):
     site.road.cut_request_after, site.road.request_bytes_per_second = None, 0
 
 
-@pytest.fixture
-def new_depositor(browser, site, axe):
-    """Make people who are signed in, each with a token of their own unless one is given."""
-    people, contexts = [], []
-
-    def make(language="en", token=None, context=None, **options):
-        if context is None:
-            context = browser.new_context(
-                locale=LOCALES[language], permissions=["clipboard-read", "clipboard-write"], **options
-            )
-            contexts.append(context)
-        person = Depositor.in_tab_of(context, axe)
-        people.append(person)
-        person.token = token or site.installation.token(name=f"Laboratoire {next(ORDER)}")
-        person.sign_in(site.road.origin, person.token, language)
-        return person
-
-    yield make
-    for context in contexts:
-        close(context)
-    assert [fault for person in people for fault in person.faults] == []
-
-
 def checked(person, language, view):
     """The state is shown alone, in the language, with the focus on its heading, without a barrier, and fits."""
     shown = person.sees(view)
@@ -72,14 +45,6 @@ def checked(person, language, view):
 def fits(person, what):
     assert person.barriers() == [], what
     assert person.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{what}: scrolls sideways"
-
-
-def laid(tmp_path, **files):
-    folder = tmp_path / "files"
-    folder.mkdir(exist_ok=True)
-    for name, content in files.items():
-        (folder / name.replace("__", ".")).write_bytes(content)
-    return [folder / name.replace("__", ".") for name in files]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -108,6 +73,7 @@ def test_the_way_through(site, new_depositor, new_reader, tmp_path, language):
     assert b"POST /api/v1/transfers" not in site.road.seen
 
     person.address(["Agence A", "Agence B"], "Semaine 48")
+    assert page.inner_text("#recipients-error") == "", "corrected, it is no error any more"
     page.select_option("#language-of-mail", language)
     person.send()
     checked(person, language, "handover")
@@ -137,7 +103,7 @@ def test_the_way_through(site, new_depositor, new_reader, tmp_path, language):
     reader.claim(first.password)
     assert reader.fetch(0) == paths[0].read_bytes()
     assert "résultats.csv" in reader.page.inner_text("#files")
-    assert fetched(site, second, tmp_path)["résultats.csv"] == paths[0].read_bytes()
+    assert fetched(site.installation, second, tmp_path)["résultats.csv"] == paths[0].read_bytes()
 
     person.list()
     view = checked(person, language, "sent")
@@ -321,16 +287,7 @@ def test_a_cut_and_a_pause_lose_nothing_and_send_nothing_twice(site, new_deposit
     site.road.request_bytes_per_second = 0
     person.sees("handover")
     assert len(site.road.seen) < len(content) + 10 * MIB
-    assert fetched(site, person.shown()[0], tmp_path) == {"groß.bin": content}
-
-
-def fetched(site, shown, tmp_path):
-    """What `caducee get` brings."""
-    (tmp_path / "password").write_text(shown.password)
-    target = tmp_path / "got"
-    arguments = ["get", shown.link, "-o", str(target), "--trust", "--password-file", str(tmp_path / "password")]
-    site.installation.run(*arguments)
-    return {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    assert fetched(site.installation, person.shown()[0], tmp_path) == {"groß.bin": content}
 
 
 def test_a_closed_tab_goes_on_with_the_same_file_only(site, new_depositor, tmp_path):
@@ -367,7 +324,7 @@ def test_a_closed_tab_goes_on_with_the_same_file_only(site, new_depositor, tmp_p
             site.road.request_bytes_per_second = 4 * MIB
     person.sees("handover")
     assert len(site.road.seen) - sent < len(content) - MIB, "what had arrived is not sent again"
-    assert fetched(site, person.shown()[0], tmp_path) == {"a.bin": content}
+    assert fetched(site.installation, person.shown()[0], tmp_path) == {"a.bin": content}
     assert person.kept_here()["digests"] != []
 
 
@@ -393,7 +350,7 @@ def test_a_session_that_ends_during_an_upload_goes_on_after_sign_in(site, new_de
     person.page.click("#signed-again")
     person.sees("handover")
     person.page.wait_for_selector("#signed-out", state="hidden")
-    assert fetched(site, person.shown()[0], tmp_path) == {"a.bin": content}
+    assert fetched(site.installation, person.shown()[0], tmp_path) == {"a.bin": content}
 
 
 def test_what_is_cancelled_leaves_nothing_and_the_choice_stays(site, new_depositor, tmp_path):
@@ -438,7 +395,10 @@ def test_folders_keep_their_structure_and_leave_leftovers_out(site, new_deposito
     person.page.set_input_files("#pick-folders", str(root))
     person.address(["Agence A"])
     person.send()
-    assert fetched(site, person.shown()[0], tmp_path) == {"semaine/labo/a.csv": b"one", "semaine/a.csv": b"two"}
+    assert fetched(site.installation, person.shown()[0], tmp_path) == {
+        "semaine/labo/a.csv": b"one",
+        "semaine/a.csv": b"two",
+    }
 
 
 def test_a_file_picked_by_name_is_sent_whatever_its_name(site, new_depositor, tmp_path):

@@ -39,11 +39,24 @@ def serving(folder, **changes):
     resources.close()
 
 
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database(request):
+    """The setting of an empty database; SQLite lies in the service's folder."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    server = request.getfixturevalue("postgres_server")
+    url = server.create()
+    yield {"database_url": url}
+    server.drop(url)
+
+
 @pytest.fixture(scope="module")
-def opened(provider, tmp_path_factory):
+def opened(provider, database, tmp_path_factory):
     """A service that lets the provider's depositors, auditors and administrators in."""
     with serving(
         tmp_path_factory.mktemp("service"),
+        **database,
         staff_url=STAFF,
         oidc_issuer=provider.issuer,
         oidc_client_id="caducee",
@@ -73,9 +86,9 @@ def browser(service):
 
 
 @pytest.fixture(scope="module")
-def by_token(tmp_path_factory):
+def by_token(database, tmp_path_factory):
     """A service without a provider."""
-    with serving(tmp_path_factory.mktemp("by-token"), staff_url=STAFF) as inside:
+    with serving(tmp_path_factory.mktemp("by-token"), **database, staff_url=STAFF) as inside:
         yield inside
 
 

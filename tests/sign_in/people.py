@@ -48,14 +48,14 @@ class Provider:
 
 
 @contextmanager
-def provider_running() -> Iterator[Provider]:
-    """Start the provider; skips loudly without node, or fails under CADUCEE_REQUIRE_ALL=1."""
+def provider_running(staff_origin: str = STAFF) -> Iterator[Provider]:
+    """Start the provider of a service. Skips loudly without node, or fails under CADUCEE_REQUIRE_ALL=1."""
     if not (HERE / "node_modules" / "oidc-provider").exists() and shutil.which("npm"):
         subprocess.run(["npm", "ci", "--silent", "--prefix", str(HERE)], check=False, capture_output=True, timeout=300)
     if not (HERE / "node_modules" / "oidc-provider").exists():
         said = "NO OPENID PROVIDER HERE, sign-in was not tested: node and npm are needed"
         (pytest.fail if os.environ.get("CADUCEE_REQUIRE_ALL") == "1" else pytest.skip)(said)
-    command = ["node", str(HERE / "provider.js"), f"{STAFF}/sign-in/callback"]
+    command = ["node", str(HERE / "provider.js"), f"{staff_origin}/sign-in/callback"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
@@ -101,6 +101,15 @@ class Browser:
         """The whole walk; return the service's answer to the callback."""
         return self.get(self.back_from_provider(self.to_provider()), **{"Sec-Fetch-Site": "cross-site"})
 
+    def sign_out_at_provider(self, address: str) -> str:
+        """Say yes at the provider's sign-out; return the address it sends the browser back to."""
+        asked = self.provider.get(address)
+        assert asked.status_code == 200, asked.text
+        secret = asked.text.partition('name="xsrf" value="')[2].partition('"')[0]
+        confirming = f"{address.partition('?')[0]}/confirm"
+        answer = self.provider.post(confirming, data={"xsrf": secret, "logout": "yes"})
+        return str(answer.headers["location"]).removeprefix(STAFF)
+
     def me(self) -> httpx.Response:
         answer: httpx.Response = self.service.get("/api/v1/me", headers={"Sec-Fetch-Site": "same-origin"})
         return answer
@@ -115,7 +124,7 @@ def change(resources: Resources, **settings: Any) -> None:
     changed = resources.settings.model_copy(update=settings)
     object.__setattr__(resources, "settings", changed)
     if changed.oidc_issuer:
-        object.__setattr__(resources, "provider", IdentityProvider(changed, f"{STAFF}/sign-in/callback"))
+        object.__setattr__(resources, "provider", IdentityProvider(changed, STAFF))
 
 
 def code_of(page: httpx.Response) -> str:

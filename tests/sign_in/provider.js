@@ -29,6 +29,7 @@ function build() {
       client_id: 'caducee',
       client_secret: SECRET,
       redirect_uris: [redirectUri],
+      post_logout_redirect_uris: [new URL('/sign-in', redirectUri).href],
       backchannel_logout_uri: 'https://staff.example.org/sign-in/logout',
       backchannel_logout_session_required: true,
     }],
@@ -36,7 +37,12 @@ function build() {
     acrValues: ['eidas1', 'eidas2'],
     conformIdTokenClaims: false,
     cookies: { keys: [randomUUID()] },
-    features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true }, claimsParameter: { enabled: true } },
+    features: {
+      devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
+      claimsParameter: { enabled: true },
+      rpInitiatedLogout: { enabled: true, logoutSource: askForLogout },
+    },
     findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ ...state.account, sub: accountId }) }),
     interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
     pkce: { required: () => true },
@@ -64,6 +70,10 @@ async function signedAgain(token) {
     return new SignJWT(claims).setProtectedHeader({ ...header, alg: 'HS256' }).sign(createSecretKey(Buffer.from(SECRET)));
   }
   return new SignJWT(claims).setProtectedHeader(header).sign(await importJWK(state.key === 'other' ? newKey() : key, 'RS256'));
+}
+
+function askForLogout(ctx, form) {
+  ctx.body = `<!doctype html><title>Sign out?</title>${form}<button form="op.logoutForm" name="logout" value="yes">Yes</button>`;
 }
 
 async function interact(request, response) {

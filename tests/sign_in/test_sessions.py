@@ -112,11 +112,12 @@ def test_with_tls_no_other_host_can_set_the_cookie(tmp_path):
     with serving(tmp_path, public_url="https://files.example.org", staff_url="https://staff.example.org") as service:
         token = service.people()["Authorization"].split()[1]
         answer = Browser(service.http, service.http).post("/sign-in", {"token": token})
-        cookie = answer.headers["set-cookie"]
+        cookie, id_token = answer.headers.get_list("set-cookie")
         assert cookie.startswith("__Host-caducee-session=")
         assert {"HttpOnly", "Secure", "Path=/", "SameSite=lax"} <= set(cookie.split("; "))
         assert "Max-Age" not in cookie, "it ends with the browser"
         assert "Domain" not in cookie
+        assert id_token.startswith('__Secure-caducee-id-token=""; HttpOnly; Max-Age=0; Path=/sign-out;')
         page = service.http.get("/")
         assert "script-src 'self';" in page.headers["content-security-policy"]
         assert "unsafe" not in page.headers["content-security-policy"]
@@ -201,7 +202,8 @@ def test_a_revoked_session_is_refused_and_its_upload_cut(by_token, nurse):
 
 def test_ended_sessions_name_people_as_long_as_the_log_and_then_go(by_token, nurse):
     session_id = session_of(nurse)
-    assert nurse.post("/sign-out", {}, **nurse.page_headers()).status_code == 303
+    signed_out = nurse.post("/sign-out", {}, **nurse.page_headers())
+    assert (signed_out.status_code, signed_out.headers["location"]) == (303, "/sign-in")
     end_due_sessions(by_token.resources)
     assert state_of(by_token, session_id) == (None, "signed_out")
     kept = int(by_token.resources.settings.audit_retention.total_seconds() * 1_000_000)

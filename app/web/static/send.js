@@ -104,6 +104,7 @@ byId("deposit").addEventListener("submit", (event) => {
   event.preventDefault();
   void alone(submit);
 });
+for (const id of ["recipients", "subject", "records"]) byId(id).addEventListener("input", () => complain(id, null));
 byId("recipients").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.ctrlKey) /** @type {HTMLFormElement} */ (byId("deposit")).requestSubmit();
 });
@@ -295,14 +296,15 @@ byId("sign-out").addEventListener("click", () => void alone(async () => {
   const answer = await confirmed({ ...asked, option: "sign_out_forget" });
   if (!answer) return;
   running?.control.pause();
+  let next;
   try {
-    await signOut();
+    next = await signOut();
   } catch {
     return notice(location.hash === "#sent" ? "sent" : stage, "not_signed_out");
   }
   if (answer.option) await keeper.forgetAll();
   tabs.postMessage("");
-  leave("/sign-in");
+  leave(next);
 }));
 tabs.addEventListener("message", ({ data }) => {
   if (keeper && data !== keeper.person) leave("/"); // links and passwords are for the person who sent them

@@ -8,7 +8,7 @@ import { currentLanguage } from "./language.js";
 import { shown } from "./rules.js";
 import { deleteTransfer, withdraw } from "./sealed-transfer.js";
 import { askJson, Cut, Refused } from "./session.js";
-import { byId, copyOf, notice, part, put, status } from "./view.js";
+import { byId, copyOf, notice, part, put, status, viewOf } from "./view.js";
 
 /** @typedef {import("./kept.js").KeptTransfer} KeptTransfer */
 /**
@@ -17,12 +17,13 @@ import { byId, copyOf, notice, part, put, status } from "./view.js";
  *   expires_at: string, deleted_at: string | null, size: number, files: object[], shares: Shared[]}} Listed
  */
 
-const PAGE = 50;
+const PAGE = 25;
 const PAGE_WHILE_SEARCHING = 500;
 const DRAWN_AT_MOST = 200;
 const SOON_MS = 24 * 3_600_000;
 const OPEN = new Set(["receiving", "live"]);
 const WAITING = new Set(["prepared", "issued"]);
+const TAKEN = new Set(["completed", "claimed"]);
 const FETCHED = new Set(["completed", "claimed", "lapsed"]);
 
 /** @type {Record<string, string>} */
@@ -43,6 +44,8 @@ let listed = [];
 let next = null;
 /** Counts how often the list was begun: an older answer must not be added to a newer list. */
 let round = 0;
+/** The round in which a page is being read: the same page must not be read and added twice. */
+let reading = 0;
 /** @type {Map<string, KeptTransfer>} */
 let kept = new Map();
 /** @type {{keeper: import("./kept.js").Keeper, again: (kept: KeptTransfer, recipient: string) => Promise<boolean>} | null} */
@@ -67,26 +70,30 @@ export async function showSent() {
 }
 
 /**
- * Read the next page.
+ * Read the next page; while a filter is set, all of them, because it covers everything that was sent.
  * @param {number} limit
  */
 async function more(limit) {
-  const [began, after] = [round, next];
-  if (after === null) return;
+  if (reading === round || next === null) return;
+  const began = (reading = round);
   byId("more").hidden = true;
+  byId("transfers").setAttribute("aria-busy", "true");
   status("sent", "sent_loading");
   try {
-    const query = after ? `limit=${limit}&after=${after}` : `limit=${limit}`;
-    const page = await askJson(`/api/v1/transfers?${query}`);
-    if (began !== round) return;
-    listed.push(...page.transfers);
-    next = page.next;
-    notice("sent", null);
-    draw();
-    if (next !== null && isFiltered()) await more(PAGE_WHILE_SEARCHING); // a filter covers everything that was sent
+    for (let size = limit; reading === began; size = PAGE_WHILE_SEARCHING) {
+      const page = await askJson(`/api/v1/transfers?limit=${size}${next ? `&after=${next}` : ""}`);
+      if (began !== round) return;
+      listed.push(...page.transfers);
+      next = page.next;
+      if (next === null || !isFiltered()) reading = 0;
+      notice("sent", null);
+      if (reading === 0 || byId("transfers").childElementCount < DRAWN_AT_MOST) draw(); // earlier ones come behind these
+    }
   } catch (error) {
     if (began !== round) return;
+    reading = 0;
     draw();
+    status("sent", null);
     complain(error);
   }
 }
@@ -133,10 +140,41 @@ function isDue(transfer) {
 
 function draw() {
   const found = listed.filter(matches);
+  const focused = focusedControl();
   byId("transfers").replaceChildren(...found.slice(0, DRAWN_AT_MOST).map(row));
-  byId("more").hidden = next === null || isFiltered();
-  const key = found.length > DRAWN_AT_MOST ? "sent_many" : found.length > 0 ? "sent_count" : isFiltered() ? "sent_no_match" : "sent_none";
-  status("sent", key, { count: found.length, shown: DRAWN_AT_MOST });
+  if (focused) focusAgain(focused);
+  byId("more").hidden = next === null || isFiltered() || reading === round;
+  byId("transfers").setAttribute("aria-busy", String(reading === round));
+  if (reading !== round) tellCount(found.length);
+}
+
+/** Return which control of the list has the focus: its kind, and the id of what it belongs to. */
+function focusedControl() {
+  const element = document.activeElement;
+  const of = element?.getAttribute("aria-describedby");
+  return element && of && byId("transfers").contains(element) ? { kind: element.classList[element.classList.length - 1], of } : null;
+}
+
+/**
+ * Focus a control that was drawn again; one that is gone, what it belonged to; and if that is gone, the heading.
+ * @param {{kind: string, of: string}} focused
+ */
+function focusAgain({ kind, of }) {
+  const control = document.querySelector(`[aria-describedby="${of}"].${kind}:not([hidden])`);
+  const place = control ?? byId(of)?.closest(".share, h2") ?? part(viewOf("sent"), "h1");
+  if (!control) place.setAttribute("tabindex", "-1");
+  /** @type {HTMLElement} */ (place).focus();
+}
+
+/**
+ * Say how many transfers are shown, and whether these are all.
+ * @param {number} count
+ */
+function tellCount(count) {
+  const none = isFiltered() ? "sent_no_match" : "sent_none";
+  const all = count > 0 ? "sent_count" : none;
+  const few = next !== null ? "sent_latest" : all;
+  status("sent", count > DRAWN_AT_MOST ? "sent_many" : few, { count, shown: DRAWN_AT_MOST });
 }
 
 /** @param {Listed} transfer */
@@ -153,6 +191,7 @@ function row(transfer) {
   part(item, ".sent-names").textContent = local ? local.files.slice(0, 5).map(shown).join(", ") : "";
   tellTime(part(item, ".sent-until"), transfer, isOpen);
   part(item, ".due").hidden = !isDue(transfer);
+  part(item, ".elsewhere").hidden = !isOpen || Boolean(local) || transfer.shares.every((share) => TAKEN.has(share.state));
   part(item, ".shares").replaceChildren(...transfer.shares.map((share) => shareRow(transfer, share)));
   const remove = part(item, ".delete");
   remove.hidden = !isOpen;
@@ -195,7 +234,6 @@ function shareRow(transfer, share) {
   const local = kept.get(transfer.id);
   const reissue = part(item, ".again");
   reissue.hidden = !isOpen || !local || local.unfinished || share.state === "completed" || !share.recipient;
-  part(item, ".elsewhere").hidden = !isOpen || Boolean(local) || share.state === "completed" || share.state === "claimed";
   for (const button of [stop, reissue]) button.setAttribute("aria-describedby", name.id);
   stop.addEventListener("click", () => void act(withdrawShare(share)));
   reissue.addEventListener("click", () => local && void act(issueAgain(local, share)));

@@ -164,16 +164,21 @@ function returned() {
   );
 }
 
-/** End the session. Throws Cut, Refused: then it goes on. */
+/**
+ * End the session, and return where the browser goes next: to the provider's own sign-out, or to the sign-in page.
+ * Throws Cut, Refused: then the session goes on.
+ * @returns {Promise<string>}
+ */
 export async function signOut() {
-  const end = () => once("/sign-out", { method: "POST" });
+  const end = async () => (await (await once("/sign-out", { method: "POST" })).json()).next;
   try {
-    await end().catch(async (error) => {
+    return await end().catch(async (error) => {
       if (!(error instanceof Refused && error.code === "session_token_required")) throw error;
       await whoIsThere(); // signed in again elsewhere
-      await end();
+      return end();
     });
   } catch (error) {
-    if (!(error instanceof Refused && error.status === 401)) throw error; // the session had ended
+    if (!(error instanceof Refused && error.status === 401)) throw error;
+    return "/sign-in?signed_out=here"; // the session had ended
   }
 }

@@ -1,13 +1,13 @@
 """Pages of transfers use an index, whichever filter narrows them."""
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from app.crypto.token import new_id
-from app.db import transfer_listing
+from app.db import transfer_listing, whole_transfers
 from app.domain.transfer import TransferState
 from app.domain.transfer_list import Position, TransferFilter, parse_position
-from tests.integration.db.rows import NOBODY, NOW, SECOND, a_share, a_transfer
+from tests.integration.db.rows import NOBODY, NOW, SECOND, a_file, a_share, a_transfer
 
 OWNER = f"token:{NOBODY}"
 
@@ -81,3 +81,25 @@ def test_a_page_reads_an_index_in_order_and_sorts_nothing(filled, wanted, index,
     assert "created_at_id" in plan, plan
     assert "TEMP B-TREE" not in plan
     assert "Sort" not in plan
+
+
+def test_a_page_takes_four_statements_and_no_scan_whatever_it_holds(filled):
+    """The list of thousands costs what its page costs (`make bench`): no statement per transfer, none over a table."""
+    asked = []
+    with filled.writing() as transaction:
+        for number in range(60):
+            transfer = a_transfer(transaction.connection, created_at=NOW + number * SECOND)
+            a_file(transaction.connection, transfer)
+            a_share(transaction.connection, transfer)
+    with filled.reading() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *given: asked.append(given[2:4]))
+        for limit in (1, 50):
+            rows, _ = transfer_listing.page(connection, TransferFilter(owner=OWNER), None, limit)
+            wholes = whole_transfers.load(connection, rows)
+            assert [len(each.files + each.shares) for each in wholes] == [2] * limit
+            statements, asked[:] = list(asked), []
+            assert len(statements) == 4
+        if filled.is_sqlite:
+            plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given) for sql, given in statements]
+            steps = [row[3] for plan in plans for row in plan]
+            assert [step for step in steps if step.startswith("SCAN") and "VIRTUAL" not in step] == []

@@ -8,7 +8,8 @@ from structlog.testing import capture_logs
 from app.crypto.session_secret import SignInAttempt
 from app.domain.errors import ProviderAnswerUnusable
 from app.runtime import identity_provider
-from app.runtime.identity_provider import MAX_EXCHANGES, Description, IdentityProvider
+from app.runtime.identity_provider import MAX_EXCHANGES, IdentityProvider
+from app.runtime.provider_description import LOGOUT, Description
 from app.runtime.provider_settings import ProviderSettings
 
 REMOTE, LOCAL = "https://login.example.org/realm", "http://127.0.0.1:9000"
@@ -19,7 +20,7 @@ def described(issuer, **changed):
     return {"issuer": issuer} | places | changed
 
 
-@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", LOGOUT])
 @pytest.mark.parametrize(
     "url",
     [
@@ -40,7 +41,8 @@ def test_a_remote_issuer_names_no_place_on_this_machine_and_none_without_tls(nam
 
 
 def test_an_issuer_on_this_machine_names_places_here():
-    assert Description.parse(described(LOCAL), LOCAL).token_endpoint == f"{LOCAL}/token_endpoint"
+    found = Description.parse(described(LOCAL), LOCAL)
+    assert (found.token_endpoint, found.end_session_endpoint) == (f"{LOCAL}/token_endpoint", None)
 
 
 async def redeemed(provider, attempt):
@@ -56,7 +58,7 @@ def test_an_error_that_a_visitor_can_provoke_raises_no_alert(monkeypatch, error,
         return (200, described(LOCAL)) if asked.method == "GET" else (400, {"error": error})
 
     monkeypatch.setattr(identity_provider, "_sent", refused)
-    provider = IdentityProvider(ProviderSettings.model_construct(oidc_issuer=LOCAL), "http://127.0.0.1/back")
+    provider = IdentityProvider(ProviderSettings.model_construct(oidc_issuer=LOCAL), "http://127.0.0.1")
     with capture_logs() as logs:
         assert asyncio.run(redeemed(provider, SignInAttempt(bytes(32), 0))) == "unusable"
     assert sum(bool(entry.get("alert")) for entry in logs) == alerts
@@ -76,7 +78,7 @@ def test_few_codes_are_exchanged_at_a_time(monkeypatch):
         return 400, {"error": "invalid_request"}
 
     async def many():
-        provider = IdentityProvider(ProviderSettings.model_construct(oidc_issuer=LOCAL), "http://127.0.0.1/back")
+        provider = IdentityProvider(ProviderSettings.model_construct(oidc_issuer=LOCAL), "http://127.0.0.1")
         attempt = SignInAttempt(bytes(32), 0)
         await asyncio.gather(*(redeemed(provider, attempt) for _ in range(3 * MAX_EXCHANGES)))
 

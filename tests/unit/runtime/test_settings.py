@@ -46,6 +46,7 @@ PROVIDER = {
     "oidc_admin": "admins",
     "oidc_team_claim": "team",
     "oidc_acr": "eidas2,mfa",
+    "oidc_logout": "false",
 }
 WRONG: dict[str, tuple[str, ...]] = {
     "data_dir": FOLDERS,
@@ -119,6 +120,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "oidc_admin": ("a,,b", "a,A"),
     "oidc_team_claim": (),
     "oidc_acr": ("a,,b", "a,A"),
+    "oidc_logout": ("ye", "2"),
     "metrics_bind": ("9464", "localhost", ":9464", "127.0.0.1:", "127.0.0.1:99999", "a b:1"),
     "log_format": ("xml", "JSON"),
 }
