@@ -74,16 +74,18 @@ def _vault_configuration(resources: Resources) -> Iterator[Finding]:
     """A vault on PostgreSQL must not keep what is deleted; each setting that would is named with its right value."""
     if resources.settings.vault_dir is not None:
         return
-    do = "deploy/vault-postgresql.conf has all settings; restart the instance (docs/operations.md)"
     try:
         problems = resources.vault.configuration_problems()
     except StorageError as error:
-        yield Finding(Level.WRONG, "vault instance", str(error), "docs/operations.md, The vault on PostgreSQL")
-        return
-    for problem in problems:
-        yield Finding(Level.WRONG, "vault instance", problem, do)
-    if not problems:
-        yield Finding(Level.GOOD, "vault instance", "keeps nothing that was deleted")
+        problems = [str(error)]
+    yield from vault_findings(problems)
+
+
+def vault_findings(problems: list[str]) -> list[Finding]:
+    """Return the findings of a vault on PostgreSQL."""
+    do = "deploy/vault-postgresql.conf has all settings (docs/operations.md, The vault on PostgreSQL)"
+    wrong = [Finding(Level.WRONG, "vault instance", problem, do) for problem in problems]
+    return wrong or [Finding(Level.GOOD, "vault instance", "keeps nothing that was deleted")]
 
 
 def _space(resources: Resources) -> Iterator[Finding]:

@@ -76,10 +76,12 @@ class VaultConnections:
         )
 
     @contextmanager
-    def transaction(self, doing: str) -> Iterator[Connection]:
-        """Run one transaction. Raises VaultUnavailable."""
-        limit = STATEMENT_SECONDS + LOCK_SECONDS
+    def transaction(self, doing: str, *, seconds: int | None = None) -> Iterator[Connection]:
+        """Run one transaction; with `seconds`, one that may take so long. Raises VaultUnavailable."""
+        limit = (seconds or STATEMENT_SECONDS) + LOCK_SECONDS
         with as_unavailable(doing), self._connected() as connection, watched(connection, limit), connection.begin():
+            if seconds is not None:
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{seconds}s'")
             yield connection
 
     @contextmanager

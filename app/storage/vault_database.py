@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection
 
 from app.storage import vault_erasure, vault_hours, vault_instance
-from app.storage.errors import VaultUnavailable
+from app.storage.errors import VaultKeepsKeys, VaultUnavailable
 from app.storage.key_vault import Mark, is_mark
 from app.storage.place import Place
 from app.storage.vault_connections import STATEMENT_SECONDS, VaultConnections
@@ -68,15 +68,12 @@ class VaultDatabase:
 
     def adopt(self, installation_id: str) -> None:
         """Create the vault's tables, unless they exist. Raises VaultUnavailable if it belongs to another installation,
-        or if the instance's configuration would let a destroyed key live on.
+        VaultKeepsKeys if the instance's configuration would let a destroyed key live on.
         """
         with self._connections.transaction("configuration") as connection:
             problems = list(vault_instance.problems(connection))
         if problems:
-            raise VaultUnavailable(
-                f"the vault's PostgreSQL would keep destroyed keys: {'; '.join(problems)}. "
-                "deploy/vault-postgresql.conf has all settings"
-            )
+            raise VaultKeepsKeys(problems)
         with self._connections.transaction("adopt") as connection:
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (vault_hours.SETUP_LOCK,))
             if "installation" not in vault_hours.relations(connection):

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from app.domain.vault_entry import EntryName
-from app.storage.errors import VaultUnavailable
+from app.storage.errors import VaultKeepsKeys, VaultUnavailable
 from app.storage.vault_connections import is_undefined
 from app.storage.vault_hours import IS_WANTED, WANTED, columns_of, rewrite_keys
 from app.storage.vault_instance import problems
@@ -64,9 +64,9 @@ def _erase(connection: Connection) -> None:
     for (hour,) in connection.exec_driver_sql(hours).all():
         _rewrite(connection, str(hour))
     _pass_the_wal(connection)
-    wrong = "; ".join(problems(connection))
+    wrong = list(problems(connection))
     if wrong:
-        raise VaultUnavailable(f"the vault's PostgreSQL may keep what was deleted: {wrong}")
+        raise VaultKeepsKeys(wrong)
     strays = strays_of(connection)
     left = _forget(connection, all_of_them=not strays)
     if left:

@@ -143,13 +143,13 @@ def is_known(relation: str) -> bool:
     return relation in _TABLES or (kind in {"hour", "keys"} and _HOUR.fullmatch(hour) is not None)
 
 
-def delete_keys(connection: Connection, hour: str, names: Iterable[EntryName]) -> None:
-    """Delete the keys of these entries of one hour; their names stay in `vault.ending`."""
-    connection.exec_driver_sql(
+def delete_keys(connection: Connection, hour: str, names: Iterable[EntryName]) -> int:
+    """Delete the keys of these entries of one hour; their names stay in `vault.ending`. Return how many."""
+    return connection.exec_driver_sql(
         f"WITH gone AS (DELETE FROM vault.keys_{hour} USING {WANTED} WHERE {IS_WANTED} RETURNING {NAME_COLUMNS})"
         f" INSERT INTO vault.ending ({NAME_COLUMNS}) SELECT {NAME_COLUMNS} FROM gone ON CONFLICT DO NOTHING",
         columns_of(names),
-    )
+    ).rowcount
 
 
 def delete_due_keys(connection: Connection, hour: str, now_unix: int) -> int:
@@ -170,10 +170,13 @@ def rewrite_keys(connection: Connection, hour: str) -> None:
     connection.exec_driver_sql(f"ALTER TABLE vault.keys_{hour} ALTER COLUMN rewritten TYPE integer USING rewritten + 1")
 
 
-def drop_hour_key(connection: Connection, hour: str) -> None:
-    """Drop the key of an hour, after which nothing in the hour opens; the hour stays in `vault.ending_hours`."""
+def drop_hour_key(connection: Connection, hour: str) -> int:
+    """Drop the key of an hour, after which nothing in the hour opens; the hour stays in `vault.ending_hours`. Return 0,
+    because no entry was removed.
+    """
     connection.exec_driver_sql("INSERT INTO vault.ending_hours (hour) VALUES (%s) ON CONFLICT DO NOTHING", (hour,))
     connection.exec_driver_sql(f"DROP TABLE IF EXISTS vault.hour_{hour}")
+    return 0
 
 
 def drop_keys(connection: Connection, hour: str) -> int:

@@ -91,31 +91,25 @@ class VaultPostgres(VaultDatabase):
         one was not observed to be gone.
         """
         wanted = list(names)
-        failed: list[str] = []
         with self._connections.transaction("destroy") as connection:
             identity = self._not_foreign(connection)
             claims = [name for name in wanted if name.claimed]
             connection.exec_driver_sql(f"DELETE FROM vault.claims USING {WANTED} WHERE {IS_WANTED}", columns_of(claims))
             there = set(vault_hours.tables_of_hours(connection, "keys"))
         keys = [name for name in wanted if not name.claimed]
-        for hour, some in by_hour(keys).items():
-            if hour in there and not self._delete(hour, some):
-                failed.append(hour)
+        keys_of = {hour: some for hour, some in by_hour(keys).items() if hour in there}
+        _, failed = _each(keys_of, lambda hour: self._on_hour(hour, vault_hours.delete_keys, keys_of[hour]))
         self._erase(keys)
         if failed:
             raise VaultUnavailable(f"keys of {len(failed)} hours could not be deleted: {', '.join(failed[:5])}")
         self._prove(identity)
 
-    def _delete(self, hour: str, names: list[EntryName]) -> bool:
-        """Delete keys of one hour; return False if that failed. An hour that ended meanwhile has none."""
-        try:
-            with self._connections.transaction("destroy") as connection, hour_gone_if_undefined():
-                vault_hours.delete_keys(connection, hour, names)
-        except HourGone:
-            return True
-        except VaultUnavailable:
-            return False
-        return True
+    def _on_hour(self, hour: str, act: Callable[..., int], *arguments: object) -> int:
+        """Run a transaction on the tables of one hour; return 0 if they are gone: somebody else was faster."""
+        within = self._connections.transaction(f"end {hour}", seconds=ERASURE_SECONDS)
+        with suppress(HourGone), within as connection, hour_gone_if_undefined():
+            return act(connection, hour, *arguments)
+        return 0
 
     def _erase(self, waiting_for: list[EntryName] | None = None) -> None:
         """Erase what was deleted, unless another thread or process already erased these entries."""
@@ -233,38 +227,21 @@ class VaultPostgres(VaultDatabase):
             identity = self._not_foreign(connection)
             removed = connection.exec_driver_sql("DELETE FROM vault.claims WHERE expiry <= %s", (now_unix,)).rowcount
             begun = vault_rows.begun(connection, current)
-        failed: list[str] = []
-        hours = 0
-        for hour in begun:
-            try:
-                removed += self._purge_hour(hour, now_unix, ended=hour < current)
-                hours += hour < current
-            except VaultUnavailable:
-                failed.append(hour)
+        ended = [hour for hour in begun if hour < current]
+        ends, failed = _each(ended, self._end_hour)
+        due, failed_too = _each(
+            begun[len(ended) :], lambda hour: self._on_hour(hour, vault_hours.delete_due_keys, now_unix)
+        )
         self._erase()
         with self._connections.transaction("purge") as connection:
             left = vault_rows.due_left(connection, current, now_unix)
         self._prove(identity)
-        return PurgeReport(removed=removed, hours=hours, failed=tuple(failed), due_left=left)
-
-    def _purge_hour(self, hour: str, now_unix: int, *, ended: bool) -> int:
-        try:
-            if ended:
-                return self._end_hour(hour)
-            with self._connections.transaction("purge") as connection, hour_gone_if_undefined():
-                return vault_hours.delete_due_keys(connection, hour, now_unix)
-        except HourGone:  # another purge was faster
-            return 0
+        hours = len(ended) - len(failed)
+        return PurgeReport(removed=removed + ends + due, hours=hours, failed=(*failed, *failed_too), due_left=left)
 
     def _end_hour(self, hour: str) -> int:
         """Drop the hour's key at once, then its entries, which may have to wait for a reader."""
-        with self._connections.transaction("end an hour") as connection:
-            vault_hours.drop_hour_key(connection, hour)
-        try:
-            with self._connections.transaction("end an hour") as connection, hour_gone_if_undefined():
-                return vault_hours.drop_keys(connection, hour)
-        except HourGone:
-            return 0
+        return self._on_hour(hour, vault_hours.drop_hour_key) + self._on_hour(hour, vault_hours.drop_keys)
 
     def ended_hours(self, now: datetime) -> int:
         """Return the number of hours that have ended and are not yet observed to be gone. Raises VaultUnavailable."""
@@ -277,23 +254,24 @@ class VaultPostgres(VaultDatabase):
         of entries removed. Raises VaultUnavailable: after trying all, if something remains; at once, if the vault
         belongs to another installation.
         """
-        with self._connections.transaction("destroy everything") as connection:
+        with self._connections.transaction("destroy everything", seconds=ERASURE_SECONDS) as connection:
             self._prove(self._identity(connection))
             removed = connection.exec_driver_sql("DELETE FROM vault.claims").rowcount
             hours = vault_rows.all_hours(connection)
-        failed: list[str] = []
-        for hour in hours:
-            try:
-                with self._connections.transaction("destroy everything") as connection:
-                    vault_hours.drop_hour_key(connection, hour)
-            except VaultUnavailable:
-                failed.append(hour)
-        for hour in hours:
-            try:
-                removed += self._end_hour(hour)
-            except VaultUnavailable:
-                failed.append(hour)
+        _, failed = _each(hours, lambda hour: self._on_hour(hour, vault_hours.drop_hour_key))
+        ends, failed_too = _each(hours, self._end_hour)
         self._erase()
-        if failed:
-            raise VaultUnavailable(f"hours of the key vault could not be destroyed: {', '.join(failed[:5])}")
-        return removed
+        if failed or failed_too:
+            raise VaultUnavailable(f"hours of the key vault could not be destroyed: {', '.join(failed_too[:5])}")
+        return removed + ends
+
+
+def _each(hours: Iterable[str], act: Callable[[str], int]) -> tuple[int, list[str]]:
+    """Act on each hour, whatever happens with the others; return the sum of the results, and the hours that failed."""
+    total, failed = 0, list[str]()
+    for hour in hours:
+        try:
+            total += act(hour)
+        except VaultUnavailable:
+            failed.append(hour)
+    return total, failed
