@@ -19,9 +19,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from app.storage.errors import VaultUnavailable
 
 CONNECT_SECONDS = 5
+LOOK_SECONDS = 5
 LOCK_SECONDS = 10
 STATEMENT_SECONDS = 15
-"""How long a request or a check of running downloads waits for the vault. Erasure has its own, longer limit."""
+"""The longest wait of a check, which all downloads of a process share; for a lock; for any other statement. Erasure has
+a limit of its own.
+"""
 POOL, OVERFLOW = 4, 28
 
 _UNDEFINED = frozenset({"42P01", "3F000"})
@@ -77,8 +80,8 @@ class VaultConnections:
 
     @contextmanager
     def transaction(self, doing: str, *, seconds: int | None = None) -> Iterator[Connection]:
-        """Run one transaction; with `seconds`, one that may take so long. Raises VaultUnavailable."""
-        limit = (seconds or STATEMENT_SECONDS) + LOCK_SECONDS
+        """Run one transaction, in at most `seconds` altogether. Raises VaultUnavailable."""
+        limit = seconds or STATEMENT_SECONDS + LOCK_SECONDS
         with as_unavailable(doing), self._connected() as connection, watched(connection, limit), connection.begin():
             if seconds is not None:
                 connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{seconds}s'")

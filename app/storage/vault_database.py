@@ -105,9 +105,9 @@ class VaultDatabase:
             return None if found is None else str(found[0])
 
     @contextmanager
-    def _proved(self, doing: str) -> Iterator[Connection]:
+    def _proved(self, doing: str, *, seconds: int | None = None) -> Iterator[Connection]:
         """Run a transaction in the right vault. Raises VaultUnavailable."""
-        with self._connections.transaction(doing) as connection:
+        with self._connections.transaction(doing, seconds=seconds) as connection:
             self._prove(self._identity(connection))
             yield connection
 

@@ -23,7 +23,7 @@ from app.domain.vault_entry import EntryName
 from app.storage import vault_erasure, vault_hours, vault_rows
 from app.storage.errors import KeyExists, KeyExpired, KeyGone, VaultUnavailable
 from app.storage.key_vault import FoundEntries, PurgeReport, label_of
-from app.storage.vault_connections import HourGone, hour_gone_if_undefined
+from app.storage.vault_connections import LOOK_SECONDS, HourGone, hour_gone_if_undefined
 from app.storage.vault_database import VaultDatabase
 from app.storage.vault_hours import IS_WANTED, NAME_COLUMNS, WANTED, by_hour, columns_of, hour_at, hour_of
 
@@ -163,7 +163,7 @@ class VaultPostgres(VaultDatabase):
     def _asked(self, query: _Query, names: Iterable[EntryName]) -> set[EntryName]:
         wanted = set(names)
         for _ in range(_TRIES):
-            with suppress(HourGone), self._proved("look") as connection, hour_gone_if_undefined():
+            with suppress(HourGone), self._proved("look", seconds=LOOK_SECONDS) as connection, hour_gone_if_undefined():
                 return query(connection, wanted)
         raise VaultUnavailable("the hours of the key vault are changing")
 

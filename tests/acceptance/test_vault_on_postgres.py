@@ -41,6 +41,18 @@ def test_doctor_names_each_wrong_setting_of_the_vault_with_its_right_value(tmp_p
         vault_server.admin("ALTER ROLE caducee_vault RESET ALL")
 
 
+def test_a_vault_that_is_lost_for_good_is_replaced_by_an_operator(tmp_path, vault_server):
+    installation = Installation(tmp_path / "house", VAULT=vault_server.url)
+    with installation.serving() as server, server.http(installation.token()) as http:
+        send(http)
+    vault_server.admin("DROP SCHEMA vault CASCADE", database="caducee_vault")
+    lost = installation.run("sweep", code=None)
+    assert (lost.code != 0, "carries no installation id" in lost.err, "accept-vault" in lost.err) == (True, True, True)
+    assert installation.run("keys", "accept-vault", "--json", typed="lost\n").json == {"accepted": "new", "ended": 1}
+    installation.run("sweep")
+    assert states_in(installation) == {"verified"}
+
+
 def keys_in(server) -> int:
     ((count,),) = server.admin("SELECT count(*) FROM vault.keys", database="caducee_vault")
     return int(count)
