@@ -61,7 +61,8 @@ class VaultConnections:
         parsed = make_url(url)
         self.name = f"postgresql://{parsed.host or parsed.query.get('host') or ''}/{parsed.database}"
         limits = {"lock_timeout": LOCK_SECONDS, "statement_timeout": STATEMENT_SECONDS}
-        options = " ".join(f"-c {name}={seconds}s" for name, seconds in limits.items())
+        asked = parsed.query.get("options")
+        options = " ".join([*(f"-c {name}={seconds}s" for name, seconds in limits.items()), str(asked or "")])
         given: dict[str, Any] = {
             "options": f"{options} -c client_min_messages=warning",
             "connect_timeout": CONNECT_SECONDS,

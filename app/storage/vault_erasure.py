@@ -23,6 +23,8 @@ from app.storage.vault_hours import IS_WANTED, WANTED, columns_of, rewrite_keys
 from app.storage.vault_instance import problems
 
 ERASURE_LOCK = 0x0CAD_0002
+TURN_SECONDS = 60
+"""How long a node waits for another one's erasure, which then has erased for both."""
 LOOKS, LOOK_PAUSE = 5, 0.2
 """Another process may just be creating or dropping a table: its file is looked at again."""
 _HOUR_OF_EXPIRY = "to_char(to_timestamp(expiry) AT TIME ZONE 'UTC', 'YYYYMMDDHH24')"
@@ -48,7 +50,9 @@ def erase(connection: Connection) -> None:
 
     Raises VaultUnavailable if any of it was not observed to be gone.
     """
+    connection.exec_driver_sql(f"SET lock_timeout = '{TURN_SECONDS}s'")
     connection.exec_driver_sql("SELECT pg_advisory_lock(%s)", (ERASURE_LOCK,))
+    connection.exec_driver_sql("RESET lock_timeout")
     try:
         if anything_is_ending(connection):
             _erase(connection)

@@ -28,6 +28,7 @@ from app.storage.vault_database import VaultDatabase
 from app.storage.vault_hours import IS_WANTED, NAME_COLUMNS, WANTED, by_hour, columns_of, hour_at, hour_of
 
 ERASURE_SECONDS = 120
+HOURS_AT_ONCE = 50
 _Query = Callable[[Connection, Iterable[EntryName]], set[EntryName]]
 _TRIES = 3
 """An hour may be dropped or made between two statements; the next try sees it."""
@@ -258,12 +259,29 @@ class VaultPostgres(VaultDatabase):
             self._prove(self._identity(connection))
             removed = connection.exec_driver_sql("DELETE FROM vault.claims").rowcount
             hours = vault_rows.all_hours(connection)
-        _, failed = _each(hours, lambda hour: self._on_hour(hour, vault_hours.drop_hour_key))
-        ends, failed_too = _each(hours, self._end_hour)
+        _, failed = self._on_many(hours, vault_hours.drop_hour_key)
+        ends, failed_too = self._on_many(hours, vault_hours.drop_keys)
         self._erase()
         if failed or failed_too:
-            raise VaultUnavailable(f"hours of the key vault could not be destroyed: {', '.join(failed_too[:5])}")
+            raise VaultUnavailable(
+                f"hours of the key vault could not be destroyed: {', '.join((failed + failed_too)[:5])}"
+            )
         return removed + ends
+
+    def _on_many(self, hours: list[str], act: Callable[[Connection, str], int]) -> tuple[int, list[str]]:
+        """Act on hours in batches, because a commit each would take long; on a batch that fails, one by one. Return the
+        sum of the results, and the hours that failed.
+        """
+        total, failed = 0, list[str]()
+        for at in range(0, len(hours), HOURS_AT_ONCE):
+            some = hours[at : at + HOURS_AT_ONCE]
+            try:
+                with self._connections.transaction("destroy everything", seconds=ERASURE_SECONDS) as connection:
+                    done, left = sum([act(connection, hour) for hour in some]), list[str]()
+            except VaultUnavailable:
+                done, left = _each(some, lambda hour: self._on_hour(hour, act))
+            total, failed = total + done, failed + left
+        return total, failed
 
 
 def _each(hours: Iterable[str], act: Callable[[str], int]) -> tuple[int, list[str]]:

@@ -11,52 +11,61 @@ from app.storage.vault_hours import (
     IS_WANTED,
     NAME_COLUMNS,
     WANTED,
+    Columns,
     by_hour,
     columns_of,
-    first_second,
     name_of,
     tables_of_hours,
 )
+
+HOURS_PER_QUERY = 100
+"""PostgreSQL plans each hour's table apart; a week of hours takes two queries."""
 
 
 def living(connection: Connection, names: Iterable[EntryName]) -> set[EntryName]:
     """Return those of the entries that exist together with their hour key."""
     wanted = by_hour(names)
-    hours = wanted.keys() & set(tables_of_hours(connection, "hour")) & set(tables_of_hours(connection, "keys"))
-    return _found(
-        connection,
-        [name for hour in hours for name in wanted[hour]],
-        [
-            f"SELECT {NAME_COLUMNS}, {claimed} FROM {table} JOIN {WANTED} ON {IS_WANTED}"
-            f" WHERE EXISTS (SELECT FROM vault.hour_{hour}) AND {_in_hour(hour)}"
-            for hour in sorted(hours)
-            for claimed, table in (("false", f"vault.keys_{hour}"), ("true", "vault.claims"))
-        ],
-    )
+    there = set(tables_of_hours(connection, "hour")) & set(tables_of_hours(connection, "keys"))
+    hours = {hour: some for hour, some in wanted.items() if hour in there}
+    claimed = [name for some in hours.values() for name in some if name.claimed]
+    return _in_hours(connection, hours, only_with_key=True) | _in_table(connection, "claims", claimed)
 
 
 def held(connection: Connection, names: Iterable[EntryName]) -> set[EntryName]:
     """Return those of the entries that exist, or whose deleted key is not yet erased."""
     wanted = by_hour(names)
-    hours = sorted(wanted.keys() & set(tables_of_hours(connection, "keys")))
-    tables = [("false", f"vault.keys_{hour}") for hour in hours] + [("false", "vault.ending"), ("true", "vault.claims")]
-    return _found(
-        connection,
-        [name for some in wanted.values() for name in some],
-        [f"SELECT {NAME_COLUMNS}, {claimed} FROM {table} JOIN {WANTED} ON {IS_WANTED}" for claimed, table in tables],
+    there = set(tables_of_hours(connection, "keys"))
+    hours = {hour: some for hour, some in wanted.items() if hour in there}
+    every = [name for some in wanted.values() for name in some]
+    return (
+        _in_hours(connection, hours, only_with_key=False)
+        | _in_table(connection, "ending", [name for name in every if not name.claimed])
+        | _in_table(connection, "claims", [name for name in every if name.claimed])
     )
 
 
-def _found(connection: Connection, names: list[EntryName], queries: list[str]) -> set[EntryName]:
-    if not names or not queries:
+def _in_hours(connection: Connection, hours: dict[str, list[EntryName]], *, only_with_key: bool) -> set[EntryName]:
+    """Return those of the keys that lie in the tables of their hours. Each table is asked for its own names."""
+    found: set[EntryName] = set()
+    keys = [(hour, [name for name in some if not name.claimed]) for hour, some in hours.items()]
+    for at in range(0, len(keys), HOURS_PER_QUERY):
+        queries: list[str] = []
+        values: Columns = {}
+        for number, (hour, some) in enumerate(keys[at : at + HOURS_PER_QUERY]):
+            opens = f" WHERE EXISTS (SELECT FROM vault.hour_{hour})" if only_with_key else ""
+            wanted = WANTED.replace(")s", f"{number})s")
+            queries.append(f"SELECT {NAME_COLUMNS} FROM vault.keys_{hour} JOIN {wanted} ON {IS_WANTED}{opens}")
+            values |= {f"{column}{number}": content for column, content in columns_of(some).items()}
+        found.update(name_of(row) for row in connection.exec_driver_sql(" UNION ALL ".join(queries), values))
+    return found
+
+
+def _in_table(connection: Connection, table: str, names: list[EntryName]) -> set[EntryName]:
+    """Return those of the entries that a table names."""
+    if not names:
         return set()
-    rows = connection.exec_driver_sql(" UNION ALL ".join(queries), columns_of(names))
-    return {name_of(row, claimed=bool(row[3])) for row in rows} & set(names)
-
-
-def _in_hour(hour: str) -> str:
-    first = first_second(hour)
-    return f"expiry >= {first} AND expiry < {first + 3600}"
+    asked = f"SELECT {NAME_COLUMNS} FROM vault.{table} JOIN {WANTED} ON {IS_WANTED}"
+    return {name_of(row, claimed=table == "claims") for row in connection.exec_driver_sql(asked, columns_of(names))}
 
 
 def recorded(connection: Connection, name: EntryName) -> bytes | None:

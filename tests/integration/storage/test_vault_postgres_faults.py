@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.crypto.token import new_secret
-from app.storage import vault_connections, vault_hours
+from app.storage import vault_connections, vault_hours, vault_postgres, vault_rows
 from app.storage.errors import VaultUnavailable
 from app.storage.vault_instance import REQUIRED
 from tests.integration.storage.vault_places import BEFORE, EXPIRY, HOUR, INSTALLATION, SECOND, put, some_name
@@ -189,6 +189,37 @@ def test_a_listing_takes_pages(vault, monkeypatch):
     vault.record_claim(claimed, new_secret())
     listed = list(vault.names())
     assert (len(listed), set(listed)) == (8, names | {claimed})
+
+
+def test_a_key_that_somebody_reads_keeps_no_other_from_being_destroyed(vault, vault_server, monkeypatch):
+    """All hour keys first: nothing of the hours opens, whatever happens to the rest."""
+    names = [some_name(EXPIRY + HOUR * number, share=True) for number in range(5)]
+    for name in names:
+        put(vault, name)
+    monkeypatch.setattr(vault_connections, "LOCK_SECONDS", 1)
+    node = vault_server.vault(installation_id=INSTALLATION)
+    with vault_server.connect() as console, console.transaction():
+        console.execute(f"SELECT count(*) FROM {KEYS}")
+        with pytest.raises(VaultUnavailable, match="2026030114"):
+            node.destroy_everything()
+        assert node.living(names) == set()
+        assert node.held(names) == {names[0]}
+    assert node.destroy_everything() == 1
+    assert node.held(names) == set()
+
+
+def test_many_hours_are_looked_up_and_destroyed(vault, monkeypatch):
+    monkeypatch.setattr(vault_rows, "HOURS_PER_QUERY", 2)
+    monkeypatch.setattr(vault_postgres, "HOURS_AT_ONCE", 2)
+    names = [some_name(EXPIRY + HOUR * number, share=True) for number in range(5)]
+    for name in names:
+        put(vault, name)
+    vault.record_claim(names[4].of_claim, new_secret())
+    gone = [some_name(EXPIRY + HOUR * number) for number in range(7)]
+    there = {*names, names[4].of_claim}
+    assert vault.living([*there, *gone]) == vault.held([*there, *gone]) == there
+    assert vault.destroy_everything() == 6
+    assert vault.held(there) == set()
 
 
 def test_the_shipped_configuration_is_the_required_one():
