@@ -1,8 +1,8 @@
 """Roles on PostgreSQL: what each process may do in the database, in one table. `caducee db roles` prints it as SQL.
 
-The rights of a process that is taken over end at its role: the recipients' has no staff's tables and deletes nothing,
-the staff's prunes nothing and signs nothing, the auditor's writes nothing. The rights come from this table alone; a
-test runs each process's work as its role, and another tries what the role must not do.
+The rights of a process that is taken over end at its role: the recipients' has no staff's tables and deletes nothing;
+the staff's, which also serves administrators, prunes nothing and signs nothing; the auditor's writes nothing. One test
+does each process's work as its role, and another what the role must not do.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ STAFF = Role(
         **_SERVICE,
         **_LOG,
         "sweep_gaps": READ,
-        "access_tokens": "SELECT, UPDATE (last_used_at)",
+        "service_state": "SELECT, UPDATE (locked_down_at, intake_off_at)",
+        "access_tokens": "SELECT, INSERT, UPDATE (digest, last_used_at, revoked_at)",
         "sessions": CHANGE,
         "logout_tokens": CHANGE,
         "transfers": CHANGE,

@@ -29,6 +29,7 @@ from app.actions.revoke_access_token import revoke_access_token
 from app.actions.sign_checkpoint import sign_checkpoint
 from app.actions.sign_in_by_token import sign_in_by_token
 from app.actions.sign_out import sign_out
+from app.actions.stop_intake import resume_intake, stop_intake
 from app.actions.verify_log import verify_log
 from app.actions.withdraw_share import withdraw_share
 from app.crypto.wrapping import link_proof
@@ -42,7 +43,18 @@ from app.runtime.installation import open_read_only
 from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
 from tests.integration.actions.sealed_stories import claim_sealed, fetch_sealed, send_sealed
-from tests.integration.actions.stories import ADDRESS, CONTENT, a_transfer, claim, fetch, run, send, sweep, transfer_row
+from tests.integration.actions.stories import (
+    ADDRESS,
+    CONTENT,
+    a_caller,
+    a_transfer,
+    claim,
+    fetch,
+    run,
+    send,
+    sweep,
+    transfer_row,
+)
 from tests.integration.db.test_audit_log_only_grows import CHANGES
 
 META = FileMeta.checked("a name", "text/csv")
@@ -109,6 +121,9 @@ def test_each_process_does_its_work_as_its_role(of_role, caller):
     started = sign_in_by_token(staff, caller, address=ADDRESS, earlier=None)
     run(sign_out(staff, authenticate_session(staff, started.secret), id_token=None))
     note_token_use(staff, caller)
+    revoke_access_token(staff.database, staff.clock, str(a_caller(staff).token_id))
+    stop_intake(staff.database, staff.clock)
+    resume_intake(staff.database, staff.clock)
     sweep(scheduler)
     reconcile(scheduler)
     prune_log(scheduler, actor="scheduler")
@@ -117,8 +132,7 @@ def test_each_process_does_its_work_as_its_role(of_role, caller):
     assert transfer_row(scheduler, sent.id).state == TransferState.VERIFIED
     assert look_at_share(recipients, sent.share.id, proof).destroyed_at is not None
     assert give_receipt(staff, sent.id, caller=caller)
-    revoke_access_token(scheduler.database, scheduler.clock, caller.token_id)
-    lock_down(scheduler.database, scheduler.clock, None)
+    lock_down(staff.database, staff.clock)
 
 
 def test_the_auditors_role_reads_every_report(of_role, resources, caller, url_of, monkeypatch):
@@ -155,18 +169,21 @@ EVERYBODY: list[Executable | str] = [
     "SET ROLE postgres",
 ]
 NETWORK = [
-    "UPDATE service_state SET locked_down_at = NULL",
-    "UPDATE service_state SET last_sweep_at = 0",
+    *(f"UPDATE service_state SET {column} = NULL" for column in ("last_sweep_at", "time_mark", "clock_problem")),
+    *(f"UPDATE service_state SET {column} = NULL" for column in ("vault_problem", "rolled_back_at", "log_origin")),
     "INSERT INTO audit_checkpoints DEFAULT VALUES",
     "UPDATE audit_checkpoints SET note = 'x'",
     "INSERT INTO audit_boundaries VALUES (9)",
     "SELECT caducee_prune_audit(0, 9)",
-    "INSERT INTO access_tokens DEFAULT VALUES",
-    "UPDATE access_tokens SET role = 'admin', revoked_at = NULL",
+    *(f"UPDATE access_tokens SET {column} = NULL" for column in ("role", "owner", "expires_at", "name")),
     "DELETE FROM sessions",
     "INSERT INTO sweep_gaps DEFAULT VALUES",
 ]
 RECIPIENT = [
+    "UPDATE service_state SET locked_down_at = NULL",
+    "UPDATE service_state SET intake_off_at = NULL",
+    "INSERT INTO access_tokens DEFAULT VALUES",
+    "UPDATE access_tokens SET revoked_at = NULL",
     *(f"SELECT * FROM {table}" for table in ("access_tokens", "sessions", "logout_tokens", "idempotency_keys")),
     *(f"DELETE FROM {table}" for table in ("files", "uploads", "idempotency_keys", "logout_tokens")),
     *(f"INSERT INTO {table} DEFAULT VALUES" for table in ("transfers", "files", "shares", "uploads")),
@@ -185,7 +202,7 @@ FORBIDDEN: dict[str, list[Executable | str]] = {
     RECIPIENTS.name: [*EVERYBODY, *NETWORK, *RECIPIENT],
     STAFF.name: [*EVERYBODY, *NETWORK],
     SCHEDULER.name: EVERYBODY,
-    AUDITOR.name: [*EVERYBODY, *NETWORK, *WRITES, *SECRETS, "UPDATE shares SET state = 'issued'"],
+    AUDITOR.name: [*EVERYBODY, *NETWORK, *RECIPIENT, *WRITES, *SECRETS, "UPDATE shares SET state = 'issued'"],
 }
 
 
