@@ -31,9 +31,9 @@ from app.runtime.clock import Clock
 from app.runtime.installation import open_resources
 from app.runtime.resources import Resources
 from app.runtime.settings import Settings
+from app.runtime.stores import key_vault_of
 from app.storage.shared_vault import make_hours
 from app.storage.signing_folder import SigningFolder
-from app.storage.vault_folder import VaultFolder
 from scheduler.metrics import serve_metrics
 
 SWEEP_SECONDS = 1
@@ -55,7 +55,7 @@ class Timetable:
     def __init__(self, settings: Settings) -> None:
         """Register the jobs; `run` starts them."""
         self._settings = settings
-        self._vault = VaultFolder(settings.vault_dir)
+        self._vault = key_vault_of(settings)
         self._clock = Clock()
         self._watch = VaultWatch(ListingPace())
         self._signing = SigningFolder(settings.signing_dir)
@@ -85,6 +85,7 @@ class Timetable:
             _loud(job)()
         stop.wait()
         self._scheduler.shutdown(wait=True)
+        self._vault.close()
         if self._opened is not None:
             self._opened.close()
 
@@ -123,7 +124,8 @@ class Timetable:
     def hours(self) -> None:
         """Make the folders of the coming hours in the vault, where only the scheduler may."""
         resources = self._resources()
-        make_hours(self._settings.vault_dir, resources.clock.now())
+        if self._settings.vault_dir is not None:
+            make_hours(self._settings.vault_dir, resources.clock.now())
 
     def sign(self) -> None:
         """Sign the current log."""

@@ -21,6 +21,7 @@ from app.crypto.token import new_id
 from app.db import schema
 from app.db.engine import Database
 from app.db.tables import metadata
+from tests.vault_server import VaultServer, running_vault_server
 
 # Before app.runtime.settings is imported, which looks there for the folder of secret files.
 for _name in [name for name in os.environ if name.startswith("CADUCEE_") and name != "CADUCEE_REQUIRE_ALL"]:
@@ -174,6 +175,25 @@ def postgres_server() -> Iterator[PostgresServer]:
         if started is not None:
             started.cleanup()
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def vault_instance() -> Iterator[VaultServer]:
+    """A PostgreSQL instance for key vaults, of this test process's own."""
+    try:
+        with running_vault_server() as server:
+            yield server
+    except (OSError, ImportError) as error:
+        if os.environ.get("CADUCEE_REQUIRE_ALL") == "1":
+            raise
+        pytest.skip(f"NO VAULT ON POSTGRESQL STARTS HERE, nothing was tested on it: {error!r}")
+
+
+@pytest.fixture
+def vault_server(vault_instance: VaultServer) -> Iterator[VaultServer]:
+    """The instance, without any vault."""
+    yield vault_instance
+    vault_instance.empty()
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ def examine(resources: Resources) -> list[Finding]:
     checks: tuple[Callable[[Resources], Iterator[Finding]], ...] = (
         _modes,
         _vault_place,
+        _vault_configuration,
         _vault_mark,
         _space,
         _reserve,
@@ -65,8 +66,26 @@ def _vault_place(resources: Resources) -> Iterator[Finding]:
             "the key vault shares a volume with data; a backup or snapshot of that volume would hold keys",
             "give it a volume of its own: CADUCEE_VAULT",
         )
-    else:
+    elif volume is not None:
         yield Finding(Level.GOOD, "vault volume", "separate from database and blobs")
+
+
+def _vault_configuration(resources: Resources) -> Iterator[Finding]:
+    """A vault on PostgreSQL must not keep what is deleted; each setting that would is named with its right value."""
+    if resources.settings.vault_dir is not None:
+        return
+    try:
+        problems = resources.vault.configuration_problems()
+    except StorageError as error:
+        problems = [str(error)]
+    yield from vault_findings(problems)
+
+
+def vault_findings(problems: list[str]) -> list[Finding]:
+    """Return the findings of a vault on PostgreSQL."""
+    do = "deploy/vault-postgresql.conf has all settings (docs/operations.md, The vault on PostgreSQL)"
+    wrong = [Finding(Level.WRONG, "vault instance", problem, do) for problem in problems]
+    return wrong or [Finding(Level.GOOD, "vault instance", "keeps nothing that was deleted")]
 
 
 def _space(resources: Resources) -> Iterator[Finding]:

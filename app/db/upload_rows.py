@@ -88,5 +88,9 @@ def drop(connection: Connection, blob_id: str) -> None:
 
 
 def drop_of_transfers(connection: Connection, transfer_ids: Sequence[str]) -> None:
-    """Remove the uploads of ended transfers, with the wrapped ends of their files."""
-    connection.execute(delete(uploads).where(any_of(uploads.c.transfer_id, transfer_ids)))
+    """Remove the uploads of ended transfers, with the wrapped ends of their files. A transfer that recipients end has
+    none, and their role may not delete.
+    """
+    ended = any_of(uploads.c.transfer_id, transfer_ids)
+    if connection.execute(select(uploads.c.id).where(ended).limit(1)).first() is not None:
+        connection.execute(delete(uploads).where(ended))

@@ -22,7 +22,7 @@ def hand_over(settings: Settings) -> None:
 
     Raises WrongUser if its folders belong to different users, or if the users are separate and root owns all of them.
     """
-    stores = [settings.blobs_dir, settings.vault_dir, settings.signing_dir]
+    stores = [settings.blobs_dir, *_vault_folder(settings), settings.signing_dir]
     _hand_over(settings, [settings.data_dir, *_database_folder(settings), *stores])
 
 
@@ -33,7 +33,7 @@ def hand_over_for_database(settings: Settings) -> None:
 
 def hand_over_for_vault(settings: Settings) -> None:
     """The same, for a command that needs only the vault."""
-    _hand_over(settings, [settings.vault_dir])
+    _hand_over(settings, _vault_folder(settings) or [settings.data_dir])
 
 
 def hand_over_for_network(settings: Settings) -> None:
@@ -47,6 +47,10 @@ def hand_over_for_network(settings: Settings) -> None:
 
 def _database_folder(settings: Settings) -> list[Path]:
     return [settings.database_file.parent] if settings.database_file else []
+
+
+def _vault_folder(settings: Settings) -> list[Path]:
+    return [settings.vault_dir] if settings.vault_dir else []
 
 
 def _hand_over(settings: Settings, places: Sequence[Path]) -> None:

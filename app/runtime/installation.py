@@ -118,7 +118,7 @@ def require_vault(settings: Settings) -> KeyVault:
     if vault.content() is None:
         variable = "CADUCEE_DATA_DIR" if settings.vault is None else "CADUCEE_VAULT"
         raise NoInstallation(
-            f"there is no vault in {settings.vault_dir}: is it mounted, and is {variable} right? "
+            f"there is no vault in {vault.place().name}: is it mounted, and is {variable} right? "
             "`caducee serve` and `caducee db upgrade` create an installation"
         )
     return vault
@@ -167,7 +167,8 @@ def _require_in_use(database: Database, settings: Settings) -> None:
 def _require_stores(settings: Settings, installation_id: str) -> None:
     """Raise InstallationMismatch unless blobs and vault carry this id."""
     _require_carries(installation_id, "blobs", blob_store_of(settings).installation(), settings.blobs_dir)
-    _require_carries(installation_id, "vault", key_vault_of(settings).installation(), settings.vault_dir)
+    with closing(key_vault_of(settings)) as vault:
+        _require_carries(installation_id, "vault", vault.installation(), vault.place().name)
 
 
 def require_vault_of(database: Database, vault: KeyVault) -> None:
@@ -214,9 +215,8 @@ def require_same_installation(resources: Resources) -> None:
     """Raise InstallationMismatch unless database, blobs and vault carry the same id."""
     with resources.database.reading() as connection:
         installation_id = service_rows.get(connection).installation_id
-    settings = resources.settings
-    _require_carries(installation_id, "blobs", resources.blobs.installation(), settings.blobs_dir)
-    _require_carries(installation_id, "vault", resources.vault.installation(), settings.vault_dir)
+    _require_carries(installation_id, "blobs", resources.blobs.installation(), resources.settings.blobs_dir)
+    _require_carries(installation_id, "vault", resources.vault.installation(), resources.vault.place().name)
 
 
 def _require_carries(installation_id: str, store: str, carried: str | None, place: object) -> None:

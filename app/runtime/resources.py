@@ -38,8 +38,10 @@ from app.storage.own_entries import OwnEntries
 P = ParamSpec("P")
 R = TypeVar("R")
 
-THREADS_SQLITE, THREADS_POSTGRESQL = 2, 8
-"""Threads for blocking work. SQLite allows one writer at a time; more threads would only contend for the GIL."""
+THREADS_SQLITE, THREADS_POSTGRESQL, THREADS_VAULT_POSTGRESQL = 2, 8, 32
+"""Threads for blocking work. SQLite allows one writer at a time; more threads would only contend for the GIL. A thread
+that destroys keys in a vault on PostgreSQL waits until their bytes are erased, which takes up to seconds.
+"""
 
 CLAIMS_WAITING = 16
 ISSUES_WAITING = 256
@@ -131,8 +133,9 @@ class Resources:
         return True
 
     def close(self) -> None:
-        """Stop the threads and close the database."""
+        """Stop the threads and close database and vault."""
         self.threads.shutdown(wait=False, cancel_futures=True)
+        self.vault.close()
         self.database.close()
 
 
@@ -143,7 +146,7 @@ def connect(settings: Settings, *, database: Database | None = None, installatio
         database = Database(settings.database_location)
         database.operator = operator_name
         database.before_commit = partial(keep_own_entries, OwnEntries(settings.signing_dir))
-    threads = ThreadPoolExecutor(THREADS_SQLITE if database.is_sqlite else THREADS_POSTGRESQL, "caducee")
+    threads = ThreadPoolExecutor(_threads_for(settings, database), "caducee")
     return Resources(
         settings=settings,
         database=database,
@@ -153,3 +156,9 @@ def connect(settings: Settings, *, database: Database | None = None, installatio
         clock=Clock(),
         threads=threads,
     )
+
+
+def _threads_for(settings: Settings, database: Database) -> int:
+    if settings.vault_dir is None:
+        return THREADS_VAULT_POSTGRESQL
+    return THREADS_SQLITE if database.is_sqlite else THREADS_POSTGRESQL

@@ -39,12 +39,13 @@ def require_network_user(settings: Settings) -> None:
     """Raise UsersNotSeparate if this process could read the signing key, or replace a mark of the vault."""
     if os.geteuid() == 0:
         raise UsersNotSeparate("users_not_separate: root can read the signing key and replace the vault's marks")
-    key, marks = settings.signing_dir / PRIVATE_KEY, settings.vault_dir / MARKS_FOLDER
+    vault = _vault_of(settings)
+    key, marks = settings.signing_dir / PRIVATE_KEY, vault / MARKS_FOLDER
     if _can(os.R_OK, key) or _owns(key):
         raise UsersNotSeparate(f"users_not_separate: this user can read the signing key {key}")
     if not marks.is_dir():
         raise UsersNotSeparate(f"users_not_separate: {marks} is missing or unreadable; the scheduler makes it")
-    for path in (*marks.iterdir(), marks, settings.vault_dir, settings.signing_dir):
+    for path in (*marks.iterdir(), marks, vault, settings.signing_dir):
         changeable = next((each for each in _with_parents(path) if _can_change(each)), None)
         if changeable is not None:
             raise UsersNotSeparate(
@@ -56,9 +57,9 @@ def require_scheduler_user(settings: Settings) -> None:
     """Raise WrongUser unless this process runs as the user that owns the vault. Without the setting, or before there is
     a vault, anybody may.
     """
-    if not settings.separate_users or not settings.vault_dir.exists():
+    if not settings.separate_users or not _vault_of(settings).exists():
         return
-    owner = settings.vault_dir.stat().st_uid
+    owner = _vault_of(settings).stat().st_uid
     if owner != os.geteuid():
         raise WrongUser(
             f"only the scheduler's user (uid {owner}) may run this: the vault and the signing key are its own"
@@ -71,9 +72,11 @@ def prepare_folders(settings: Settings) -> None:
 
     Raises UsersNotSeparate if a folder cannot be made or shared.
     """
-    if not settings.separate_users or (settings.vault_dir.exists() and not _owns(settings.vault_dir)):
+    if not settings.separate_users:
         return
-    vault = settings.vault_dir
+    vault = _vault_of(settings)
+    if vault.exists() and not _owns(vault):
+        return
     database = [settings.database_file.parent] if settings.database_file else []
     try:
         for folder in (settings.data_dir, settings.signing_dir, vault, vault / MARKS_FOLDER):
@@ -104,10 +107,17 @@ def unshared_folders(settings: Settings) -> Iterator[str]:
 
 
 def _expected(settings: Settings) -> Iterable[tuple[Path, int]]:
-    vault = settings.vault_dir
+    vault = _vault_of(settings)
     readable = (settings.signing_dir, vault, vault / MARKS_FOLDER)
     writable = (*([settings.database_file.parent] if settings.database_file else []), settings.blobs_dir)
     return [*((each, _READ_BY_GROUP) for each in readable), *((each, _WRITTEN_BY_GROUP) for each in writable)]
+
+
+def _vault_of(settings: Settings) -> Path:
+    """Return the folder of the vault. The settings refuse separate users with another kind of vault."""
+    if settings.vault_dir is None:
+        raise UsersNotSeparate("users_not_separate: the vault is not a folder")
+    return settings.vault_dir
 
 
 def _share(folder: Path, mode: int) -> None:

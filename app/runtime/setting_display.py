@@ -15,11 +15,11 @@ from app.domain.duration import format_duration
 from app.runtime.setting_names import PREFIX
 
 MAX_QUOTED = 80
-SECRETS = frozenset({"database_url", "oidc_client_secret"})
+SECRETS = frozenset({"database_url", "vault", "oidc_client_secret"})
 """Fields whose value may be secret. A test compares them with the types of the fields."""
 
-URLS = frozenset({"database_url"})
-"""Those that are URLs, of which only the password is masked."""
+URLS = frozenset({"database_url", "vault"})
+"""Those that are URLs or folders, of which only the password is masked."""
 
 _WORDS = {
     "greater_than_equal": "must be at least {ge}",

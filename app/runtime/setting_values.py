@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.domain.duration import parse_duration
 from app.domain.errors import InvalidDuration
-from app.domain.network_address import parse_network, protects_secrets
+from app.domain.network_address import is_loopback, parse_network, protects_secrets
 
+POSTGRES = "postgresql+psycopg"
 _QUOTES = ("'", '"', "\N{LEFT DOUBLE QUOTATION MARK}", "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}", "`")
 
 
@@ -124,6 +125,36 @@ def database_url(value: object) -> object:
             "%40, %3A and %2F"
         )
     return value
+
+
+def vault_place(value: object) -> object:
+    """Check the place of the key vault: a folder, or the URL of a database on PostgreSQL. Keys cross the network only
+    to a server that proves its name. A URL may contain a password, so no message quotes it.
+    """
+    if not isinstance(value, str) or "://" not in value:
+        return None if value is None else str(folder(value)) if isinstance(value, str | Path) else value
+    try:
+        parsed = make_url(value)
+        hosts = _hosts(parsed)
+        right = parsed.drivername == POSTGRES and bool(parsed.database) and (parsed.port or 1) <= 65_535
+    except (ArgumentError, ValueError):
+        right = False
+    if not right:
+        raise ValueError(f"must be a folder, or begin with {POSTGRES}://, as {POSTGRES}://user@host/name")
+    if any(not is_local(host) for host in hosts) and parsed.query.get("sslmode") != "verify-full":
+        raise ValueError("must end with ?sslmode=verify-full, because keys cross the network to its host")
+    return value
+
+
+def _hosts(url: URL) -> list[str]:
+    given = url.query.get("host", ())
+    queried = [given] if isinstance(given, str) else list(given)
+    return [host for text in (url.host or "", *queried) for host in text.split(",") if host]
+
+
+def is_local(host: str) -> bool:
+    """Return whether a host of PostgreSQL is this machine: a socket's folder, or loopback."""
+    return host.startswith("/") or host == "localhost" or is_loopback(host)
 
 
 def is_issuer(value: str) -> bool:

@@ -32,6 +32,7 @@ Proxies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.proxies)]
 Folder = Annotated[Path, BeforeValidator(values.folder)]
 Number = Annotated[int, BeforeValidator(values.whole_number)]
 DatabaseUrl = Annotated[SecretStr, BeforeValidator(values.database_url)]
+VaultPlace = Annotated[SecretStr, BeforeValidator(values.vault_place)]
 Lifetime = Annotated[timedelta, BeforeValidator(DurationBetween("1s", "31d"))]
 Patience = Annotated[timedelta, BeforeValidator(DurationBetween("1s", "1h"))]
 Deadman = Annotated[timedelta, BeforeValidator(DurationBetween("5s", "1d"))]
@@ -40,8 +41,8 @@ Retention = Annotated[timedelta, BeforeValidator(DurationBetween("32d", "36500d"
 MAY_BE_EMPTY = frozenset({"organisation", "contact", "timezone", "brand_colour", "trusted_proxies", "purposes"})
 MAX_BYTES = 2**63 - 1
 
-STORE_SCHEMES: dict[str, tuple[str, ...]] = {"blobs": (), "vault": ()}
-"""For each store, the schemes of values such as `flat:///path` that choose another kind than a folder. None so far."""
+STORE_SCHEMES: dict[str, tuple[str, ...]] = {"blobs": (), "vault": (values.POSTGRES,)}
+"""For each store, the schemes of values such as `flat:///path` that choose another kind than a folder."""
 
 LOGO_SUFFIXES = (".svg", ".png")
 LOGO_MAX_BYTES = 32 * 1024
@@ -62,7 +63,7 @@ class Settings(BaseSettings, ProviderSettings):
     data_dir: Folder = Path("./var")
     database_url: DatabaseUrl | None = None
     blobs: str | None = None
-    vault: str | None = None
+    vault: VaultPlace | None = None
     keys_dir: Folder | None = None
 
     separate_users: bool = False
@@ -137,7 +138,7 @@ class Settings(BaseSettings, ProviderSettings):
             raise ValueError(f"must exceed {LIFETIME_CEILING.days} days, the longest lifetime of a transfer")
         return value
 
-    @field_validator("blobs", "vault")
+    @field_validator("blobs")
     @classmethod
     def _store(cls, value: str | None, info: ValidationInfo) -> str | None:
         scheme, separator, _ = (value or "").partition("://")
@@ -197,6 +198,8 @@ class Settings(BaseSettings, ProviderSettings):
             raise ValueError("CADUCEE_ARGON2_MEMORY_KIB must be at least 8 for each of CADUCEE_ARGON2_LANES")
         if self.oidc_issuer is not None and not self.offers_sign_in:
             raise ValueError("CADUCEE_STAFF_URL must be another origin than CADUCEE_PUBLIC_URL where staff sign in")
+        if self.separate_users and self.vault_dir is None:
+            raise ValueError("CADUCEE_SEPARATE_USERS is not available with a CADUCEE_VAULT on PostgreSQL yet")
         mixed = values.mixed_up(self._places(), may_hold=frozenset({"the folder of the database"}))
         if mixed:
             raise ValueError(mixed)
@@ -205,10 +208,11 @@ class Settings(BaseSettings, ProviderSettings):
     def _places(self) -> dict[str, Path]:
         places = {
             "CADUCEE_BLOBS": self.blobs_dir,
-            "CADUCEE_VAULT": self.vault_dir,
             "CADUCEE_KEYS_DIR": self.signing_dir,
         }
-        return places | ({"the folder of the database": self.database_file.parent} if self.database_file else {})
+        vault = {"CADUCEE_VAULT": self.vault_dir} if self.vault_dir else {}
+        database = {"the folder of the database": self.database_file.parent} if self.database_file else {}
+        return places | vault | database
 
     @property
     def lifetimes(self) -> Lifetimes:
@@ -244,9 +248,14 @@ class Settings(BaseSettings, ProviderSettings):
         return Path(self.blobs) if self.blobs else self.data_dir / "blobs"
 
     @property
-    def vault_dir(self) -> Path:
-        """The folder of the key vault; by default `vault` in the data folder."""
-        return Path(self.vault) if self.vault else self.data_dir / "vault"
+    def vault_location(self) -> str:
+        """The folder of the key vault, by default `vault` in the data folder; or its URL, perhaps with a password."""
+        return str(self.data_dir / "vault") if self.vault is None else self.vault.get_secret_value()
+
+    @property
+    def vault_dir(self) -> Path | None:
+        """The folder of the key vault, None for a vault on PostgreSQL."""
+        return None if "://" in self.vault_location else Path(self.vault_location)
 
     @property
     def signing_dir(self) -> Path:

@@ -9,6 +9,7 @@ from app.storage.blob_store import BlobStore
 from app.storage.key_vault import KeyVault
 from app.storage.local_disk import LocalDisk
 from app.storage.vault_folder import VaultFolder
+from app.storage.vault_postgres import VaultPostgres
 
 
 def blob_store_of(
@@ -25,4 +26,6 @@ def blob_store_of(
 
 def key_vault_of(settings: Settings, *, installation_id: str | None = None) -> KeyVault:
     """Return the key vault without accessing it. With `installation_id`, another installation's vault is refused."""
+    if settings.vault_dir is None:
+        return VaultPostgres(settings.vault_location, installation_id=installation_id)
     return VaultFolder(settings.vault_dir, installation_id=installation_id)

@@ -9,6 +9,18 @@ class VaultUnavailable(StorageError):
     """The key vault is unusable: unmounted, no permission, I/O error, altered, or of another installation."""
 
 
+class VaultKeepsKeys(VaultUnavailable):
+    """The configuration of the vault's PostgreSQL would keep destroyed keys; `problems` names each setting."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """Keep the problems, each with what is right."""
+        super().__init__(
+            f"the vault's PostgreSQL would keep destroyed keys: {'; '.join(problems)}. "
+            "deploy/vault-postgresql.conf has all settings"
+        )
+        self.problems = problems
+
+
 class SigningUnavailable(StorageError):
     """The signer's folder or its key cannot be read or written."""
 

@@ -2,7 +2,8 @@
 
 It is separate from database and blobs, and excluded from backups. A transfer's wrapped keys cannot be unwrapped without
 its shred key. The vault refuses each entry from the expiry in the entry's own name on, so a change to the database
-cannot extend a lifetime. Implementation: `vault_folder.py` (folders by hour). Times are passed in.
+cannot extend a lifetime. Implementations: `vault_folder.py` (folders by hour), `vault_postgres.py` (an instance of
+PostgreSQL). Times are passed in.
 """
 
 import re
@@ -160,6 +161,14 @@ class KeyVault(Protocol):
 
     def place(self) -> Place:
         """Return the location of the vault, even if it does not exist yet."""
+        ...
+
+    def configuration_problems(self) -> list[str]:
+        """Return what about the vault's configuration would let a destroyed key live on, each with what is right."""
+        ...
+
+    def close(self) -> None:
+        """Close connections. The vault may be used again."""
         ...
 
     def content(self) -> str | None:

@@ -63,6 +63,13 @@ class VaultRoot:
         with as_unavailable("place"):
             return folder_place(self._path)
 
+    def configuration_problems(self) -> list[str]:
+        """Return nothing: a folder has no configuration. Its modes and volume are in `place`."""
+        return []
+
+    def close(self) -> None:
+        """Do nothing: no descriptor stays open."""
+
     def content(self) -> str | None:
         """Return the name of something in the folder, None if it is missing or empty. Raises VaultUnavailable.
 

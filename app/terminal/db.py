@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import asdict
 
 import typer
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from app.actions.accept_restore import accept_restore
 from app.actions.record_open_claims import record_open_claims
 from app.db.engine import Database
+from app.db.roles import ROLES, statements
 from app.db.schema import current_revision, newest_revision, strange_triggers, upgrade
 from app.runtime.hand_over import hand_over, hand_over_for_database
 from app.runtime.installation import (
@@ -88,6 +90,16 @@ def accept_restore_(*, as_json: AsJson = False) -> None:
     say("that should not be; then `caducee lockdown off`, unless a lockdown was on before the restore")
     columns = (Column("ID"), Column("NAME", text=True), Column("ROLE", rank=2), Column("EXPIRES", rank=1))
     put_table(columns, ((t.id, t.name, t.role, t.expires_at) for t in accepted.tokens))
+
+
+@tree.command("roles")
+def roles(*, as_json: AsJson = False) -> None:
+    """Print the SQL that gives each process its own rights on PostgreSQL. Changes nothing; needs no installation."""
+    if as_json:
+        put_json({"roles": [asdict(role) for role in ROLES]})
+        return
+    for statement in statements():
+        put(statement)
 
 
 @tree.command("check")

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from app.actions.examine import examine
+from app.actions.examine import examine, vault_findings
 from app.actions.reconcile import PassResult, reconcile
 from app.actions.report_retention import findings_of, report_retention
 from app.db.errors import SchemaOutdated
 from app.domain.finding import Finding, Level
 from app.runtime.settings import Settings
+from app.storage.errors import VaultKeepsKeys
 from app.terminal.console import REFUSED, AsJson, put, put_json
 from app.terminal.opened import opened
 
@@ -39,6 +40,8 @@ def doctor(
                 findings += [_orphans(result) for result in reconcile(resources, confirmed=confirm)]
     except SchemaOutdated as error:  # nothing else can be examined
         findings = [Finding(Level.WRONG, "schema", str(error), "stop the service, and run caducee db upgrade")]
+    except VaultKeepsKeys as error:  # the service does not start
+        findings = vault_findings(error.problems)
     if as_json:
         found = [{"level": f.level, "check": f.check, "said": f.detail, "do": f.do or None} for f in findings]
         put_json({"findings": found})

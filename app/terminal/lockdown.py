@@ -117,7 +117,7 @@ def _require_something(settings: Settings, vault: KeyVault) -> None:
     """Raise NoInstallation if there is neither a vault nor a database. Either may be out of reach."""
     with suppress(StorageError, DatabaseUnavailable):
         if vault.content() is None and holds_nothing(settings):
-            raise NoInstallation(f"there is no vault in {settings.vault_dir}, and {no_database(settings)}")
+            raise NoInstallation(f"there is no vault in {vault.place().name}, and {no_database(settings)}")
 
 
 def _destroy_at_once(vault: KeyVault) -> int:

@@ -19,6 +19,7 @@ NEED_NONE = {
     ("serve",),
     ("db", "upgrade"),
     ("config", "show"),
+    ("db", "roles"),
     ("share", "issue"),
     ("send",),
     ("get",),

@@ -37,7 +37,7 @@ from app.storage.vault_folder import VaultFolder
 from app.terminal.db import upgrade_
 from tests.acceptance.people import Share, bearer, claim, issue, ok, try_claim
 from tests.acceptance.service import Installation, free_port, until
-from tests.integration.actions.stories import blobs_held, keys_held
+from tests.integration.actions.stories import blobs_held, keys_held, vault_folder
 from tests.integration.conftest import MovableTime
 from tests.upgrade.folder_0_1 import CONTENT, FETCHED, SCHEMA, SETTINGS, known, unpack
 
@@ -56,7 +56,7 @@ class Upgraded:
         """What the scheduler does each second, and the vault's own purge."""
         keep_time(self.resources)
         asyncio.run(sweeping.sweep(self.resources))
-        expire_keys(VaultFolder(self.resources.settings.vault_dir), Clock(self.time, self.time.uptime))
+        expire_keys(VaultFolder(vault_folder(self.resources)), Clock(self.time, self.time.uptime))
 
     @contextmanager
     def serving(self) -> Iterator[httpx.Client]:
@@ -183,7 +183,7 @@ def test_all_ends_on_time(upgraded: Upgraded) -> None:
 def test_without_the_sweeper_the_vault_ends_them(upgraded: Upgraded) -> None:
     """The purge alone, also of the records of claims."""
     upgraded.time.pass_until(expiry_of("issued") + HOUR)
-    expire_keys(VaultFolder(upgraded.resources.settings.vault_dir), Clock(upgraded.time, upgraded.time.uptime))
+    expire_keys(VaultFolder(vault_folder(upgraded.resources)), Clock(upgraded.time, upgraded.time.uptime))
     assert keys_held(upgraded.resources) == set()
 
 

@@ -299,7 +299,7 @@ def blob_path(resources: Resources, blob_id: str) -> Path:
 
 
 def key_path(resources: Resources, name: EntryName) -> Path:
-    return resources.settings.vault_dir.joinpath(*place_of(name))
+    return vault_folder(resources).joinpath(*place_of(name))
 
 
 def everything_stored(resources: Resources) -> bytes:
@@ -318,3 +318,9 @@ def assert_nothing_left(resources: Resources, transfer_id: str) -> None:
     assert blobs_held(resources) == set()
     assert files_of(resources, transfer_id) == []
     assert events_of(resources, event="file.deposited") == []
+
+
+def vault_folder(resources: Resources) -> Path:
+    """The folder of the vault, in tests that change files in it."""
+    assert resources.settings.vault_dir is not None
+    return resources.settings.vault_dir

@@ -19,6 +19,7 @@ from app.domain.vault_entry import EntryName
 from app.runtime.resources import Resources
 from app.storage.hour_folder import HOUR_KEY_FILE, place_of
 from app.storage.key_vault import label_of
+from tests.integration.actions.stories import vault_folder
 
 ROWS_AT_ONCE = 10_000
 
@@ -71,7 +72,7 @@ def _rows(
 
 def _store(resources: Resources, name: EntryName, blob_id: str) -> None:
     hour, entry = place_of(name)
-    folder = resources.settings.vault_dir / hour
+    folder = vault_folder(resources) / hour
     if not folder.exists():
         folder.mkdir()
         (folder / HOUR_KEY_FILE).write_bytes(new_secret())

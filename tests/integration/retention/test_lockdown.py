@@ -226,7 +226,7 @@ def test_keys_go_but_no_transfer_of_another_installation_is_ended(resources, sen
     elsewhere = VaultFolder(tmp_path / "elsewhere")
     elsewhere.adopt(new_id())
     elsewhere.create(EntryName(new_id(), sent.transfer.expires_at), new_secret())
-    mistyped = connect(settings.model_copy(update={"vault": str(tmp_path / "elsewhere")}))
+    mistyped = connect(settings.model_copy(update={"vault": SecretStr(str(tmp_path / "elsewhere"))}))
     with pytest.raises(InstallationMismatch):
         destroy_all_keys(mistyped)
     mistyped.close()

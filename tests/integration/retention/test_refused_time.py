@@ -40,6 +40,7 @@ from tests.integration.actions.stories import (
     share_row,
     sweep,
     transfer_row,
+    vault_folder,
 )
 from tests.integration.conftest import START
 
@@ -61,14 +62,14 @@ def locked_down(resources: Resources) -> Iterator[None]:
 
 @contextmanager
 def vault_away(resources: Resources) -> Iterator[None]:
-    with out_of_reach(resources.settings.vault_dir):
+    with out_of_reach(vault_folder(resources)):
         yield
 
 
 @contextmanager
 def mount_point_left(resources: Resources) -> Iterator[None]:
     """The volume is gone; the empty folder that it was mounted on is there."""
-    vault = resources.settings.vault_dir
+    vault = vault_folder(resources)
     with out_of_reach(vault):
         vault.mkdir()
         yield
@@ -272,7 +273,7 @@ def full(vault: Path) -> Iterator[None]:
 def test_a_full_vault_burns_no_share(resources, sent, caller, time):
     """Its recipient retries with the same token, longer than a window lasts; nobody else may, and nothing is served."""
     token = new_secret()
-    with full(resources.settings.vault_dir):
+    with full(vault_folder(resources)):
         for _ in range(14):
             with pytest.raises(VaultOutOfReach):
                 run(claim(resources, sent.share, token=token))
@@ -298,7 +299,7 @@ def test_a_full_vault_burns_no_share(resources, sent, caller, time):
 def test_the_window_of_an_unrecorded_claim_begins_with_its_record(resources, sent, time):
     """Between the end of its window and the next sweep, too."""
     token = new_secret()
-    with full(resources.settings.vault_dir), pytest.raises(VaultOutOfReach):
+    with full(vault_folder(resources)), pytest.raises(VaultOutOfReach):
         run(claim(resources, sent.share, token=token))
     time.pass_by(WINDOW)
     claimed = run(claim(resources, sent.share, token=token))
@@ -310,7 +311,7 @@ def test_the_window_of_an_unrecorded_claim_begins_with_its_record(resources, sen
 
 
 def test_an_unrecorded_claim_ends_with_its_transfer(resources, sent, time):
-    with full(resources.settings.vault_dir), pytest.raises(VaultOutOfReach):
+    with full(vault_folder(resources)), pytest.raises(VaultOutOfReach):
         run(claim(resources, sent.share, token=new_secret()))
     for _ in range(3):
         time.pass_by(WINDOW)
@@ -333,7 +334,7 @@ def test_a_claim_that_was_served_lapses_though_its_record_is_lost(resources, sen
 def test_no_claim_lapses_when_the_vault_becomes_unreachable_during_a_sweep(resources, sent, claimed, time, monkeypatch):
     time.pass_by(WINDOW)
     monkeypatch.setattr(sweeping, "add_refused_time", lambda _resources: None)
-    with out_of_reach(resources.settings.vault_dir):
+    with out_of_reach(vault_folder(resources)):
         sweep(resources)
         assert share_row(resources, sent.share.id).state == ShareState.CLAIMED
     time.pass_by(MINUTE)

@@ -274,6 +274,12 @@ class InMemoryVault:
     def place(self) -> Place:
         return Place("memory")
 
+    def configuration_problems(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        pass
+
     def content(self) -> str | None:
         return None if self._installation is None else "installation"
 

@@ -39,3 +39,10 @@ class TestInMemoryVault(KeyVaultContract):
     @pytest.fixture
     def empty(self):
         return InMemoryVault()
+
+
+@pytest.mark.postgres
+class TestVaultPostgres(KeyVaultContract):
+    @pytest.fixture
+    def empty(self, vault_server):
+        return vault_server.vault()

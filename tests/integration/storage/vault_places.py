@@ -8,6 +8,7 @@ from app.storage.hour_folder import place_of
 
 EXPIRY = datetime(2026, 3, 1, 14, 20, tzinfo=UTC)
 BEFORE = EXPIRY - timedelta(seconds=1)
+INSTALLATION = "installation-1"
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.acceptance.people import ok, send
 from tests.attacks.inside import inside
-from tests.integration.actions.stories import out_of_reach
+from tests.integration.actions.stories import out_of_reach, vault_folder
 
 SHOWN = {"Prefer": "return=representation"}
 
@@ -16,7 +16,7 @@ def test_keys_that_could_not_be_destroyed_are_202_until_they_are(tmp_path, what,
         staff = opened.staff()
         share = send(staff)
         ident = {"shares": share.id, "transfers": share.transfer_id}[what]
-        with out_of_reach(opened.resources.settings.vault_dir):
+        with out_of_reach(vault_folder(opened.resources)):
             for headers in ({}, SHOWN):
                 answer = staff.delete(f"/api/v1/{what}/{ident}", headers=headers)
                 assert ok(answer, 202) == {"id": ident, "state": state, "keys_destroyed": False}
