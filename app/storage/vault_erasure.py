@@ -1,7 +1,7 @@
 """Erasure of deleted keys from the files of a vault's PostgreSQL instance; only then are they called destroyed.
 
 DELETE leaves a row in its page until the table is rewritten; DROP and a rewrite leave it in the WAL until the segment
-is switched and a checkpoint removes it (measured, docs/adr/0038). So: rewrite the tables of the hours that lost keys,
+is switched and a checkpoint removes it (measured, docs/adr/0035). So: rewrite the tables of the hours that lost keys,
 switch the WAL, CHECKPOINT, and look: no WAL from before, no file that belongs to no table, no setting that would have
 kept a copy. What was deleted meanwhile waits for the next erasure. A crash at any point leaves the names in
 `vault.ending`, and the next erasure does it all again.
