@@ -266,9 +266,41 @@ def uploading(person, site, size):
     return person
 
 
+RECORD = """() => {
+  const record = (window.record = { stored: 0, early: [], sent: 0, texts: {}, twice: [] });
+  const HEADER = 56, SLICE = 64 * 16400;
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = function (value, key) {
+    if (this.name !== "digests") return put.call(this, value, key);
+    const slices = (value.length - 12 - 16) / 32; // nonce and tag
+    this.transaction.addEventListener("complete", () => (record.stored = Math.max(record.stored, key[2] + slices)));
+    return put.call(this, value, key);
+  };
+  const fetched = window.fetch;
+  window.fetch = (path, options) => {
+    if (options?.method !== "PATCH") return fetched(path, options);
+    const end = Number(options.headers.get("Upload-Offset")) + options.body.size;
+    record.sent = Math.max(record.sent, end);
+    if (end > HEADER + record.stored * SLICE) record.early.push([end, record.stored]);
+    return fetched(path, options);
+  };
+  const encrypt = crypto.subtle.encrypt.bind(crypto.subtle);
+  crypto.subtle.encrypt = async (how, key, plain) => {
+    if (!how.additionalData) {
+      const digest = String(new Uint8Array(await crypto.subtle.digest("SHA-256", plain)));
+      if ((record.texts[String(how.iv)] ??= digest) !== digest) record.twice.push(String(how.iv));
+    }
+    return encrypt(how, key, plain);
+  };
+}"""
+
+
 def test_a_cut_and_a_pause_lose_nothing_and_send_nothing_twice(site, new_depositor, tmp_path):
-    """The connection is cut in the middle of a part, then the person pauses and goes on."""
+    """The connection is cut in the middle of a part, then the person pauses and goes on. The digests of each part are
+    on the disk before the part is sent, and no nonce serves for two plaintexts.
+    """
     person = new_depositor()
+    person.page.evaluate(RECORD)
     content = os.urandom(12 * MIB + 12_345)
     person.choose(laid(tmp_path, groß__bin=content))
     person.address(["Agence A"])
@@ -287,6 +319,10 @@ def test_a_cut_and_a_pause_lose_nothing_and_send_nothing_twice(site, new_deposit
     site.road.request_bytes_per_second = 0
     person.sees("handover")
     assert len(site.road.seen) < len(content) + 10 * MIB
+    record = person.page.evaluate("window.record")
+    assert record["sent"] > len(content)
+    assert (record["early"], record["twice"]) == ([], [])
+    assert len(record["texts"]) >= len(content) // 16_384
     assert fetched(site.installation, person.shown()[0], tmp_path) == {"groß.bin": content}
 
 
