@@ -3,6 +3,8 @@
 import base64
 import contextlib
 import os
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -457,6 +459,35 @@ def test_only_the_file_that_changed_leaves_the_choice(site, new_depositor, tmp_p
     page.click("#deposit button[type=submit]")
     page.locator("[data-view=form] > [data-notice]", has_text="semaine/labo/a.csv").wait_for()
     assert page.locator("#chosen .file-name").all_inner_texts() == ["semaine/a.csv"]
+
+
+def test_what_has_expired_is_forgotten_whoever_it_belongs_to(new_depositor, tmp_path):
+    """Somebody who never signs in again leaves nothing, once the service's clock says that the transfer is over."""
+    person = new_depositor()
+    person.choose(laid(tmp_path, a__csv=b"a"))
+    person.address(["Agence A"])
+    person.send()
+    person.hand_over()
+    person.page.click("#sign-out")
+    person.page.click("#confirm-yes")
+    person.page.wait_for_url("**/sign-in")
+    other = new_depositor(context=person.page.context)
+    kept = other.kept_here()
+    assert [len(kept[what]) for what in ("transfers", "digests", "keys")] == [1, 1, 2]
+
+    def later(route):
+        response = route.fetch()
+        date = parsedate_to_datetime(response.headers["date"]) + timedelta(days=4)
+        route.fulfill(response=response, headers={**response.headers, "date": format_datetime(date, usegmt=True)})
+
+    other.page.route("**/api/v1/me", later)
+    other.page.reload()
+
+    def left():
+        kept = other.kept_here()
+        return [len(kept[what]) for what in ("transfers", "digests", "keys")]
+
+    until(lambda: left() == [0, 0, 1], what="forgetting")
 
 
 def test_too_much_is_refused_at_once_and_keys_are_forgotten_on_request(site, new_depositor):

@@ -8,7 +8,7 @@ import { confirmed } from "./confirming.js";
 import { Cancelled } from "./control.js";
 import { Deposit, InUse, issueAgain, matched } from "./deposit.js";
 import { forgetShares, isLeft, showShares } from "./handover.js";
-import { Keeper } from "./kept.js";
+import { Keeper, openStore } from "./kept.js";
 import { currentLanguage, speak, speaks } from "./language.js";
 import { lifetimes, recipientsOf, recipientsProblem, recordsProblem, seconds, shown, subjectProblem } from "./rules.js";
 import { Sending } from "./sending.js";
@@ -38,16 +38,19 @@ const field = (/** @type {string} */ id) => /** @type {Field} */ (byId(id));
 // --- the start
 
 async function start() {
+  const opening = openStore(); // all at once: each takes a moment
+  const asking = whoIsThere();
+  asking.catch(() => {}); // awaited below
   if (!speaks() && !(await speak(currentLanguage()))) return show("busy");
   try {
-    me = await whoIsThere();
+    me = await asking;
   } catch (error) {
     if (error instanceof Refused && error.status === 401) return location.assign("/sign-in");
     if (error instanceof Refused) return show("stopped", { detail: error.detail, code: error.code });
     return show("busy");
   }
   if (me.sealed === "refuse") return show("unsealed");
-  keeper = await Keeper.of(me.id);
+  keeper = await Keeper.of(me.id, opening);
   tabs.postMessage(me.id);
   byId("bar").hidden = false;
   byId("nav-audit").hidden = me.role !== "admin";
