@@ -6,7 +6,7 @@
 import { chosen, complainOfFiles, forgetChosen, onChoosing, picked, removeFile } from "./choosing.js";
 import { confirmed } from "./confirming.js";
 import { Cancelled } from "./control.js";
-import { Deposit, InUse, issueAgain, matched } from "./deposit.js";
+import { Deposit, interrupted, InUse, issueAgain, matched } from "./deposit.js";
 import { forgetShares, isLeft, showShares } from "./handover.js";
 import { Keeper, openStore } from "./kept.js";
 import { currentLanguage, speak, speaks } from "./language.js";
@@ -113,6 +113,7 @@ byId("recipients").addEventListener("keydown", (event) => {
 });
 
 async function submit() {
+  const files = await chosen();
   const recipients = recipientsOf(field("recipients").value);
   const subject = field("subject").value.trim();
   const records = field("records").value.trim();
@@ -132,7 +133,7 @@ async function submit() {
     ...(purpose && { purpose }),
     ...(records && { records: Number(records) }),
   };
-  const plan = { terms, recipients, language: field("language-of-mail").value, chosen: chosen() };
+  const plan = { terms, recipients, language: field("language-of-mail").value, chosen: files };
   return void run((deposit) => deposit.begin(plan));
 }
 
@@ -216,8 +217,7 @@ function to(view) {
 // --- an interrupted deposit
 
 async function offerInterrupted() {
-  const unfinished = (await keeper.all()).filter((each) => each.unfinished);
-  byId("interrupted").replaceChildren(...unfinished.map(interruptedRow));
+  byId("interrupted").replaceChildren(...(await interrupted(keeper)).map(interruptedRow));
 }
 
 /** @param {KeptTransfer} kept */
@@ -250,12 +250,10 @@ async function goOn(kept, item, again) {
 
 /** @param {KeptTransfer} kept */
 async function discard(kept) {
-  const deposit = new Deposit(keeper, sending);
-  deposit.kept = kept;
   try {
-    await deposit.abandon();
-  } catch {
-    return notice("form", "sent_cut");
+    await new Deposit(keeper, sending).discard(kept);
+  } catch (error) {
+    return notice("form", error instanceof InUse ? "in_use" : "sent_cut");
   }
   await offerInterrupted();
   return byId("pick").focus();
