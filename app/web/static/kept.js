@@ -23,37 +23,23 @@ const DIGEST_BYTES = 32;
 /** Digests could not be stored: an upload that goes on without them could not be resumed safely. */
 export class NotKept extends Error {}
 
-/** The records of one person. Without storage, everything works but nothing is kept. */
+/** What a keeper works with, once the browser has opened it. @typedef {{database: IDBDatabase, key: CryptoKey}} Store */
+
+/** The records of one person. Without a store, everything works but nothing is kept. */
 export class Keeper {
   /**
    * @param {string} person
-   * @param {IDBDatabase | null} database
-   * @param {CryptoKey | null} key
+   * @param {Promise<IDBDatabase | null>} opening as `openStore` returns it: the page need not wait for it
    */
-  constructor(person, database, key) {
+  constructor(person, opening) {
     this.person = person;
-    this.database = database;
-    this.key = key;
+    this.store = storeOf(person, opening);
     this.stopped = false;
   }
 
-  /**
-   * @param {string} person
-   * @param {Promise<IDBDatabase | null>} opening
-   * @returns {Promise<Keeper>}
-   */
-  static async of(person, opening) {
-    try {
-      const database = /** @type {IDBDatabase} */ (await opening);
-      const known = await done(transaction(database, ["keys"], "readonly").objectStore("keys").get(person));
-      return new Keeper(person, database, known ?? (await newKey(database, person)));
-    } catch {
-      return new Keeper(person, null, null);
-    }
-  }
-
-  get keeps() {
-    return this.database !== null;
+  /** Return whether the browser keeps anything for the site. */
+  async keeps() {
+    return (await this.store) !== null;
   }
 
   /**
@@ -72,9 +58,10 @@ export class Keeper {
     if (this.stopped) return;
     const sealed = await this.#seal(transfer.id, new TextEncoder().encode(JSON.stringify(transfer)));
     const record = { id: transfer.id, person: this.person, expires: Date.parse(transfer.expiresAt), sealed };
+    const key = (await this.store)?.key;
     await this.#in(["transfers", "keys"], "readwrite", (transfers, keys) => {
       transfers.put(record);
-      keys.put(this.key, this.person); // another tab may have found it without records
+      keys.put(key, this.person); // another tab may have found it without records
     });
   }
 
@@ -136,7 +123,7 @@ export class Keeper {
     if (this.stopped) return;
     const sealed = await this.#seal(`${id} ${number} ${first}`, joined(...digests));
     const put = async (/** @type {IDBObjectStore} */ store) => (await done(store.put(sealed, [id, number, first]))) && true;
-    if (this.database && !(await this.#in(["digests"], "readwrite", put))) throw new NotKept();
+    if (!(await this.#in(["digests"], "readwrite", put)) && (await this.keeps())) throw new NotKept();
   }
 
   /**
@@ -172,10 +159,11 @@ export class Keeper {
    * @param {Bytes} plain
    */
   async #seal(name, plain) {
-    if (!this.key) return null;
+    const store = await this.store;
+    if (!store) return null;
     const iv = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
     const parameters = { name: "AES-GCM", iv, additionalData: ascii(`${this.person} ${name}`) };
-    return joined(iv, new Uint8Array(await crypto.subtle.encrypt(parameters, this.key, plain)));
+    return joined(iv, new Uint8Array(await crypto.subtle.encrypt(parameters, store.key, plain)));
   }
 
   /**
@@ -184,11 +172,12 @@ export class Keeper {
    * @returns {Promise<Bytes | null>} null if another key sealed it
    */
   async #open(name, sealed) {
-    if (!this.key) return null;
+    const store = await this.store;
+    if (!store) return null;
     const iv = sealed.subarray(0, NONCE_BYTES);
     const parameters = { name: "AES-GCM", iv, additionalData: ascii(`${this.person} ${name}`) };
     try {
-      return new Uint8Array(await crypto.subtle.decrypt(parameters, this.key, sealed.subarray(NONCE_BYTES)));
+      return new Uint8Array(await crypto.subtle.decrypt(parameters, store.key, sealed.subarray(NONCE_BYTES)));
     } catch {
       return null;
     }
@@ -202,9 +191,10 @@ export class Keeper {
    * @returns {Promise<any>}
    */
   async #in(names, mode, act) {
-    if (!this.database) return undefined;
+    const store = await this.store;
+    if (!store) return undefined;
     try {
-      const running = transaction(this.database, names, mode);
+      const running = transaction(store.database, names, mode);
       const outcome = await act(...names.map((name) => running.objectStore(name)));
       if (mode === "readwrite") await committed(running);
       return outcome;
@@ -244,6 +234,22 @@ export async function openStore() {
       request.result.createObjectStore("digests");
     };
     return await done(request);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Return the database with the person's key, which is made if there is none; null if nothing can be kept.
+ * @param {string} person
+ * @param {Promise<IDBDatabase | null>} opening
+ * @returns {Promise<Store | null>}
+ */
+async function storeOf(person, opening) {
+  try {
+    const database = /** @type {IDBDatabase} */ (await opening);
+    const known = await done(transaction(database, ["keys"], "readonly").objectStore("keys").get(person));
+    return { database, key: known ?? (await newKey(database, person)) };
   } catch {
     return null;
   }

@@ -50,7 +50,7 @@ async function start() {
     return show("busy");
   }
   if (me.sealed === "refuse") return show("unsealed");
-  keeper = await Keeper.of(me.id, opening);
+  keeper = new Keeper(me.id, opening);
   tabs.postMessage(me.id);
   byId("bar").hidden = false;
   byId("nav-audit").hidden = me.role !== "admin";
@@ -87,7 +87,7 @@ function offer() {
   byId("purpose-row").hidden = purposes.length === 0;
   for (const each of purposes) field("purpose").add(new Option(each, each));
   field("language-of-mail").value = currentLanguage();
-  put(byId("keeps"), keeper.keeps ? null : "keeps_nothing");
+  void keeper.keeps().then((keeps) => put(byId("keeps"), keeps ? null : "keeps_nothing"));
 }
 
 /**
