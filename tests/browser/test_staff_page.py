@@ -520,7 +520,9 @@ def test_what_is_dropped_keeps_its_folders_and_its_names_in_every_script(site, n
     person.address(["Agence A"])
     person.drop([root, tmp_path / "seul.txt"])
     person.send()
-    assert fetched(site.installation, person.shown()[0], tmp_path) == {normalize("NFC", name): it for name, it in files.items()}
+    assert fetched(site.installation, person.shown()[0], tmp_path) == {
+        normalize("NFC", name): it for name, it in files.items()
+    }
 
 
 WATCH = """() => {
