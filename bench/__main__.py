@@ -30,7 +30,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the service against a bare handler.")
-    parser.add_argument("--quick", action="store_true", help="a shorter run, of about half a minute")
+    parser.add_argument("--quick", action="store_true", help="a shorter run, of about a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     parser.add_argument("--strict", action="store_true", help="exit 1 when a goal is missed")
     parser.add_argument(

@@ -6,6 +6,7 @@ their ratios.
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.crypto.chunked import CHUNK_BYTES
 from app.terminal.serve import DEFAULT_WORKERS
-from bench import clients, listing, load, servers, verification
+from bench import clients, listing, load, pages, servers, verification
 from bench.postgresql import postgresql
 from bench.servers import Server, Service
 from bench.wire import Connection
@@ -40,6 +41,15 @@ CLIENT_GOAL = 1.67
 LISTED, LIST_GOAL = 10_000, 5
 """Transfers of the depositor whose list is compared with an empty one, and the maximum ratio of the times."""
 
+PAGE_GOAL = 1.67
+"""Maximum ratio of the time of an upload of 1 GiB by page to the same page encrypting without sending: 0.6 of its rate.
+Of a small file, most of the time is that of the requests around it.
+"""
+
+START_GOAL = 1.5
+"""Maximum ratio of the time until the staff's page can be used to that of the recipient's."""
+
+STARTS = 9
 MEMORY_GOAL_MB = 150
 FETCHES_PER_CLAIM = 3
 SYNCS_PER_SMALL_DEPOSIT = 8
@@ -104,6 +114,11 @@ def measure(plan: Plan, folder: Path, say: Callable[[str], None]) -> Iterator[Fi
         yield from _memory(plan, service)
         say("send and get")
         yield from _clients(plan, service, folder / "client")
+        if shutil.which("chromium"):
+            say("pages in Chromium")
+            yield from _pages(plan, service, folder)
+        else:
+            say("pages: NOT MEASURED, Chromium is missing")
         say("small deposits")
         with servers.service(folder / "all", workers=DEFAULT_WORKERS) as usual:
             yield from _small(plan, folder, {"bare": bare, "one": service, "usual": usual})
@@ -222,6 +237,22 @@ def _list(kind: str, plan: Plan, service: Service) -> Figure:
     times = [statistics.median(many), statistics.median(empty)]
     name = f"the first of {LISTED:,} transfers to an empty list, {kind}"
     return Figure(name, times[0] / times[1], "times", LIST_GOAL, *(f"{1000 * it:.1f} ms" for it in times))
+
+
+def _pages(plan: Plan, service: Service, folder: Path) -> Iterator[Figure]:
+    """Measure an upload by the staff's page, relative to the same page encrypting without sending (the fastest round of
+    each), and when the pages can be used.
+    """
+    size = plan.memory_bytes[-1]
+    sent, encrypted = pages.uploads(service, folder / "pages", size=size, count=max(2, plan.rounds // 2))
+    goal = PAGE_GOAL if size >= GIB else None
+    times = [f"{min(it):.2f} s" for it in (sent, encrypted)]
+    yield Figure("upload by page to encrypting, time", min(sent) / min(encrypted), "times", goal, *times)
+    staffs, recipients = pages.starts(service, folder / "starts", count=STARTS)
+    for name, ours, theirs in (("cold", staffs.cold, recipients.cold), ("warm", staffs.warm, recipients.warm)):
+        usual = [statistics.median(ours), statistics.median(theirs)]
+        times = [f"{median:.0f} ms (least {min(it):.0f})" for median, it in zip(usual, (ours, theirs), strict=True)]
+        yield Figure(f"staff's page usable, {name}, to recipient's", usual[0] / usual[1], "times", START_GOAL, *times)
 
 
 def _small(plan: Plan, folder: Path, running: dict[str, Server]) -> Iterator[Figure]:

@@ -47,6 +47,18 @@ class Depositor(Reader):
         """Pick files."""
         self.page.set_input_files("#pick-files", [str(path) for path in paths])
 
+    def drop(self, paths: Iterable[Path]) -> None:
+        """Drop files and folders, as a file manager does."""
+        page = self.page
+        box = page.locator("#drop").bounding_box()
+        assert box is not None
+        at = {"x": box["x"] + 10, "y": box["y"] + 10}
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        devtools = page.context.new_cdp_session(page)
+        for step in ("dragEnter", "dragOver", "drop"):
+            devtools.send("Input.dispatchDragEvent", {"type": step, "data": data, **at})
+        devtools.detach()
+
     def address(self, recipients: Iterable[str], subject: str = "") -> None:
         """Fill in the form."""
         self.page.fill("#recipients", "\n".join(recipients))

@@ -3,12 +3,16 @@
 import base64
 import contextlib
 import os
+from datetime import timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
 from tests.acceptance.service import until
 from tests.browser.depositor import fetched, laid
+from tests.marks import in_test_all
 
 MIB = 1 << 20
 LANGUAGES = ["fr", "en"]
@@ -266,9 +270,41 @@ def uploading(person, site, size):
     return person
 
 
+RECORD = """() => {
+  const record = (window.record = { stored: 0, early: [], sent: 0, texts: {}, twice: [] });
+  const HEADER = 56, SLICE = 64 * 16400;
+  const put = IDBObjectStore.prototype.put;
+  IDBObjectStore.prototype.put = function (value, key) {
+    if (this.name !== "digests") return put.call(this, value, key);
+    const slices = (value.length - 12 - 16) / 32; // nonce and tag
+    this.transaction.addEventListener("complete", () => (record.stored = Math.max(record.stored, key[2] + slices)));
+    return put.call(this, value, key);
+  };
+  const fetched = window.fetch;
+  window.fetch = (path, options) => {
+    if (options?.method !== "PATCH") return fetched(path, options);
+    const end = Number(options.headers.get("Upload-Offset")) + options.body.size;
+    record.sent = Math.max(record.sent, end);
+    if (end > HEADER + record.stored * SLICE) record.early.push([end, record.stored]);
+    return fetched(path, options);
+  };
+  const encrypt = crypto.subtle.encrypt.bind(crypto.subtle);
+  crypto.subtle.encrypt = async (how, key, plain) => {
+    if (!how.additionalData) {
+      const digest = String(new Uint8Array(await crypto.subtle.digest("SHA-256", plain)));
+      if ((record.texts[String(how.iv)] ??= digest) !== digest) record.twice.push(String(how.iv));
+    }
+    return encrypt(how, key, plain);
+  };
+}"""
+
+
 def test_a_cut_and_a_pause_lose_nothing_and_send_nothing_twice(site, new_depositor, tmp_path):
-    """The connection is cut in the middle of a part, then the person pauses and goes on."""
+    """The connection is cut in the middle of a part, then the person pauses and goes on. The digests of each part are
+    on the disk before the part is sent, and no nonce serves for two plaintexts.
+    """
     person = new_depositor()
+    person.page.evaluate(RECORD)
     content = os.urandom(12 * MIB + 12_345)
     person.choose(laid(tmp_path, groß__bin=content))
     person.address(["Agence A"])
@@ -287,6 +323,10 @@ def test_a_cut_and_a_pause_lose_nothing_and_send_nothing_twice(site, new_deposit
     site.road.request_bytes_per_second = 0
     person.sees("handover")
     assert len(site.road.seen) < len(content) + 10 * MIB
+    record = person.page.evaluate("window.record")
+    assert record["sent"] > len(content)
+    assert (record["early"], record["twice"]) == ([], [])
+    assert len(record["texts"]) >= len(content) // 16_384
     assert fetched(site.installation, person.shown()[0], tmp_path) == {"groß.bin": content}
 
 
@@ -423,24 +463,219 @@ def test_only_the_file_that_changed_leaves_the_choice(site, new_depositor, tmp_p
     assert page.locator("#chosen .file-name").all_inner_texts() == ["semaine/a.csv"]
 
 
-def test_too_much_is_refused_at_once_and_keys_are_forgotten_on_request(site, new_depositor):
-    """More files than the house takes, without a request for them; signed out with the box ticked, nothing is kept."""
+def test_what_has_expired_is_forgotten_whoever_it_belongs_to(new_depositor, tmp_path):
+    """Somebody who never signs in again leaves nothing, once the service's clock says that the transfer is over."""
+    person = new_depositor()
+    person.choose(laid(tmp_path, a__csv=b"a"))
+    person.address(["Agence A"])
+    person.send()
+    person.hand_over()
+    person.page.click("#sign-out")
+    person.page.click("#confirm-yes")
+    person.page.wait_for_url("**/sign-in")
+    other = new_depositor(context=person.page.context)
+    kept = other.kept_here()
+    assert [len(kept[what]) for what in ("transfers", "digests", "keys")] == [1, 1, 2]
+
+    def later(route):
+        response = route.fetch()
+        date = parsedate_to_datetime(response.headers["date"]) + timedelta(days=4)
+        route.fulfill(response=response, headers={**response.headers, "date": format_datetime(date, usegmt=True)})
+
+    other.page.route("**/api/v1/me", later)
+    other.page.reload()
+
+    def left():
+        kept = other.kept_here()
+        return [len(kept[what]) for what in ("transfers", "digests", "keys")]
+
+    until(lambda: left() == [0, 0, 1], what="forgetting")
+
+
+SCRIPTS = (
+    "données",
+    "数据",
+    "データ",
+    "자료",
+    "данные",
+    "ملف",
+    "קובץ",
+    "हिन्दी",
+    "ไทย",
+    "e\u0301",
+    "🩺",
+    "a'b%20&#c",
+)
+
+
+def test_what_is_dropped_keeps_its_folders_and_its_names_in_every_script(site, new_depositor, tmp_path):
+    """Files and a folder together; sent at once, while the page still reads the folder."""
+    person = new_depositor()
+    root = tmp_path / "semaine"
+    files = {f"semaine/{name}/{name}.csv": name.encode() for name in SCRIPTS} | {"seul.txt": b"x"}
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    (root / "Thumbs.db").write_bytes(b"x")
+    person.address(["Agence A"])
+    person.drop([root, tmp_path / "seul.txt"])
+    person.send()
+    assert fetched(site.installation, person.shown()[0], tmp_path) == {
+        normalize("NFC", name): it for name, it in files.items()
+    }
+
+
+WATCH = """() => {
+  window.watched = { sizes: 0, gap: 0 };
+  const { get } = Object.getOwnPropertyDescriptor(Blob.prototype, "size");
+  Object.defineProperty(Blob.prototype, "size", { get() { window.watched.sizes += 1; return get.call(this); } });
+  let last = performance.now();
+  const frame = (now) => {
+    window.watched.gap = Math.max(window.watched.gap, now - last);
+    last = now;
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+}"""
+
+
+@pytest.mark.parametrize(("count", "said"), [(1_001, "1,001"), in_test_all(10_200, "More than 10,000")])
+def test_a_folder_of_too_many_files_is_refused_at_once_and_the_page_stays_responsive(
+    site, new_depositor, tmp_path, count, said
+):
+    """Frames go on while it is read, and no size is looked up, which would stop them. Nothing is sent."""
+    person = new_depositor()
+    page, root = person.page, tmp_path / "semaine"
+    root.mkdir()
+    for number in range(count):
+        (root / f"{number}.txt").write_bytes(b"x")
+    person.address(["Agence A"])
+    page.evaluate(WATCH)
+    site.road.seen.clear()
+    person.drop([root])
+    page.locator("#files-error", has_text=said).wait_for(timeout=120_000)
+    assert page.locator("#chosen .file").count() == 100
+    watched = page.evaluate("window.watched")
+    assert watched["sizes"] <= 100, "only of the rows that are shown"
+    assert watched["gap"] < 2_000
+    person.send("form")
+    assert page.evaluate("document.activeElement.id") == "pick"
+    assert b"POST /api/v1/transfers" not in site.road.seen
+
+
+def test_keys_are_forgotten_on_request(new_depositor):
+    """Signed out with the box ticked, nothing is kept."""
     person = new_depositor()
     page = person.page
-    page.evaluate(
-        """() => {
-          const all = new DataTransfer();
-          for (let number = 0; number < 1_001; number += 1) all.items.add(new File(["x"], `${number}.txt`));
-          const input = document.getElementById("pick-files");
-          input.files = all.files;
-          input.dispatchEvent(new Event("change"));
-        }"""
-    )
-    assert "1,000" in page.inner_text("#files-error")
-    assert page.locator("#chosen .file").count() == 100
     assert person.kept_here()["keys"] != []
     page.click("#sign-out")
     page.check("#confirm-option")
     page.click("#confirm-yes")
     page.wait_for_url("**/sign-in")
     assert person.kept_here()["keys"] == []
+
+
+def test_a_file_that_changes_while_it_is_sent_ends_the_transfer(site, new_depositor, tmp_path):
+    """Nobody gets half of one version and half of another."""
+    person = new_depositor()
+    (path,) = laid(tmp_path, a__bin=os.urandom(24 * MIB))
+    person.choose([path])
+    person.address(["Agence A"])
+    site.road.seen.clear()
+    site.road.request_bytes_per_second = 4 * MIB
+    person.send("sending")
+    uploading(person, site, MIB)
+    with path.open("r+b") as file:
+        file.truncate(23 * MIB)
+    site.road.request_bytes_per_second = 0
+    person.page.locator("[data-view=form] > [data-notice]", has_text="a.bin").wait_for()
+    assert site_transfer(person)["ending"]
+    assert person.kept_here()["transfers"] == []
+
+
+def test_a_second_tab_neither_continues_nor_discards_what_the_first_sends(site, new_depositor, tmp_path):
+    """It is not offered as interrupted there; and where it was offered before, it is refused."""
+    first = new_depositor()
+    (path,) = laid(tmp_path, a__bin=os.urandom(12 * MIB))
+    first.choose([path])
+    first.address(["Agence A"])
+    site.road.seen.clear()
+    site.road.request_bytes_per_second = MIB
+    first.send("sending")
+    uploading(first, site, MIB)
+    second = new_depositor(token=first.token, context=first.page.context)
+    assert second.page.locator("#interrupted .item").count() == 0
+    first.page.close(run_before_unload=False)
+
+    def offered():
+        second.page.reload()
+        second.sees("form")
+        return second.page.locator("#interrupted .item").count()
+
+    until(offered, what="the offer")
+    third = new_depositor(token=first.token, context=first.page.context)
+    with third.page.expect_file_chooser() as chooser:
+        third.page.click("#interrupted .go-on")
+    chooser.value.set_files(str(path))
+    third.sees("sending")
+    second.page.click("#interrupted .discard")
+    second.page.locator("[data-view=form] > [data-notice]", has_text="another tab").wait_for()
+    site.road.request_bytes_per_second = 0
+    third.sees("handover")
+
+
+def test_the_back_button_loses_no_upload_and_no_link(site, new_depositor, tmp_path):
+    """From the list it leads back to what is running; off the page, it asks first."""
+    person = new_depositor()
+    page, asked = person.page, []
+
+    def stay(dialog):
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    person.choose(laid(tmp_path, a__bin=os.urandom(4 * MIB)))
+    person.address(["Agence A"])
+    site.road.request_bytes_per_second = MIB
+    person.send("sending")
+    page.click("#nav-sent")
+    person.sees("sent")
+    page.go_back()
+    person.sees("sending")
+    page.evaluate("history.go(-1)")
+    until(lambda: asked or page.wait_for_timeout(50), what="the question")
+    site.road.request_bytes_per_second = 0
+    person.sees("handover")
+    links = [shown.link for shown in person.shown()]
+    page.evaluate("history.go(-1)")
+    until(lambda: len(asked) == 2 or page.wait_for_timeout(50), what="the question")
+    assert [shown.link for shown in person.shown()] == links
+    assert asked == ["beforeunload", "beforeunload"]
+
+
+def test_size_and_lifetime_are_refused_before_the_first_byte(site, new_depositor, tmp_path):
+    """By the page, as the house's rules say; and by the service where they have changed meanwhile. The choice stays."""
+    person = new_depositor()
+    page = person.page
+
+    def other_rules(route):
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"max_bytes": 5, "max_lifetime": "60d"})
+
+    page.route("**/api/v1/me", other_rules)
+    page.reload()
+    person.sees("form")
+    person.address(["Agence A"])
+    site.road.seen.clear()
+    person.choose(laid(tmp_path, large__bin=b"123456"))
+    person.send("form")
+    assert "5 bytes" in page.inner_text("#files-error")
+    assert b"POST /api/v1/transfers" not in site.road.seen
+    page.click("#chosen .file button")
+    person.choose(laid(tmp_path, small__bin=b"12345"))
+    page.select_option("#lifetime", "60d")
+    page.click("#deposit button[type=submit]")
+    page.wait_for_function("() => document.querySelector('[data-view=form] > [data-notice]').textContent")
+    person.sees("form")
+    assert page.locator("#chosen .file").count() == 1
+    assert b"PATCH" not in site.road.seen

@@ -1,21 +1,32 @@
 /**
- * Choosing files: dropped or picked, with the folders above them. Nothing is read yet.
+ * Choosing files: dropped or picked, with the folders above them. Nothing is read yet. A folder may have any number of
+ * files: the page stays responsive, and does not ask for their sizes once there are too many.
  */
 
-import { filesProblem, isLeftOut, shown, sizeOf } from "./rules.js";
+import { filesProblem, isLeftOut, mostCounted, shown, sizeOf } from "./rules.js";
 import { byId, copyOf, part, put } from "./view.js";
 
 /** @typedef {import("./deposit.js").Chosen} Chosen */
 
 const SHOWN_AT_MOST = 100;
+/** The browser looks up each size, and the page waits. */
+const SIZES_AT_ONCE = 50;
 
 /** By path and name, so that a file chosen twice is sent once. @type {Map<string, Chosen>} */
 const files = new Map();
 /** @type {import("./session.js").Me | null} */
 let rules = null;
 let told = () => {};
+/** Resolves once all that was dropped or picked has been added. */
+let settled = Promise.resolve();
 
-export function chosen() {
+/** Return the files, once all that was dropped or picked has been added. */
+export async function chosen() {
+  await settled;
+  return all();
+}
+
+function all() {
   return [...files.values()];
 }
 
@@ -44,7 +55,7 @@ export function removeFile(file) {
 
 /** Show what is wrong with the files, and return whether nothing is. */
 export function complainOfFiles() {
-  const problem = rules && filesProblem(chosen(), rules);
+  const problem = rules && filesProblem(all(), rules);
   put(byId("files-error"), problem?.key ?? null, problem?.values);
   byId("drop-empty").hidden = problem?.key !== "files_empty";
   return problem === null;
@@ -54,19 +65,29 @@ export function complainOfFiles() {
  * Add files; of folders, only those that are not left out.
  * @param {Chosen[]} more
  */
-function add(more) {
+async function add(more) {
   for (const each of more) if (each.path === "" || !isLeftOut(each.name)) files.set(shown(each), each);
+  for (let at = SIZES_AT_ONCE; at < files.size && !areTooMany(); at += SIZES_AT_ONCE) {
+    sizeOf(all().slice(at - SIZES_AT_ONCE, at)); // the browser remembers them
+    await new Promise(requestAnimationFrame);
+  }
   draw();
 }
 
+function areTooMany() {
+  return rules !== null && files.size > rules.max_files;
+}
+
 function draw() {
-  const all = chosen();
-  byId("chosen").replaceChildren(...all.slice(0, SHOWN_AT_MOST).map(row));
-  const rest = all.length - SHOWN_AT_MOST;
-  put(byId("chosen-more"), rest > 0 ? "chosen_more" : null, { count: rest });
-  put(byId("chosen-sum"), all.length > 0 ? "chosen_sum" : null, { count: all.length, size: { bytes: sizeOf(all) } });
-  byId("clear").hidden = all.length < 2;
-  if (all.length > 0) complainOfFiles();
+  const every = all();
+  byId("chosen").replaceChildren(...every.slice(0, SHOWN_AT_MOST).map(row));
+  const rest = every.length - SHOWN_AT_MOST;
+  const isCounted = rules === null || every.length <= mostCounted(rules);
+  put(byId("chosen-more"), rest > 0 && isCounted ? "chosen_more" : null, { count: rest });
+  const isSummed = every.length > 0 && !areTooMany();
+  put(byId("chosen-sum"), isSummed ? "chosen_sum" : null, isSummed ? { count: every.length, size: { bytes: sizeOf(every) } } : {});
+  byId("clear").hidden = every.length < 2;
+  if (every.length > 0) complainOfFiles();
   else put(byId("files-error"), null);
   byId("drop-empty").hidden &&= true;
   told();
@@ -117,6 +138,7 @@ async function dropped(transfer) {
 }
 
 /**
+ * Find the files of an entry, until more are found than are counted.
  * @param {FileSystemEntry} entry
  * @param {string} path
  * @param {Chosen[]} found
@@ -129,19 +151,32 @@ async function walk(entry, path, found) {
   }
   const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
   const below = path ? `${path}/${entry.name}` : entry.name;
-  for (;;) {
+  while (rules === null || found.length <= mostCounted(rules)) {
     /** A reader returns at most 100 entries at a time. @type {FileSystemEntry[]} */
     const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (some.length === 0) return;
-    for (const each of some) await walk(each, below, found);
+    for (const each of some) await walk(each, below, found); // one after the other: all at once would stop the page
   }
+}
+
+/**
+ * Add files; who sends waits for it.
+ * @param {Promise<void>} adding
+ */
+function settle(adding) {
+  settled = Promise.all([settled, adding.catch(unreadable)]).then(() => {});
+}
+
+function unreadable() {
+  draw();
+  put(byId("files-error"), "files_unreadable");
 }
 
 for (const [button, input] of [["pick", "pick-files"], ["pick-folder", "pick-folders"]]) {
   const field = /** @type {HTMLInputElement} */ (byId(input));
   byId(button).addEventListener("click", () => field.click());
   field.addEventListener("change", () => {
-    add(picked(field.files));
+    settle(add(picked(field.files)));
     field.value = "";
   });
 }
@@ -165,5 +200,6 @@ addEventListener("drop", (event) => {
   event.preventDefault();
   zone.removeAttribute("data-over");
   if (!event.dataTransfer || zone.closest("[hidden]")) return;
-  dropped(event.dataTransfer).then(add, () => put(byId("files-error"), "files_unreadable"));
+  put(byId("chosen-sum"), "chosen_reading");
+  settle(dropped(event.dataTransfer).then(add));
 });

@@ -96,11 +96,21 @@ export class Deposit {
   }
 
   /**
-   * @param {() => Promise<Share[]>} act
-   * @returns {Promise<Share[]>}
+   * End an interrupted deposit, as `abandon`. Throws InUse, too.
+   * @param {KeptTransfer} kept
+   */
+  async discard(kept) {
+    this.kept = kept;
+    return this.#alone(() => this.abandon());
+  }
+
+  /**
+   * @template T
+   * @param {() => Promise<T>} act
+   * @returns {Promise<T>}
    */
   #alone(act) {
-    return navigator.locks.request(`caducee ${this.kept?.id}`, { ifAvailable: true }, (lock) => {
+    return navigator.locks.request(lockOf(this.kept?.id), { ifAvailable: true }, (lock) => {
       if (!lock) throw new InUse();
       return act();
     });
@@ -147,6 +157,20 @@ export class Deposit {
   }
 }
 
+/** @param {string} [id] of a transfer, which one tab at a time sends */
+function lockOf(id) {
+  return `caducee ${id}`;
+}
+
+/**
+ * Return the interrupted deposits, without those that another tab is sending.
+ * @param {Keeper} keeper
+ */
+export async function interrupted(keeper) {
+  const held = new Set((await navigator.locks.query()).held?.map(({ name }) => name));
+  return (await keeper.all()).filter(({ id, unfinished }) => unfinished && !held.has(lockOf(id)));
+}
+
 /**
  * Withdraw the shares of an earlier try, whose links nobody has seen.
  * @param {string} transferId
@@ -185,8 +209,8 @@ function keptFile({ file, name, path }) {
 export function matched(kept, chosen) {
   const files = kept.files.map((each) => {
     const found = chosen.find(({ file, name, path }) => {
-      const isSame = file.size === each.size && file.lastModified === each.modified;
-      return isSame && name === each.name && (path === each.path || path === "");
+      const isNamed = name === each.name && (path === each.path || path === ""); // first: a size has to be looked up
+      return isNamed && file.size === each.size && file.lastModified === each.modified;
     });
     return found?.file ?? null;
   });

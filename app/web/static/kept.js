@@ -1,7 +1,8 @@
 /**
  * What the staff's page keeps in this browser, in IndexedDB: for each transfer sent from here its client key and, while it
  * is unfinished, how to go on. Records are encrypted with a key of the person's own that scripts cannot export
- * (docs/staff-page.md). Never kept: a link, a password, a transfer key, `owner_part`, an access token.
+ * (docs/staff-page.md). In clear are the transfer's id, the person's and when the transfer expires, so that whoever opens the
+ * page next tidies up. Never kept: a link, a password, a transfer key, `owner_part`, an access token.
  */
 
 import { ascii, joined } from "./encoding.js";
@@ -22,38 +23,23 @@ const DIGEST_BYTES = 32;
 /** Digests could not be stored: an upload that goes on without them could not be resumed safely. */
 export class NotKept extends Error {}
 
-/** The records of one person. Without storage, everything works but nothing is kept. */
+/** What a keeper works with, once the browser has opened it. @typedef {{database: IDBDatabase, key: CryptoKey}} Store */
+
+/** The records of one person. Without a store, everything works but nothing is kept. */
 export class Keeper {
   /**
    * @param {string} person
-   * @param {IDBDatabase | null} database
-   * @param {CryptoKey | null} key
+   * @param {Promise<IDBDatabase | null>} opening as `openStore` returns it: the page need not wait for it
    */
-  constructor(person, database, key) {
+  constructor(person, opening) {
     this.person = person;
-    this.database = database;
-    this.key = key;
+    this.store = storeOf(person, opening);
     this.stopped = false;
   }
 
-  /**
-   * @param {string} person
-   * @returns {Promise<Keeper>}
-   */
-  static async of(person) {
-    try {
-      const database = await opened();
-      const fresh = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
-      const keys = transaction(database, "keys", "readwrite").objectStore("keys");
-      if ((await done(keys.getKey(person))) === undefined) await done(keys.add(fresh, person));
-      return new Keeper(person, database, await done(keys.get(person)));
-    } catch {
-      return new Keeper(person, null, null);
-    }
-  }
-
-  get keeps() {
-    return this.database !== null;
+  /** Return whether the browser keeps anything for the site. */
+  async keeps() {
+    return (await this.store) !== null;
   }
 
   /**
@@ -61,7 +47,7 @@ export class Keeper {
    * @returns {Promise<KeptTransfer[]>}
    */
   async all() {
-    const found = (await this.#in("transfers", "readonly", (store) => done(store.getAll()))) ?? [];
+    const found = (await this.#in(["transfers"], "readonly", (transfers) => done(transfers.getAll()))) ?? [];
     const own = found.filter((/** @type {any} */ each) => each.person === this.person);
     const read = await Promise.all(own.map((/** @type {any} */ each) => this.#open(each.id, each.sealed)));
     return read.filter((each) => each !== null).map((each) => JSON.parse(new TextDecoder().decode(each)));
@@ -71,14 +57,20 @@ export class Keeper {
   async keep(transfer) {
     if (this.stopped) return;
     const sealed = await this.#seal(transfer.id, new TextEncoder().encode(JSON.stringify(transfer)));
-    const record = { id: transfer.id, person: this.person, sealed };
-    await this.#in("transfers", "readwrite", (store) => done(store.put(record)));
+    const record = { id: transfer.id, person: this.person, expires: Date.parse(transfer.expiresAt), sealed };
+    const key = (await this.store)?.key;
+    await this.#in(["transfers", "keys"], "readwrite", (transfers, keys) => {
+      transfers.put(record);
+      keys.put(key, this.person); // another tab may have found it without records
+    });
   }
 
   /** @param {string} id */
   async forget(id) {
-    await this.#in("transfers", "readwrite", (store) => done(store.delete(id)));
-    await this.#in("digests", "readwrite", (store) => done(store.delete(IDBKeyRange.bound([id], [id, []]))));
+    await this.#in(["transfers", "digests"], "readwrite", (transfers, digests) => {
+      transfers.delete(id);
+      digests.delete(digestsOf(id));
+    });
   }
 
   /** Keep nothing more. */
@@ -86,10 +78,38 @@ export class Keeper {
     this.stopped = true;
   }
 
-  /** Forget every transfer of the person, and the key. */
+  /** Forget every transfer of the person, and the key, and keep nothing more. */
   async forgetAll() {
-    for (const { id } of await this.all()) await this.forget(id);
-    await this.#in("keys", "readwrite", (store) => done(store.delete(this.person)));
+    this.stop();
+    await this.#forgetWhere(({ person }) => person === this.person, (person) => person === this.person);
+  }
+
+  /**
+   * Forget everybody's transfers that have expired, and keys without a transfer: who never signs in again cannot do it.
+   * @param {number} now in milliseconds since 1970
+   */
+  async forgetExpired(now) {
+    await this.#forgetWhere(({ expires }) => !(expires > now), (person, isUsed) => person !== this.person && !isUsed);
+  }
+
+  /**
+   * Forget transfers, digests without a transfer, and keys.
+   * @param {(record: {person: string, expires: number}) => boolean} isOver
+   * @param {(person: string, isUsed: boolean) => boolean} isKeyOver
+   */
+  async #forgetWhere(isOver, isKeyOver) {
+    await this.#in(["transfers", "digests", "keys"], "readwrite", async (transfers, digests, keys) => {
+      /** @type {any[]} */
+      const records = await done(transfers.getAll());
+      const left = records.filter((record) => !isOver(record));
+      const [ids, people] = [new Set(left.map(({ id }) => id)), new Set(left.map(({ person }) => person))];
+      for (const record of records) if (isOver(record)) transfers.delete(record.id);
+      const digested = /** @type {[string][]} */ (await done(digests.getAllKeys()));
+      for (const id of new Set(digested.map(([id]) => id))) if (!ids.has(id)) digests.delete(digestsOf(id));
+      for (const person of /** @type {string[]} */ (await done(keys.getAllKeys()))) {
+        if (isKeyOver(person, people.has(person))) keys.delete(person);
+      }
+    });
   }
 
   /**
@@ -103,7 +123,7 @@ export class Keeper {
     if (this.stopped) return;
     const sealed = await this.#seal(`${id} ${number} ${first}`, joined(...digests));
     const put = async (/** @type {IDBObjectStore} */ store) => (await done(store.put(sealed, [id, number, first]))) && true;
-    if (this.database && !(await this.#in("digests", "readwrite", put))) throw new NotKept();
+    if (!(await this.#in(["digests"], "readwrite", put)) && (await this.keeps())) throw new NotKept();
   }
 
   /**
@@ -113,9 +133,9 @@ export class Keeper {
    * @returns {Promise<Bytes[]>}
    */
   async digests(id, number) {
-    const range = IDBKeyRange.bound([id, number], [id, number, []]);
-    const keys = (await this.#in("digests", "readonly", (store) => done(store.getAllKeys(range)))) ?? [];
-    const values = (await this.#in("digests", "readonly", (store) => done(store.getAll(range)))) ?? [];
+    const range = digestsOf(id, number);
+    const keys = (await this.#in(["digests"], "readonly", (store) => done(store.getAllKeys(range)))) ?? [];
+    const values = (await this.#in(["digests"], "readonly", (store) => done(store.getAll(range)))) ?? [];
     /** @type {Bytes[]} */
     const found = [];
     for (const [index, [, , first]] of keys.entries()) {
@@ -131,8 +151,7 @@ export class Keeper {
    * @param {number} number
    */
   async forgetDigests(id, number) {
-    const range = IDBKeyRange.bound([id, number], [id, number, []]);
-    await this.#in("digests", "readwrite", (store) => done(store.delete(range)));
+    await this.#in(["digests"], "readwrite", (store) => done(store.delete(digestsOf(id, number))));
   }
 
   /**
@@ -140,10 +159,11 @@ export class Keeper {
    * @param {Bytes} plain
    */
   async #seal(name, plain) {
-    if (!this.key) return null;
+    const store = await this.store;
+    if (!store) return null;
     const iv = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
     const parameters = { name: "AES-GCM", iv, additionalData: ascii(`${this.person} ${name}`) };
-    return joined(iv, new Uint8Array(await crypto.subtle.encrypt(parameters, this.key, plain)));
+    return joined(iv, new Uint8Array(await crypto.subtle.encrypt(parameters, store.key, plain)));
   }
 
   /**
@@ -152,11 +172,12 @@ export class Keeper {
    * @returns {Promise<Bytes | null>} null if another key sealed it
    */
   async #open(name, sealed) {
-    if (!this.key) return null;
+    const store = await this.store;
+    if (!store) return null;
     const iv = sealed.subarray(0, NONCE_BYTES);
     const parameters = { name: "AES-GCM", iv, additionalData: ascii(`${this.person} ${name}`) };
     try {
-      return new Uint8Array(await crypto.subtle.decrypt(parameters, this.key, sealed.subarray(NONCE_BYTES)));
+      return new Uint8Array(await crypto.subtle.decrypt(parameters, store.key, sealed.subarray(NONCE_BYTES)));
     } catch {
       return null;
     }
@@ -164,16 +185,17 @@ export class Keeper {
 
   /**
    * Run one transaction. What cannot be stored is not: the deposit goes on without.
-   * @param {string} name
+   * @param {string[]} names
    * @param {IDBTransactionMode} mode
-   * @param {(store: IDBObjectStore) => Promise<any>} act
+   * @param {(...stores: IDBObjectStore[]) => any} act
    * @returns {Promise<any>}
    */
-  async #in(name, mode, act) {
-    if (!this.database) return undefined;
+  async #in(names, mode, act) {
+    const store = await this.store;
+    if (!store) return undefined;
     try {
-      const running = transaction(this.database, name, mode);
-      const outcome = await act(running.objectStore(name));
+      const running = transaction(store.database, names, mode);
+      const outcome = await act(...names.map((name) => running.objectStore(name)));
       if (mode === "readwrite") await committed(running);
       return outcome;
     } catch {
@@ -183,23 +205,67 @@ export class Keeper {
 }
 
 /**
- * @param {IDBDatabase} database
- * @param {string} name
- * @param {IDBTransactionMode} mode
+ * Return the range of a transfer's digests, or of one file's.
+ * @param {(string | number)[]} of
  */
-function transaction(database, name, mode) {
-  return database.transaction(name, mode, { durability: mode === "readwrite" ? "strict" : "default" });
+function digestsOf(...of) {
+  return IDBKeyRange.bound(of, [...of, []]);
 }
 
-/** @returns {Promise<IDBDatabase>} */
-function opened() {
-  const request = indexedDB.open(DATABASE, 1);
-  request.onupgradeneeded = () => {
-    request.result.createObjectStore("keys");
-    request.result.createObjectStore("transfers", { keyPath: "id" });
-    request.result.createObjectStore("digests");
-  };
-  return done(request);
+/**
+ * @param {IDBDatabase} database
+ * @param {string[]} names
+ * @param {IDBTransactionMode} mode
+ */
+function transaction(database, names, mode) {
+  return database.transaction(names, mode, { durability: mode === "readwrite" ? "strict" : "default" });
+}
+
+/**
+ * Open the database; null if the browser stores nothing for the site.
+ * @returns {Promise<IDBDatabase | null>}
+ */
+export async function openStore() {
+  try {
+    const request = indexedDB.open(DATABASE, 1);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore("keys");
+      request.result.createObjectStore("transfers", { keyPath: "id" });
+      request.result.createObjectStore("digests");
+    };
+    return await done(request);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Return the database with the person's key, which is made if there is none; null if nothing can be kept.
+ * @param {string} person
+ * @param {Promise<IDBDatabase | null>} opening
+ * @returns {Promise<Store | null>}
+ */
+async function storeOf(person, opening) {
+  try {
+    const database = /** @type {IDBDatabase} */ (await opening);
+    const known = await done(transaction(database, ["keys"], "readonly").objectStore("keys").get(person));
+    return { database, key: known ?? (await newKey(database, person)) };
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Return the key of a person who had none, or the one that another tab has just stored.
+ * @param {IDBDatabase} database
+ * @param {string} person
+ * @returns {Promise<CryptoKey>}
+ */
+async function newKey(database, person) {
+  const fresh = await crypto.subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
+  const keys = transaction(database, ["keys"], "readwrite").objectStore("keys");
+  if ((await done(keys.getKey(person))) === undefined) await done(keys.add(fresh, person));
+  return done(keys.get(person));
 }
 
 /**

@@ -21,6 +21,8 @@ const POP = "\u2069";
 let language = document.documentElement.lang;
 /** @type {Record<string, string | [string, string]>} */
 let catalogue = {};
+/** By locale and options. @type {Map<string, Intl.NumberFormat>} */
+const numberFormats = new Map();
 
 export function currentLanguage() {
   return language;
@@ -85,7 +87,7 @@ function form(key, values) {
 export function formatted(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "string") return value;
-  if (typeof value === "number") return new Intl.NumberFormat(locale()).format(value);
+  if (typeof value === "number") return numbers(locale()).format(value);
   if (value instanceof Date) return moment(value);
   if ("day" in value) return new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" }).format(value.day);
   if ("lasting" in value) return lasting(value.lasting);
@@ -141,5 +143,17 @@ function lasting(seconds) {
  * @param {"short" | "long"} unitDisplay
  */
 function measured(count, unit, unitDisplay) {
-  return new Intl.NumberFormat(locale(), { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 }).format(count);
+  return numbers(locale(), { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 }).format(count);
+}
+
+/**
+ * Return a number format. Each is made once, because making it takes longer than everything else about a sentence.
+ * @param {string} tag
+ * @param {Intl.NumberFormatOptions} [options]
+ */
+function numbers(tag, options) {
+  const key = tag + JSON.stringify(options);
+  const made = numberFormats.get(key) ?? new Intl.NumberFormat(tag, options);
+  numberFormats.set(key, made);
+  return made;
 }

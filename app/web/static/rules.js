@@ -9,6 +9,8 @@
 
 const UNIT_SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400 };
 const OFFERED = ["1h", "4h", "12h", "1d", "2d", "3d", "5d", "7d", "14d", "31d"];
+/** Times the number of files that may be sent: more are not counted exactly. */
+const COUNTED = 10;
 const LONGEST_NAME_BYTES = 255;
 const LONGEST_PATH_BYTES = 512;
 const LONGEST_TEXT = 200;
@@ -50,16 +52,26 @@ export function lifetimes({ min_lifetime, default_lifetime, max_lifetime }) {
  * @param {Me} me
  * @returns {Problem | null}
  */
-export function filesProblem(chosen, { max_files: most, max_bytes: bytes }) {
-  const size = sizeOf(chosen);
+export function filesProblem(chosen, me) {
+  const { max_files: most, max_bytes: bytes } = me;
   if (chosen.length === 0) return { key: "files_none", values: {} };
+  if (chosen.length > mostCounted(me)) return { key: "files_uncounted", values: { count: mostCounted(me), most } };
   if (chosen.length > most) return { key: "files_many", values: { count: chosen.length, most } };
+  const size = sizeOf(chosen);
   if (size > bytes) return { key: "files_large", values: { size: { bytes: size }, most: { bytes } } };
   const unnamed = chosen.find(({ name, path }) => !isName(name) || !isPath(path));
   if (unnamed) return { key: "files_name", values: { name: shown(unnamed) } };
   const empty = chosen.filter(({ file }) => file.size === 0);
   if (empty.length > 0) return { key: "files_empty", values: { count: empty.length, name: shown(empty[0]) } };
   return null;
+}
+
+/**
+ * Return up to how many files are counted exactly.
+ * @param {Me} me
+ */
+export function mostCounted({ max_files: most }) {
+  return COUNTED * most;
 }
 
 /**

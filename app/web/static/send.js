@@ -6,9 +6,9 @@
 import { chosen, complainOfFiles, forgetChosen, onChoosing, picked, removeFile } from "./choosing.js";
 import { confirmed } from "./confirming.js";
 import { Cancelled } from "./control.js";
-import { Deposit, InUse, issueAgain, matched } from "./deposit.js";
+import { Deposit, interrupted, InUse, issueAgain, matched } from "./deposit.js";
 import { forgetShares, isLeft, showShares } from "./handover.js";
-import { Keeper } from "./kept.js";
+import { Keeper, openStore } from "./kept.js";
 import { currentLanguage, speak, speaks } from "./language.js";
 import { lifetimes, recipientsOf, recipientsProblem, recordsProblem, seconds, shown, subjectProblem } from "./rules.js";
 import { Sending } from "./sending.js";
@@ -38,16 +38,19 @@ const field = (/** @type {string} */ id) => /** @type {Field} */ (byId(id));
 // --- the start
 
 async function start() {
+  const opening = openStore(); // all at once: each takes a moment
+  const asking = whoIsThere();
+  asking.catch(() => {}); // awaited below
   if (!speaks() && !(await speak(currentLanguage()))) return show("busy");
   try {
-    me = await whoIsThere();
+    me = await asking;
   } catch (error) {
     if (error instanceof Refused && error.status === 401) return location.assign("/sign-in");
     if (error instanceof Refused) return show("stopped", { detail: error.detail, code: error.code });
     return show("busy");
   }
   if (me.sealed === "refuse") return show("unsealed");
-  keeper = await Keeper.of(me.id);
+  keeper = new Keeper(me.id, opening);
   tabs.postMessage(me.id);
   byId("bar").hidden = false;
   byId("nav-audit").hidden = me.role !== "admin";
@@ -84,7 +87,7 @@ function offer() {
   byId("purpose-row").hidden = purposes.length === 0;
   for (const each of purposes) field("purpose").add(new Option(each, each));
   field("language-of-mail").value = currentLanguage();
-  put(byId("keeps"), keeper.keeps ? null : "keeps_nothing");
+  void keeper.keeps().then((keeps) => put(byId("keeps"), keeps ? null : "keeps_nothing"));
 }
 
 /**
@@ -110,6 +113,7 @@ byId("recipients").addEventListener("keydown", (event) => {
 });
 
 async function submit() {
+  const files = await chosen();
   const recipients = recipientsOf(field("recipients").value);
   const subject = field("subject").value.trim();
   const records = field("records").value.trim();
@@ -129,7 +133,7 @@ async function submit() {
     ...(purpose && { purpose }),
     ...(records && { records: Number(records) }),
   };
-  const plan = { terms, recipients, language: field("language-of-mail").value, chosen: chosen() };
+  const plan = { terms, recipients, language: field("language-of-mail").value, chosen: files };
   return void run((deposit) => deposit.begin(plan));
 }
 
@@ -213,8 +217,7 @@ function to(view) {
 // --- an interrupted deposit
 
 async function offerInterrupted() {
-  const unfinished = (await keeper.all()).filter((each) => each.unfinished);
-  byId("interrupted").replaceChildren(...unfinished.map(interruptedRow));
+  byId("interrupted").replaceChildren(...(await interrupted(keeper)).map(interruptedRow));
 }
 
 /** @param {KeptTransfer} kept */
@@ -247,12 +250,10 @@ async function goOn(kept, item, again) {
 
 /** @param {KeptTransfer} kept */
 async function discard(kept) {
-  const deposit = new Deposit(keeper, sending);
-  deposit.kept = kept;
   try {
-    await deposit.abandon();
-  } catch {
-    return notice("form", "sent_cut");
+    await new Deposit(keeper, sending).discard(kept);
+  } catch (error) {
+    return notice("form", error instanceof InUse ? "in_use" : "sent_cut");
   }
   await offerInterrupted();
   return byId("pick").focus();

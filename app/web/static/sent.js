@@ -281,14 +281,12 @@ async function issueAgain(local, share) {
 }
 
 /**
- * Forget the keys of transfers that have ended.
+ * Forget everybody's transfers that have expired, and the person's that have ended otherwise.
  * @param {import("./kept.js").Keeper} keeper
  */
 export async function tidy(keeper) {
-  for (const { id, expiresAt } of await keeper.all()) {
-    const ended = Date.parse(expiresAt) <= serviceNow() || (await hasEnded(id));
-    if (ended) await keeper.forget(id);
-  }
+  await keeper.forgetExpired(serviceNow());
+  for (const { id } of await keeper.all()) if (await hasEnded(id)) await keeper.forget(id);
 }
 
 /** @param {string} id */

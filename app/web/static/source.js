@@ -7,13 +7,19 @@
  */
 
 import { fileContext } from "./chunked.js";
-import { fromBase64url, joined, same } from "./encoding.js";
+import { fromBase64url, same } from "./encoding.js";
 import { sealedSize, sealer, sliceAt, sliceStart, SLICE_BYTES } from "./sealing.js";
 import { crc32 } from "./zip.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
 /** @typedef {import("./kept.js").KeptFile} KeptFile */
-/** A part of the ciphertext. `end` is where it ends. @typedef {{bytes: Bytes, start: number, end: number}} Part */
+/**
+ * A part of the ciphertext: whole slices, of which `skipped` bytes belong to the part before. `end` is where it ends.
+ * @typedef {{slices: Bytes[], skipped: number, start: number, end: number}} Part
+ */
+
+/** Slices that are read again and only compared. */
+const READ_AT_ONCE = 16;
 
 /** A file is not the one that was sent before, or cannot be read any more. */
 export class FileChanged extends Error {
@@ -60,6 +66,16 @@ export class Source {
   }
 
   /**
+   * Return where a part ends that begins at byte `start` and has at most `most` slices.
+   * @param {number} start
+   * @param {number} most
+   */
+  endOf(start, most) {
+    const stop = sliceAt(start) + most;
+    return stop >= this.slices ? this.sealedSize : sliceStart(stop);
+  }
+
+  /**
    * Return the ciphertext from byte `start` on, of at most `most` slices. One part at a time. Throws FileChanged.
    * @param {number} start
    * @param {number} most
@@ -67,23 +83,26 @@ export class Source {
    */
   async part(start, most) {
     const first = sliceAt(start);
-    const stop = Math.min(first + most, this.slices);
     if (start > sliceStart(first) && first >= this.digests.length) throw new FileChanged(this.kept); // sent, but not known
-    for (let index = this.#crcSlices; index < first; index += 1) await this.#checked(index); // this tab has not read it
-    const plain = [];
-    for (let index = first; index < stop; index += 1) plain.push(await this.#read(index));
-    const kept = (await this.#check(first, plain)).kept;
-    plain.forEach((slice, index) => this.#count(first + index, slice));
-    const [, ...sealed] = await Promise.all([kept, ...plain.map((slice, index) => this.seal(first + index, slice))]);
-    const end = stop === this.slices ? this.sealedSize : sliceStart(stop);
-    return { bytes: joined(...sealed).subarray(start - sliceStart(first)), start, end };
+    while (this.#crcSlices < first) { // this tab has not read them
+      const unread = this.#crcSlices;
+      await (await this.#checked(unread, Math.min(READ_AT_ONCE, first - unread))).kept;
+    }
+    const { plain, kept } = await this.#checked(first, Math.min(most, this.slices - first));
+    const [, ...slices] = await Promise.all([kept, ...plain.map((slice, index) => this.seal(first + index, slice))]);
+    return { slices, skipped: start - sliceStart(first), start, end: this.endOf(start, most) };
   }
 
-  /** @param {number} index */
-  async #checked(index) {
-    const plain = await this.#read(index);
-    await (await this.#check(index, [plain])).kept;
-    this.#count(index, plain);
+  /**
+   * Read and check slices.
+   * @param {number} first
+   * @param {number} count
+   */
+  async #checked(first, count) {
+    const plain = await this.#read(first, count);
+    const check = this.#check(first, plain);
+    plain.forEach((slice, index) => this.#count(first + index, slice)); // while other threads compute the digests
+    return { plain, ...(await check) };
   }
 
   /**
@@ -117,12 +136,20 @@ export class Source {
     this.#crcSlices += 1;
   }
 
-  /** @param {number} index */
-  async #read(index) {
-    const length = Math.min(SLICE_BYTES, this.file.size - index * SLICE_BYTES);
-    const blob = this.file.slice(index * SLICE_BYTES, index * SLICE_BYTES + length);
-    const plain = await blob.arrayBuffer().catch(() => null);
-    if (plain?.byteLength !== length) throw new FileChanged(this.kept); // browsers refuse to read a file that was changed
-    return new Uint8Array(plain);
+  /**
+   * Read slices, in one request to the browser.
+   * @param {number} first
+   * @param {number} count
+   */
+  async #read(first, count) {
+    const from = first * SLICE_BYTES;
+    const length = Math.min(count * SLICE_BYTES, this.file.size - from);
+    const read = await this.file.slice(from, from + length).arrayBuffer().catch(() => null);
+    if (read?.byteLength !== length) throw new FileChanged(this.kept); // browsers refuse to read a file that was changed
+    const plain = [];
+    for (let at = 0; at < length || plain.length < count; at += SLICE_BYTES) {
+      plain.push(new Uint8Array(read, at, Math.min(SLICE_BYTES, length - at)));
+    }
+    return plain;
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Uploads one sealed file in parts (tus 1.0.0, docs/http-api.md) until the service has all of it, whatever breaks off in
- * between. While a part is sent, the next one is read and encrypted.
+ * between. While a part is sent, the next ones are read and encrypted.
  */
 
 import { metaContext } from "./chunked.js";
@@ -12,10 +12,12 @@ import { Source } from "./source.js";
 
 /** @typedef {import("./kept.js").KeptFile} KeptFile */
 /** @typedef {import("./sealed-transfer.js").Transfer} Transfer */
-/** @typedef {import("./source.js").Part} Part */
+/** A part that can be sent. @typedef {{body: Blob, start: number, end: number}} Ready */
 
 const TUS = { "Tus-Resumable": "1.0.0" };
-const MOST_SLICES = 8;
+const MOST_SLICES = 16;
+/** Prepared, or being prepared, while another part is sent. */
+const PARTS_AHEAD = 2;
 const QUICK_MS = 1_500;
 const SLOW_MS = 6_000;
 const PART_WITHIN_MS = 900_000;
@@ -84,14 +86,10 @@ async function sendMissing(upload, source) {
   const offset = () => patience.until((signal) => whereItStands(kept.upload, signal));
   let slices = 1;
   let at = await offset();
-  /** @type {Promise<Part> | null} */
-  let next = null;
+  let ahead = new Ahead(source, at);
   while (at < source.sealedSize) {
     moved(at);
-    /** @type {Part} */
-    const part = await (next ?? source.part(at, slices));
-    next = part.end < source.sealedSize ? source.part(part.end, slices) : null;
-    next?.catch(() => {}); // awaited in the next round
+    const part = await ahead.next(slices);
     try {
       await patience.control.open();
       const began = performance.now();
@@ -100,13 +98,70 @@ async function sendMissing(upload, source) {
       at = part.end;
       patience.renew();
     } catch (error) {
-      await next?.catch(() => {}); // one part is read at a time
-      next = null;
+      await ahead.stopped();
       if (!(error instanceof Refused && error.code === "wrong_offset")) await patience.after(error);
       at = await offset();
+      ahead = new Ahead(source, at);
     }
   }
   moved(source.sealedSize);
+}
+
+/** The parts of a source from a byte on. They are prepared one after the other, some ahead of their sending. */
+class Ahead {
+  /** @type {Promise<Ready>[]} */
+  #parts = [];
+  /** @type {Promise<Ready> | null} */
+  #last = null;
+
+  /**
+   * @param {Source} source
+   * @param {number} at
+   */
+  constructor(source, at) {
+    this.source = source;
+    this.at = at;
+  }
+
+  /**
+   * Return the next part, and begin to prepare those after it, of at most `slices` each. Throws as `Source.part`.
+   * @param {number} slices
+   */
+  async next(slices) {
+    this.#prepare(slices);
+    const part = await /** @type {Promise<Ready>} */ (this.#parts.shift());
+    this.#prepare(slices);
+    return part;
+  }
+
+  /** @param {number} slices */
+  #prepare(slices) {
+    while (this.#parts.length < PARTS_AHEAD && this.at < this.source.sealedSize) {
+      this.#last = ready(this.source, this.at, slices, this.#last);
+      this.#last.catch(() => {}); // thrown when it is taken
+      this.#parts.push(this.#last);
+      this.at = this.source.endOf(this.at, slices);
+    }
+  }
+
+  /** Resolve once nothing is being prepared any more. */
+  async stopped() {
+    await Promise.allSettled(this.#parts);
+  }
+}
+
+/**
+ * Prepare a part after the one before it. Its bytes become a blob, which the browser copies to where it sends from.
+ * @param {Source} source
+ * @param {number} at
+ * @param {number} slices
+ * @param {Promise<Ready> | null} before
+ * @returns {Promise<Ready>}
+ */
+async function ready(source, at, slices, before) {
+  await before;
+  const part = await source.part(at, slices);
+  return { body: new Blob(part.slices).slice(part.skipped), start: part.start, end: part.end };
 }
 
 /**
@@ -123,7 +178,7 @@ function suited(slices, took) {
  * Send a part. The last one carries the file's checksum with its name.
  * @param {Upload} upload
  * @param {Source} source
- * @param {Part} part
+ * @param {Ready} part
  */
 async function send({ transfer, number, kept, patience }, source, part) {
   const isLast = part.end === source.sealedSize;
@@ -134,9 +189,8 @@ async function send({ transfer, number, kept, patience }, source, part) {
     "Upload-Offset": String(part.start),
     ...(sealedMeta && { "Caducee-Sealed-Meta": sealedMeta }),
   };
-  const body = new Blob([part.bytes]); // Chromium sends a blob many times faster than bytes
   const { signal } = patience.control;
-  await ask(kept.upload, { method: "PATCH", body, headers, signal, within: PART_WITHIN_MS });
+  await ask(kept.upload, { method: "PATCH", body: part.body, headers, signal, within: PART_WITHIN_MS });
 }
 
 /**
