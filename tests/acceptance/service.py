@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 
 from tests.acceptance import warm_start
+from tests.acceptance.engines import IN_BUCKET, bucket_of, engine_variables
 from tests.acceptance.warm_start import PROGRAM, Program, Start
 from tests.full_rights import drop_triggers
 
@@ -81,8 +82,8 @@ class Installation:
         """Take the place; the first command or server makes what it needs. Settings by name, like `DEADMAN="2s"`."""
         self.folder = folder
         self.data = folder / "data"
-        self._settings = QUICK | {"CADUCEE_DATA_DIR": str(self.data)} | _variables(settings)
         folder.mkdir(parents=True, exist_ok=True)
+        self._settings = QUICK | {"CADUCEE_DATA_DIR": str(self.data)} | engine_variables(folder) | _variables(settings)
 
     def environment(self, **settings: str) -> dict[str, str]:
         """The environment a program gets: ours without any setting of the service, then this installation's."""
@@ -126,7 +127,8 @@ class Installation:
 
     def files(self, store: str) -> list[Path]:
         """What lies in a store, without what only marks it as one (`installation`, the backup tag, the marks)."""
-        return sorted(p for p in (self.data / store).rglob("*") if p.is_file() and not _only_marks(p.name))
+        folder = bucket_of(self.folder) if store == "blobs" and IN_BUCKET else self.data / store
+        return sorted(p for p in folder.rglob("*") if p.is_file() and not _only_marks(p.name))
 
     def key_files(self) -> list[Path]:
         """The entries of the key vault, without the hours' own keys."""
