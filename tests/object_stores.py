@@ -101,10 +101,10 @@ def seaweedfs(folder: Path) -> Iterator[ObjectStore]:
 
 @contextmanager
 def rclone(folder: Path) -> Iterator[ObjectStore]:
-    """`rclone serve s3`: each folder in `data`, or a link to one, is a bucket, and each file in it an object."""
+    """`rclone serve s3`: each folder in `data` is a bucket, and each file in it an object."""
     (folder / "data").mkdir()
     port = _free_ports(1)[0]
-    options = ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}", "--copy-links"]
+    options = ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{KEY},{SECRET}"]
     arguments = ["serve", "s3", *options, str(folder / "data")]
     with _running("rclone", [PROGRAMS / "rclone", "--config", os.devnull, *arguments], folder, port) as store:
         yield store

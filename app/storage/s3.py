@@ -60,7 +60,7 @@ class S3Bucket:
                 raise BlobUnavailable(f"the blob {blob_id} already exists")
             return self._calls.begin(key)
 
-        return self._writing(blob_id, SuspendedBlob(await self._in_thread(begin), (), b""))
+        return self._writing(blob_id, SuspendedBlob(await self._in_thread(begin), (), b""), resumed=False)
 
     async def resume(self, blob_id: str, size: int, *, drop_rest: bool = False) -> S3BlobWriter:
         """Continue a suspended blob of `size` bytes, whichever node suspended it; with `drop_rest`, one with more.
@@ -76,7 +76,7 @@ class S3Bucket:
             self._prove()
             return s3_suspended.load(self._calls, blob_id, size, drop_rest=drop_rest)
 
-        return self._writing(blob_id, await self._in_thread(load))
+        return self._writing(blob_id, await self._in_thread(load), resumed=True)
 
     async def open(self, blob_id: str) -> S3BlobReader:
         """Open a committed blob. Raises BlobGone, BlobUnavailable, ValueError."""
@@ -162,8 +162,8 @@ class S3Bucket:
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
-    def _writing(self, blob_id: str, begun: SuspendedBlob) -> S3BlobWriter:
-        writer = S3BlobWriter(self._tools, blob_id, begun)
+    def _writing(self, blob_id: str, begun: SuspendedBlob, *, resumed: bool) -> S3BlobWriter:
+        writer = S3BlobWriter(self._tools, blob_id, begun, resumed=resumed)
         self._writers[blob_id] = writer
         return writer
 

@@ -37,8 +37,8 @@ class WriterTools:
 class S3BlobWriter:
     """A blob being written, begun or resumed; ended by `commit`, `suspend` or `abort`."""
 
-    def __init__(self, tools: WriterTools, blob_id: str, begun: SuspendedBlob) -> None:
-        """Continue an open upload."""
+    def __init__(self, tools: WriterTools, blob_id: str, begun: SuspendedBlob, *, resumed: bool) -> None:
+        """Continue an open upload. `resumed`: its state lies in the bucket."""
         self._tools = tools
         self._blob_id = blob_id
         self._key = tools.calls.place.key_of(blob_id)
@@ -46,6 +46,7 @@ class S3BlobWriter:
         self._etags = list(begun.etags)
         self._buffer = bytearray(begun.rest)
         self._size = begun.size
+        self._state_key = tools.calls.place.suspended_key(blob_id, begun.size) if resumed else None
         self._sending: deque[Future[str]] = deque()
         self._ending: Future[None] | None = None
         self._aborting: asyncio.Future[None] | None = None
@@ -175,6 +176,8 @@ class S3BlobWriter:
             raise BlobUnavailable(f"the blob {self._blob_id} has {size} bytes instead of {self._size}")
         if self._revoked:
             raise self._gone()
+        if self._state_key is not None:
+            calls.delete([self._state_key])  # one that stays is deleted with the blob
 
     def _suspend_in_thread(self) -> None:
         if self._revoked:

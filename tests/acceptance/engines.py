@@ -1,7 +1,7 @@
 """The engines on which the tests of the program run: `CADUCEE_TEST_ENGINE=sqlite-s3` puts the blobs into a bucket.
 
-The bucket of an installation is a folder beside its data, which `rclone serve s3` serves, so that a test finds each
-object as a file. One server runs for the whole test process.
+The bucket of an installation is a folder of `rclone serve s3`, with a link to it beside the data, so that a test finds
+each object as a file. One server runs for the whole test process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IN_BUCKET = ENGINE.endswith("-s3")
 
 
 def bucket_of(folder: Path) -> Path:
-    """Return the folder whose files are the objects of an installation."""
+    """Return the link to the folder whose files are the objects of an installation."""
     return folder / "bucket"
 
 
@@ -34,10 +34,22 @@ def engine_variables(folder: Path) -> dict[str, str]:
     if not IN_BUCKET:
         return {}
     root, server = _server()
-    bucket_of(folder).mkdir(exist_ok=True)
-    name = f"b-{new_id().encode().hex()}"
-    (root / "data" / name).symlink_to(bucket_of(folder))
+    if not bucket_of(folder).is_symlink():
+        name = f"b-{new_id().encode().hex()}"
+        client = server.client()
+        client.create_bucket(Bucket=name)
+        client.close()
+        bucket_of(folder).symlink_to(root / "data" / name)
+    name = bucket_of(folder).readlink().name
     return {"CADUCEE_BLOBS": f"s3://{name}", "CADUCEE_S3_ENDPOINT": server.endpoint} | CREDENTIALS
+
+
+def open_uploads(folder: Path) -> list[str]:
+    """Return the keys of the open uploads in an installation's bucket."""
+    client = _server()[1].client()
+    found = client.list_multipart_uploads(Bucket=bucket_of(folder).readlink().name).get("Uploads", [])
+    client.close()
+    return [str(each["Key"]) for each in found]
 
 
 @cache

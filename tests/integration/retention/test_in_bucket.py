@@ -34,11 +34,18 @@ from tests.integration.actions.stories import (
     sweep,
     transfer_row,
 )
-from tests.integration.storage.s3_servers import credentials, faults, object_store, s3_servers
+from tests.integration.storage.s3_servers import credentials, faults, s3_servers
+from tests.marks import in_test_all
 
-__all__ = ["credentials", "faults", "object_store", "s3_servers"]
+__all__ = ["credentials", "faults", "s3_servers"]
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+
+
+@pytest.fixture(params=["rclone", in_test_all("seaweedfs")])
+def object_store(request, s3_servers, credentials):
+    """Not moto, which dates every open upload to 2010."""
+    return s3_servers.get(request.param)
 
 
 @pytest.fixture
