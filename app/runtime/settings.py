@@ -209,11 +209,11 @@ class Settings(BaseSettings, ProviderSettings, BucketSettings):
         return self
 
     def _places(self) -> dict[str, Path]:
-        places = {"CADUCEE_KEYS_DIR": self.signing_dir}
+        keys = {"CADUCEE_KEYS_DIR": self.signing_dir}
         blobs = {"CADUCEE_BLOBS": self.blobs_dir} if self.blobs_bucket is None else {}
         vault = {"CADUCEE_VAULT": self.vault_dir} if self.vault_dir else {}
         database = {"the folder of the database": self.database_file.parent} if self.database_file else {}
-        return blobs | places | vault | database
+        return blobs | keys | vault | database
 
     @property
     def lifetimes(self) -> Lifetimes:
@@ -247,11 +247,6 @@ class Settings(BaseSettings, ProviderSettings, BucketSettings):
     def blobs_dir(self) -> Path:
         """The folder of the blob store, by default `blobs` in the data folder; with `blobs_bucket` it is not used."""
         return Path(self.blobs) if self.blobs and self.blobs_bucket is None else self.data_dir / "blobs"
-
-    @property
-    def blobs_place(self) -> Path | BucketPlace:
-        """Where the blobs lie."""
-        return self.blobs_bucket or self.blobs_dir
 
     @property
     def vault_location(self) -> str:

@@ -1,7 +1,7 @@
 """The blob store in a bucket: finding, deleting and listing blobs. `s3_blob.py` writes one, `s3_blob_reader.py` reads.
 
 As on a disk, absence counts only beside the object `installation`: an empty bucket of the same name proves no deletion.
-ADR 0036 says what a bucket guarantees, and what it does not.
+ADR 0037 says what a bucket guarantees, and what it does not.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ def test_a_bucket_and_its_server_are_set_together(monkeypatch):
     with pytest.raises(ValidationError, match="CADUCEE_BLOBS is no s3://bucket/prefix"):
         Settings()
     monkeypatch.setenv("CADUCEE_BLOBS", "s3://bucket")
-    assert str(Settings().blobs_place) == "s3://bucket"
+    assert str(Settings().blobs_bucket) == "s3://bucket"
     monkeypatch.setenv("CADUCEE_MAX_TRANSFER_BYTES", str(LARGEST_BLOB + 1))
     with pytest.raises(ValidationError, match=f"must be at most {LARGEST_BLOB}"):
         Settings()
