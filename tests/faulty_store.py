@@ -119,7 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(answer.status)
         headers = {"Content-Length": str(len(answer.body))} | answer.headers
-        self.close_connection = int(headers["Content-Length"]) > len(answer.body)  # else the client waits for the rest
+        if self.command != "HEAD" and int(headers["Content-Length"]) > len(answer.body):
+            self.close_connection = True  # else the client waits for the rest
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
