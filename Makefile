@@ -117,7 +117,7 @@ docs: $(STAMP) ## check the documentation: links, and every statement that a tes
 
 pins: $(BIN)/python ## rewrite requirements/*.txt from pyproject.toml (newer versions: make pins UPGRADE=--upgrade)
 	@test -x "$$(command -v $(UV))" || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(COMPILE) --extra server --extra postgres --output-file requirements/run.txt
+	$(COMPILE) --extra server --extra postgres --extra s3 --output-file requirements/run.txt
 	$(COMPILE) --constraint requirements/run.txt --all-extras --group dev --output-file requirements/dev.txt
 	$(UV) pip compile --quiet --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make pins" --constraint requirements/dev.txt --output-file requirements/build.txt

@@ -24,7 +24,8 @@ from app.db.tables import metadata
 from tests.vault_server import VaultServer, running_vault_server
 
 # Before app.runtime.settings is imported, which looks there for the folder of secret files.
-for _name in [name for name in os.environ if name.startswith("CADUCEE_") and name != "CADUCEE_REQUIRE_ALL"]:
+KEPT = {"CADUCEE_REQUIRE_ALL", "CADUCEE_TEST_ENGINE"}
+for _name in [name for name in os.environ if name.startswith("CADUCEE_") and name not in KEPT]:
     del os.environ[_name]
 
 UMASK = os.umask(0o077)

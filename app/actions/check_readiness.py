@@ -62,9 +62,10 @@ def _no_room(resources: Resources) -> bool:
 
 def _nearly_full(resources: Resources) -> bool:
     try:
-        return resources.blobs.free_bytes() < resources.settings.min_free_bytes
+        free = resources.blobs.free_bytes()
     except StorageError:
         return True
+    return free is not None and free < resources.settings.min_free_bytes
 
 
 def _same(read: Callable[[], str | None], installation: str) -> bool:

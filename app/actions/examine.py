@@ -29,6 +29,7 @@ def examine(resources: Resources) -> list[Finding]:
         _vault_configuration,
         _vault_mark,
         _space,
+        _blobs,
         _reserve,
         _intake,
         _sweeper,
@@ -90,6 +91,8 @@ def vault_findings(problems: list[str]) -> list[Finding]:
 
 def _space(resources: Resources) -> Iterator[Finding]:
     free = resources.blobs.free_bytes()
+    if free is None:
+        return
     enough = free >= resources.settings.min_free_bytes
     said = f"{free / 1024**3:.1f} GiB"
     if enough:
@@ -97,6 +100,14 @@ def _space(resources: Resources) -> Iterator[Finding]:
     else:
         do = "free space on the blobs' volume, or lower CADUCEE_MIN_FREE_BYTES"
         yield Finding(Level.WRONG, "free space", f"{said}: deposits are refused", do)
+
+
+def _blobs(resources: Resources) -> Iterator[Finding]:
+    """What the store itself does with blobs, such as a bucket's versions and lifecycle rules."""
+    try:
+        yield from resources.blobs.findings(resources.settings.max_lifetime)
+    except StorageError as error:
+        yield Finding(Level.WRONG, "blob store", str(error), "docs/runbook.md, storage_unavailable")
 
 
 def _reserve(resources: Resources) -> Iterator[Finding]:

@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator
 from contextlib import closing
 from dataclasses import dataclass
 
+import structlog
+
 from app.crypto import chunked
 from app.crypto.errors import CannotDecrypt
 from app.db.file_rows import FileRow
@@ -22,6 +24,8 @@ from app.lifecycle.open_claim import OpenClaim, require_open_claim
 from app.runtime.resources import Resources
 from app.storage.blob_store import BlobReader
 from app.storage.errors import StorageError
+
+log = structlog.get_logger()
 
 PIECE_CHUNKS = 96
 """Chunks read, decrypted and sent at a time: 1.5 MiB. Smaller pieces cost more CPU (docs/performance.md); a stalled
@@ -144,11 +148,16 @@ class ClaimFiles:
         try:
             return await self.resources.blobs.open(file.blob_id)
         except StorageError as error:
-            raise BlobsOutOfReach from error
+            raise _out_of_reach(error) from error
 
 
 async def _read(reader: BlobReader, offset: int, length: int) -> bytes | memoryview:
     try:
         return await reader.read(offset, length)
     except StorageError as error:
-        raise BlobsOutOfReach from error
+        raise _out_of_reach(error) from error
+
+
+def _out_of_reach(error: StorageError) -> BlobsOutOfReach:
+    log.warning("blobs_out_of_reach", error=str(error))
+    return BlobsOutOfReach()

@@ -12,7 +12,7 @@ import structlog
 from app.crypto import chunked
 from app.crypto.chunked import PassingBlob, sealed_size
 from app.crypto.errors import Truncated
-from app.domain.errors import BlobsOutOfReach, DiskNearlyFull, MalformedCiphertext, TooLarge, TransferEnded
+from app.domain.errors import MalformedCiphertext, TooLarge, TransferEnded
 from app.domain.file_meta import FileMeta
 from app.domain.transfer import FileState
 from app.domain.upload import CHECKED_PART_BYTES, Checksum
@@ -49,10 +49,8 @@ async def receive_part(
     try:
         held, writer, passage = await upload_parts.open_blob(resources, held)
         return await _Part(resources, held, writer, passage).receive(body)
-    except storage_errors.DiskNearlyFull as error:
-        raise DiskNearlyFull from error
     except storage_errors.StorageError as error:
-        raise BlobsOutOfReach from error
+        raise await intake.refusal_of(resources, held.admitted, error) from error
 
 
 async def _checked(body: AsyncIterator[bytes], checksum: Checksum) -> bytearray:

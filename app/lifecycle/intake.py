@@ -27,6 +27,7 @@ from app.domain.audit_events import Entry, Event
 from app.domain.errors import (
     BlobsOutOfReach,
     DiskNearlyFull,
+    Refusal,
     TooLarge,
     TooManyFiles,
     TransferEnded,
@@ -212,12 +213,25 @@ async def take_in(
         except BaseException:
             await asyncio.shield(writer.abort())
             raise
-    except storage_errors.DiskNearlyFull as error:
-        raise DiskNearlyFull from error
     except storage_errors.StorageError as error:
-        raise BlobsOutOfReach from error
+        raise await refusal_of(resources, upload, error) from error
     await finish_or_wait(resources, upload, arrived)
     return arrived
+
+
+async def refusal_of(resources: Resources, upload: AdmittedUpload, error: storage_errors.StorageError) -> Exception:
+    """Return the refusal for a failure of the blob store. A blob that was deleted under its writer belongs to an upload
+    that has ended, where another process saw it first.
+    """
+    if isinstance(error, storage_errors.DiskNearlyFull):
+        return DiskNearlyFull()
+    if isinstance(error, storage_errors.BlobGone):
+        try:
+            await resources.in_thread(check_running, resources, upload)
+        except Refusal as refusal:
+            return refusal
+    log.warning("blobs_out_of_reach", blob=upload.row.blob_id, error=str(error))
+    return BlobsOutOfReach()
 
 
 async def finish_or_wait(resources: Resources, upload: AdmittedUpload, arrived: FileRow) -> None:
@@ -256,7 +270,8 @@ async def pass_on(resources: Resources, upload: AdmittedUpload, body: AsyncItera
                 for piece in pieces:
                     if now() >= expires_at:
                         raise TransferEnded
-                    await flow.writer.write(piece)
+                    with progress.stored():
+                        await flow.writer.write(piece)
                     reach("deposit.body_half")
 
 

@@ -22,7 +22,8 @@ def hand_over(settings: Settings) -> None:
 
     Raises WrongUser if its folders belong to different users, or if the users are separate and root owns all of them.
     """
-    stores = [settings.blobs_dir, *_vault_folder(settings), settings.signing_dir]
+    blobs = [settings.blobs_dir] if settings.blobs_bucket is None else []
+    stores = [*blobs, *_vault_folder(settings), settings.signing_dir]
     _hand_over(settings, [settings.data_dir, *_database_folder(settings), *stores])
 
 

@@ -166,7 +166,8 @@ def _require_in_use(database: Database, settings: Settings) -> None:
 
 def _require_stores(settings: Settings, installation_id: str) -> None:
     """Raise InstallationMismatch unless blobs and vault carry this id."""
-    _require_carries(installation_id, "blobs", blob_store_of(settings).installation(), settings.blobs_dir)
+    blobs = blob_store_of(settings)
+    _require_carries(installation_id, "blobs", blobs.installation(), blobs.place().name)
     with closing(key_vault_of(settings)) as vault:
         _require_carries(installation_id, "vault", vault.installation(), vault.place().name)
 
@@ -215,7 +216,7 @@ def require_same_installation(resources: Resources) -> None:
     """Raise InstallationMismatch unless database, blobs and vault carry the same id."""
     with resources.database.reading() as connection:
         installation_id = service_rows.get(connection).installation_id
-    _require_carries(installation_id, "blobs", resources.blobs.installation(), resources.settings.blobs_dir)
+    _require_carries(installation_id, "blobs", resources.blobs.installation(), resources.blobs.place().name)
     _require_carries(installation_id, "vault", resources.vault.installation(), resources.vault.place().name)
 
 

@@ -11,7 +11,7 @@ import sys
 
 import structlog
 
-QUIET = ("apscheduler", "uvicorn.access", "alembic", "httpx", "multipart")
+QUIET = ("alembic", "apscheduler", "boto3", "botocore", "httpx", "multipart", "s3transfer", "uvicorn.access", "urllib3")
 
 
 def set_up_logs(log_format: str) -> None:

@@ -81,7 +81,7 @@ def prepare_folders(settings: Settings) -> None:
     try:
         for folder in (settings.data_dir, settings.signing_dir, vault, vault / MARKS_FOLDER):
             _share(folder, _READ_BY_GROUP)
-        for folder in (*database, settings.blobs_dir):
+        for folder in (*database, *_blobs_folder(settings)):
             _share(folder, _WRITTEN_BY_GROUP)
         move_marks(vault)
     except OSError as error:
@@ -109,7 +109,7 @@ def unshared_folders(settings: Settings) -> Iterator[str]:
 def _expected(settings: Settings) -> Iterable[tuple[Path, int]]:
     vault = _vault_of(settings)
     readable = (settings.signing_dir, vault, vault / MARKS_FOLDER)
-    writable = (*([settings.database_file.parent] if settings.database_file else []), settings.blobs_dir)
+    writable = (*([settings.database_file.parent] if settings.database_file else []), *_blobs_folder(settings))
     return [*((each, _READ_BY_GROUP) for each in readable), *((each, _WRITTEN_BY_GROUP) for each in writable)]
 
 
@@ -118,6 +118,10 @@ def _vault_of(settings: Settings) -> Path:
     if settings.vault_dir is None:
         raise UsersNotSeparate("users_not_separate: the vault is not a folder")
     return settings.vault_dir
+
+
+def _blobs_folder(settings: Settings) -> list[Path]:
+    return [settings.blobs_dir] if settings.blobs_bucket is None else []
 
 
 def _share(folder: Path, mode: int) -> None:

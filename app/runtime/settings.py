@@ -21,11 +21,13 @@ from app.domain.duration import format_duration
 from app.domain.network_address import is_loopback_origin, parse_host, parse_origin, protects_secrets
 from app.domain.transfer import LIFETIME_CEILING, Lifetimes
 from app.runtime import setting_values as values
+from app.runtime.bucket_settings import BucketSettings
 from app.runtime.house_zone import checked_zone, zone_of
 from app.runtime.provider_settings import ProviderSettings
 from app.runtime.setting_display import shown
 from app.runtime.setting_names import require_known, secrets_folder, source_of, variables
 from app.runtime.setting_values import DurationBetween, require_plain
+from app.storage.s3_names import BucketPlace
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.listed)]
 Proxies = Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.proxies)]
@@ -41,15 +43,15 @@ Retention = Annotated[timedelta, BeforeValidator(DurationBetween("32d", "36500d"
 MAY_BE_EMPTY = frozenset({"organisation", "contact", "timezone", "brand_colour", "trusted_proxies", "purposes"})
 MAX_BYTES = 2**63 - 1
 
-STORE_SCHEMES: dict[str, tuple[str, ...]] = {"blobs": (), "vault": (values.POSTGRES,)}
-"""For each store, the schemes of values such as `flat:///path` that choose another kind than a folder."""
+STORE_SCHEMES: dict[str, tuple[str, ...]] = {"blobs": ("s3",), "vault": (values.POSTGRES,)}
+"""For each store, the schemes of values such as `s3://bucket/prefix` that choose another kind than a folder."""
 
 LOGO_SUFFIXES = (".svg", ".png")
 LOGO_MAX_BYTES = 32 * 1024
 """The limit keeps the page small (docs/performance.md)."""
 
 
-class Settings(BaseSettings, ProviderSettings):
+class Settings(BaseSettings, ProviderSettings, BucketSettings):
     """The service's settings. Field names are the variables' names without `CADUCEE_`, in lower case."""
 
     model_config = SettingsConfigDict(
@@ -62,7 +64,6 @@ class Settings(BaseSettings, ProviderSettings):
 
     data_dir: Folder = Path("./var")
     database_url: DatabaseUrl | None = None
-    blobs: str | None = None
     vault: VaultPlace | None = None
     keys_dir: Folder | None = None
 
@@ -145,6 +146,8 @@ class Settings(BaseSettings, ProviderSettings):
         schemes = STORE_SCHEMES[str(info.field_name)]
         if separator and scheme not in schemes:
             raise ValueError(f"must be a folder{''.join(f', or begin with {each}://' for each in schemes)}")
+        if scheme == "s3" and value is not None:
+            BucketPlace.parse(value)
         return value if value is None or separator else str(values.folder(value))
 
     @field_validator("brand_logo")
@@ -206,13 +209,11 @@ class Settings(BaseSettings, ProviderSettings):
         return self
 
     def _places(self) -> dict[str, Path]:
-        places = {
-            "CADUCEE_BLOBS": self.blobs_dir,
-            "CADUCEE_KEYS_DIR": self.signing_dir,
-        }
+        keys = {"CADUCEE_KEYS_DIR": self.signing_dir}
+        blobs = {"CADUCEE_BLOBS": self.blobs_dir} if self.blobs_bucket is None else {}
         vault = {"CADUCEE_VAULT": self.vault_dir} if self.vault_dir else {}
         database = {"the folder of the database": self.database_file.parent} if self.database_file else {}
-        return places | vault | database
+        return blobs | keys | vault | database
 
     @property
     def lifetimes(self) -> Lifetimes:
@@ -244,8 +245,8 @@ class Settings(BaseSettings, ProviderSettings):
 
     @property
     def blobs_dir(self) -> Path:
-        """The folder of the blob store; by default `blobs` in the data folder."""
-        return Path(self.blobs) if self.blobs else self.data_dir / "blobs"
+        """The folder of the blob store, by default `blobs` in the data folder; with `blobs_bucket` it is not used."""
+        return Path(self.blobs) if self.blobs and self.blobs_bucket is None else self.data_dir / "blobs"
 
     @property
     def vault_location(self) -> str:

@@ -8,6 +8,7 @@ from app.runtime.settings import Settings
 from app.storage.blob_store import BlobStore
 from app.storage.key_vault import KeyVault
 from app.storage.local_disk import LocalDisk
+from app.storage.s3 import S3Bucket
 from app.storage.vault_folder import VaultFolder
 from app.storage.vault_postgres import VaultPostgres
 
@@ -15,7 +16,9 @@ from app.storage.vault_postgres import VaultPostgres
 def blob_store_of(
     settings: Settings, *, installation_id: str | None = None, threads: Executor | None = None
 ) -> BlobStore:
-    """Return the blob store without accessing it. `threads` run the fsync of small blobs."""
+    """Return the blob store without accessing it. `threads` run the fsync of small blobs on a disk."""
+    if settings.blobs_bucket is not None:
+        return S3Bucket(settings.blobs_bucket, endpoint=settings.s3_endpoint, installation_id=installation_id)
     return LocalDisk(
         settings.blobs_dir,
         min_free_bytes=settings.min_free_bytes,

@@ -8,8 +8,8 @@ idle timeout does not apply.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
 from time import monotonic
 
@@ -29,12 +29,23 @@ class Progress:
         """Start the idle timeout."""
         self.moved_at = monotonic()
         self.position = 0
+        self.storing = False
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
 
     def moved(self) -> None:
         """Restart the idle timeout: data was received or sent."""
         self.moved_at = monotonic()
+
+    @contextmanager
+    def stored(self) -> Iterator[None]:
+        """Run the block without the idle timeout: the service waits for its store, and the client is not slow."""
+        self.storing = True
+        try:
+            yield
+        finally:
+            self.storing = False
+            self.moved()
 
 
 @asynccontextmanager
@@ -59,7 +70,8 @@ async def watched(
                 before, progress.position = progress.position, position()
                 if progress.position != before:
                     progress.moved()
-                if progress.may_go_on.is_set() and monotonic() - progress.moved_at > idle_seconds:
+                waits_for_client = progress.may_go_on.is_set() and not progress.storing
+                if waits_for_client and monotonic() - progress.moved_at > idle_seconds:
                     raise ClientTooSlow  # noqa: TRY301 - handled like the check's own exceptions
                 await _check(check, progress)
         except asyncio.CancelledError:

@@ -1,15 +1,16 @@
 """The interface of the blob store: encrypted bytes, one blob per file. It never receives a key or plaintext.
 
 A blob's path depends only on its random id; no user input becomes a path. A blob can be read only after `commit`, and
-is then complete and durable. Implementation: `local_disk.py`.
+is then complete and durable. Implementations: `local_disk.py`, and `s3.py` for a bucket.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from app.domain.finding import Finding
 from app.storage.errors import StorageError
 from app.storage.place import Place
 
@@ -19,7 +20,7 @@ class StoredBlob:
     """A blob in a listing. `complete` is False while it is being written, or if its writer crashed."""
 
     blob_id: str
-    size: int  # bytes
+    size: int  # bytes; 0 for what a bucket holds of an upload, whose parts a listing does not count
     last_write_at: datetime  # aware, UTC
     complete: bool
 
@@ -75,8 +76,8 @@ class BlobStore(Protocol):
     async def resume(self, blob_id: str, size: int, *, drop_rest: bool = False) -> BlobWriter:
         """Continue a suspended blob of `size` bytes; with `drop_rest`, one with more, of which the rest is dropped.
 
-        Raises BlobGone if there is no unfinished blob of that size, BlobBusy if it is being written, DiskNearlyFull,
-        BlobUnavailable.
+        Raises BlobGone if there is no unfinished blob of that size, BlobBusy if it is being written on this node (in a
+        bucket: by this process), DiskNearlyFull, BlobUnavailable.
         """
         ...
 
@@ -87,8 +88,8 @@ class BlobStore(Protocol):
     async def delete(self, blob_ids: Sequence[str], *, force: bool = False) -> dict[str, StorageError]:
         """Durably remove blobs, complete or being written, if present. Tries all of them.
 
-        Return the error for each blob that is not known to be gone: BlobBusy if a stream on this node has it open
-        (unless `force`), otherwise BlobUnavailable. An empty result means that all are gone.
+        Return the error for each blob that is not known to be gone: BlobBusy if a stream on this node (in a bucket: of
+        this process) has it open (unless `force`), otherwise BlobUnavailable. An empty result means that all are gone.
         """
         ...
 
@@ -114,8 +115,16 @@ class BlobStore(Protocol):
         """Return the location of the store. Raises BlobUnavailable."""
         ...
 
-    def free_bytes(self) -> int:
-        """Return how many bytes can still be written to the volume. Raises BlobUnavailable."""
+    def free_bytes(self) -> int | None:
+        """Return how many bytes can still be written to the volume, None if the store does not tell. Raises
+        BlobUnavailable.
+        """
+        ...
+
+    def findings(self, longest_life: timedelta) -> Iterator[Finding]:
+        """Yield what `caducee doctor` must say of the store itself, where transfers live at most `longest_life`. Raises
+        BlobUnavailable.
+        """
         ...
 
     def installation(self) -> str | None:

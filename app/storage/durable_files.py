@@ -238,13 +238,18 @@ def read_installation(*, within: int) -> str | None:
     return content.decode("ascii", "backslashreplace").strip() or None
 
 
+def is_installation_id(text: str) -> bool:
+    """Return whether a store can be marked with this id: one word of printable ASCII of at most 127 characters."""
+    one_word = text.isascii() and text.isprintable() and " " not in text
+    return bool(text) and one_word and len(text) < INSTALLATION_MAX_BYTES
+
+
 def adopt_installation(installation_id: str, *, within: int) -> str:
     """Durably write the installation id unless the store has one; return the store's id.
 
     Raises ValueError for an id that is not one word of printable ASCII of at most 127 characters.
     """
-    one_word = installation_id.isascii() and installation_id.isprintable() and " " not in installation_id
-    if not installation_id or not one_word or len(installation_id) >= INSTALLATION_MAX_BYTES:
+    if not is_installation_id(installation_id):
         raise ValueError("an installation id is one short word of ASCII")
     if read_installation(within=within) is None:
         put_once(INSTALLATION_FILE, f"{installation_id}\n".encode("ascii"), within=within)

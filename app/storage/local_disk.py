@@ -11,10 +11,11 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.crypto.token import is_id
+from app.domain.finding import Finding
 from app.storage import durable_files, local_blob, local_blob_reader
 from app.storage.blob_folders import (
     INCOMING,
@@ -132,6 +133,10 @@ class LocalDisk:
         """Return how many bytes an unprivileged process can still write to the volume. Raises BlobUnavailable."""
         with as_unavailable("free space"), self._folders.opened() as root:
             return durable_files.free_bytes(within=root)
+
+    def findings(self, longest_life: timedelta) -> Iterator[Finding]:  # noqa: ARG002 - for stores with rules of their own
+        """Yield nothing: mode and volume, which `place` describes, are all there is to say."""
+        return iter(())
 
     def installation(self) -> str | None:
         """Return the id in `<blobs>/installation`, or None if there is no store yet. Raises BlobUnavailable."""

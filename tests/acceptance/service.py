@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 
 from tests.acceptance import warm_start
+from tests.acceptance.engines import IN_BUCKET, bucket_of, engine_variables, open_uploads
 from tests.acceptance.warm_start import PROGRAM, Program, Start
 from tests.full_rights import drop_triggers
 
@@ -81,8 +82,8 @@ class Installation:
         """Take the place; the first command or server makes what it needs. Settings by name, like `DEADMAN="2s"`."""
         self.folder = folder
         self.data = folder / "data"
-        self._settings = QUICK | {"CADUCEE_DATA_DIR": str(self.data)} | _variables(settings)
         folder.mkdir(parents=True, exist_ok=True)
+        self._settings = QUICK | {"CADUCEE_DATA_DIR": str(self.data)} | engine_variables(folder) | _variables(settings)
 
     def environment(self, **settings: str) -> dict[str, str]:
         """The environment a program gets: ours without any setting of the service, then this installation's."""
@@ -126,7 +127,17 @@ class Installation:
 
     def files(self, store: str) -> list[Path]:
         """What lies in a store, without what only marks it as one (`installation`, the backup tag, the marks)."""
-        return sorted(p for p in (self.data / store).rglob("*") if p.is_file() and not _only_marks(p.name))
+        folder = self.blobs if store == "blobs" else self.data / store
+        return sorted(p for p in folder.rglob("*") if p.is_file() and not _only_marks(p.name))
+
+    @property
+    def blobs(self) -> Path:
+        """The folder of the blobs; of a bucket, the one in which its server keeps the objects."""
+        return bucket_of(self.folder).resolve() if IN_BUCKET else self.data / "blobs"
+
+    def unfinished_blobs(self) -> list[str]:
+        """The blobs that are being written, or whose writer died."""
+        return open_uploads(self.folder) if IN_BUCKET else [path.name for path in (self.blobs / "incoming").iterdir()]
 
     def key_files(self) -> list[Path]:
         """The entries of the key vault, without the hours' own keys."""

@@ -44,7 +44,7 @@ def kill_during_upload(installation, *, after_bytes, lease_runs_out):
         )
         known = {row[0] for row in installation.rows("SELECT blob_id FROM files")}
         assert {path.name for path in installation.files("blobs")} <= known
-        assert not list((installation.data / "blobs" / "incoming").iterdir())
+        assert installation.unfinished_blobs() == []
     installation.run("audit", "verify")
 
 

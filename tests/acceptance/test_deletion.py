@@ -152,15 +152,15 @@ def test_a_backup_of_database_and_blobs_restored_afterwards_yields_nothing(tmp_p
     with installation.serving() as server, server.http(installation.token()) as http:
         completed, withdrawn = send(http, b"secret"), send(http, b"secret")
         expired = send(http, b"secret", expires_in="2s")
-        for store in ("db", "blobs"):
-            shutil.copytree(installation.data / store, backup / store)
+        for store in (installation.data / "db", installation.blobs):
+            shutil.copytree(store, backup / store.name)
         assert claim(http, completed).complete().status_code == 204
         http.delete(f"/api/v1/transfers/{withdrawn.transfer_id}")
         for share in (completed, withdrawn, expired):
             until(lambda share=share: verified(http, share.transfer_id), what="the end")  # type: ignore[misc]
-    for store in ("db", "blobs"):
-        shutil.rmtree(installation.data / store)
-        shutil.copytree(backup / store, installation.data / store)
+    for store in (installation.data / "db", installation.blobs):
+        shutil.rmtree(store)
+        shutil.copytree(backup / store.name, store)
     assert "database_rolled_back" in installation.run("serve", "--port", "9", code=2).err, "nothing starts by itself"
     installation.run("db", "accept-restore")
     installation.run("lockdown", "off")
@@ -185,7 +185,7 @@ def test_the_vault_ends_by_itself_without_database_blobs_or_sweeper(tmp_path):
         server.kill()
     assert len(installation.key_files()) == 4
     shutil.rmtree(installation.data / "db")
-    shutil.rmtree(installation.data / "blobs")
+    shutil.rmtree(installation.blobs)
     time.sleep(4.1)  # an expiry is rounded up to its second
     assert installation.run("keys", "expire", "--json").json["removed"] == 2
     assert {later.transfer_id in path.name for path in installation.key_files()} == {True}

@@ -228,10 +228,10 @@ def test_no_temporary_file_is_ever_written(house, server, staff):
 
     def slowly():
         yield canary * 20_000
-        until(lambda: any("incoming" in str(path) for path in house.installation.files("blobs")))
+        until(house.installation.unfinished_blobs)
         stored = house.installation.bytes_at_rest()
         seen.extend(path for path, content in stored.items() if canary in content)
-        seen.append(sum("incoming" in str(path) for path in stored))
+        seen.append(len(house.installation.unfinished_blobs()))
         opened = [str(link) for link in _open_files(server)]
         temporary = [path for path in opened if re.match(r"/(tmp|var/tmp|dev/shm)/", path) and "data" not in path]
         seen.extend(path for path in temporary if "/caducee-parties-" not in path)  # app/runtime/last_seen.py: 48 bytes

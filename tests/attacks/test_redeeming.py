@@ -222,7 +222,8 @@ def test_a_vault_out_of_reach_redeems_nothing(house, staff, anyone):
 def test_a_blob_out_of_reach_costs_the_recipient_nothing(house, staff, anyone):
     share = send(staff)
     held = claim(anyone, share)
-    blobs, away = house.installation.data / "blobs", house.installation.data / "blobs.away"
+    blobs = house.installation.blobs
+    away = blobs.with_name(f"{blobs.name}.away")
     blobs.rename(away)
     try:
         answer = _status_or_cut(held)

@@ -144,5 +144,6 @@ def test_every_setting_that_is_named_exists(name: str):
         "CADUCEE_CLIENT_KEY",
         "CADUCEE_PASSWORD_COMMAND",
         "CADUCEE_PORT",
+        "CADUCEE_TEST_ENGINE",
     }
     assert set(re.findall(r"CADUCEE_[A-Z0-9_]*[A-Z0-9]", page(name))) - variables - others == set()

@@ -56,6 +56,17 @@ def test_a_pause_lasts_until_a_check_passes_and_counts_no_silence():
     watch(check, story)
 
 
+def test_a_slow_store_is_not_a_slow_client():
+    """While the service stores what arrived, the client has nothing to do; afterwards its silence counts from zero."""
+
+    async def story(progress) -> None:
+        for _ in range(2):
+            with progress.stored():
+                await asyncio.sleep(2 * IDLE_SECONDS)
+
+    watch(lambda: None, story)
+
+
 def test_silence_counts_again_from_the_end_of_a_pause():
     left = [Paused()] * 10
 

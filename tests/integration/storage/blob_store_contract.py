@@ -134,10 +134,11 @@ class BlobStoreContract:
     def test_an_id_is_taken_once(self, blobs):
         async def story():
             committed = await store(blobs)
-            await blobs.create(being_written := new_id())
+            writer = await blobs.create(being_written := new_id())
             for taken in (committed, being_written):
                 with pytest.raises(BlobUnavailable):
                     await blobs.create(taken)
+            await writer.abort()
             assert await fetch(blobs, committed) == CONTENT
 
         run(story)
@@ -201,7 +202,7 @@ class BlobStoreContract:
         full.adopt(INSTALLATION)
         with pytest.raises(DiskNearlyFull):
             run(lambda: full.create(new_id()))
-        assert full.free_bytes() > 0
+        assert full.free_bytes() != 0
         assert list(full.listing()) == []
 
     def test_a_store_that_nobody_adopted_holds_and_takes_nothing(self, empty):

@@ -4,6 +4,9 @@ import pytest
 
 from app.storage.local_disk import LocalDisk
 from app.storage.vault_folder import VaultFolder
+from tests.integration.storage.s3_servers import credentials, faults, object_store, s3_servers
+
+__all__ = ["credentials", "faults", "object_store", "s3_servers"]
 
 
 @pytest.fixture

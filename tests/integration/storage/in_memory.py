@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.crypto.token import is_id
+from app.domain.finding import Finding
 from app.domain.vault_entry import EntryName
 from app.storage.blob_store import StoredBlob
 from app.storage.errors import (
@@ -108,6 +109,9 @@ class InMemoryBlobs:
 
     def free_bytes(self) -> int:
         return CAPACITY - sum(len(blob.content) for blob in self._blobs.values())
+
+    def findings(self, longest_life: timedelta) -> Iterator[Finding]:
+        return iter(())
 
     def installation(self) -> str | None:
         return self._installation

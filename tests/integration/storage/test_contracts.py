@@ -7,6 +7,7 @@ from app.storage.vault_folder import VaultFolder
 from tests.integration.storage.blob_store_contract import BlobStoreContract
 from tests.integration.storage.in_memory import CAPACITY, InMemoryBlobs, InMemoryVault
 from tests.integration.storage.key_vault_contract import KeyVaultContract
+from tests.integration.storage.s3_servers import bucket_of
 
 
 class TestLocalDisk(BlobStoreContract):
@@ -27,6 +28,18 @@ class TestInMemoryBlobs(BlobStoreContract):
     @pytest.fixture
     def full(self):
         return InMemoryBlobs(min_free_bytes=CAPACITY + 1)
+
+
+class TestS3Bucket(BlobStoreContract):
+    @pytest.fixture
+    def empty(self, object_store):
+        return bucket_of(object_store)
+
+    @pytest.fixture
+    def full(self, object_store, faults):
+        store = bucket_of(object_store, faults.endpoint)
+        faults.refuse("POST", "uploads", status=507, code="XMinioStorageFull")
+        return store
 
 
 class TestVaultFolder(KeyVaultContract):

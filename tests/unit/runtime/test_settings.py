@@ -15,6 +15,7 @@ from app.runtime import setting_names
 from app.runtime.setting_display import SECRETS, setting_line
 from app.runtime.setting_names import BadSecretsFolder, UnknownSetting, unknown_names
 from app.runtime.settings import MAY_BE_EMPTY, Settings
+from app.storage.s3_suspended import LARGEST_BLOB
 
 ANY = ("", " ", '"7"', "7\r", "7\n8")
 """Wrong for every setting; the first only where the default is not empty."""
@@ -35,6 +36,19 @@ ORIGINS = (
     "https://",
     "http://files.example.org",
     "http://127.0.0.1.example.org",
+)
+BUCKETS = (
+    "gs://bucket",
+    "S3://bucket",
+    "s3://",
+    "s3:///prefix",
+    "s3://Bucket",
+    "s3://b",
+    "s3://bucket/../vault",
+    "s3://bucket//x",
+    "s3://u:SEKRET@host/bucket",
+    "s3://bucket/a b",
+    "s3://bucket/" + "x" * 201,
 )
 PROVIDER = {
     "oidc_issuer": "https://login.example.org/realms/hospital",
@@ -61,7 +75,8 @@ WRONG: dict[str, tuple[str, ...]] = {
         "sqlite://",
         "sqlite:///:memory:",
     ),
-    "blobs": (*FOLDERS, "s3://bucket"),
+    "blobs": (*FOLDERS, *BUCKETS),
+    "s3_endpoint": ORIGINS,
     "vault": (
         *FOLDERS,
         "s3://bucket",
@@ -208,6 +223,9 @@ def test_documented_values_are_accepted(monkeypatch, field):
     for name in ("data_dir", "blobs", "vault", "keys_dir"):
         right[name] = f"/nonexistent/{name}"
     default = Settings().shown()[variable(field)]
+    if field == "s3_endpoint":
+        right |= {field: "https://s3.example.org"}
+        monkeypatch.setenv("CADUCEE_BLOBS", "s3://bucket/prefix/below")
     if field.startswith("oidc_"):
         right |= PROVIDER
         for name, value in PROVIDER.items():
@@ -228,6 +246,18 @@ def test_a_provider_is_set_as_a_whole(monkeypatch):
     for name in ("oidc_staff", "oidc_auditor", "oidc_admin"):
         monkeypatch.delenv(variable(name))
     with pytest.raises(ValidationError, match="nobody could sign in"):
+        Settings()
+
+
+def test_a_bucket_and_its_server_are_set_together(monkeypatch):
+    """An endpoint alone would be forgotten, and files would lie on the disk."""
+    monkeypatch.setenv("CADUCEE_S3_ENDPOINT", "https://s3.example.org")
+    with pytest.raises(ValidationError, match="CADUCEE_BLOBS is no s3://bucket/prefix"):
+        Settings()
+    monkeypatch.setenv("CADUCEE_BLOBS", "s3://bucket")
+    assert str(Settings().blobs_bucket) == "s3://bucket"
+    monkeypatch.setenv("CADUCEE_MAX_TRANSFER_BYTES", str(LARGEST_BLOB + 1))
+    with pytest.raises(ValidationError, match=f"must be at most {LARGEST_BLOB}"):
         Settings()
 
 
