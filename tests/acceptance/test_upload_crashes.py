@@ -69,7 +69,7 @@ def nonces(monkeypatch, tmp_path):
 
 
 def test_killed_during_an_upload_in_parts(installation, nonces):
-    assert kill_again_and_again(installation, nonces, size=40_000_003, part=3_000_000, kills=2, seconds=0.15) < 2
+    assert kill_again_and_again(installation, nonces, size=16_000_003, part=1_200_000, kills=2, seconds=0.1) < 2
 
 
 @pytest.mark.acceptance

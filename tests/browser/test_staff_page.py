@@ -12,7 +12,7 @@ import pytest
 
 from tests.acceptance.service import until
 from tests.browser.depositor import fetched, laid
-from tests.marks import in_test_all
+from tests.marks import first, in_test_all
 
 MIB = 1 << 20
 LANGUAGES = ["fr", "en"]
@@ -51,7 +51,7 @@ def fits(person, what):
     assert person.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{what}: scrolls sideways"
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", first(1, LANGUAGES))
 def test_the_way_through(site, new_depositor, new_reader, tmp_path, language):
     """Every state that matters, then two recipients by two ways, and the list after that."""
     site.road.seen.clear()
