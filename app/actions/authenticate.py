@@ -36,5 +36,11 @@ def authenticate_session(resources: Resources, secret: bytes) -> Caller:
     return Caller(None, row.name or "", row.role, None, row.owner, person=row.person, session=session)
 
 
+def check_credential(resources: Resources, caller: Caller) -> None:
+    """Refuse a caller whose token or session is no longer valid. Raises NotAuthenticated, SessionEnded."""
+    with resources.database.reading() as connection:
+        credentials.require(connection, caller, resources.clock.now())
+
+
 def _of_token(row: TokenRow, session: CallerSession | None) -> Caller:
     return Caller(row.id, row.name, row.role, row.expires_at, row.owner, row.last_used_at, session=session)

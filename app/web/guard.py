@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from app.actions.authenticate import authenticate, authenticate_session
+from app.actions.authenticate import authenticate, authenticate_session, check_credential
 from app.actions.note_session_use import note_session_use
 from app.actions.note_token_use import note_token_use
 from app.crypto.encoding import decode
@@ -82,6 +82,7 @@ class GuardedRoute(APIRoute):
             if body in {Body.JSON, Body.TEXT}:
                 request = Request(request.scope, limited(request.receive))
                 await read_body(request, resources_of(request).settings.idle_timeout)
+                await require_still_valid(request)
             return await handle(request)
 
         return guarded
@@ -149,6 +150,16 @@ async def admit(request: Request, route: str) -> None:
     note_session_use(resources, caller)
     request.state.caller = replace(caller, address=address)
     require_role(caller, *roles_of(route))
+
+
+async def require_still_valid(request: Request) -> None:
+    """Raise NotAuthenticated or SessionEnded if the caller's credential was revoked while the body arrived: it could
+    otherwise be used for as long as a client keeps a body back.
+    """
+    caller = getattr(request.state, "caller", None)
+    if isinstance(caller, Caller):
+        resources = resources_of(request)
+        await resources.at_once(check_credential, resources, caller)
 
 
 async def by_token(request: Request, token: str) -> Caller:

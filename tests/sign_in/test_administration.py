@@ -1,8 +1,12 @@
 """Administrators over the network: tokens, sessions, lockdown and intake, and what only a command does."""
 
+import asyncio
+import json
+
 import pytest
 
 from app.actions.lock_down import lift_lockdown, lockdown_since
+from app.actions.revoke_session import revoke_session
 from app.crypto.token import new_id
 from app.domain.access_token import Role
 from app.domain.administration import LONGEST
@@ -199,6 +203,52 @@ def test_nobody_else_reaches_any_of_it_and_learns_nothing(by_token, nurse, role)
 def test_a_revoked_administrator_makes_no_token(by_token, nurse, admin):
     assert admin("DELETE", f"access-tokens/{nurse.token.row.id}").status_code == 204
     assert create(admin).json()["code"] == "session_ended"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "intake", {"intake_off": True}),
+        ("PUT", "lockdown", {"word": "lock down"}),
+        ("POST", "access-tokens", {"name": "late", "expires_in": "90d"}),
+        ("POST", "transfers", {}),
+    ],
+)
+def test_a_body_that_is_kept_back_outlasts_no_revocation(by_token, nurse, method, path, body):
+    """A request that was admitted, and whose body arrives only after its session was revoked, changes nothing."""
+    resources, session = by_token.resources, nurse.me().json()["session"]["id"]
+    sent = by_token.http.build_request(method, f"/api/v1/{path}", headers=nurse.page_headers(), json=body)
+
+    async def late():
+        revoke_session(resources.database, resources.clock, session)
+        return {"type": "http.request", "body": json.dumps(body).encode()}
+
+    before = len(entries_of(resources, "transfer.created"))
+    assert answered(by_token.app, sent, late)["code"] == "session_ended"
+    with resources.database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM access_tokens WHERE name = 'late'").first() is None
+    assert len(entries_of(resources, "transfer.created")) == before
+    assert lockdown_since(resources.database) is None
+
+
+def answered(app, request, receive):
+    """What the application answers to a request whose body `receive` returns."""
+    messages = []
+
+    async def send(message):
+        messages.append(message)
+
+    scope = {
+        "type": "http",
+        "method": request.method,
+        "path": request.url.path,
+        "raw_path": request.url.raw_path,
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "client": None,
+    }
+    asyncio.run(app(scope, receive, send))
+    return json.loads(b"".join(message.get("body", b"") for message in messages))
 
 
 def test_a_new_token_is_kept_nowhere(by_token, admin, caplog, capfd):
