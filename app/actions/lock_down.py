@@ -30,7 +30,7 @@ def lock_down(
     """
     now, by = clock.now(), cause_of(caller, reason)
     _set(database, now, by.complete(Entry(event=Event.LOCKDOWN_BEGUN, at=now, actor=by.actor)))
-    since = lockdown_since(database)
+    since = _read_back(database)
     if since is None:
         raise ChangeUndone(f"not locked down: {_UNDONE}")
     return since
@@ -45,8 +45,13 @@ def lockdown_since(database: Database) -> datetime | None:
 def lift_lockdown(database: Database, clock: Clock, reason: Reason | None = None) -> None:
     """End the lockdown. Raises ChangeUndone."""
     _set(database, None, Entry(event=Event.LOCKDOWN_LIFTED, at=clock.now(), actor=OPERATOR, reason=reason))
-    if lockdown_since(database) is not None:
+    if _read_back(database) is not None:
         raise ChangeUndone(f"still locked down: {_UNDONE}")
+
+
+def _read_back(database: Database) -> datetime | None:
+    with database.reading_back() as connection:
+        return service_rows.lockdown_since(connection)
 
 
 def _set(database: Database, since: datetime | None, entry: Entry) -> None:

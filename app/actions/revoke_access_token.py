@@ -22,7 +22,7 @@ def revoke_access_token(
         if revoked:
             transaction.log(Entry(event=Event.TOKEN_REVOKED, at=now, actor=by.actor, token=token_id))
     if revoked:
-        with database.reading() as connection:
+        with database.reading_back() as connection:
             if not access_token_rows.is_revoked(connection, token_id):
                 raise ChangeUndone("not revoked: the database does not keep what was written (`caducee db check`)")
     return revoked

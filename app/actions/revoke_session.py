@@ -24,7 +24,7 @@ def revoke_session(
         by = cause_of(caller, reason)
         revoked = row is not None and session_ends.end(transaction, row, SessionEnding.REVOKED, now, by)
     if revoked:
-        with database.reading() as connection:
+        with database.reading_back() as connection:
             left = session_rows.find(connection, session_id)
         if left is not None and left.ended_at is None:
             raise ChangeUndone("not revoked: the database does not keep what was written (`caducee db check`)")

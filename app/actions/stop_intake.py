@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from app.db import retention_figures, service_rows
 from app.db.engine import Database
 from app.db.errors import ChangeUndone
@@ -24,7 +26,7 @@ def stop_intake(database: Database, clock: Clock, *, caller: Caller | None = Non
     """
     now, by = clock.now(), cause_of(caller)
     _set_unless_so(database, now, by.complete(Entry(event=Event.INTAKE_STOPPED, at=now, actor=by.actor)))
-    drain = look_at_drain(database)
+    drain = _read_back(database)
     if drain.since is None:
         raise ChangeUndone(f"intake is still on: {_UNDONE}")
     return drain
@@ -36,7 +38,7 @@ def resume_intake(database: Database, clock: Clock, *, caller: Caller | None = N
     """
     by = cause_of(caller)
     _set_unless_so(database, None, by.complete(Entry(event=Event.INTAKE_RESUMED, at=clock.now(), actor=by.actor)))
-    drain = look_at_drain(database)
+    drain = _read_back(database)
     if drain.since is not None:
         raise ChangeUndone(f"intake is still off: {_UNDONE}")
     return drain
@@ -56,7 +58,16 @@ class Drain:
 def look_at_drain(database: Database) -> Drain:
     """Return how far the service is drained."""
     with database.reading() as connection:
-        return Drain(service_rows.intake_off_since(connection), *retention_figures.held(connection))
+        return _drain(connection)
+
+
+def _read_back(database: Database) -> Drain:
+    with database.reading_back() as connection:
+        return _drain(connection)
+
+
+def _drain(connection: Connection) -> Drain:
+    return Drain(service_rows.intake_off_since(connection), *retention_figures.held(connection))
 
 
 def _set_unless_so(database: Database, since: datetime | None, entry: Entry) -> None:

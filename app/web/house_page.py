@@ -10,20 +10,18 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 
-from app.db.errors import DatabaseUnavailable
 from app.domain.access_token import AUDITORS, DEPOSITORS, Caller
 from app.domain.audit_events import Reason
 from app.domain.errors import InvalidRequest, NotAuthenticated, Refusal, SessionEnded
 from app.reports.forms import others
 from app.reports.house import VIEWS, HouseFrame, house_page, views_for
 from app.reports.words import Words
-from app.storage.errors import StorageError
 from app.web import session_cookies
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, resources_of, session_token_of
 from app.web.pages.assets import lasting_name
 from app.web.pages.page_files import HOUSE
 from app.web.problem_text import problem_document
-from app.web.problems import STATUS, refusal_for
+from app.web.problems import FAILURES, STATUS, refusal_for
 from app.web.report_pages import known_language, wants_page
 
 CSP = (
@@ -41,7 +39,7 @@ class HouseRoute(GuardedRoute):
         async def shown(request: Request) -> Response:
             try:
                 return await handle(request)
-            except (Refusal, RequestValidationError, DatabaseUnavailable, StorageError) as error:
+            except (Refusal, RequestValidationError, *FAILURES) as error:
                 if not wants_page(request):
                     raise
                 invalid = isinstance(error, RequestValidationError)

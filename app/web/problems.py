@@ -14,9 +14,10 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from app.db.errors import DatabaseUnavailable
+from app.db.errors import ChangeUndone, DatabaseUnavailable
 from app.domain import errors
 from app.domain.errors import Refusal
+from app.lifecycle.transfer_entries import LogUnreadable
 from app.storage.errors import StorageError
 from app.web.methods import method_refusal
 from app.web.negotiation import wants_text
@@ -116,6 +117,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.VaultOutOfReach: 503,
     errors.BlobsOutOfReach: 503,
     errors.DatabaseOutOfReach: 503,
+    errors.ChangeNotConfirmed: 503,
     errors.DiskNearlyFull: 507,
     errors.Busy: 503,
     errors.IdempotencyInProgress: 503,
@@ -177,6 +179,10 @@ def _headers_of(refusal: Refusal) -> dict[str, str]:
     return _HEADERS.get(type(refusal), {})
 
 
+FAILURES = (DatabaseUnavailable, ChangeUndone, StorageError, LogUnreadable)
+"""Errors of the layers below that `refusal_for` explains to a client."""
+
+
 def refusal_for(error: Exception) -> Refusal:
     """Return the refusal for an exception, and log internal failures; a Refusal is returned unchanged."""
     match error:
@@ -185,6 +191,12 @@ def refusal_for(error: Exception) -> Refusal:
         case DatabaseUnavailable():
             log.error("database_unavailable", detail=str(error), alert=True)
             return errors.DatabaseOutOfReach()
+        case ChangeUndone():
+            log.error("change_not_confirmed", detail=str(error), alert=True)
+            return errors.ChangeNotConfirmed()
+        case LogUnreadable():
+            log.error("log_altered", entry=error.entry, alert=True)
+            return errors.LogAltered()
         case StorageError():
             log.error("storage_unavailable", error=type(error).__name__, alert=True)
             return errors.BlobsOutOfReach()
@@ -206,8 +218,8 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(405, method_refused)
-    app.add_exception_handler(DatabaseUnavailable, _failed)
-    app.add_exception_handler(StorageError, _failed)
+    for failure in FAILURES:
+        app.add_exception_handler(failure, _failed)
     app.add_exception_handler(ClientDisconnect, _gone)
 
 

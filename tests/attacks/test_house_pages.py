@@ -10,14 +10,15 @@ from html.parser import HTMLParser
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.actions.issue_access_token import issue_access_token
 from app.crypto.token import new_id
-from app.db.tables import shares
+from app.db.tables import audit_entries, shares
 from app.domain.access_token import Role
 from app.web.house_page import CSP
 from tests.attacks.inside import inside
+from tests.full_rights import take_full_rights
 
 VIEWS = [
     "/house",
@@ -190,3 +191,24 @@ def test_a_report_is_saved_as_the_api_returns_it(opened):
         assert page.headers["content-disposition"].endswith('.html"')
         assert "sandbox" in page.headers["content-security-policy"]
         assert "<link" not in page.text
+
+
+def test_an_altered_log_is_called_so(tmp_path):
+    """An entry that no service writes: a report neither guesses at it nor calls it a fault of the program."""
+    with inside(tmp_path) as opened:
+        opened.http.put(
+            "/api/v1/send/a.csv", params={"recipient": "x"}, content=b"x", headers=opened.people()
+        ).raise_for_status()
+        auditor = opened.people(Role.AUDITOR)
+        with opened.resources.database.writing() as transaction:
+            take_full_rights(transaction.connection)
+            of_transfer = audit_entries.c.event == "transfer.created"
+            (content,) = transaction.connection.execute(select(audit_entries.c.content).where(of_transfer)).scalars()
+            altered = re.sub(r'"expires_at":"[^"]*"', '"expires_at":7', content)
+            transaction.connection.execute(update(audit_entries).where(of_transfer).values(content=altered))
+        for path, kind in (("/house", "text/html"), ("/api/v1/audit", "application/problem+json")):
+            for report in ("exposure", "deliveries"):
+                address = f"{path}/{report}?from=2020-01-01"
+                answer = opened.http.get(address, headers=auditor | {"Accept": kind})
+                assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (409, kind), address
+                assert "log_altered" in answer.text
