@@ -36,6 +36,7 @@ from app.runtime.resources import Resources
 from app.web import session_cookies
 from app.web.body_rules import Body, body_of, require_body_as_meant
 from app.web.peer import peer_of
+from app.web.problems import FAILURES, refusal_for
 from app.web.queries import query_names
 from app.web.report_pages import read_form, refusal_page, wants_page
 from app.web.route_access import (
@@ -115,11 +116,11 @@ async def answer_form(
         await admit(request, route)
         await _enter(request)
         return await handle(request)
-    except Refusal as refusal:
+    except (Refusal, *FAILURES) as error:
         if not wants_page(request) or route in HOUSE_FORMS:
             raise
         form: dict[str, str] = getattr(request.state, "form", {})
-        return refusal_page(request, refusal, lang=form.get("lang"), sign_in=route in SIGN_IN_FORMS)
+        return refusal_page(request, refusal_for(error), lang=form.get("lang"), sign_in=route in SIGN_IN_FORMS)
 
 
 def require_same_origin(request: Request) -> None:
@@ -197,10 +198,13 @@ async def _by_session(request: Request, route: str, form: dict[str, str] | None)
 
 
 async def signed_in(request: Request) -> Caller | None:
-    """Return whose browser this is, for a page that shows nobody's data: also when a link on another site opened it."""
+    """Return whose browser this is, for a page that shows nobody's data: also when a link on another site opened it.
+    Frames and scripts of other origins could tell this page from a redirect, so for them it is nobody's.
+    """
     resources = resources_of(request)
     secret = session_cookies.session_secret(request, resources.settings)
-    if secret is None:
+    own = session_cookies.is_navigation(request) or session_cookies.may_read(request, resources.settings)
+    if secret is None or not own:
         return None
     try:
         return await resources.at_once(authenticate_session, resources, secret)

@@ -21,8 +21,9 @@ from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, resourc
 from app.web.pages.assets import lasting_name
 from app.web.pages.page_files import HOUSE
 from app.web.problem_text import problem_document
-from app.web.problems import FAILURES, STATUS, refusal_for
+from app.web.problems import FAILURES, STATUS, headers_of, refusal_for
 from app.web.report_pages import known_language, wants_page
+from app.web.route_access import HOUSE_PAGES
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -92,7 +93,8 @@ def refused(request: Request, refusal: Refusal) -> Response:
         elsewhere=isinstance(caller, Caller) and caller.role not in AUDITORS,
     )
     response = _response(html, language, STATUS[type(refusal)])
-    if sign_in and request.method == "GET":
+    response.headers.update(headers_of(refusal))
+    if sign_in and request.scope["route"].name in HOUSE_PAGES:
         session_cookies.put_way_back(response, _asked(request), resources_of(request).settings)
     return response
 
@@ -152,7 +154,7 @@ def _frame(request: Request, words: Words, current: str, caller: Caller | None) 
         others=others(words.language),
         name="" if caller is None else caller.name,
         may_send=caller is not None and caller.role in DEPOSITORS,
-        session_token="" if caller is None else session_token_of(request),
+        session_token="" if caller is None or caller.session is None else session_token_of(request),
         asset=lambda name: lasting_name(settings, HOUSE, name),
         link=link,
         here=here,

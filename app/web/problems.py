@@ -145,7 +145,7 @@ _HEADERS: dict[type[Refusal], dict[str, str]] = {
 
 def problem(refusal: Refusal, *, headers: dict[str, str] | None = None) -> ProblemResponse:
     """Return the refusal as a problem document, or as the text that the client prefers."""
-    return ProblemResponse(refusal, {**_headers_of(refusal), **(headers or {})})
+    return ProblemResponse(refusal, {**headers_of(refusal), **(headers or {})})
 
 
 class ProblemResponse(JSONResponse):
@@ -173,7 +173,8 @@ class ProblemResponse(JSONResponse):
         return JSONResponse(document, self.status_code, headers=headers, media_type=self.media_type)
 
 
-def _headers_of(refusal: Refusal) -> dict[str, str]:
+def headers_of(refusal: Refusal) -> dict[str, str]:
+    """Return the headers of a refusal, whatever its form: when to try again, how to authenticate."""
     if isinstance(refusal, errors.RangeNotSatisfiable):  # RFC 9110, 14.4: the complete length
         return {"Content-Range": f"bytes */{refusal.size}"}
     return _HEADERS.get(type(refusal), {})

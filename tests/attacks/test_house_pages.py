@@ -143,6 +143,35 @@ def test_a_sign_in_leads_back_to_the_view_that_was_asked_for(opened):
     assert sign_in(opened, Role.STAFF, "/house/log") == "/", "depositors have no way there"
 
 
+def test_a_sign_in_leads_back_to_pages_only(opened):
+    """Not to the export: its download needs the house's own page, so a return from the provider would be refused."""
+    opened.http.cookies.clear()
+    refused = opened.http.get("/house/export", headers=OWN)
+    assert (refused.status_code, "set-cookie" in refused.headers) == (401, False)
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_frame_or_script_of_another_origin_learns_nobody_from_the_entrance(opened):
+    """A host of the same site gets the cookie sent; it could tell an auditor's redirect from a depositor's page."""
+    sign_in(opened, Role.AUDITOR)
+    for path in ("/", "/audit"):
+        own = opened.http.get(path, headers=TAB, follow_redirects=False)
+        assert (own.status_code, own.headers["location"][:6]) == (303, "/house")
+        for change in ({"Sec-Fetch-Dest": "iframe"}, {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}):
+            other = opened.http.get(
+                path, headers=TAB | {"Sec-Fetch-Site": "same-site"} | change, follow_redirects=False
+            )
+            assert (other.status_code, "location" in other.headers) == (200, False), (path, change)
+
+
+def test_a_page_carries_the_token_of_no_other_persons_session(opened):
+    """A request with an access token is that token's, whoever is signed in in the same browser."""
+    sign_in(opened, Role.STAFF)
+    token = token_of(opened, Role.ADMIN, "somebody else")
+    page = opened.http.get("/house/service", headers=OWN | {"Authorization": f"Bearer {token}"})
+    assert (page.status_code, page.text.count('name="session_token" value=""')) == (200, 3)
+
+
 @pytest.mark.parametrize(
     "page",
     ["//evil.example", "https://evil.example/house", "/house/../x", "/housekeeping", "/house/log\r\nX: y", "/sign-out"],

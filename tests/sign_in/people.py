@@ -24,7 +24,12 @@ from app.runtime.resources import Resources
 HERE = Path(__file__).parent
 STAFF = "http://127.0.0.1:8000"
 SECRET = "a secret that the service and the provider share"
-NAVIGATION = {"Accept": "text/html,*/*;q=0.8", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
+NAVIGATION = {
+    "Accept": "text/html,*/*;q=0.8",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+}
 NURSE = {"sub": "nurse", "groups": ["depositors", "canteen"], "team": "biology", "name": "Nadia Nurse"}
 
 

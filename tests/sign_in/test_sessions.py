@@ -7,6 +7,7 @@ import pytest
 from app.actions.end_due_sessions import end_due_sessions
 from app.actions.revoke_access_token import revoke_access_token
 from app.actions.revoke_session import revoke_session
+from app.db.errors import DatabaseUnavailable
 from app.domain.audit_events import Reason
 from app.domain.session import IDLE, LONGEST
 from tests.acceptance.service import until
@@ -233,3 +234,19 @@ def test_a_cookie_that_is_none_signs_nobody_in(by_token, cookie):
     by_token.http.cookies.clear()
     assert by_token.http.get("/api/v1/me", headers=headers).status_code == 401
     assert by_token.http.get("/", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-out", "/audit/retention", "/house/intake"])
+def test_a_form_gets_a_page_when_the_database_is_away(by_token, nurse, monkeypatch, path):
+    """A browser shows whatever comes: never a problem document."""
+    form = {"token": nurse.token.token, "lang": "fr"}
+    with monkeypatch.context() as patch:
+        patch.setattr(by_token.resources.database, "reading", away)
+        answer = nurse.post(path, form)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert answer.headers["retry-after"]
+    assert "La base de données est injoignable" in answer.text
+
+
+def away():
+    raise DatabaseUnavailable("gone")
