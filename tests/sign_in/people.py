@@ -132,6 +132,19 @@ def change(resources: Resources, **settings: Any) -> None:
         object.__setattr__(resources, "provider", IdentityProvider(changed, STAFF))
 
 
+def scope_of(request: httpx.Request) -> dict[str, Any]:
+    """What an ASGI server would pass to the application, for a test that sends or receives piece by piece."""
+    return {
+        "type": "http",
+        "method": request.method,
+        "path": request.url.path,
+        "raw_path": request.url.raw_path,
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "client": None,
+    }
+
+
 def code_of(page: httpx.Response) -> str:
     """The code on a refusal's page."""
     return page.text.partition("Code: ")[2].partition("<")[0]

@@ -12,7 +12,7 @@ from app.domain.access_token import Role
 from app.domain.administration import LONGEST
 from tests.attacks.test_every_route_is_guarded import FOR_ADMINISTRATORS, asked
 from tests.integration.actions.stories import out_of_reach
-from tests.sign_in.people import entries_of
+from tests.sign_in.people import entries_of, scope_of
 
 HOSTILE = "<script>alert(1)</script> \N{HEBREW LETTER ALEF}\N{SNOWMAN} O'Neil & fils"
 
@@ -238,16 +238,7 @@ def answered(app, request, receive):
     async def send(message):
         messages.append(message)
 
-    scope = {
-        "type": "http",
-        "method": request.method,
-        "path": request.url.path,
-        "raw_path": request.url.raw_path,
-        "query_string": b"",
-        "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "client": None,
-    }
-    asyncio.run(app(scope, receive, send))
+    asyncio.run(app(scope_of(request), receive, send))
     return json.loads(b"".join(message.get("body", b"") for message in messages))
 
 
