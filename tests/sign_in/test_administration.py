@@ -168,7 +168,7 @@ def test_a_lockdown_needs_its_word_and_only_a_command_lifts_it(by_token, admin, 
 
 
 def test_what_stops_things_needs_no_vault(by_token, admin):
-    """Lesson 41: lockdown and revocation with the vault unmounted; a new token waits for it."""
+    """Lesson 41: lockdown and revocation with the vault unmounted."""
     made = create(admin).json()["id"]
     with out_of_reach(by_token.resources.settings.vault_dir):
         by_token.resources.vault_time.refresh()
