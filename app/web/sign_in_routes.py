@@ -144,8 +144,7 @@ async def sign_out(request: Request, caller: CurrentCaller, resources: CurrentRe
         response = RedirectResponse(here, 303)
     else:
         response = leaving_response(address, known_language(request, request.state.form.get("lang")))
-    for cookie in (cookies.SESSION, cookies.ID_TOKEN):
-        cookies.take_back(response, cookie, resources.settings)
+    cookies.take_back_session(response, resources.settings)
     return response
 
 

@@ -4,10 +4,12 @@ import asyncio
 import json
 
 import pytest
+from sqlalchemy import select
 
 from app.actions.lock_down import lift_lockdown, lockdown_since
 from app.actions.revoke_session import revoke_session
 from app.crypto.token import new_id
+from app.db.tables import metadata
 from app.domain.access_token import Role
 from app.domain.administration import LONGEST
 from tests.attacks.test_every_route_is_guarded import FOR_ADMINISTRATORS, asked
@@ -247,10 +249,7 @@ def test_a_new_token_is_kept_nowhere(by_token, admin, caplog, capfd):
     token = create(admin, new_id()).json()["token"]
     out, err = capfd.readouterr()
     with by_token.resources.database.reading() as connection:
-        stored = [
-            str(connection.exec_driver_sql(f"SELECT * FROM {table}").fetchall())
-            for (table,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        ]
+        stored = [str(connection.execute(select(table)).fetchall()) for table in metadata.sorted_tables]
     for text in (*stored, out, err, caplog.text):
         assert token not in text
         assert token[4:47] not in text

@@ -137,7 +137,8 @@ def test_whoever_revokes_the_own_credential_is_warned_and_signed_out(by_token, n
     form = fields_of(question, f"/house/{kind}/revoke")
     done = nurse.post(f"/house/{kind}/revoke", form | {"reason": "request"})
     assert (done.status_code, done.headers["location"]) == (303, "/sign-in?lang=en")
-    assert "Max-Age=0" in done.headers["set-cookie"]
+    gone = [each.partition("=")[0] for each in done.headers.get_list("set-cookie") if "Max-Age=0" in each]
+    assert gone == ["caducee-session", "caducee-id-token"]
     assert nurse.get("/house/tokens").status_code == 401
     event = "token.revoked" if kind == "tokens" else "session.ended"
     assert entries_of(by_token.resources, event)[-1]["reason"] == "request"
@@ -187,13 +188,24 @@ CHANGES = {
 
 @contextmanager
 def undone_by_trigger(database, table, column):
-    body = f"BEGIN UPDATE {table} SET {column} = NULL; END"
-    trigger = f"CREATE TRIGGER undoing AFTER UPDATE OF {column} ON {table} WHEN new.{column} IS NOT NULL {body}"
+    if database.is_sqlite:
+        when = f"AFTER UPDATE OF {column} ON {table} WHEN new.{column} IS NOT NULL"
+        made = [f"CREATE TRIGGER undoing {when} BEGIN UPDATE {table} SET {column} = NULL; END"]
+        dropped = "DROP TRIGGER undoing"
+    else:
+        body = f"BEGIN NEW.{column} := NULL; RETURN NEW; END"
+        when = f"BEFORE UPDATE OF {column} ON {table} FOR EACH ROW EXECUTE FUNCTION undo()"
+        made = [
+            f"CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS '{body}'",
+            f"CREATE TRIGGER undoing {when}",
+        ]
+        dropped = "DROP FUNCTION undo CASCADE"
     with database.writing() as transaction:
-        transaction.connection.exec_driver_sql(trigger)
+        for statement in made:
+            transaction.connection.exec_driver_sql(statement)
     yield
     with database.writing() as transaction:
-        transaction.connection.exec_driver_sql("DROP TRIGGER undoing")
+        transaction.connection.exec_driver_sql(dropped)
 
 
 @contextmanager
