@@ -36,5 +36,21 @@ def authenticate_session(resources: Resources, secret: bytes) -> Caller:
     return Caller(None, row.name or "", row.role, None, row.owner, person=row.person, session=session)
 
 
+def check_credential(resources: Resources, caller: Caller) -> None:
+    """Refuse a caller whose token or session is no longer valid. Raises NotAuthenticated, SessionEnded."""
+    with resources.database.reading() as connection:
+        credentials.require(connection, caller, resources.clock.now())
+
+
+def check_long_answer(resources: Resources, caller: Caller) -> None:
+    """Refuse to go on with an answer whose caller's credential is no longer valid; for a session, note the use. Call it
+    in a thread, for each piece. Raises NotAuthenticated, SessionEnded.
+    """
+    now = resources.clock.now()
+    with resources.database.reading() as connection:
+        session = credentials.require(connection, caller, now)
+    credentials.keep_alive(resources, session, now)
+
+
 def _of_token(row: TokenRow, session: CallerSession | None) -> Caller:
     return Caller(row.id, row.name, row.role, row.expires_at, row.owner, row.last_used_at, session=session)

@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from app.db import audit_rows, counter_rows
 from app.db import sqlite_connections as sqlite
-from app.db.errors import DatabaseUnavailable
+from app.db.errors import ChangeUndone, DatabaseUnavailable
 from app.db.reserve import Reserve
 from app.domain.audit_events import OPERATOR, Cause, Entry
 
@@ -130,6 +130,17 @@ class Database:
         """Run a read-only transaction on one snapshot. Raises DatabaseUnavailable."""
         with _wrapped(self.file), self._reader.begin() as connection:
             yield connection
+
+    @contextmanager
+    def reading_back(self) -> Iterator[Connection]:
+        """Read what was just committed. Raises ChangeUndone if the database cannot be read: the change is then neither
+        undone nor confirmed.
+        """
+        try:
+            with self.reading() as connection:
+                yield connection
+        except DatabaseUnavailable as error:
+            raise ChangeUndone(f"it is not known whether anything changed: {error}") from None
 
     @contextmanager
     def writing(self, cause: Cause | None = None) -> Iterator[Transaction]:

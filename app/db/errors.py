@@ -12,4 +12,6 @@ class SchemaOutdated(Exception):
 
 
 class ChangeUndone(Exception):
-    """The database does not hold what was committed: a trigger, or another client, changed it back."""
+    """The database does not hold what was committed, because a trigger or another client changed it back; or it could
+    not be read to confirm it.
+    """

@@ -449,7 +449,7 @@ class DeletionContradicted(Refusal):
 
 class LogAltered(Refusal):
     code = "log_altered"
-    title = "The log was altered: it no longer proves this deletion. Verify the log."
+    title = "The log was altered, so nothing can be proved from it. Verify the log."
 
 
 # --- temporarily unavailable
@@ -498,6 +498,11 @@ class BlobsOutOfReach(Refusal):
 class DatabaseOutOfReach(Refusal):
     code = "database_unavailable"
     title = "The database cannot be reached. Nothing was changed; try again."
+
+
+class ChangeNotConfirmed(Refusal):
+    code = "change_not_confirmed"
+    title = "The database did not confirm the change. Look whether it was made; if not, call the operators."
 
 
 class DiskNearlyFull(Refusal):

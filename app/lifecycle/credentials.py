@@ -15,12 +15,14 @@ from app.domain.session import require_running, use_is_due
 from app.runtime.resources import Resources
 
 
-def require(connection: Connection, caller: Caller, now: datetime) -> SessionRow | None:
+def require(connection: Connection, caller: Caller | None, now: datetime) -> SessionRow | None:
     """Refuse what the caller does once its own credential, not the transfer's, is revoked, ended or expired. Return the
-    session, None for a token.
+    session, None for a token. An operator (None) needs no credential.
 
     Raises NotAuthenticated, SessionEnded.
     """
+    if caller is None:
+        return None
     if caller.session is None:
         require_token(access_token_rows.find(connection, caller.token_id or ""), now)
         return None

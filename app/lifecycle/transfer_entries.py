@@ -15,7 +15,12 @@ BATCH = 250
 
 
 class LogUnreadable(Exception):
-    """An entry is not one that the service writes: the log was altered."""
+    """An entry is not one that the service writes: the log was altered. `entry`: its number."""
+
+    def __init__(self, entry: int) -> None:
+        """The message names the entry."""
+        super().__init__(f"entry {entry} of the log cannot be read: run `caducee audit verify`")
+        self.entry = entry
 
 
 def entries_of(resources: Resources, transfers: list[str], size: int) -> Iterator[StoredEntry]:
@@ -43,5 +48,4 @@ def interpreting(entry: StoredEntry) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        place = f"entry {entry.sequence} of the log cannot be read"
-        raise LogUnreadable(f"{place}: run `caducee audit verify`") from error
+        raise LogUnreadable(entry.sequence) from error

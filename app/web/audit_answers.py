@@ -12,17 +12,20 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
+import structlog
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from app.actions.authenticate import check_long_answer
 from app.actions.export_log import export_log
 from app.actions.prove_consistency import prove_consistency
 from app.actions.reconcile import count_orphans
 from app.actions.report_deliveries import report_deliveries
 from app.actions.report_exposure import report_exposure
 from app.actions.report_retention import RetentionReport, report_retention
+from app.domain.access_token import Caller
 from app.domain.document import document
-from app.domain.errors import CheckpointNotFound
+from app.domain.errors import CheckpointNotFound, NotAuthenticated, SessionEnded
 from app.domain.period import Period
 from app.reports.deliveries import deliveries_page
 from app.reports.exposure import exposure_page
@@ -37,6 +40,8 @@ from app.web.peer import peer_of
 from app.web.report_pages import page_response
 
 R = TypeVar("R")
+
+log = structlog.get_logger()
 
 LINES = 500
 """Lines of an export that are sent at a time."""
@@ -132,24 +137,25 @@ async def consistency_answer(resources: Resources, kept: str, language: str | No
     return JSONResponse(shown)
 
 
-def export_answer(resources: Resources) -> Response:
-    """Return the log as JSON lines, read and sent in pages."""
+def export_answer(resources: Resources, caller: Caller) -> Response:
+    """Return the log as JSON lines, read and sent in pages, as long as the caller's credential is valid."""
     lines = export_log(resources, SigningFolder(resources.settings.signing_dir))
-    return _Export(_chunks(resources, lines), stall_seconds=resources.settings.stall_timeout.total_seconds())
+    return _Export(_chunks(resources, caller, lines), stall_seconds=resources.settings.stall_timeout.total_seconds())
 
 
-async def _chunks(resources: Resources, lines: Iterator[str]) -> AsyncIterator[bytes]:
-    while chunk := await resources.in_thread(_chunk, lines):
+async def _chunks(resources: Resources, caller: Caller, lines: Iterator[str]) -> AsyncIterator[bytes]:
+    while chunk := await resources.in_thread(_chunk, resources, caller, lines):
         yield chunk
 
 
-def _chunk(lines: Iterator[str]) -> bytes:
+def _chunk(resources: Resources, caller: Caller, lines: Iterator[str]) -> bytes:
+    check_long_answer(resources, caller)
     return "".join(f"{line}\n" for line in islice(lines, LINES)).encode()
 
 
 class _Export(StreamingResponse):
-    """An attachment. It is cut when its client accepts nothing for too long; an export without its last line is
-    incomplete, which its reader notices.
+    """An attachment. It is cut when its client accepts nothing for too long, or when its caller's credential ends; an
+    export without its last line is incomplete, which its reader notices.
     """
 
     def __init__(self, content: AsyncIterator[bytes], *, stall_seconds: float) -> None:
@@ -164,6 +170,10 @@ class _Export(StreamingResponse):
 
         try:
             await super().__call__(scope, receive, send_in_time)
+        except (NotAuthenticated, SessionEnded) as refusal:
+            log.info("export_cut", code=refusal.code)
+            peer_of(scope).abort()
+            await asyncio.sleep(0)  # let the server notice
         except BaseException:
             peer_of(scope).abort()
             raise

@@ -90,7 +90,7 @@ async def _consistency(form: Submitted) -> Response:
 
 
 async def _export(form: Submitted) -> Response:
-    return export_answer(form.resources)
+    return export_answer(form.resources, form.caller)
 
 
 REPORTS: dict[str, Callable[[Submitted], Awaitable[Response]]] = {

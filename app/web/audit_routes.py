@@ -142,6 +142,6 @@ async def audit_consistency(request: Request, resources: CurrentResources, lang:
 
 
 @router.get("/export", response_model=None)
-async def audit_export(resources: CurrentResources) -> Response:
+async def audit_export(caller: CurrentCaller, resources: CurrentResources) -> Response:
     """Stream the whole log as JSON lines, for verification without the service."""
-    return export_answer(resources)
+    return export_answer(resources, caller)

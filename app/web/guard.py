@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive, Scope, Send
 
-from app.actions.authenticate import authenticate, authenticate_session
+from app.actions.authenticate import authenticate, authenticate_session, check_credential
 from app.actions.note_session_use import note_session_use
 from app.actions.note_token_use import note_token_use
 from app.crypto.encoding import decode
@@ -36,6 +36,7 @@ from app.runtime.resources import Resources
 from app.web import session_cookies
 from app.web.body_rules import Body, body_of, require_body_as_meant
 from app.web.peer import peer_of
+from app.web.problems import FAILURES, refusal_for
 from app.web.queries import query_names
 from app.web.report_pages import read_form, refusal_page, wants_page
 from app.web.route_access import (
@@ -82,6 +83,7 @@ class GuardedRoute(APIRoute):
             if body in {Body.JSON, Body.TEXT}:
                 request = Request(request.scope, limited(request.receive))
                 await read_body(request, resources_of(request).settings.idle_timeout)
+                await require_still_valid(request)
             return await handle(request)
 
         return guarded
@@ -114,11 +116,11 @@ async def answer_form(
         await admit(request, route)
         await _enter(request)
         return await handle(request)
-    except Refusal as refusal:
+    except (Refusal, *FAILURES) as error:
         if not wants_page(request) or route in HOUSE_FORMS:
             raise
         form: dict[str, str] = getattr(request.state, "form", {})
-        return refusal_page(request, refusal, lang=form.get("lang"), sign_in=route in SIGN_IN_FORMS)
+        return refusal_page(request, refusal_for(error), lang=form.get("lang"), sign_in=route in SIGN_IN_FORMS)
 
 
 def require_same_origin(request: Request) -> None:
@@ -149,6 +151,16 @@ async def admit(request: Request, route: str) -> None:
     note_session_use(resources, caller)
     request.state.caller = replace(caller, address=address)
     require_role(caller, *roles_of(route))
+
+
+async def require_still_valid(request: Request) -> None:
+    """Raise NotAuthenticated or SessionEnded if the caller's credential was revoked while the body arrived: it could
+    otherwise be used for as long as a client keeps a body back.
+    """
+    caller = getattr(request.state, "caller", None)
+    if isinstance(caller, Caller):
+        resources = resources_of(request)
+        await resources.at_once(check_credential, resources, caller)
 
 
 async def by_token(request: Request, token: str) -> Caller:
@@ -186,10 +198,13 @@ async def _by_session(request: Request, route: str, form: dict[str, str] | None)
 
 
 async def signed_in(request: Request) -> Caller | None:
-    """Return whose browser this is, for a page that shows nobody's data: also when a link on another site opened it."""
+    """Return whose browser this is, for a page that shows nobody's data: also when a link on another site opened it.
+    Frames and scripts of other origins could tell this page from a redirect, so for them it is nobody's.
+    """
     resources = resources_of(request)
     secret = session_cookies.session_secret(request, resources.settings)
-    if secret is None:
+    own = session_cookies.is_navigation(request) or session_cookies.may_read(request, resources.settings)
+    if secret is None or not own:
         return None
     try:
         return await resources.at_once(authenticate_session, resources, secret)

@@ -200,5 +200,5 @@ def _revoked(house: House, path: str, revoked: str, *, own: bool) -> Response:
     if not own:
         return RedirectResponse(f"{path}?{urlencode({'lang': house.language, 'id': revoked})}", 303)
     response = RedirectResponse(f"/sign-in?{urlencode({'lang': house.language})}", 303)
-    cookies.take_back(response, cookies.SESSION, house.resources.settings)
+    cookies.take_back_session(response, house.resources.settings)
     return response

@@ -146,4 +146,4 @@ async def house_consistency(house: InHouse) -> Response:
 @router.get("/house/export")
 async def house_export(house: InHouse) -> Response:
     """Stream the whole log as JSON lines, for verification without the service."""
-    return export_answer(house.resources)
+    return export_answer(house.resources, house.caller)

@@ -10,21 +10,20 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 
-from app.db.errors import DatabaseUnavailable
 from app.domain.access_token import AUDITORS, DEPOSITORS, Caller
 from app.domain.audit_events import Reason
 from app.domain.errors import InvalidRequest, NotAuthenticated, Refusal, SessionEnded
 from app.reports.forms import others
 from app.reports.house import VIEWS, HouseFrame, house_page, views_for
 from app.reports.words import Words
-from app.storage.errors import StorageError
 from app.web import session_cookies
 from app.web.guard import CurrentCaller, CurrentResources, GuardedRoute, resources_of, session_token_of
 from app.web.pages.assets import lasting_name
 from app.web.pages.page_files import HOUSE
 from app.web.problem_text import problem_document
-from app.web.problems import STATUS, refusal_for
+from app.web.problems import FAILURES, STATUS, headers_of, refusal_for
 from app.web.report_pages import known_language, wants_page
+from app.web.route_access import HOUSE_PAGES
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -41,7 +40,7 @@ class HouseRoute(GuardedRoute):
         async def shown(request: Request) -> Response:
             try:
                 return await handle(request)
-            except (Refusal, RequestValidationError, DatabaseUnavailable, StorageError) as error:
+            except (Refusal, RequestValidationError, *FAILURES) as error:
                 if not wants_page(request):
                     raise
                 invalid = isinstance(error, RequestValidationError)
@@ -94,7 +93,8 @@ def refused(request: Request, refusal: Refusal) -> Response:
         elsewhere=isinstance(caller, Caller) and caller.role not in AUDITORS,
     )
     response = _response(html, language, STATUS[type(refusal)])
-    if sign_in and request.method == "GET":
+    response.headers.update(headers_of(refusal))
+    if sign_in and request.scope["route"].name in HOUSE_PAGES:
         session_cookies.put_way_back(response, _asked(request), resources_of(request).settings)
     return response
 
@@ -154,7 +154,7 @@ def _frame(request: Request, words: Words, current: str, caller: Caller | None) 
         others=others(words.language),
         name="" if caller is None else caller.name,
         may_send=caller is not None and caller.role in DEPOSITORS,
-        session_token="" if caller is None else session_token_of(request),
+        session_token="" if caller is None or caller.session is None else session_token_of(request),
         asset=lambda name: lasting_name(settings, HOUSE, name),
         link=link,
         here=here,

@@ -14,9 +14,10 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
-from app.db.errors import DatabaseUnavailable
+from app.db.errors import ChangeUndone, DatabaseUnavailable
 from app.domain import errors
 from app.domain.errors import Refusal
+from app.lifecycle.transfer_entries import LogUnreadable
 from app.storage.errors import StorageError
 from app.web.methods import method_refusal
 from app.web.negotiation import wants_text
@@ -116,6 +117,7 @@ STATUS: dict[type[Refusal], int] = {
     errors.VaultOutOfReach: 503,
     errors.BlobsOutOfReach: 503,
     errors.DatabaseOutOfReach: 503,
+    errors.ChangeNotConfirmed: 503,
     errors.DiskNearlyFull: 507,
     errors.Busy: 503,
     errors.IdempotencyInProgress: 503,
@@ -143,7 +145,7 @@ _HEADERS: dict[type[Refusal], dict[str, str]] = {
 
 def problem(refusal: Refusal, *, headers: dict[str, str] | None = None) -> ProblemResponse:
     """Return the refusal as a problem document, or as the text that the client prefers."""
-    return ProblemResponse(refusal, {**_headers_of(refusal), **(headers or {})})
+    return ProblemResponse(refusal, {**headers_of(refusal), **(headers or {})})
 
 
 class ProblemResponse(JSONResponse):
@@ -171,10 +173,15 @@ class ProblemResponse(JSONResponse):
         return JSONResponse(document, self.status_code, headers=headers, media_type=self.media_type)
 
 
-def _headers_of(refusal: Refusal) -> dict[str, str]:
+def headers_of(refusal: Refusal) -> dict[str, str]:
+    """Return the headers of a refusal, whatever its form: when to try again, how to authenticate."""
     if isinstance(refusal, errors.RangeNotSatisfiable):  # RFC 9110, 14.4: the complete length
         return {"Content-Range": f"bytes */{refusal.size}"}
     return _HEADERS.get(type(refusal), {})
+
+
+FAILURES = (DatabaseUnavailable, ChangeUndone, StorageError, LogUnreadable)
+"""Errors of the layers below that `refusal_for` explains to a client."""
 
 
 def refusal_for(error: Exception) -> Refusal:
@@ -185,6 +192,12 @@ def refusal_for(error: Exception) -> Refusal:
         case DatabaseUnavailable():
             log.error("database_unavailable", detail=str(error), alert=True)
             return errors.DatabaseOutOfReach()
+        case ChangeUndone():
+            log.error("change_not_confirmed", detail=str(error), alert=True)
+            return errors.ChangeNotConfirmed()
+        case LogUnreadable():
+            log.error("log_altered", entry=error.entry, alert=True)
+            return errors.LogAltered()
         case StorageError():
             log.error("storage_unavailable", error=type(error).__name__, alert=True)
             return errors.BlobsOutOfReach()
@@ -206,8 +219,8 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(405, method_refused)
-    app.add_exception_handler(DatabaseUnavailable, _failed)
-    app.add_exception_handler(StorageError, _failed)
+    for failure in FAILURES:
+        app.add_exception_handler(failure, _failed)
     app.add_exception_handler(ClientDisconnect, _gone)
 
 

@@ -13,7 +13,7 @@ from app.reports.page import style_hash
 from app.reports.words import LANGUAGES
 from app.runtime.settings import Settings
 from app.web.pages.catalogues import language_of, languages
-from app.web.problems import STATUS
+from app.web.problems import STATUS, headers_of
 
 
 def wants_page(request: Request) -> bool:
@@ -100,4 +100,6 @@ def refusal_page(request: Request, refusal: Refusal, *, lang: str | None, sign_i
     """Return a refusal as a page; one of a sign-in leads back to the sign-in page."""
     language = known_language(request, lang)
     html = (sign_in_refused_page if sign_in else refused_page)(refusal, language)
-    return page_response(html, language, status=STATUS[type(refusal)])
+    response = page_response(html, language, status=STATUS[type(refusal)])
+    response.headers.update(headers_of(refusal))
+    return response

@@ -118,6 +118,12 @@ def take_back(response: Response, cookie: str, settings: Settings) -> None:
     _put(response, cookie, "", settings, seconds=0)
 
 
+def take_back_session(response: Response, settings: Settings) -> None:
+    """Remove everything of a session from the browser: its secret, and the ID token that began it."""
+    for cookie in (SESSION, ID_TOKEN):
+        take_back(response, cookie, settings)
+
+
 def name_of(cookie: str, settings: Settings) -> str:
     """Return a cookie's name. With the prefix `__Host-`, no other host and no request without TLS can set it; browsers
     accept it only with TLS, so a loopback origin without TLS has none, and only for the path `/`: elsewhere,

@@ -38,6 +38,7 @@ from app.web.guard import (
     signed_in,
 )
 from app.web.page_routes import recipient_home
+from app.web.problems import FAILURES, refusal_for
 from app.web.report_pages import known_language, leaving_response, refusal_page, sign_in_response, wants_page
 from app.web.schemas import SignedOut
 from app.web.staff_page import staff_page
@@ -143,8 +144,7 @@ async def sign_out(request: Request, caller: CurrentCaller, resources: CurrentRe
         response = RedirectResponse(here, 303)
     else:
         response = leaving_response(address, known_language(request, request.state.form.get("lang")))
-    for cookie in (cookies.SESSION, cookies.ID_TOKEN):
-        cookies.take_back(response, cookie, resources.settings)
+    cookies.take_back_session(response, resources.settings)
     return response
 
 
@@ -177,5 +177,5 @@ async def _or_page(request: Request, answer: Callable[[], Awaitable[Response]]) 
     """Return the answer, or its refusal as a page: a browser was sent here, and no script reads a document."""
     try:
         return await answer()
-    except Refusal as refusal:
-        return refusal_page(request, refusal, lang=None, sign_in=True)
+    except (Refusal, *FAILURES) as error:
+        return refusal_page(request, refusal_for(error), lang=None, sign_in=True)

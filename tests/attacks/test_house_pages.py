@@ -10,14 +10,15 @@ from html.parser import HTMLParser
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.actions.issue_access_token import issue_access_token
 from app.crypto.token import new_id
-from app.db.tables import shares
+from app.db.tables import audit_entries, shares
 from app.domain.access_token import Role
 from app.web.house_page import CSP
 from tests.attacks.inside import inside
+from tests.full_rights import take_full_rights
 
 VIEWS = [
     "/house",
@@ -142,6 +143,35 @@ def test_a_sign_in_leads_back_to_the_view_that_was_asked_for(opened):
     assert sign_in(opened, Role.STAFF, "/house/log") == "/", "depositors have no way there"
 
 
+def test_a_sign_in_leads_back_to_pages_only(opened):
+    """Not to the export: its download needs the house's own page, so a return from the provider would be refused."""
+    opened.http.cookies.clear()
+    refused = opened.http.get("/house/export", headers=OWN)
+    assert (refused.status_code, "set-cookie" in refused.headers) == (401, False)
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_frame_or_script_of_another_origin_learns_nobody_from_the_entrance(opened):
+    """A host of the same site gets the cookie sent; it could tell an auditor's redirect from a depositor's page."""
+    sign_in(opened, Role.AUDITOR)
+    for path in ("/", "/audit"):
+        own = opened.http.get(path, headers=TAB, follow_redirects=False)
+        assert (own.status_code, own.headers["location"][:6]) == (303, "/house")
+        for change in ({"Sec-Fetch-Dest": "iframe"}, {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}):
+            other = opened.http.get(
+                path, headers=TAB | {"Sec-Fetch-Site": "same-site"} | change, follow_redirects=False
+            )
+            assert (other.status_code, "location" in other.headers) == (200, False), (path, change)
+
+
+def test_a_page_carries_the_token_of_no_other_persons_session(opened):
+    """A request with an access token is that token's, whoever is signed in in the same browser."""
+    sign_in(opened, Role.STAFF)
+    token = token_of(opened, Role.ADMIN, "somebody else")
+    page = opened.http.get("/house/service", headers=OWN | {"Authorization": f"Bearer {token}"})
+    assert (page.status_code, page.text.count('name="session_token" value=""')) == (200, 3)
+
+
 @pytest.mark.parametrize(
     "page",
     ["//evil.example", "https://evil.example/house", "/house/../x", "/housekeeping", "/house/log\r\nX: y", "/sign-out"],
@@ -190,3 +220,24 @@ def test_a_report_is_saved_as_the_api_returns_it(opened):
         assert page.headers["content-disposition"].endswith('.html"')
         assert "sandbox" in page.headers["content-security-policy"]
         assert "<link" not in page.text
+
+
+def test_an_altered_log_is_called_so(tmp_path):
+    """An entry that no service writes: a report neither guesses at it nor calls it a fault of the program."""
+    with inside(tmp_path) as opened:
+        opened.http.put(
+            "/api/v1/send/a.csv", params={"recipient": "x"}, content=b"x", headers=opened.people()
+        ).raise_for_status()
+        auditor = opened.people(Role.AUDITOR)
+        with opened.resources.database.writing() as transaction:
+            take_full_rights(transaction.connection)
+            of_transfer = audit_entries.c.event == "transfer.created"
+            (content,) = transaction.connection.execute(select(audit_entries.c.content).where(of_transfer)).scalars()
+            altered = re.sub(r'"expires_at":"[^"]*"', '"expires_at":7', content)
+            transaction.connection.execute(update(audit_entries).where(of_transfer).values(content=altered))
+        for path, kind in (("/house", "text/html"), ("/api/v1/audit", "application/problem+json")):
+            for report in ("exposure", "deliveries"):
+                address = f"{path}/{report}?from=2020-01-01"
+                answer = opened.http.get(address, headers=auditor | {"Accept": kind})
+                assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (409, kind), address
+                assert "log_altered" in answer.text

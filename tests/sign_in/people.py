@@ -24,7 +24,12 @@ from app.runtime.resources import Resources
 HERE = Path(__file__).parent
 STAFF = "http://127.0.0.1:8000"
 SECRET = "a secret that the service and the provider share"
-NAVIGATION = {"Accept": "text/html,*/*;q=0.8", "Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "navigate"}
+NAVIGATION = {
+    "Accept": "text/html,*/*;q=0.8",
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+}
 NURSE = {"sub": "nurse", "groups": ["depositors", "canteen"], "team": "biology", "name": "Nadia Nurse"}
 
 
@@ -125,6 +130,19 @@ def change(resources: Resources, **settings: Any) -> None:
     object.__setattr__(resources, "settings", changed)
     if changed.oidc_issuer:
         object.__setattr__(resources, "provider", IdentityProvider(changed, STAFF))
+
+
+def scope_of(request: httpx.Request) -> dict[str, Any]:
+    """What an ASGI server would pass to the application, for a test that sends or receives piece by piece."""
+    return {
+        "type": "http",
+        "method": request.method,
+        "path": request.url.path,
+        "raw_path": request.url.raw_path,
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "client": None,
+    }
 
 
 def code_of(page: httpx.Response) -> str:

@@ -1,14 +1,22 @@
 """Administrators over the network: tokens, sessions, lockdown and intake, and what only a command does."""
 
-import pytest
+import asyncio
+import json
 
+import pytest
+from sqlalchemy import select
+
+from app.actions.list_access_tokens import show_access_token
 from app.actions.lock_down import lift_lockdown, lockdown_since
+from app.actions.revoke_session import revoke_session
 from app.crypto.token import new_id
+from app.db.tables import metadata
 from app.domain.access_token import Role
 from app.domain.administration import LONGEST
+from tests.acceptance.service import until
 from tests.attacks.test_every_route_is_guarded import FOR_ADMINISTRATORS, asked
 from tests.integration.actions.stories import out_of_reach
-from tests.sign_in.people import entries_of
+from tests.sign_in.people import entries_of, scope_of
 
 HOSTILE = "<script>alert(1)</script> \N{HEBREW LETTER ALEF}\N{SNOWMAN} O'Neil & fils"
 
@@ -103,7 +111,8 @@ def test_a_repeated_request_makes_no_second_token(by_token, admin):
     me = {each["token"]: by_token.http.get("/api/v1/me", headers=bearer(each)).status_code for each in (first, second)}
     assert list(me.values()) == [401, 200]
     assert entry_of(by_token, "token.created")["outcome"] == "replaced"
-    by_token.resources.threads.submit(lambda: None).result()  # the use is noted
+    database, made = by_token.resources.database, first["id"]
+    until(lambda: show_access_token(database, made).last_used_at, what="the use to be noted")
     assert create(admin, key, **wanted).json()["code"] == "already_answered"
     assert create(admin, key, **wanted | {"expires_in": "91d"}).json()["code"] == "idempotency_key_reused"
 
@@ -112,7 +121,7 @@ def bearer(made):
     return {"Authorization": f"Bearer {made['token']}"}
 
 
-def test_long_lists_come_in_pages(admin):
+def test_long_lists_come_in_pages(nurse, admin):
     made = [create(admin).json()["id"] for _ in range(5)]
     found, after = [], None
     while True:
@@ -123,6 +132,7 @@ def test_long_lists_come_in_pages(admin):
             break
     assert found[:5] == made[::-1]
     assert len(found) == len(set(found)) == len(listed(admin))
+    nurse.post("/sign-in", {"token": nurse.token.token})  # a second session
     assert admin("GET", "sessions", params={"limit": 1, "ended": True}).json()["next"] is not None
     assert admin("GET", "sessions", params={"after": "x"}).json()["code"] == "invalid_request"
 
@@ -164,7 +174,7 @@ def test_a_lockdown_needs_its_word_and_only_a_command_lifts_it(by_token, admin, 
 
 
 def test_what_stops_things_needs_no_vault(by_token, admin):
-    """Lesson 41: lockdown and revocation with the vault unmounted; a new token waits for it."""
+    """Lesson 41: lockdown and revocation with the vault unmounted."""
     made = create(admin).json()["id"]
     with out_of_reach(by_token.resources.settings.vault_dir):
         by_token.resources.vault_time.refresh()
@@ -201,15 +211,49 @@ def test_a_revoked_administrator_makes_no_token(by_token, nurse, admin):
     assert create(admin).json()["code"] == "session_ended"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "intake", {"intake_off": True}),
+        ("PUT", "lockdown", {"word": "lock down"}),
+        ("POST", "access-tokens", {"name": "late", "expires_in": "90d"}),
+        ("POST", "transfers", {}),
+    ],
+)
+def test_a_body_that_is_kept_back_outlasts_no_revocation(by_token, nurse, method, path, body):
+    """A request that was admitted, and whose body arrives only after its session was revoked, changes nothing."""
+    resources, session = by_token.resources, nurse.me().json()["session"]["id"]
+    sent = by_token.http.build_request(method, f"/api/v1/{path}", headers=nurse.page_headers(), json=body)
+
+    async def late():
+        revoke_session(resources.database, resources.clock, session)
+        return {"type": "http.request", "body": json.dumps(body).encode()}
+
+    before = len(entries_of(resources, "transfer.created"))
+    assert answered(by_token.app, sent, late)["code"] == "session_ended"
+    with resources.database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM access_tokens WHERE name = 'late'").first() is None
+    assert len(entries_of(resources, "transfer.created")) == before
+    assert lockdown_since(resources.database) is None
+
+
+def answered(app, request, receive):
+    """What the application answers to a request whose body `receive` returns."""
+    messages = []
+
+    async def send(message):
+        messages.append(message)
+
+    asyncio.run(app(scope_of(request), receive, send))
+    return json.loads(b"".join(message.get("body", b"") for message in messages))
+
+
 def test_a_new_token_is_kept_nowhere(by_token, admin, caplog, capfd):
     """Lesson 34: not in the database, the service's log or the audit log."""
     token = create(admin, new_id()).json()["token"]
     out, err = capfd.readouterr()
     with by_token.resources.database.reading() as connection:
-        stored = [
-            str(connection.exec_driver_sql(f"SELECT * FROM {table}").fetchall())
-            for (table,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        ]
+        stored = [str(connection.execute(select(table)).fetchall()) for table in metadata.sorted_tables]
     for text in (*stored, out, err, caplog.text):
         assert token not in text
         assert token[4:47] not in text

@@ -2,6 +2,7 @@
 
 import html
 import re
+from contextlib import contextmanager
 
 import pytest
 
@@ -9,7 +10,9 @@ from app.actions.issue_access_token import issue_access_token
 from app.actions.list_access_tokens import list_access_tokens
 from app.actions.lock_down import lift_lockdown, lockdown_since
 from app.actions.revoke_session import revoke_session
+from app.actions.stop_intake import resume_intake
 from app.crypto.token import new_id
+from app.db.errors import DatabaseUnavailable
 from app.domain.access_token import Role
 from tests.attacks.test_every_route_is_guarded import ADMINISTRATORS_FORMS
 from tests.sign_in.people import entries_of
@@ -134,7 +137,8 @@ def test_whoever_revokes_the_own_credential_is_warned_and_signed_out(by_token, n
     form = fields_of(question, f"/house/{kind}/revoke")
     done = nurse.post(f"/house/{kind}/revoke", form | {"reason": "request"})
     assert (done.status_code, done.headers["location"]) == (303, "/sign-in?lang=en")
-    assert "Max-Age=0" in done.headers["set-cookie"]
+    gone = [each.partition("=")[0] for each in done.headers.get_list("set-cookie") if "Max-Age=0" in each]
+    assert gone == ["caducee-session", "caducee-id-token"]
     assert nurse.get("/house/tokens").status_code == 401
     event = "token.revoked" if kind == "tokens" else "session.ended"
     assert entries_of(by_token.resources, event)[-1]["reason"] == "request"
@@ -172,6 +176,73 @@ def test_every_form_needs_the_sessions_token_and_the_own_page(by_token, nurse):
         assert "cross_site_request" in other_site.text
         assert "session_token_required" in no_token.text
     assert lockdown_since(by_token.resources.database) is None
+
+
+CHANGES = {
+    "tokens/revoke": ("access_tokens", "revoked_at"),
+    "sessions/revoke": ("sessions", "ended_at"),
+    "lockdown": ("service_state", "locked_down_at"),
+    "intake": ("service_state", "intake_off_at"),
+}
+
+
+@contextmanager
+def undone_by_trigger(database, table, column):
+    if database.is_sqlite:
+        when = f"AFTER UPDATE OF {column} ON {table} WHEN new.{column} IS NOT NULL"
+        made = [f"CREATE TRIGGER undoing {when} BEGIN UPDATE {table} SET {column} = NULL; END"]
+        dropped = "DROP TRIGGER undoing"
+    else:
+        body = f"BEGIN NEW.{column} := NULL; RETURN NEW; END"
+        when = f"BEFORE UPDATE OF {column} ON {table} FOR EACH ROW EXECUTE FUNCTION undo()"
+        made = [
+            f"CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS '{body}'",
+            f"CREATE TRIGGER undoing {when}",
+        ]
+        dropped = "DROP FUNCTION undo CASCADE"
+    with database.writing() as transaction:
+        for statement in made:
+            transaction.connection.exec_driver_sql(statement)
+    yield
+    with database.writing() as transaction:
+        transaction.connection.exec_driver_sql(dropped)
+
+
+@contextmanager
+def unreadable_afterwards(database, _table, _column):
+    kept = database.before_commit
+
+    def gone():
+        raise DatabaseUnavailable("gone")
+
+    def keep(entries, places):
+        kept(entries, places)
+        if entries:
+            patch.setattr(database, "reading", gone)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "before_commit", keep)
+        yield
+
+
+@pytest.mark.parametrize("path", CHANGES)
+@pytest.mark.parametrize("failure", [undone_by_trigger, unreadable_afterwards])
+def test_no_page_reports_what_the_database_did_not_confirm(by_token, nurse, path, failure):
+    """A trigger undoes the change, or the database fails between the change and the look at it: then neither "done" nor
+    "nothing was changed" is known.
+    """
+    resources = by_token.resources
+    ids = {"tokens/revoke": nurse.token.row.id, "sessions/revoke": nurse.me().json()["session"]["id"]}
+    token = nurse.page_headers()["Caducee-Session-Token"]
+    form = {"session_token": token, "id": ids.get(path, ""), "word": "lock down", "intake": "off", "lang": "fr"}
+    try:
+        with failure(resources.database, *CHANGES[path]):
+            answer = nurse.post(f"/house/{path}", form)
+    finally:
+        lift_lockdown(resources.database, resources.clock)
+        resume_intake(resources.database, resources.clock)
+    assert (answer.status_code, "change_not_confirmed" in answer.text) == (503, True), answer.text
+    assert "n’a pas confirmé" in answer.text
 
 
 @pytest.mark.parametrize("word", ["verrouiller", "Lock  Down"])

@@ -1,5 +1,6 @@
 """Sessions of browsers: how they begin and end, and who cannot use them."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -7,12 +8,14 @@ import pytest
 from app.actions.end_due_sessions import end_due_sessions
 from app.actions.revoke_access_token import revoke_access_token
 from app.actions.revoke_session import revoke_session
+from app.db.errors import DatabaseUnavailable
 from app.domain.audit_events import Reason
 from app.domain.session import IDLE, LONGEST
+from app.web import audit_answers
 from tests.acceptance.service import until
 from tests.attacks.test_every_route_is_guarded import OPEN_TO_ANYBODY, asked, routes_of
 from tests.sign_in.conftest import serving
-from tests.sign_in.people import Browser, code_of, entries_of
+from tests.sign_in.people import Browser, code_of, entries_of, scope_of
 
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 
@@ -233,3 +236,40 @@ def test_a_cookie_that_is_none_signs_nobody_in(by_token, cookie):
     by_token.http.cookies.clear()
     assert by_token.http.get("/api/v1/me", headers=headers).status_code == 401
     assert by_token.http.get("/", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-out", "/audit/retention", "/house/intake"])
+def test_a_form_gets_a_page_when_the_database_is_away(by_token, nurse, monkeypatch, path):
+    """A browser shows whatever comes: never a problem document."""
+    form = {"token": nurse.token.token, "lang": "fr"}
+    with monkeypatch.context() as patch:
+        patch.setattr(by_token.resources.database, "reading", away)
+        answer = nurse.post(path, form)
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert answer.headers["retry-after"]
+    assert "La base de données est injoignable" in answer.text
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("path", ["/house/export", "/api/v1/audit/export"])
+def test_an_export_ends_with_its_session(by_token, nurse, monkeypatch, path, ended):
+    """Whoever reads slowly gets no more of the log once the session was revoked."""
+    monkeypatch.setattr(audit_answers, "LINES", 1)
+    resources, session, lines = by_token.resources, session_of(nurse), []
+
+    async def send(message):
+        if message.get("body"):
+            lines.append(message["body"])
+        if ended and len(lines) == 1:
+            revoke_session(resources.database, resources.clock, session)
+
+    async def receive():
+        await asyncio.Event().wait()  # stays connected
+
+    request = by_token.http.build_request("GET", path, headers={"Sec-Fetch-Site": "same-origin"})
+    asyncio.run(by_token.app(scope_of(request), receive, send))
+    assert (len(lines) > 2, b'"kind":"end"' in lines[-1]) == (not ended, not ended), lines[-1]
+
+
+def away():
+    raise DatabaseUnavailable("gone")

@@ -143,8 +143,8 @@ def test_docs_program_leaves_no_folder_whatever_a_depositor_names(program, tmp_p
 # --- what the page says of the service
 
 
-OF_SIGN_IN = {"provider_out_of_reach", "provider_answer_unusable"}
-"""Only a browser that signs in sees these."""
+OF_STAFF = {"provider_out_of_reach", "provider_answer_unusable", "change_not_confirmed"}
+"""Only a browser that signs in, and administrators, see these."""
 
 
 def test_docs_protocol_names_refusals_that_exist_each_once():
@@ -156,7 +156,7 @@ def test_docs_protocol_names_refusals_that_exist_each_once():
     members = {"transfer_id", "share_id"}
     assert {code for found in codes.values() for code in found} - names == members
     passing = {kind.code for kind, status in STATUS.items() if status in http_calls._PASSING}
-    assert set(codes["wait and repeat"]) == passing - OF_SIGN_IN
+    assert set(codes["wait and repeat"]) == passing - OF_STAFF
 
 
 def test_docs_protocol_lists_the_rules_of_the_service():

@@ -9,10 +9,11 @@ from app.actions.authenticate import authenticate
 from app.actions.issue_token_for_administrator import issue_token_for_administrator
 from app.actions.list_access_tokens import list_access_tokens, page_of_tokens, show_access_token
 from app.actions.list_sessions import page_of_sessions, show_session
-from app.actions.lock_down import lock_down
+from app.actions.lock_down import lock_down, lockdown_since
 from app.actions.revoke_access_token import revoke_access_token
+from app.actions.revoke_session import revoke_session
 from app.actions.sign_in_by_token import sign_in_by_token
-from app.actions.stop_intake import resume_intake, stop_intake
+from app.actions.stop_intake import look_at_drain, resume_intake, stop_intake
 from app.crypto.token import new_id
 from app.domain.access_token import Role, TokensShown
 from app.domain.audit_events import Reason
@@ -135,3 +136,38 @@ def test_an_id_that_is_none_is_not_found(resources, unknown):
         show_access_token(resources.database, unknown)
     with pytest.raises(SessionNotFound):
         show_session(resources.database, resources.clock.now(), unknown)
+
+
+def revoke(resources, by, other):
+    revoke_access_token(resources.database, resources.clock, other.token_id, caller=by)
+
+
+def sign_out(resources, by, other):
+    session = sign_in_by_token(resources, other, address="unknown", earlier=None).row.id
+    revoke_session(resources.database, resources.clock, session, caller=by)
+
+
+def stop(resources, by, _other):
+    stop_intake(resources.database, resources.clock, caller=by)
+
+
+def resume(resources, by, _other):
+    resume_intake(resources.database, resources.clock, caller=by)
+
+
+def begin_lockdown(resources, by, _other):
+    lock_down(resources.database, resources.clock, caller=by)
+
+
+@pytest.mark.parametrize("act", [revoke, sign_out, stop, resume, begin_lockdown])
+def test_an_administrator_who_was_revoked_meanwhile_changes_nothing(resources, admin, act):
+    """The request was admitted and waited, for a thread or the database's lock; somebody was faster."""
+    other = a_caller(resources, role=Role.ADMIN)
+    revoke(resources, other, admin)
+    before = len([each for each in log_of(resources) if each["actor"] == admin.actor])
+    with pytest.raises(NotAuthenticated):
+        act(resources, admin, other)
+    assert len([each for each in log_of(resources) if each["actor"] == admin.actor]) == before
+    assert lockdown_since(resources.database) is None
+    assert look_at_drain(resources.database).since is None
+    assert other.token_id in {row.id for row in list_access_tokens(resources.database) if row.revoked_at is None}
