@@ -24,7 +24,9 @@ A staff token for today:
 
   {token}
 
-Deposit a file; the response shows the link and the password, only once:
+Open {origin}/sign-in in a browser, sign in with the token, and send a file to somebody.
+
+Or deposit one by a command; the response shows the link and the password, only once:
 
   curl --fail-with-body -T README.md -H 'Authorization: Bearer {token}' -H 'Accept: text/plain' \\
     '{origin}/api/v1/send/README.md?expires_in=1h&recipient=me'

@@ -86,7 +86,7 @@ def refused(request: Request, refusal: Refusal) -> Response:
         "refused",
         words,
         _frame(request, words, _view_at(request.url.path), caller if isinstance(caller, Caller) else None),
-        title=words("refused_title"),
+        title=words("sign_in_title" if sign_in else "refused_title"),
         reasons=reasons(refusal, language),
         code=refusal.code,
         sign_in=sign_in,

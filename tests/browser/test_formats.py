@@ -304,3 +304,13 @@ def test_checksums_are_those_of_zlib(modules):
         {"data": text(data), "lengths": lengths},
     )
     assert made == [[zlib.crc32(data[:length])] * 2 for length in lengths]
+
+
+def test_a_time_left_is_in_whole_hours_unless_they_are_few(modules):
+    """Whoever chose 3 days reads "72 hours" right afterwards, not "71.9 hours"."""
+    script = """async (times) => {
+      const { formatted } = await import("/s/assets/language.js");
+      return times.map((seconds) => formatted({ seconds }));
+    }"""
+    written = modules.evaluate(script, [5_400, 258_900, 360_000])
+    assert [text.split()[0] for text in written] == ["1.5", "72", "100"]

@@ -132,6 +132,11 @@ def test_the_bare_address_says_what_this_is_and_takes_a_pasted_link(site, new_re
     assert reader.page.evaluate("[...document.querySelectorAll('textarea')].every((field) => field.value === '')")
     reader.claim(share.password)
     assert reader.fetch() == b"pasted"
+    # Where staff share the address, as with `make run`, they find their way.
+    reader.page.goto(f"{site.road.origin}/")
+    reader.sees("home")
+    reader.page.click("[data-t=home_sign_in]")
+    reader.page.wait_for_selector("#token")
 
 
 def test_on_a_links_page_the_secret_alone_or_another_link_is_taken(site, reader):

@@ -18,8 +18,8 @@ MIB = 1 << 20
 LANGUAGES = ["fr", "en"]
 TITLES = {
     "form": ("Envoyer des fichiers", "Send files"),
-    "handover": ("C’est envoyé. À vous de transmettre.", "Sent. Now hand it over."),
-    "sent": ("Envois", "Sent"),
+    "handover": ("À vous de transmettre les liens", "Now pass on the links"),
+    "sent": ("Suivi des envois", "Sent"),
 }
 LOOKS = {
     "fr": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
@@ -100,6 +100,8 @@ def test_the_way_through(site, new_depositor, new_reader, tmp_path, language):
     page.wait_for_selector(".copy-password[data-copied]")
     assert page.evaluate("navigator.clipboard.readText()") == first.password
     person.hand_over()
+    noted = {"fr": "qui a récupéré", "en": "who has fetched"}
+    assert noted[language] in page.inner_text("[data-view=form] > [data-status]")
 
     # One recipient fetches by the page, the other by the command line.
     reader = new_reader(language)
@@ -406,6 +408,7 @@ def test_what_is_cancelled_leaves_nothing_and_the_choice_stays(site, new_deposit
         uploading(person, site, MIB + MIB // 2)
         page.click("#nav-sent")
         page.wait_for_selector("#transfers .item")
+        assert "no link exists yet" in page.locator("#transfers .sent-at").first.inner_text()
         page.click("#nav-send")
         if not reachable:
             page.route("**/api/v1/transfers/*?reason=mistake", lambda route: route.abort())
@@ -419,6 +422,10 @@ def test_what_is_cancelled_leaves_nothing_and_the_choice_stays(site, new_deposit
         if not reachable:
             assert site_transfer(person)["state"] == "receiving"
             page.click("#interrupted .discard")
+            page.click("#confirm-no")
+            assert page.locator("#interrupted .item").count() == 1, "discarded only after a question"
+            page.click("#interrupted .discard")
+            page.click("#confirm-yes")
             page.wait_for_function("() => document.querySelectorAll('#interrupted .item').length === 0")
         assert site_transfer(person)["ending"]
     assert person.kept_here()["transfers"] == []
@@ -619,6 +626,7 @@ def test_a_second_tab_neither_continues_nor_discards_what_the_first_sends(site, 
     chooser.value.set_files(str(path))
     third.sees("sending")
     second.page.click("#interrupted .discard")
+    second.page.click("#confirm-yes")
     second.page.locator("[data-view=form] > [data-notice]", has_text="another tab").wait_for()
     site.road.request_bytes_per_second = 0
     third.sees("handover")

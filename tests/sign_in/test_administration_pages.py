@@ -163,6 +163,7 @@ def test_a_form_whose_session_ended_meanwhile_changes_nothing(by_token, nurse):
     late = nurse.post("/house/lockdown", form | {"word": "verrouiller"})
     assert late.status_code == 401
     assert "/sign-in?lang=fr" in late.text
+    assert "<h1>Se connecter</h1>" in late.text
     assert lockdown_since(resources.database) is None
 
 
@@ -257,6 +258,7 @@ def test_a_lockdown_needs_the_word_and_shows_no_form_afterwards(by_token, nurse,
         assert done.headers["location"] == "/house/service?lang=fr"
         page = nurse.get(done.headers["location"])
         assert "Verrouillé depuis" in page.text
+        assert "Les nouveaux transferts sont acceptés" not in page.text
         assert "/house/lockdown" not in page.text
         assert "caducee lockdown off" in page.text
         assert entries_of(by_token.resources, "lockdown.begun")[-1]["actor"] == f"token:{nurse.token.row.id}"

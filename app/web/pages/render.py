@@ -33,6 +33,7 @@ def render_recipient_page(settings: Settings, language: str, *, version: str, fi
         version,
         first=first,
         origin=settings.recipients_origin,
+        sign_in_here=settings.offers_sign_in and settings.staff_origin == settings.recipients_origin,
         window_seconds=round(settings.claim_window.total_seconds()),
     )
 

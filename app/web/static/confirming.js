@@ -5,16 +5,22 @@
 import { byId, part, put } from "./view.js";
 
 /** @typedef {import("./language.js").Values} Values */
+/** @typedef {{option: boolean} | null} Answer */
+
+/** Answers the question that was asked last. @type {(answer: Answer) => void} */
+let answer = () => {};
+
+const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
+const box = /** @type {HTMLInputElement} */ (byId("confirm-option"));
 
 /**
  * Ask, and return the answer: null if the person does not want it, else whether the option was ticked.
  * @param {{title: string, text: string, yes: string, option?: string}} asked sentences by key
  * @param {Values} values
- * @returns {Promise<{option: boolean} | null>}
+ * @returns {Promise<Answer>}
  */
 export function confirmed({ title, text, yes, option }, values = {}) {
-  const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
-  const box = /** @type {HTMLInputElement} */ (byId("confirm-option"));
+  answer(null); // the browser may not have reported yet that the question before was closed
   put(byId("confirm-title"), title, values);
   put(byId("confirm-text"), text, values);
   put(byId("confirm-yes"), yes, values);
@@ -24,12 +30,12 @@ export function confirmed({ title, text, yes, option }, values = {}) {
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes" ? { option: box.checked } : null), { once: true });
+    answer = resolve;
   });
 }
 
-for (const answer of ["yes", "no"]) {
-  byId(`confirm-${answer}`).addEventListener("click", () => {
-    /** @type {HTMLDialogElement} */ (byId("confirm")).close(answer);
-  });
-}
+dialog.addEventListener("close", () => {
+  if (dialog.open) return; // this was the question before
+  answer(dialog.returnValue === "yes" ? { option: box.checked } : null);
+});
+for (const choice of ["yes", "no"]) byId(`confirm-${choice}`).addEventListener("click", () => dialog.close(choice));

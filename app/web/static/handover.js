@@ -7,8 +7,6 @@ import { byId, copyOf, part, put, status } from "./view.js";
 
 /** @typedef {import("./sealed-transfer.js").Share} Share */
 
-const COPIED_FOR_MS = 4_000;
-
 /** What the person has not copied yet. @type {Set<string>} */
 const left = new Set();
 
@@ -71,8 +69,7 @@ async function copy(button, text, what) {
     return status("handover", "copy_refused");
   }
   left.delete(what);
-  button.toggleAttribute("data-copied", true);
-  setTimeout(() => button.removeAttribute("data-copied"), COPIED_FOR_MS);
+  button.toggleAttribute("data-copied", true); // to stay: between two copies the person works elsewhere
   status("handover", null);
   status("handover", "copied");
 }

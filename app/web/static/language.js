@@ -128,7 +128,8 @@ function bytes(count) {
 function span(seconds) {
   if (seconds < 59.5) return measured(Math.max(1, Math.round(seconds)), "second", "long");
   if (seconds < 5_370) return measured(Math.round(seconds / 60), "minute", "long");
-  return measured(seconds / 3_600, "hour", "long");
+  if (seconds < 36_000) return measured(seconds / 3_600, "hour", "long");
+  return measured(Math.round(seconds / 3_600), "hour", "long");
 }
 
 /** @param {number} seconds */

@@ -250,6 +250,7 @@ async function goOn(kept, item, again) {
 
 /** @param {KeptTransfer} kept */
 async function discard(kept) {
+  if (!(await confirmed({ title: "cancel_title", text: "cancel_text", yes: "cancel_yes" }))) return;
   try {
     await new Deposit(keeper, sending).discard(kept);
   } catch (error) {
@@ -280,6 +281,7 @@ byId("done").addEventListener("click", () => void alone(async () => {
   if (isLeft() && !(await confirmed({ title: "left_title", text: "left_text", yes: "left_yes" }))) return;
   forgetShares();
   to("form");
+  status("form", "handed_over");
 }));
 
 addEventListener("beforeunload", (event) => {
@@ -308,7 +310,7 @@ byId("sign-out").addEventListener("click", () => void alone(async () => {
   leave(next);
 }));
 tabs.addEventListener("message", ({ data }) => {
-  if (keeper && data !== keeper.person) leave("/"); // links and passwords are for the person who sent them
+  if (keeper && data !== keeper.person) leave(data ? "/" : "/sign-in"); // links and passwords are for the person who sent them
 });
 
 /** @param {string} address */

@@ -185,7 +185,8 @@ function row(transfer) {
   title.id = `transfer-${transfer.id}`;
   if (transfer.label) part(title, "bdi").textContent = transfer.label;
   else put(part(title, "bdi"), "no_subject");
-  put(part(item, ".sent-at"), "sent_at", { when: { day: new Date(transfer.created_at) } });
+  const isUnfinished = isOpen && transfer.shares.length === 0;
+  put(part(item, ".sent-at"), isUnfinished ? "sent_unfinished" : "sent_at", { when: { day: new Date(transfer.created_at) } });
   put(part(item, ".sent-size"), "chosen_sum", { count: transfer.files.length, size: { bytes: transfer.size } });
   const local = kept.get(transfer.id);
   part(item, ".sent-names").textContent = local ? local.files.slice(0, 5).map(shown).join(", ") : "";
