@@ -1,5 +1,5 @@
 /**
- * The service's clock. The reader's own may be wrong by years, so stored records expire by the service's.
+ * The service's clock, and waiting. The reader's own clock may be wrong by years, so stored records expire by the service's.
  */
 
 /** The service's time when `performance.now()` was zero; unlike the reader's clock, nobody can set that. */
@@ -17,4 +17,16 @@ export function hear(response) {
 /** Return milliseconds since 1970 by the service's clock; -Infinity before the first response, so nothing is late. */
 export function serviceNow() {
   return offset + performance.now();
+}
+
+/**
+ * Wait, at most until the browser is online again.
+ * @param {number} ms
+ * @returns {Promise<void>}
+ */
+export function pause(ms) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    addEventListener("online", () => (clearTimeout(timer), resolve()), { once: true });
+  });
 }

@@ -2,6 +2,7 @@
  * Pauses, resumes and cancels work that consists of requests, and repeats requests that were cut.
  */
 
+import { pause } from "./clock.js";
 import { Cut } from "./session.js";
 
 const FIRST_WAIT_MS = 1_000;
@@ -50,12 +51,12 @@ export class Control {
     if (this.cancelled) throw new Cancelled();
   }
 
-  /** @param {number} ms */
+  /**
+   * Wait, at most until the person acts or the browser is online again.
+   * @param {number} ms
+   */
   async sleep(ms) {
-    await new Promise((resolve) => {
-      this.#waiting.push(() => resolve(null));
-      setTimeout(resolve, ms);
-    });
+    await Promise.race([pause(ms), new Promise((resolve) => this.#waiting.push(() => resolve(null)))]);
   }
 }
 

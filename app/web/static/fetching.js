@@ -4,6 +4,7 @@
 
 import { ciphertext, read } from "./api.js";
 import { Damaged, fileContext, opened } from "./chunked.js";
+import { pause } from "./clock.js";
 
 /** @typedef {import("./encoding.js").Bytes} Bytes */
 /** @typedef {{id: string, token: string, transferId: string, key: CryptoKey}} OpenClaim */
@@ -105,16 +106,4 @@ async function* untilCut(response) {
   } finally {
     await reader.cancel().catch(() => {});
   }
-}
-
-/**
- * Wait, at most until the browser is online again.
- * @param {number} ms
- * @returns {Promise<void>}
- */
-function pause(ms) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    addEventListener("online", () => (clearTimeout(timer), resolve()), { once: true });
-  });
 }
