@@ -1,5 +1,6 @@
 /**
- * The service's clock, and waiting. The reader's own clock may be wrong by years, so stored records expire by the service's.
+ * The service's clock, and waiting. The reader's own clock may be wrong by years, so stored records expire by the
+ * service's.
  */
 
 /** The service's time when `performance.now()` was zero; unlike the reader's clock, nobody can set that. */
