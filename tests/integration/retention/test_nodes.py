@@ -20,7 +20,7 @@ from app.runtime.clock import Clock
 from app.storage.errors import SigningUnavailable
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_high_water
-from tests.integration.actions.stories import a_caller, events_of, log_of, send, sweep
+from tests.integration.actions.stories import a_caller, claim, claim_row, events_of, log_of, run, send, sweep
 
 MINUTE = timedelta(minutes=1)
 ON_POSTGRES = pytest.mark.parametrize(
@@ -119,6 +119,28 @@ def test_a_host_with_a_wrong_clock_refuses_alone_and_logs_it_once(first, start_h
             transaction.connection.execute(service_state.update().values(clock_problem_at=long_ago))
         keep_time(first)
         assert state_of(first).clock_problem is None
+
+
+@ON_POSTGRES
+@pytest.mark.parametrize("skew", [timedelta(minutes=3), -timedelta(minutes=3)])
+def test_a_scheduler_with_a_wrong_clock_neither_opens_the_dead_mans_switch_nor_extends_a_window(
+    first, start_host, time, skew
+):
+    """It takes the service for refused, and adds the time since another scheduler saw otherwise, by its own clock."""
+    sent = send(first, a_caller(first))
+    run(claim(first, sent.share))
+    window = claim_row(first, sent.share.id).window_until
+    wrong = start_host(skew=skew)
+    with pytest.MonkeyPatch.context() as patch:
+        database_clock_is(patch, time)
+        for _ in range(3):
+            time.pass_by(1)
+            for resources in (first, wrong):
+                keep_time(resources)
+                sweep(resources)
+        assert claim_row(first, sent.share.id).window_until == window
+        assert state_of(first).last_sweep_at == time.moment
+        assert state_of(first).outflow_refused_at is None
 
 
 @ON_POSTGRES
