@@ -26,6 +26,7 @@ from app.actions.sweep import sweep
 from app.lifecycle import repetition
 from app.lifecycle.forged_entries import begin_record
 from app.lifecycle.gone import ListingPace
+from app.lifecycle.signer import alert_if_unsigned
 from app.lifecycle.vault_watch import VaultWatch
 from app.runtime.clock import Clock
 from app.runtime.installation import open_resources
@@ -95,7 +96,7 @@ class Timetable:
         report = asyncio.run(sweep(self._resources(), assured=assured, watch=self._watch))
         if report.ended or report.deleted or report.failed:
             log.info("sweep", ended=report.ended, deleted=report.deleted, failed=report.failed)
-        if report.deleted:
+        if report.deleted and self._settings.sign_log:
             self.sign()
 
     def reconcile(self) -> None:
@@ -128,8 +129,11 @@ class Timetable:
             make_hours(self._settings.vault_dir, resources.clock.now())
 
     def sign(self) -> None:
-        """Sign the current log."""
-        sign_checkpoint(self._resources(), self._signing)
+        """Sign the current log; where another host does, check that it has."""
+        if self._settings.sign_log:
+            sign_checkpoint(self._resources(), self._signing)
+        else:
+            alert_if_unsigned(self._resources())
 
     def metrics(self) -> None:
         """Serve `/metrics` if a bind is set. A port in use is logged and does not stop deletion."""

@@ -24,6 +24,7 @@ from app.domain.share import ShareState
 from app.domain.vault_entry import EntryName
 from app.lifecycle import endings, rollback, session_ends
 from app.lifecycle.forged_entries import begin_record
+from app.lifecycle.signer import require_signer
 from app.runtime.installation import new_log_origin
 from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
@@ -45,6 +46,7 @@ def accept_restore(resources: Resources, signing: SigningFolder) -> AcceptedRest
     """Accept the database and lock the service down. Shares are withdrawn even if the database was not rolled back; the
     operator must know that.
     """
+    require_signer(resources)
     now = resources.clock.now()
     with signing.locked():
         accepted = _accept(resources, signing, now)

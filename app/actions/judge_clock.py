@@ -24,4 +24,5 @@ def judge_clock(resources: Resources) -> ClockStatus:
         state = service_rows.get(connection)
     resources.vault_time.refresh()
     judgement = resources.clock.judge(state.time)
-    return ClockStatus(judgement.now, judgement.now + judgement.lead, judgement.problem or state.clock_problem)
+    problem = judgement.problem or state.clock_problem_of(resources.clock.boot_id)
+    return ClockStatus(judgement.now, judgement.now + judgement.lead, problem)

@@ -47,9 +47,11 @@ def keep_time(resources: Resources) -> Judgement:
     except (StorageError, VaultRolledBack) as error:
         doubted = error
     vault_problem = str(doubted)[:200] if isinstance(doubted, VaultRolledBack) else None
-    _note(resources, assessment, vault_problem)
+    found_elsewhere = _note(resources, assessment, vault_problem)
     if doubted is not None:
         raise doubted
+    if found_elsewhere is not None:  # writing a mark now would make that host forget
+        raise VaultRolledBack(found_elsewhere)
     try:
         rollback.keep(resources, assessment.judgement.now)
     except DatabaseRolledBack:
@@ -104,9 +106,11 @@ def _attend(resources: Resources, signing: SigningFolder) -> _Assessment:
     return _Assessment(judgement, boot, taking)
 
 
-def _note(resources: Resources, assessment: _Assessment, vault_problem: str | None) -> None:
-    """Record the judgement in the database. Its stored time stays unchanged while not trusted, as evidence."""
-    judgement, waited = assessment.judgement, resources.clock.waited_seconds
+def _note(resources: Resources, assessment: _Assessment, vault_problem: str | None) -> str | None:
+    """Record the judgement in the database. Its stored time stays unchanged while not trusted, as evidence. Return the
+    vault's problem if only the scheduler of another host, which remembers more of it, finds one.
+    """
+    judgement, waited, boot_id = assessment.judgement, resources.clock.waited_seconds, resources.clock.boot_id
     if judgement.problem:
         log.error("clock_not_trusted", problem=judgement.problem, waited_seconds=int(waited), alert=True)
     with resources.database.writing() as transaction:
@@ -114,9 +118,11 @@ def _note(resources: Resources, assessment: _Assessment, vault_problem: str | No
         state = service_rows.get(connection)
         if assessment.taking:
             transaction.log(Entry(event=Event.CLOCK_ACCEPTED, at=now, actor="scheduler", outcome=assessment.taking))
-        elif judgement.problem and state.clock_problem is None:
+        elif judgement.problem and state.clock_problem_of(boot_id) is None:
             transaction.log(Entry(event=Event.CLOCK_DISTRUSTED, at=now, actor="scheduler"))
         if judgement.problem is None:
             service_rows.keep_mark(connection, now)
             service_rows.keep_anchor(connection, assessment.boot.anchor)
-        service_rows.keep_problems(connection, clock=judgement.problem, vault=vault_problem, waited_seconds=waited)
+        problems = service_rows.Problems(boot_id, judgement.problem, vault_problem, waited)
+        service_rows.keep_problems(connection, problems)
+        return service_rows.get(connection).vault_problem_of_another(boot_id)

@@ -12,6 +12,7 @@ from app.db import audit_size, checkpoint_rows, service_rows
 from app.domain.audit_events import Entry, Event, RenewalReason
 from app.lifecycle import rollback
 from app.lifecycle.forged_entries import begin_record
+from app.lifecycle.signer import require_signer
 from app.runtime.installation import new_log_origin
 from app.runtime.resources import Resources
 from app.storage.signing_folder import SigningFolder
@@ -33,6 +34,7 @@ def renew_log(resources: Resources, signing: SigningFolder, reason: RenewalReaso
 
     The key is discarded first. After a crash in between, the log stays unsigned until this is run again.
     """
+    require_signer(resources)
     rollback.require_not_rolled_back(resources)
     with signing.locked():
         quoted = signing.last_checkpoint() or _last_stored(resources)

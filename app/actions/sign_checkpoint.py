@@ -17,6 +17,7 @@ from app.crypto.signed_note import Checkpoint, Verifier
 from app.db import audit_queries, audit_size, audit_tree, checkpoint_rows, service_rows
 from app.db.checkpoint_rows import StoredCheckpoint
 from app.lifecycle.forged_entries import LogForged, proved_root
+from app.lifecycle.signer import require_signer
 from app.runtime.resources import Resources
 from app.storage.errors import SigningUnavailable
 from app.storage.own_entries import OwnEntries
@@ -35,9 +36,10 @@ class LogRolledBack(Exception):
 def sign_checkpoint(resources: Resources, signing: SigningFolder) -> StoredCheckpoint | None:
     """Sign the current log and return the checkpoint; None if the same log was signed less than IDLE_INTERVAL ago.
 
-    Raises LogRolledBack; LogForged; SigningUnavailable if the key cannot be used. The note is stored outside the
-    database first: after a crash in between, it is a valid checkpoint of an existing log.
+    Raises LogRolledBack; LogForged; SigningUnavailable if the key cannot be used, or if another host signs. The note is
+    stored outside the database first: after a crash in between, it is a valid checkpoint of an existing log.
     """
+    require_signer(resources)
     with signing.locked():
         try:
             return _sign(resources, signing)

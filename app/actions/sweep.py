@@ -118,13 +118,17 @@ def _take_due_by_vault(resources: Resources, watch: VaultWatch, by: datetime) ->
 def _record(resources: Resources, report: SweepReport, *, assured: bool) -> None:
     """Record a completed sweep: advance the time mark, and reset the dead-man's switch if the sweep succeeded.
 
-    Transfers that failed earlier and wait for their retry count too.
+    Transfers that failed earlier and wait for their retry count too. A sweep by a clock that PostgreSQL's contradicts
+    does not count: its time would mislead the other hosts.
     """
     now = resources.clock.now()
     with resources.database.writing() as transaction:
+        state = service_rows.get(transaction.connection)
+        if state.database_clock is not None and resources.clock.judge(state.time).problem is not None:
+            assured = False
         report.keys_left = retention_figures.count_keys_left(transaction.connection, now)
         report.bytes_left = retention_figures.count_bytes_left(transaction.connection, now - BYTES_COUNT_AFTER)
-        if service_rows.get(transaction.connection).clock_problem is None:  # else `keep_time` counts the waiting by it
+        if state.clock_problem is None:  # else `keep_time` counts the waiting by it
             service_rows.keep_mark(transaction.connection, now)
         transaction.count({"sweeps" if report.succeeded and assured else "sweeps_failed": 1})
         if report.succeeded and assured:

@@ -32,7 +32,7 @@ class Role:
 
 
 _LOG = {"audit_entries": ADD, "audit_nodes": ADD, "audit_checkpoints": READ, "audit_boundaries": READ}
-_SERVICE = {"alembic_version": READ, "service_state": READ, "counters": CHANGE}
+_SERVICE = {"alembic_version": READ, "schema_compatibility": READ, "service_state": READ, "counters": CHANGE}
 
 RECIPIENTS = Role(
     "caducee_recipients",
@@ -93,6 +93,7 @@ AUDITOR = Role(
     "audit commands that only read",
     {
         "alembic_version": READ,
+        "schema_compatibility": READ,
         "service_state": READ,
         "counters": READ,
         "sweep_gaps": READ,

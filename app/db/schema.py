@@ -9,13 +9,16 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 import migrations
 from app.db.engine import Database
 from app.db.errors import SchemaOutdated
+from app.db.tables import schema_compatibility
 
 MIGRATIONS = Path(migrations.__file__).parent
+LOCK_SECONDS = 5
+"""How long a migration waits for a lock on PostgreSQL: behind it, every request for that table waits, too."""
 
 
 _POSTGRESQL_TRIGGERS = {
@@ -41,7 +44,9 @@ def current_revision(database: Database) -> str | None:
 
 
 def upgrade(database: Database) -> None:
-    """Upgrade the schema to this program's version, in one transaction."""
+    """Upgrade the schema to this program's version, in one transaction. Raises DatabaseUnavailable, with nothing
+    changed, if others keep a lock.
+    """
     from alembic import command  # noqa: PLC0415 - see above
     from alembic.config import Config  # noqa: PLC0415
 
@@ -50,6 +55,7 @@ def upgrade(database: Database) -> None:
     with database.writing() as transaction:
         if not database.is_sqlite:
             transaction.connection.execute(text("SET LOCAL statement_timeout = 0"))  # no limit: large tables take long
+            transaction.connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
         config.attributes["connection"] = transaction.connection
         command.upgrade(config, "head")
 
@@ -83,20 +89,25 @@ def _sqlite_triggers(database: Database) -> set[tuple[str, str, str]]:
 
 def require_current(database: Database) -> None:
     """Raise SchemaOutdated unless the schema is this program's; in an empty database, create it."""
-    current = current_revision(database)
-    if current is None:
+    if current_revision(database) is None:
         upgrade(database)
     else:
-        _require_newest(current)
+        require_this_schema(database)
 
 
 def require_this_schema(database: Database) -> None:
-    """Raise SchemaOutdated unless the schema is this program's."""
-    _require_newest(current_revision(database))
-
-
-def _require_newest(current: str | None) -> None:
-    newest = newest_revision()
-    if current != newest:
+    """Raise SchemaOutdated unless the schema is this program's, or a later one on which this program may run: nodes are
+    upgraded one after the other.
+    """
+    current, newest = current_revision(database), newest_revision()
+    if current != newest and not (current is not None and current > newest and _may_run(database, newest, current)):
         at = current or "no version"
         raise SchemaOutdated(f"the database is at {at}, this program needs {newest}: run `caducee db upgrade`")
+
+
+def _may_run(database: Database, program: str, current: str) -> bool:
+    """Return whether the current, later schema says that a program of this revision may run on it."""
+    table = schema_compatibility
+    with database.reading() as connection:
+        oldest = connection.execute(select(table.c.oldest_program).where(table.c.revision == current)).scalar()
+    return oldest is not None and oldest <= program

@@ -12,6 +12,7 @@ from sqlalchemy import (
     bindparam,
     insert,
     literal_column,
+    or_,
     select,
     text,
     type_coerce,
@@ -26,6 +27,13 @@ _LONGEST_BOOT = 1e10
 """A limit that no boot clock reaches, in seconds (three centuries)."""
 _NEVER = datetime(9000, 1, 1, tzinfo=UTC)
 """The time of an unreadable anchor, with which no clock agrees."""
+
+PROBLEM_SECONDS = 60
+"""A scheduler repeats each second what it finds. One that has been silent for this long has stopped."""
+
+_DATABASE_MICROSECONDS = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+_NOW = literal_column(_DATABASE_MICROSECONDS, UtcTime)
+_A_MINUTE_AGO = literal_column(f"{_DATABASE_MICROSECONDS} - {PROBLEM_SECONDS * 1_000_000}", UtcTime)
 
 LONG_GAP = timedelta(seconds=60)
 """A sweep runs each second; a longer gap than this is recorded for the retention report."""
@@ -53,12 +61,24 @@ class ServiceState:
     outflow_refused_at: datetime | None = None
     vault_problem: str | None = None
     intake_off_at: datetime | None = None
+    clock_problem_boot_id: str | None = None
+    vault_problem_boot_id: str | None = None
     database_clock: datetime | None = None
 
     @property
     def time(self) -> DatabaseTime:
         """The time as stored in the database, to be compared with the clock."""
         return DatabaseTime(self.time_mark, self.anchor, self.database_clock)
+
+    def clock_problem_of(self, boot_id: str) -> str | None:
+        """Return the clock's problem if it concerns the host with this boot. Each host judges its own clock, so one
+        with a wrong clock does not stop the others.
+        """
+        return self.clock_problem if self.clock_problem_boot_id in {None, boot_id} else None
+
+    def vault_problem_of_another(self, boot_id: str) -> str | None:
+        """Return the vault's problem if the scheduler of another host found it."""
+        return self.vault_problem if self.vault_problem_boot_id not in {None, boot_id} else None
 
     @property
     def anchor(self) -> Anchor | None:
@@ -157,23 +177,44 @@ def keep_anchor(connection: Connection, anchor: Anchor) -> None:
     )
 
 
-def keep_problems(connection: Connection, *, clock: str | None, vault: str | None, waited_seconds: float) -> None:
-    """Store why clock and key vault are not trusted (None: they are), and for how many seconds of uptime the host's
-    clock has been ahead.
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """Why clock and key vault are not trusted (None: they are), as the scheduler of the host with this boot found; and
+    for how many seconds of uptime the host's clock has been ahead.
     """
-    connection.execute(
-        update(service_state).values(clock_problem=clock, vault_problem=vault, clock_waited_seconds=waited_seconds)
-    )
+
+    boot_id: str
+    clock: str | None = None
+    vault: str | None = None
+    waited_seconds: float = 0.0
+
+
+def keep_problems(connection: Connection, found: Problems) -> None:
+    """Store what a scheduler found. What that of another host found stays, until that host has not repeated it for
+    PROBLEM_SECONDS. Only a database with a clock of its own has schedulers on several hosts.
+    """
+    for what, problem in (("clock", found.clock), ("vault", found.vault)):
+        values: dict[str, Any] = {f"{what}_problem": problem}
+        if what == "clock":
+            values["clock_waited_seconds"] = found.waited_seconds
+        stored = update(service_state)
+        if connection.dialect.name in WITH_CLOCK:
+            since, by = service_state.c[f"{what}_problem_at"], service_state.c[f"{what}_problem_boot_id"]
+            values |= {by.name: found.boot_id if problem else None, since.name: _NOW if problem else None}
+            if problem is None:
+                stored = stored.where(or_(by.is_(None), by == found.boot_id, since < _A_MINUTE_AGO))
+        connection.execute(stored.values(values))
 
 
 def forget_clock_problem(connection: Connection) -> None:
     """Clear the clock's problem after an operator accepted the clock."""
-    connection.execute(update(service_state).values(clock_problem=None, clock_waited_seconds=0.0))
+    values = {"clock_problem": None, "clock_problem_boot_id": None, "clock_waited_seconds": 0.0}
+    connection.execute(update(service_state).values(values))
 
 
 def forget_vault_problem(connection: Connection) -> None:
     """Clear the key vault's problem after an operator accepted the vault."""
-    connection.execute(update(service_state).values(vault_problem=None))
+    connection.execute(update(service_state).values(vault_problem=None, vault_problem_boot_id=None))
 
 
 def set_mark(connection: Connection, now: datetime) -> None:

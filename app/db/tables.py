@@ -64,7 +64,18 @@ service_state = Table(
     ),
     Column("vault_problem", String(200), comment="why the key vault is not trusted: nothing is taken in or given out"),
     Column("intake_off_at", UtcTime, comment="since when no new transfer is accepted; those that exist go on"),
+    Column("clock_problem_boot_id", String(64), comment="whose host's clock that is"),
+    Column("clock_problem_at", UtcTime, comment="last, database time"),
+    Column("vault_problem_boot_id", String(64), comment="whose scheduler found that"),
+    Column("vault_problem_at", UtcTime, comment="last, database time"),
     CheckConstraint("id = 1", name="single_row"),
+)
+
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column("revision", String(32), primary_key=True),
+    Column("oldest_program", String(32), nullable=False, comment="the newest revision that it knows"),
 )
 
 counters = Table(

@@ -56,7 +56,7 @@ def doubts_of(resources: Resources, state: ServiceState) -> Doubts:
         rolled_back_at=state.rolled_back_at,
         locked_down_at=state.locked_down_at,
         vault_problem=state.vault_problem or (None if resources.vault_time.marked else MARK_LOST),
-        clock_problem=state.clock_problem or resources.clock.judge(state.time).problem,
+        clock_problem=state.clock_problem_of(resources.clock.boot_id) or resources.clock.judge(state.time).problem,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from app.db import claim_windows, service_rows, share_rows
+from app.db.service_rows import ServiceState
 from app.db.share_rows import ClaimRow, ShareRow
 from app.domain.claim import window_end
 from app.domain.errors import ClaimEnded, Refusal, VaultOutOfReach
@@ -21,6 +22,8 @@ from app.storage.errors import StorageError
 
 ADD_EVERY = timedelta(seconds=10)
 """Interval at which windows are extended during a refusal; code that reads a claim adds the remainder."""
+SWEPT_ELSEWHERE = timedelta(minutes=1)
+"""A scheduler with a wrong clock does not record its sweeps, so one recorded this recently was another's."""
 SEEN_WITHIN = timedelta(seconds=1)
 """A refusal began at most this long before a sweep saw it."""
 
@@ -30,11 +33,23 @@ def add_refused_time(resources: Resources) -> None:
     now = resources.clock.now()
     with resources.database.reading() as connection:
         since = service_rows.refused_since(connection)
+        if _only_this_host_refuses(resources, service_rows.get(connection)):
+            return
     refused = _refuses(resources)
     if since is None and refused:
         _note(resources, None, now - SEEN_WITHIN)
     elif since is not None and (not refused or now - since >= ADD_EVERY):
         _note(resources, since, now if refused else None, lost=now - since)
+
+
+def _only_this_host_refuses(resources: Resources, state: ServiceState) -> bool:
+    """Return whether this host's clock is not trusted while the scheduler of another host sweeps: the time that it
+    would add is wrong, and recipients are served elsewhere.
+    """
+    if state.database_clock is None or state.last_sweep_at is None:
+        return False
+    swept_lately = abs(state.database_clock - state.last_sweep_at) <= SWEPT_ELSEWHERE
+    return swept_lately and resources.clock.judge(state.time).problem is not None
 
 
 def without_unrecorded(

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from app.db import audit_size, audit_tree, service_rows
-from app.domain.clock import RememberedTime
+from app.domain.clock import BELIEVED, RememberedTime
 from app.domain.high_water import HighWater
 from app.domain.purge_time import PurgeTime
 from app.runtime.resources import Resources
@@ -20,6 +20,8 @@ from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_high_water, read_purge_time, write_purge_time
 
 REMEMBERED_EACH = timedelta(minutes=1)
+KEEP_ATTEMPTS = 20
+"""Each lost attempt is another scheduler's success."""
 
 
 class DatabaseRolledBack(Exception):
@@ -109,13 +111,28 @@ def require_not_rolled_back(resources: Resources) -> None:
 
 
 def keep(resources: Resources, now: datetime) -> None:
-    """Write the log's size and root to the vault's mark. Raises DatabaseRolledBack, VaultUnavailable,
-    SigningUnavailable.
+    """Write the log's size and root to the vault's mark, which never covers less of the log than before. Raises
+    DatabaseRolledBack, VaultUnavailable, SigningUnavailable.
+
+    Schedulers of one host take turns. One of another host may replace the mark at any moment; then this reads it again.
     """
     with SigningFolder(resources.settings.signing_dir).locked():
-        require_not_rolled_back(resources)
-        remembered = read_high_water(resources.vault)
-        _write(resources, now, origin=remembered.log_origin if remembered else None)
+        for _ in range(KEEP_ATTEMPTS):
+            before = resources.vault.read_mark()
+            remembered = read_high_water(resources.vault)
+            require_not_rolled_back(resources)
+            if before is None or remembered is None:
+                resources.vault.write_mark(_mark(resources, now).to_text())
+                return
+            mark = _mark(resources, _not_before(remembered.at, now), origin=remembered.log_origin)
+            if resources.vault.exchange_mark(before, mark.to_text()):
+                return
+    raise VaultUnavailable("other schedulers kept replacing the vault's mark")
+
+
+def _not_before(marked: datetime, now: datetime) -> datetime:
+    """Return the time for the mark. A scheduler of another host, whose clock is trusted too, may be ahead."""
+    return max(marked, now) if marked - now <= BELIEVED else now
 
 
 def write(resources: Resources, now: datetime) -> None:
@@ -123,19 +140,18 @@ def write(resources: Resources, now: datetime) -> None:
     VaultUnavailable, SigningUnavailable.
     """
     with SigningFolder(resources.settings.signing_dir).locked():
-        _write(resources, now)
+        resources.vault.write_mark(_mark(resources, now).to_text())
 
 
-def _write(resources: Resources, now: datetime, *, origin: str | None = None) -> None:
-    """Write the mark while no other process writes one, so that an older one never replaces a newer one. `origin` is
-    the log origin to keep, whatever the database has; None uses the database's.
+def _mark(resources: Resources, at: datetime, *, origin: str | None = None) -> HighWater:
+    """Return a mark of the log as it is now. `origin` is the log origin to keep, whatever the database has; None uses
+    the database's.
     """
     with resources.database.reading() as connection:
         size = audit_size.size(connection)
         root = _root(connection, size)
         origin = origin or service_rows.get(connection).log_origin
-    mark = HighWater(now, resources.clock.boot_time.anchor, size, root, origin)
-    resources.vault.write_mark(mark.to_text())
+    return HighWater(at, resources.clock.boot_time.anchor, size, root, origin)
 
 
 def _root(connection: Connection, size: int) -> bytes:

@@ -99,14 +99,16 @@ def require_installation(settings: Settings, *, key_lost: bool = False) -> None:
         _require_stores(settings, state.installation_id)
     signing = SigningFolder(settings.signing_dir)
     if (
-        signed
+        settings.sign_log
+        and signed
         and signed.note.startswith(f"{state.log_origin}\n")
         and not key_lost
         and signing.last_checkpoint() is None
     ):
         raise InstallationMismatch(
             f"the log was signed, but {settings.signing_dir} has no signing key: is it mounted, and is "
-            "CADUCEE_KEYS_DIR right? If it was lost for good: caducee audit new-log --reason key_lost"
+            "CADUCEE_KEYS_DIR right? If another host signs the log: CADUCEE_SIGN_LOG=0. "
+            "If it was lost for good: caducee audit new-log --reason key_lost"
         )
 
 

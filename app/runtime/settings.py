@@ -68,6 +68,7 @@ class Settings(BaseSettings, ProviderSettings, BucketSettings):
     keys_dir: Folder | None = None
 
     separate_users: bool = False
+    sign_log: bool = True
 
     public_url: str = "http://127.0.0.1:8000"
     staff_url: str | None = None

@@ -187,6 +187,12 @@ class KeyVault(Protocol):
         """Durably and atomically replace a mark. Raises ValueError for a name that fails `is_mark`."""
         ...
 
+    def exchange_mark(self, before: str, after: str, mark: str = Mark.HIGH_WATER) -> bool:
+        """Durably and atomically replace a mark if its text is still `before`. Return whether it was. In a folder, the
+        caller excludes other writers of its host.
+        """
+        ...
+
     def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
         """Return the text of a mark, or None if it was never written."""
         ...

@@ -87,16 +87,24 @@ class VaultDatabase:
 
     def write_mark(self, text: str, mark: str = Mark.HIGH_WATER) -> None:
         """Replace a mark. Raises ValueError above 64 KiB of UTF-8 or for an unknown mark, VaultUnavailable."""
-        if len(text.encode()) > MARK_MAX_BYTES:
-            raise ValueError("a mark is at most 64 KiB")
-        if not is_mark(mark):
-            raise ValueError("no mark has this name")
+        _require_mark(text, mark)
         with self._proved("write the mark") as connection:
             connection.exec_driver_sql(
                 "INSERT INTO vault.marks (name, content) VALUES (%s, %s)"
                 " ON CONFLICT (name) DO UPDATE SET content = excluded.content",
                 (str(mark), text),
             )
+
+    def exchange_mark(self, before: str, after: str, mark: str = Mark.HIGH_WATER) -> bool:
+        """Replace a mark if its text is still `before`, whichever host writes at the same time. Return whether it was.
+        Raises as `write_mark`.
+        """
+        _require_mark(after, mark)
+        with self._proved("exchange the mark") as connection:
+            exchanged = connection.exec_driver_sql(
+                "UPDATE vault.marks SET content = %s WHERE name = %s AND content = %s", (after, str(mark), before)
+            )
+            return exchanged.rowcount == 1
 
     def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
         """Return the content of a mark, or None if it was never written. Raises VaultUnavailable."""
@@ -128,3 +136,10 @@ class VaultDatabase:
             raise VaultUnavailable("this is not the key vault: it carries no installation id")
         if self._installation_id not in (None, identity):
             raise VaultUnavailable("the key vault belongs to another installation")
+
+
+def _require_mark(text: str, mark: str) -> None:
+    if len(text.encode()) > MARK_MAX_BYTES:
+        raise ValueError("a mark is at most 64 KiB")
+    if not is_mark(mark):
+        raise ValueError("no mark has this name")

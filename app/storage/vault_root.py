@@ -122,6 +122,15 @@ class VaultRoot:
             with opened_marks(root) as marks:
                 durable_files.replace_file(mark, content, within=marks)
 
+    def exchange_mark(self, before: str, after: str, mark: str = Mark.HIGH_WATER) -> bool:
+        """Replace a mark if its text is still `before`; the caller excludes other writers. Return whether it was.
+        Raises as `write_mark` and `read_mark`.
+        """
+        if self.read_mark(mark) != before:
+            return False
+        self.write_mark(after, mark)
+        return True
+
     def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
         """Return the content of `<vault>/high-water` or another mark, or None if it was never written. None requires
         the installation file; an existing mark does not, because the purge needs it. Raises VaultUnavailable.

@@ -157,9 +157,9 @@ def _serve_the_web(bound: list[socket.socket], workers: int) -> None:
     """Run uvicorn on these sockets. Raises CannotServe instead of exiting with uvicorn's own exit codes."""
     from uvicorn import Config, Server  # no other command needs a web server
     from uvicorn.config import STARTUP_FAILURE
-    from uvicorn.supervisors import Multiprocess
 
     from app.web import large_bodies
+    from app.web.workers import Workers
 
     large_bodies.report_if_aside()
     config = Config(
@@ -183,7 +183,7 @@ def _serve_the_web(bound: list[socket.socket], workers: int) -> None:
     log.info("listening", addresses=[f"{in_url(name[0])}:{name[1]}" for name in (s.getsockname() for s in bound)])
     try:
         if workers > 1:
-            parent = Multiprocess(config, bound)
+            parent = Workers(config, bound)
             parent.run()
             if any(worker.exitcode == STARTUP_FAILURE for worker in parent.processes):
                 raise CannotServe(NOT_STARTED)

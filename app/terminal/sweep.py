@@ -23,7 +23,8 @@ def sweep_(*, as_json: AsJson = False) -> None:
         resources.database.reserve.make()
         assured = _keep_time(resources)
         report = asyncio.run(sweep(resources, assured=assured))
-        sign_checkpoint(resources, SigningFolder(resources.settings.signing_dir))
+        if resources.settings.sign_log:
+            sign_checkpoint(resources, SigningFolder(resources.settings.signing_dir))
     if as_json:
         put_json({**asdict(report), "succeeded": report.succeeded})
     else:

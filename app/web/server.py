@@ -26,6 +26,9 @@ HEAD_SECONDS = 30
 response, that of `app.runtime.stream_watch`."""
 
 
+LINGER_SECONDS = 1.0
+"""How long a connection without a request stays open when the server stops: its client may have sent one already."""
+
 _BUSY = problem(Busy("Too many connections; try again."), headers={**HEADERS, "Connection": "close"})
 _TWO_LENGTHS = problem(
     InvalidRequest("Content-Length and Transfer-Encoding exclude each other."),
@@ -39,6 +42,7 @@ class PromptProtocol(H11Protocol):
     avoids_copies = large_bodies.AVOIDS_COPIES
     _head_timer: asyncio.TimerHandle | None = None
     _unread: UnreadBody | None = None
+    _stopping = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Wrap the application: add `ABORT` and `UNSENT` to the scope, and refuse requests when there are too many
@@ -82,7 +86,21 @@ class PromptProtocol(H11Protocol):
         super().data_received(data)
         if self._is_serving():
             self._head.clear()
+            if self._stopping:
+                super().shutdown()
         self._time_head()
+
+    def shutdown(self) -> None:
+        """Close the connection after the request under way, or after one that arrives within LINGER_SECONDS."""
+        self._stopping = True
+        if self._is_serving():
+            super().shutdown()
+        else:
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if not self._is_serving() and not self.transport.is_closing():
+            super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop counting, and remember what the client has not acknowledged."""

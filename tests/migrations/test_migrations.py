@@ -6,13 +6,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
 import migrations
 from app.db import schema
 from app.db.engine import Database
-from app.db.errors import SchemaOutdated
-from app.db.tables import metadata
+from app.db.errors import DatabaseUnavailable, SchemaOutdated
+from app.db.tables import metadata, schema_compatibility
 
 
 @pytest.fixture
@@ -132,3 +132,41 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(empty, monkeypatch):
     with pytest.raises(RuntimeError, match="power cut"):
         schema.upgrade(empty)
     assert tables(empty) == set()
+
+
+def test_a_program_runs_on_the_next_schema_if_that_says_so(built):
+    """Nodes are upgraded one after the other: the first `db upgrade` must not stop those that still run."""
+    later, program = "9998", schema.newest_revision()
+    for oldest, accepted in ((program, True), ("9997", False)):
+        with built.writing() as transaction:
+            connection = transaction.connection
+            connection.execute(text("UPDATE alembic_version SET version_num = :later"), {"later": later})
+            connection.execute(schema_compatibility.delete().where(schema_compatibility.c.revision == later))
+            connection.execute(schema_compatibility.insert().values(revision=later, oldest_program=oldest))
+        if accepted:
+            schema.require_current(built)
+        else:
+            with pytest.raises(SchemaOutdated, match=later):
+                schema.require_this_schema(built)
+
+
+def test_every_migration_from_here_on_says_which_programs_may_run_on_its_schema(built):
+    with built.reading() as connection:
+        stated = dict(connection.execute(select(schema_compatibility)).all())
+    expected = {each.revision for each in ScriptDirectory.from_config(alembic_config(None)).walk_revisions()}
+    assert stated.keys() == {revision for revision in expected if revision >= "0012"}
+
+
+@pytest.mark.parametrize("database_kind", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+def test_a_migration_gives_up_soon_when_others_keep_a_lock(built, monkeypatch):
+    """Behind a migration that waits, every request for the table waits, too."""
+    with built.writing() as transaction:
+        command.downgrade(alembic_config(transaction.connection), "-1")
+    before = schema.current_revision(built)
+    monkeypatch.setattr(schema, "LOCK_SECONDS", 1)
+    with built.reading() as connection:
+        connection.execute(text("SELECT installation_id FROM service_state"))
+        with pytest.raises(DatabaseUnavailable, match="lock timeout"):
+            schema.upgrade(built)
+    assert schema.current_revision(built) == before
+    schema.upgrade(built)

@@ -257,7 +257,7 @@ def test_an_examination_says_that_the_hosts_clock_is_not_believed(resources):
     assert findings(resources)["clock"].level == Level.GOOD
     with resources.database.writing() as transaction:
         problem = "it is 2 h ahead of the boot clock"
-        service_rows.keep_problems(transaction.connection, clock=problem, vault=None, waited_seconds=0.0)
+        service_rows.keep_problems(transaction.connection, service_rows.Problems("this-boot", problem))
     found = findings(resources)["clock"]
     assert (found.level, "2 h ahead" in found.detail) == (Level.WRONG, True)
 

@@ -89,7 +89,7 @@ def rolled_back(resources: Resources) -> Iterator[None]:
 def clock_not_trusted(resources: Resources) -> Iterator[None]:
     with resources.database.writing() as transaction:
         problem = "the host's clock has leapt"
-        service_rows.keep_problems(transaction.connection, clock=problem, vault=None, waited_seconds=0.0)
+        service_rows.keep_problems(transaction.connection, service_rows.Problems("this-boot", problem))
     yield
     with resources.database.writing() as transaction:
         service_rows.forget_clock_problem(transaction.connection)

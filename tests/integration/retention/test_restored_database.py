@@ -376,7 +376,7 @@ def test_a_vault_that_cannot_keep_the_mark_does_not_hold_up_expiry(resources, ca
     sent = send(resources, caller, lifetime=HOUR)
     timetable.sweep()
 
-    def full(_vault, _text):
+    def full(_vault, _text, _mark=None):
         raise VaultUnavailable("key vault, write the mark: No space left on device")
 
     monkeypatch.setattr(VaultFolder, "write_mark", full)

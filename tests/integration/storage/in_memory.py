@@ -301,6 +301,12 @@ class InMemoryVault:
         self._require_adopted()
         self._marks[mark] = text
 
+    def exchange_mark(self, before: str, after: str, mark: str = Mark.HIGH_WATER) -> bool:
+        if self.read_mark(mark) != before:
+            return False
+        self.write_mark(after, mark)
+        return True
+
     def read_mark(self, mark: str = Mark.HIGH_WATER) -> str | None:
         self._require_adopted()
         return self._marks.get(mark)

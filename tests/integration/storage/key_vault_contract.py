@@ -113,6 +113,14 @@ class KeyVaultContract:
         with pytest.raises(ValueError, match="mark"):
             vault.write_mark("x", "hour.key")
 
+    def test_a_mark_is_exchanged_only_for_what_the_writer_has_read(self, vault):
+        """Two hosts write the high-water mark: the slower one must not replace the newer mark by an older one."""
+        assert not vault.exchange_mark("never written", "x")
+        vault.write_mark("one")
+        assert vault.exchange_mark("one", "two")
+        assert not vault.exchange_mark("one", "three")
+        assert vault.read_mark() == "two"
+
     def test_a_record_of_a_claim_is_no_key(self, vault):
         with pytest.raises(ValueError, match="claim"):
             vault.create(some_name(share=True).of_claim, new_secret())

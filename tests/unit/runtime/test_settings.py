@@ -89,6 +89,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     ),
     "keys_dir": FOLDERS,
     "separate_users": ("ye", "2", "on purpose"),
+    "sign_log": ("ye", "2", "here"),
     "public_url": ORIGINS,
     "staff_url": ORIGINS,
     "trusted_proxies": (
@@ -208,6 +209,7 @@ def test_documented_values_are_accepted(monkeypatch, field):
     right = {
         "database_url": "postgresql+psycopg://caducee@db.example.org/caducee",
         "separate_users": "1",
+        "sign_log": "0",
         "trusted_proxies": "127.0.0.1, ::1,10.1.0.0/16",
         "organisation": "Hôpital d'Exemple",
         "contact": "transfers@example.org",
