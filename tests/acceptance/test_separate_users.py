@@ -187,7 +187,10 @@ closed = {}
 for process in Path("/proc").iterdir():
     if not process.name.isdigit() or int(process.name) in (os.getpid(), os.getppid()):
         continue
-    line, status = (process / "cmdline").read_bytes(), (process / "status").read_text()
+    try:
+        line, status = (process / "cmdline").read_bytes(), (process / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        continue
     if (b"serve" in line or b"spawn_main" in line) and f"Uid:\\t{os.getuid()}" in status:
         try:
             open(process / "mem", "rb").close()
