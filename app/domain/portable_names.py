@@ -81,8 +81,7 @@ def _portable(name: str, instead: str) -> str:
     """Return the portable name, or `instead` if nothing is left of it."""
     composed = unicodedata.normalize("NFC", name)
     plain = _stripped("".join("_" if _is_unsafe(character) else character for character in composed))
-    short = _shortened(plain) or instead
-    return f"_{short}" if _DEVICE.match(short) else short
+    return _shortened(f"_{plain}" if _DEVICE.match(plain) else plain) or instead
 
 
 def _is_unsafe(character: str) -> bool:

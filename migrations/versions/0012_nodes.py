@@ -25,6 +25,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("revision", name=op.f("pk_schema_compatibility")),
     )
     op.bulk_insert(table, [{"revision": revision, "oldest_program": revision}])
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            """
+            DO $$
+            BEGIN
+                IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'caducee_app') THEN
+                    GRANT SELECT ON schema_compatibility TO caducee_app;
+                END IF;
+            END $$
+            """
+        )
 
 
 def downgrade() -> None:

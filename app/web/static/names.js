@@ -79,8 +79,7 @@ class Folder {
 function portable(given, instead) {
   const composed = String(given ?? "").normalize("NFC");
   const plain = composed.replace(UNSAFE, "_").replace(/^[\s.]+|[\s.]+$/g, "");
-  const name = shortened(plain) || instead;
-  return DEVICE.test(name) ? `_${name}` : name;
+  return shortened(DEVICE.test(plain) ? `_${plain}` : plain) || instead;
 }
 
 /**
