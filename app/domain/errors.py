@@ -497,7 +497,7 @@ class BlobsOutOfReach(Refusal):
 
 class DatabaseOutOfReach(Refusal):
     code = "database_unavailable"
-    title = "The database cannot be reached. Nothing was changed; try again."
+    title = "The database cannot be reached. Try again."
 
 
 class ChangeNotConfirmed(Refusal):
