@@ -25,7 +25,9 @@ PUBLIC_KEY = "log.pub"
 LAST_CHECKPOINT = "checkpoint"
 FORGED = "forged"
 VAULT_MARK = "vault-mark"
-LOCK_SECONDS, LOCK_PAUSE = 30.0, 0.02
+LOCK = "lock"
+"""A file of its own, which only the signer's user may open: whoever can open a file can lock it (man 2 flock)."""
+LOCK_SECONDS, LOCK_PAUSE_SECONDS = 30.0, 0.02
 _MAX_BYTES = 1 << 20
 
 
@@ -40,16 +42,19 @@ class SigningFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one writer of checkpoints or marks. Without it, one that reads the log before another
-        signs would take the newer checkpoint for a rollback, or replace a newer mark by an older one.
+        """Lock the folder for one writer of checkpoints or marks. Without it, a writer that reads the log before
+        another one signs would take the newer checkpoint for a rollback, or replace a newer mark by an older one.
 
-        A process that ends releases it (man 2 flock). Raises SigningUnavailable, also if another holds it for
-        LOCK_SECONDS.
+        The lock ends with the process. Raises SigningUnavailable, also if another process holds it for LOCK_SECONDS.
         """
         with ExitStack() as stack:
             try:
                 durable_files.make_root(self._root)
-                _lock(stack.enter_context(durable_files.opened_folder(self._root)))
+                with durable_files.opened_folder(self._root) as folder:
+                    durable_files.put_once(LOCK, b"", within=folder, private=True)
+                    descriptor = durable_files.open_file(LOCK, within=folder)
+                stack.callback(os.close, descriptor)
+                _lock(descriptor)
             except OSError as error:
                 raise SigningUnavailable(f"{self._root} cannot be locked") from error
             yield
@@ -136,15 +141,15 @@ class SigningFolder:
         return text.strip() if strip else text
 
 
-def _lock(folder: int) -> None:
-    """Lock an open folder exclusively. Raises BlockingIOError after LOCK_SECONDS."""
+def _lock(descriptor: int) -> None:
+    """Lock an open file exclusively. Raises BlockingIOError after LOCK_SECONDS."""
     give_up = time.monotonic() + LOCK_SECONDS
     while True:
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > give_up:
                 raise
-            time.sleep(LOCK_PAUSE)
+            time.sleep(LOCK_PAUSE_SECONDS)
         else:
             return

@@ -139,6 +139,7 @@ def test_the_network_s_user_replaces_no_mark_and_reads_no_key(shared):
         hour = sorted(vault.glob("20*"))[5]
         attempts = {
             "read log.key": lambda: (keys / "log.key").read_bytes(),
+            "open lock": lambda: (keys / "lock").open(),
             "open log.key": lambda: os.chmod(keys / "log.key", 0o644),
             "overwrite mark": lambda: (marks / "high-water").write_text("x"),
             "remove mark": lambda: (marks / "high-water").unlink(),

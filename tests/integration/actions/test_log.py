@@ -1,7 +1,10 @@
 """Signing and verifying the log: whatever is changed behind a checkpoint is named."""
 
+import fcntl
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -19,6 +22,7 @@ from app.db import audit_rows, audit_size, audit_tree, checkpoint_rows, service_
 from app.db.checkpoint_rows import StoredCheckpoint
 from app.db.tables import audit_checkpoints, audit_entries, audit_nodes, service_state
 from app.domain.audit_events import Entry, Event
+from app.storage import signing_folder
 from app.storage.errors import SigningUnavailable
 from app.storage.signing_folder import SigningFolder
 from app.storage.vault_marks import read_high_water
@@ -138,6 +142,30 @@ def test_commands_beside_the_scheduler_see_no_rollback_where_there_is_none(resou
     assert signing.last_checkpoint() == newest.note
     assert newest.size == mark.log_size == len(log_of(resources))
     assert verify_log(resources, signing).problem is None
+
+
+def test_whoever_may_only_read_the_signing_folder_holds_up_no_writer(resources, signing, monkeypatch):
+    """The network's user, taken over, locks all that it can open: the folder and the group's files."""
+    folder = resources.settings.signing_dir
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o2750)
+    sign_checkpoint(resources, signing)
+    readable = [path for path in folder.iterdir() if path.is_file() and path.stat().st_mode & 0o040]
+    assert {path.name for path in folder.iterdir() if path.is_file()} - {path.name for path in readable} == {
+        "lock",
+        "log.key",
+    }
+    monkeypatch.setattr(signing_folder, "LOCK_SECONDS", 0)
+    with ExitStack() as stack:
+        for path in (folder, *readable):
+            descriptor = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        append(resources, 1)
+        assert sign_checkpoint(resources, signing) is not None
+        keep_time(resources)
+        with signing.locked(), pytest.raises(SigningUnavailable, match="cannot be locked"):
+            sign_checkpoint(resources, SigningFolder(folder))
 
 
 def test_a_crash_after_the_note_was_kept_is_no_rollback(resources, signing, monkeypatch):
